@@ -1,0 +1,1 @@
+"""The on-disk log: layout, writer, reader, receipts, journal, recovery."""

@@ -1,0 +1,321 @@
+"""The journal: what happened around the data, one JSON object a line, as typed records.
+
+Every record carries `at_ns` (wall clock) and `mono_ns`; `kind` says which record it is. `restated` marks a record that is
+repeated at the head of a new day's file, so that each day reads alone; it keeps the `at_ns` of the fact it repeats.
+`JournalState` folds records into what holds now: this is what a new day restates, what `info` lists, what recovery closes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Optional, Union
+
+import msgspec
+
+from kraken_l3.model.instruments import Instrument
+
+__all__ = [
+    "Acknowledged",
+    "Alive",
+    "ClockStep",
+    "Connected",
+    "Control",
+    "Disconnected",
+    "Disk",
+    "Finding",
+    "GapClosed",
+    "GapOpened",
+    "Instruments",
+    "JournalState",
+    "Record",
+    "Recovered",
+    "Rejected",
+    "Resync",
+    "Started",
+    "Stopped",
+    "SyncPoint",
+    "TradeGap",
+    "Unrecognised",
+    "decode_record",
+    "encode_record",
+]
+
+
+class _Base(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
+    at_ns: int
+    mono_ns: int = 0
+    restated: bool = False
+
+
+class Started(_Base, frozen=True, kw_only=True, tag="start"):
+    """The recorder started. `config` is the effective configuration without secrets."""
+
+    version: str
+    host: str
+    boot_id: str
+    pid: int
+    config: dict[str, Any]
+
+
+class Connected(_Base, frozen=True, kw_only=True, tag="connect"):
+    """A WebSocket connection is open. `connection` is the number that receipts carry."""
+
+    connection: int
+    url: str
+    channel: str
+    symbols: list[str]
+    extensions: str = ""
+
+
+class Disconnected(_Base, frozen=True, kw_only=True, tag="disconnect"):
+    """A connection is over. `last_frame_ns` is the receive time of its last frame of any kind (0: there was none)."""
+
+    connection: int
+    cause: str
+    detail: str = ""
+    close_code: Optional[int] = None
+    last_frame_ns: int = 0
+
+
+class Control(_Base, frozen=True, kw_only=True, tag="control"):
+    """A control frame other than heartbeat and pong, as text (status, acknowledgement, rejection)."""
+
+    connection: int
+    frame: str
+
+
+class Unrecognised(_Base, frozen=True, kw_only=True, tag="unrecognised"):
+    """A frame that is neither control nor data: its size, its running number, its first 64 KiB (latin-1 for its bytes)."""
+
+    connection: int
+    size: int
+    count: int
+    frame: str
+
+
+class Acknowledged(_Base, frozen=True, kw_only=True, tag="ack"):
+    """Kraken accepted a subscription. `depth` is the one subscribed (None for channels that have none)."""
+
+    connection: int
+    channel: str
+    symbol: str
+    depth: Optional[int] = None
+
+
+class Rejected(_Base, frozen=True, kw_only=True, tag="rejected"):
+    """Kraken refused a subscription; `retry_s` says when it is asked for again."""
+
+    connection: int
+    channel: str
+    symbol: str
+    error: str
+    retry_s: float = 0.0
+
+
+class GapOpened(_Base, frozen=True, kw_only=True, tag="gap_opened"):
+    """From `left_ns` (the last moment known good) on, the symbol's data is missing.
+
+    Causes: start, network, closed, silence, writer, disk, clock, rejected, mismatch, silent_symbol, crash, stop.
+    """
+
+    channel: str
+    symbol: str
+    cause: str
+    left_ns: int
+    connection: int = 0
+
+
+class GapClosed(_Base, frozen=True, kw_only=True, tag="gap_closed"):
+    """The symbol's data is whole again from the snapshot received at `right_ns`."""
+
+    channel: str
+    symbol: str
+    cause: str
+    left_ns: int
+    right_ns: int
+    connection: int = 0
+
+
+class TradeGap(_Base, frozen=True, kw_only=True, tag="trade_gap"):
+    """The trade_id sequence of a symbol jumped: ids after `last_id` and before `next_id` were not received."""
+
+    symbol: str
+    last_id: int
+    next_id: int
+    connection: int
+
+
+class Finding(_Base, frozen=True, kw_only=True, tag="finding"):
+    """The verifier saw something wrong at a line of the day's level3 file (line counts from 0)."""
+
+    symbol: str
+    what: str
+    line: int
+    offset: int
+    detail: str = ""
+    expected: Optional[int] = None
+    computed: Optional[int] = None
+
+
+class Resync(_Base, frozen=True, kw_only=True, tag="resync"):
+    """A symbol is unsubscribed and subscribed anew. `attempt` counts from 1 since it was last good."""
+
+    symbol: str
+    cause: str
+    attempt: int
+    connection: int
+
+
+class Instruments(_Base, frozen=True, kw_only=True, tag="instruments"):
+    """The precisions and states of the recorded symbols, as last known."""
+
+    instruments: list[Instrument]
+
+
+class ClockStep(_Base, frozen=True, kw_only=True, tag="clock_step"):
+    """The wall clock moved against the monotonic clock by `step_ns` (negative: back) since the last `alive`."""
+
+    step_ns: int
+
+
+class SyncPoint(_Base, frozen=True, kw_only=True, tag="sync"):
+    """All bytes of each named file up to the given offset are on disk (fsync returned).
+
+    `lines` counts whole lines of each data file at that offset.
+    """
+
+    offsets: dict[str, int]
+    lines: dict[str, int]
+
+
+class Alive(_Base, frozen=True, kw_only=True, tag="alive"):
+    """Written every 10 s: the last frame of any kind on each open connection, and the data lines so far today."""
+
+    last_frame_ns: dict[int, int]
+    lines: int = 0
+
+
+class Disk(_Base, frozen=True, kw_only=True, tag="disk"):
+    """The disk became full (`state` "full") or has room again ("ok")."""
+
+    state: str
+    free_bytes: int
+
+
+class Recovered(_Base, frozen=True, kw_only=True, tag="recovery"):
+    """What start-up found after an unclean end, and did. `torn` lists ranges moved aside: (offset, length, reason).
+
+    Offsets are those of the file before the repair; the bytes stand, in this order, in `torn_file`.
+    """
+
+    file: str
+    torn: list[tuple[int, int, str]]
+    torn_file: str = ""
+    receipts_cut: int = 0
+    receipts_padded: int = 0
+    last_known_ns: int = 0
+
+
+class Stopped(_Base, frozen=True, kw_only=True, tag="stop"):
+    """The recorder ended in order; `reason` is the signal or "duration"."""
+
+    reason: str
+
+
+Record = Union[
+    Started,
+    Connected,
+    Disconnected,
+    Control,
+    Unrecognised,
+    Acknowledged,
+    Rejected,
+    GapOpened,
+    GapClosed,
+    TradeGap,
+    Finding,
+    Resync,
+    Instruments,
+    ClockStep,
+    SyncPoint,
+    Alive,
+    Disk,
+    Recovered,
+    Stopped,
+]
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Record)
+
+
+def encode_record(record: Record) -> bytes:
+    """One journal line, without its newline."""
+    return _encoder.encode(record)
+
+
+def decode_record(line: bytes) -> Record:
+    """The inverse of `encode_record`.
+
+    Raises:
+        msgspec.DecodeError: the line is no record of this version.
+    """
+    record: Record = _decoder.decode(line)
+    return record
+
+
+class JournalState:
+    """What holds now, folded from records: open connections, subscriptions, open gaps, instruments, the last start."""
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self.started: Optional[Started] = None
+        self.connections: dict[int, Connected] = {}
+        self.subscriptions: dict[tuple[str, str], Acknowledged] = {}
+        self.gaps: dict[tuple[str, str], GapOpened] = {}
+        self.instruments: dict[str, Instrument] = {}
+        self.last_frame_ns: dict[int, int] = {}
+        for record in records:
+            self.apply(record)
+
+    def apply(self, record: Record) -> None:
+        """Fold one more record in."""
+        if isinstance(record, (GapOpened, GapClosed)):
+            self._apply_gap(record)
+        elif isinstance(record, Alive):
+            self.last_frame_ns.update(record.last_frame_ns)
+        elif isinstance(record, Acknowledged):
+            self.subscriptions[record.channel, record.symbol] = record
+        elif isinstance(record, Connected):
+            self.connections[record.connection] = record
+        elif isinstance(record, Disconnected):
+            self._drop_connection(record.connection)
+        elif isinstance(record, Instruments):
+            self.instruments.update((i.symbol, i) for i in record.instruments)
+        elif isinstance(record, Started):
+            self.started = record
+            self.connections.clear()
+            self.subscriptions.clear()
+            self.last_frame_ns.clear()
+
+    def _apply_gap(self, record: Union[GapOpened, GapClosed]) -> None:
+        key = (record.channel, record.symbol)
+        if isinstance(record, GapOpened):
+            self.gaps.setdefault(key, record)
+        else:
+            self.gaps.pop(key, None)
+
+    def _drop_connection(self, connection: int) -> None:
+        self.connections.pop(connection, None)
+        self.last_frame_ns.pop(connection, None)
+        for key in [k for k, ack in self.subscriptions.items() if ack.connection == connection]:
+            del self.subscriptions[key]
+
+    def restate(self) -> list[Record]:
+        """The records that make a new day's journal readable alone, marked `restated`."""
+        records: list[Record] = [] if self.started is None else [self.started]
+        records += self.connections.values()
+        records += self.subscriptions.values()
+        records += self.gaps.values()
+        if self.instruments:
+            at_ns = self.started.at_ns if self.started else 0
+            records.append(Instruments(at_ns=at_ns, instruments=list(self.instruments.values())))
+        return [msgspec.structs.replace(record, restated=True) for record in records]

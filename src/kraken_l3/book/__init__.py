@@ -1,0 +1,1 @@
+"""The order-by-order (market-by-order) book, without any I/O."""

@@ -1,0 +1,32 @@
+"""The two clocks: wall time for the record, monotonic time for everything that waits."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+__all__ = ["NS_PER_S", "Clock", "SystemClock"]
+
+NS_PER_S = 1_000_000_000
+
+
+class Clock(Protocol):
+    """Where the time comes from; tests bring one that jumps."""
+
+    def wall_ns(self) -> int:
+        """Nanoseconds since 1970-01-01 UTC. May step in either direction."""
+
+    def mono_ns(self) -> int:
+        """Nanoseconds since some fixed moment. Never steps back."""
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def wall_ns(self) -> int:
+        """See `Clock.wall_ns`."""
+        return time.time_ns()
+
+    def mono_ns(self) -> int:
+        """See `Clock.mono_ns`."""
+        return time.monotonic_ns()

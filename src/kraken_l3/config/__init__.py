@@ -1,0 +1,1 @@
+"""What the user configured: YAML file, then environment, then flags."""

@@ -1,0 +1,1 @@
+"""From verified archives to research: Parquet tables and other tools' formats."""

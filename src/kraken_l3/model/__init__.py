@@ -1,0 +1,1 @@
+"""The immutable words of the domain, shared by all layers."""

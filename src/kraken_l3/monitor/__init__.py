@@ -1,0 +1,1 @@
+"""What a running recorder shows of itself: the terminal view, logs, health."""
