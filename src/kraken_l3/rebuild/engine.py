@@ -1,34 +1,39 @@
 """The port of the rebuilding engine: lines of an archive in, verdicts, order events and book rows out.
 
-Two engines stand behind it with the same results, `python_engine` (the reference for whatever this page leaves open) and the
-package `kraken_l3_native`. An engine holds the books of all symbols and is fed blocks of whole lines. It does no I/O and never
-guesses about the outside: gaps, precisions, depths and receive times are told to it. Results never depend on how the lines were
-cut into blocks.
+Two engines stand behind it with the same results, `python_engine` (the reference for whatever this page leaves open)
+and the package `kraken_l3_native`. An engine holds the books of all symbols and is fed blocks of whole lines. It does
+no I/O and never guesses about the outside: gaps, precisions, depths and receive times are told to it. Results never
+depend on how the lines were cut into blocks.
 
 The life of a line
 ------------------
-Lines end in "\\n" (a missing last newline is fine; "\\r" before it and a byte order mark at offset 0 are ignored). A blank line,
-and a valid JSON value that is not an object with channel "level3" and type "snapshot" or "update", is *not data*: counted, no
-message. A line that is not UTF-8, not JSON, or whose shape is wrong (below) is *malformed*. Otherwise every element of `data`
-is one message of its symbol and goes through these steps; the first that applies decides the verdict:
+Lines end in "\\n" (a missing last newline is fine; "\\r" before it and a byte order mark at offset 0 are ignored). A
+blank line, and a valid JSON value that is not an object with channel "level3" and type "snapshot" or "update", is
+*not data*: counted, no message. A line that is not UTF-8, not JSON, or whose shape is wrong (below) is *malformed*.
+Otherwise every element of `data` is one message of its symbol and goes through these steps; the first that applies
+decides the verdict:
 
-1. An update for a symbol without a book: BEFORE_SNAPSHOT, or UNVERIFIABLE (AFTER_GAP) when `invalidate` took the book away.
-   Nothing in it is read beyond its shape.
-2. A number, time or id in it cannot be read: MALFORMED, nothing of it is applied. (A malformed snapshot takes the book away.)
+1. An update for a symbol without a book: BEFORE_SNAPSHOT, or UNVERIFIABLE (AFTER_GAP) when `invalidate` took the book
+   away. Nothing in it is read beyond its shape.
+2. A number, time or id in it cannot be read: MALFORMED, nothing of it is applied. (A malformed snapshot takes the
+   book away.)
 3. A number has nonzero decimals beyond the symbol's precision: UNVERIFIABLE (PRECISION), the book is taken away.
-4. It is applied as a whole: a snapshot replaces the book, an update's `bids` then its `asks` in array order; then each side is
-   truncated to its `depth` best price levels, and the orders cut off are forgotten. More than `MAX_ORDERS` orders now:
-   UNVERIFIABLE (TOO_MANY_ORDERS), the book is taken away.
-5. No `checksum`: UNVERIFIABLE (NO_CHECKSUM). Else CRC32 over the 10 best levels as Kraken defines it is compared: OK or MISMATCH.
+4. It is applied as a whole: a snapshot replaces the book, an update's `bids` then its `asks` in array order; then
+   each side is truncated to its `depth` best price levels, and the orders cut off are forgotten. More than
+   `MAX_ORDERS` orders now: UNVERIFIABLE (TOO_MANY_ORDERS), the book is taken away.
+5. No `checksum`: UNVERIFIABLE (NO_CHECKSUM). Else CRC32 over the 10 best levels as Kraken defines it is compared: OK
+   or MISMATCH.
 
-Shape: duplicate keys: the last wins; unknown keys are ignored; key order is free. `symbol` is a string of 1 to `MAX_ID_BYTES`
-bytes; `bids`, `asks` are absent, null or arrays of objects; `order_id` is a string; `limit_price`, `order_qty` are present (any
-JSON value: read in step 2); `event` is a string in an update and ignored in a snapshot; `timestamp` of entry and message is
-absent, null or a string; `checksum` is absent, null or any JSON value (read in step 2).
-Step 2: prices and quantities as `model.decimals.parse_scaled` reads them (exponents, quoted numbers; no sign) and the scaled value
-below 2**63; times as `model.timestamps.parse_rfc3339`, within int64 nanoseconds (absent: 0, "unknown"); `order_id` of 1 to
-`MAX_ID_BYTES` bytes; `event` one of add, modify, delete; `checksum` an unsigned integer below 2**63, quoted or not. A delete's price
-may be absent or anything, since only its id counts, and so may the time of a delete (a time that cannot be read is 0 there).
+Shape: `data` is an array of objects. Duplicate keys: the last wins; unknown keys are ignored; key order is free.
+`symbol` is a string of 1 to `MAX_ID_BYTES` bytes; `bids`, `asks` are absent, null or arrays of objects, in which
+`order_id` and `event` are strings or absent, `limit_price` and `order_qty` any JSON value or absent; `timestamp` of
+entry and message is a string, null or absent; `checksum` is any JSON value or absent (null is the same).
+
+Step 2: prices and quantities as `model.decimals.parse_scaled` reads them (exponents, quoted numbers; no sign), the
+scaled value below 2**63; times as `model.timestamps.parse_rfc3339`, within int64 nanoseconds (absent, null or empty:
+0, "unknown"); `order_id` of 1 to `MAX_ID_BYTES` bytes; `event` one of add, modify, delete (not read in a snapshot);
+`checksum` an unsigned integer below 2**63 without exponent, quoted or not. A delete's price is not read, since only
+its id counts; its quantity and time are.
 
 Applying
 --------
@@ -36,48 +41,54 @@ Orders in a level queue by (order time, arrival): a new one goes behind all whos
 - add: if the id rests anywhere in the book (either side) it is removed first; then queued.
 - modify: same price and same time (or none given): the quantity changes in place. Otherwise removed and queued anew.
 - delete: removed, whatever price it states.
-- modify or delete of an id that rests on the other side: finding WRONG_SIDE, not applied. Of an id that does not rest: finding
-  UNKNOWN_ID, not applied. After truncation best bid >= best ask: finding CROSSED. A snapshot with more levels than a depth that was
-  set: finding TOO_DEEP. Findings are counted one per entry (CROSSED, TOO_DEEP: one per message) and change no verdict.
+- modify or delete of an id that rests on the other side: finding WRONG_SIDE, not applied. Of an id that does not
+  rest: finding UNKNOWN_ID, not applied. After truncation best bid >= best ask: finding CROSSED. A snapshot with more
+  levels than a depth that was set: finding TOO_DEEP. Findings are counted one per entry (CROSSED, TOO_DEEP: one per
+  message) and change no verdict.
 
-Incidents: a MISMATCH opens one for its symbol unless one is open; a snapshot (before its own verdict), `invalidate` and whatever
-takes the book away close it. Meanwhile messages are still applied and compared.
+Incidents: a MISMATCH opens one for its symbol unless one is open; a snapshot (before its own verdict), `invalidate`
+and whatever takes the book away close it. Meanwhile messages are still applied and compared.
 
-Precision and depth of a symbol are those last set before its last snapshot (`set_symbol`; takes effect at the next snapshot). What
-was not set is inferred at each snapshot: precision = the most decimals written in any of its snapshots so far (`decimals_in`; more
-than `MAX_PRECISION` is MALFORMED), depth = the smallest of 10, 100, 1000 that holds the levels of both sides of every snapshot so far
-(1000 beyond). Smarter guesses are the caller's, who runs again with other settings.
+Precision and depth of a symbol are those last set before its last snapshot (`set_symbol`; takes effect at the next
+snapshot). What was not set is inferred at each snapshot: precision = the most decimals written in any of its
+snapshots so far (`decimals_in`; more than `MAX_PRECISION` is MALFORMED), depth = the smallest of 10, 100, 1000 that
+holds the levels of both sides of every snapshot so far (1000 beyond). Smarter guesses are the caller's, who runs
+again with other settings.
 
-Routing: with `part` = (k, n) an engine handles a line only if crc32(raw bytes between the quotes of the first `"symbol"` value) % n
-== k; a line in which no such value is found belongs to part 0. The look-up is textual (`"symbol"`, optional spaces, colon, optional
-spaces, quote), before any parsing. With `only`, all other symbols are passed over likewise (lines without a symbol are not). Lines
-passed over are counted in `skipped` and nothing else. Lines may thus be shared among n processes, each line to exactly one.
+Routing: with `part` = (k, n) an engine handles a line only if crc32(raw bytes between the quotes of the first
+`"symbol"` value) % n == k; a line in which no such value is found belongs to part 0. The look-up is textual
+(`"symbol"`, optional spaces, colon, optional spaces, quote), before any parsing. With `only`, all other symbols are
+passed over likewise (lines without a symbol are not). Lines passed over are counted in `skipped` and nothing else.
+Lines may thus be shared among n processes, each line to exactly one.
 
 Order events (with `events`), one row for each change, in the order it was applied
 ----------------------------------------------------------------------------------
 - CLEAR (side NONE) then SNAPSHOT rows, bids best to worst then asks, each level in queue order, after truncation.
-- ADD, MODIFY, DELETE for each entry that was applied; EVICT for each order cut off (bids then asks, worst level first, each level in
-  queue order) and, directly before its ADD, for an order that the ADD replaced.
-`level` (0 = best), `queue` (0 = first) and `ahead` (quantity before it in its level) tell the place just after ADD, MODIFY and
-SNAPSHOT, just before DELETE and EVICT; within a message the book is one in passing. `price`, `qty` are the resting order's: after
-ADD, MODIFY, SNAPSHOT; before DELETE, EVICT. `change` is what the row did to the resting quantity at that price's order (ADD +qty,
-MODIFY new - old, DELETE and EVICT -qty, SNAPSHOT +qty). `stated_qty` is the entry's own order_qty (a delete: 0 = filled; CLEAR and
-EVICT: 0). `order_ns` is the resting order's time, `stated_ns` the entry's own (0 when absent; CLEAR and EVICT: 0).
-Meanings, from the book alone; `newest` is the latest entry time of earlier messages of the symbol since its snapshot (those of the
-snapshot's orders included; deletes too), "amending" the last `MAX_AMENDING` ids deleted with AMEND since the snapshot:
-- DELETE: stated quantity 0: FILL; entry time later than the order's: CANCEL; equal: AMEND (an add of the same id follows); else UNKNOWN.
-- ADD: id amending or replaced: AMEND; order time known and not later than `newest`: REENTRY (it rested outside the window before);
-  order time unknown: UNKNOWN; else NEW.
-- MODIFY: place kept, quantity down: PARTIAL_FILL when the same array of this message fills another order (a delete of quantity 0), else
-  REDUCTION (a partial fill or a reduction by its owner: only trades tell); requeued or quantity up: AMEND; else UNKNOWN.
+- ADD, MODIFY, DELETE for each entry that was applied; EVICT for each order cut off (bids then asks, worst level
+  first, each level in queue order) and, directly before its ADD, for an order that the ADD replaced.
+`level` (0 = best), `queue` (0 = first) and `ahead` (quantity before it in its level) tell the place just after ADD,
+MODIFY and SNAPSHOT, just before DELETE and EVICT; within a message the book is one in passing. `price`, `qty` are the
+resting order's: after ADD, MODIFY, SNAPSHOT; before DELETE, EVICT. `change` is what the row did to the resting
+quantity at that price's order (ADD +qty, MODIFY new - old, DELETE and EVICT -qty, SNAPSHOT +qty). `stated_qty` is the
+entry's own order_qty (a delete: 0 = filled; CLEAR and EVICT: 0). `order_ns` is the resting order's time, `stated_ns`
+the entry's own (0 when absent; CLEAR and EVICT: 0). Meanings, from the book alone; `newest` is the latest entry time
+of earlier messages of the symbol since its snapshot (those of the snapshot's orders included; deletes too),
+"amending" the last `MAX_AMENDING` ids deleted with AMEND since the snapshot:
+- DELETE: stated quantity 0: FILL; entry time later than the order's: CANCEL; equal: AMEND (an add of the same id
+  follows); else UNKNOWN.
+- ADD: id amending or replaced: AMEND; order time known and not later than `newest`: REENTRY (it rested outside the
+  window before); order time unknown: UNKNOWN; else NEW.
+- MODIFY: place kept, quantity down: PARTIAL_FILL when the same array of this message fills another order (a delete of
+  quantity 0), else REDUCTION (a partial fill or a reduction by its owner: only trades tell); requeued or quantity up:
+  AMEND; else UNKNOWN.
 - SNAPSHOT, CLEAR, EVICT: NONE.
 
-Book rows (with `rows`): the `levels` best levels of each side, at every message after which they differ from the row before (a
-snapshot's always) or, with `grid_ns`, at the instants that are multiples of it on the receive clock. A grid instant g
-shows the books after all lines received at or before g: when a line's receive time r is greater than g, a row for each symbol that
-has a book is due for every g < r not yet shown, symbols in index order, instants ascending. The clock is the running maximum of
-`recv_ns`; the first instant is the first multiple >= the first line's time. A step over more than `MAX_GRID_STEP` instants shows none
-of them. Absent levels have price -1, quantity 0.
+Book rows (with `rows`): the `levels` best levels of each side, at every message after which they differ from the row
+before (a snapshot's always) or, with `grid_ns`, at the instants that are multiples of it on the receive clock. A grid
+instant g shows the books after all lines received at or before g: when a line's receive time r is greater than g, a
+row for each symbol that has a book is due for every g < r not yet shown, symbols in index order, instants ascending.
+The clock is the running maximum of `recv_ns`; the first instant is the first multiple >= the first line's time. A
+step over more than `MAX_GRID_STEP` instants shows none of them. Absent levels have price -1, quantity 0.
 """
 
 from __future__ import annotations
@@ -127,7 +138,8 @@ MAX_AMENDING = 4_096
 MAX_GRID_STEP = 100_000
 #: Notes given for each (symbol, kind) in an engine's life; the rest is only counted.
 MAX_NOTES = 1_000
-#: Width of an id in the event column, padded with NUL; longer ids, and ids that hold a NUL, stand in `Result.odd_ids` instead.
+#: Width of an id in the event column, padded with NUL; longer ids, and ids that hold a NUL, stand in `Result.odd_ids`
+#: instead.
 ORDER_ID_BYTES = 20
 
 
@@ -201,8 +213,8 @@ class State(enum.IntEnum):
     DIVERGED = 2
 
 
-#: Columns by name with their `struct` item code. Every column is `bytes`: little-endian items, one after the other, so that
-#: `memoryview(column).cast(code)` and `numpy.frombuffer(column, ...)` read it without a copy.
+#: Columns by name with their `struct` item code. Every column is `bytes`: little-endian items, one after the other,
+#: so that `memoryview(column).cast(code)` and `numpy.frombuffer(column, ...)` read it without a copy.
 MESSAGE_COLUMNS = {
     "line": "q",  # number of the line
     "symbol": "i",  # index into `Engine.symbols()`, -1: none
@@ -268,12 +280,13 @@ class EngineOptions:
 class Note:
     """Something at a line that a person may want to look at.
 
-    `kind`: "malformed", "incident_opened" (expected, computed), "incident_closed" (`detail`: "snapshot", "gap" (invalidate) or
-    "dropped" (the book was taken away); `line` is where it closed, for `invalidate` -1), "unverifiable" (`detail`: the reason;
-    only PRECISION, TOO_MANY_ORDERS, TOO_MANY_SYMBOLS), a finding ("unknown_id", "wrong_side": `detail` is the id; "crossed",
-    "too_deep"), or "inferred" (precision or depth inferred at this snapshot differ from before: `detail`
-    "price_precision=1 qty_precision=8 depth=10"). `offset` is where the line starts. `symbol` is "" when unknown. For PRECISION
-    `detail` is "precision: " and the number's text. Texts of `detail` for "malformed" are free and need not agree between engines.
+    `kind`: "malformed", "incident_opened" (expected, computed), "incident_closed" (`detail`: "snapshot", "gap"
+    (invalidate) or "dropped" (the book was taken away); `line` is where it closed, for `invalidate` -1),
+    "unverifiable" (`detail`: the reason; only PRECISION, TOO_MANY_ORDERS, TOO_MANY_SYMBOLS), a finding ("unknown_id",
+    "wrong_side": `detail` is the id; "crossed", "too_deep"), or "inferred" (precision or depth inferred at this
+    snapshot differ from before: `detail` "price_precision=1 qty_precision=8 depth=10"). `offset` is where the line
+    starts. `symbol` is "" when unknown. Texts of `detail` for "malformed" are free and need not agree between
+    engines; for PRECISION it is "precision: " and the number's text.
     """
 
     kind: str
@@ -299,7 +312,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Bad:
-    """The first bad message of a symbol: verdict MISMATCH or MALFORMED, or a finding (`kind` "mismatch", "malformed", "unknown_id"...)."""
+    """The first bad thing of a symbol: `kind` is "mismatch", "malformed" or a finding, whichever came first."""
 
     kind: str
     line: int
@@ -310,7 +323,9 @@ class Bad:
 
 @dataclass
 class SymbolTally:
-    """Counts of one symbol since the engine began. messages = ok + mismatched + before_snapshot + unverifiable + malformed."""
+    """Counts of one symbol since the engine began; each message is in one of ok, mismatched, before_snapshot,
+    malformed and unverifiable.
+    """
 
     symbol: str
     state: State = State.AWAITING_SNAPSHOT
@@ -336,7 +351,8 @@ class SymbolTally:
 
 @dataclass(frozen=True)
 class Totals:
-    """Counts over all lines fed. `malformed` are lines malformed as a whole (no symbol); the tallies have those of a symbol."""
+    """Counts over all lines fed. `malformed` are lines malformed as a whole (no symbol); the tallies have those of a
+    symbol."""
 
     lines: int = 0
     not_data: int = 0
@@ -350,12 +366,11 @@ class BookImage:
     """A book to go on from, in the shape of a Kraken snapshot.
 
     Attributes:
-        symbol: whose book.
-        message: a level3 snapshot message: full decimals at the symbol's precision, times with nine digits, keys in Kraken's usual
-            order (order_id, limit_price, order_qty, timestamp; bids best to worst, asks best to worst, queue order), `checksum` of the
-            book as it stands, `timestamp` of the last applied message; unknown times (0) are left out.
-        newest_ns: see the module text (for meanings only).
-        amending: ids, oldest first (for meanings only).
+        symbol: whose book. message: a level3 snapshot message: full decimals at the symbol's precision, times with
+        nine digits, keys in Kraken's usual order (order_id, limit_price, order_qty, timestamp; bids best to worst,
+        asks best to worst, queue order), `checksum` of the book as it stands, `timestamp` of the last applied
+        message; unknown times (0) are left out. newest_ns: see the module text (for meanings only). amending: ids,
+        oldest first (for meanings only).
     """
 
     symbol: str
