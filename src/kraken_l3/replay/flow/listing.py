@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Union
 
-__all__ = ["Pair", "instrument_data", "listing"]
+__all__ = ["Pair", "assets", "listing"]
 
 _FIXTURE = Path(__file__).with_name("instruments.json")
 
@@ -104,6 +104,6 @@ def _number(name: str) -> int:
     raise KeyError(name)
 
 
-def instrument_data(records: list[str]) -> bytes:
-    """The `data` object of an instrument snapshot: the fixture's assets and the pairs' records given."""
-    return f'{{"assets":[{",".join(_fixture()[1])}],"pairs":[{",".join(records)}]}}'.encode()
+def assets() -> str:
+    """The elements of the instrument snapshot's array `assets`: those that the fixture's pairs use."""
+    return ",".join(_fixture()[1])

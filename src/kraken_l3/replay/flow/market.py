@@ -340,14 +340,14 @@ class Market:
         text = f'{self._snapshot_head}{crc},"bids":[{bids}],"asks":[{asks}],"timestamp":"{self.changed_at}"}}]}}'
         return text.encode()
 
-    def trade_message(self, done: Transaction, ord_type: str) -> bytes:
-        """The `trade` channel's message of a taker's executions (microseconds there)."""
-        return f'{{"channel":"trade","type":"update","data":[{self.trade_entries(done, ord_type)}]}}'.encode()
-
-    def trade_entries(self, done: Transaction, ord_type: str) -> str:
-        """The elements of that message, comma separated."""
+    def trade_entries(self, done: Transaction, ord_type: str) -> list[str]:
+        """A taker's executions as elements of the `trade` channel's array (microseconds there)."""
         head = f'{{"symbol":"{self.pair.symbol}","side":"{done.taker}","price":'
-        tail = f'"timestamp":"{done.time[:-4]}Z"}}'
-        return ",".join(
-            f'{head}{t.price},"qty":{t.qty},"ord_type":"{ord_type}","trade_id":{t.trade_id},{tail}' for t in done.trades
-        )
+        tail = f'"ord_type":"{ord_type}","trade_id":'
+        time = f'"timestamp":"{done.time[:-4]}Z"}}'
+        return [f'{head}{t.price},"qty":{t.qty},{tail}{t.trade_id},{time}' for t in done.trades]
+
+    def trade_message(self, done: Transaction, ord_type: str) -> bytes:
+        """The `trade` message of a taker's executions."""
+        entries = ",".join(self.trade_entries(done, ord_type))
+        return f'{{"channel":"trade","type":"update","data":[{entries}]}}'.encode()
