@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 
 from kraken_l3._version import __version__
+from kraken_l3.cli.plan import plan
+from kraken_l3.cli.record import record
 from kraken_l3.errors import KrakenL3Error
 
 app = typer.Typer(
@@ -32,11 +34,15 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[  # noqa: FBT002 - typer reads the flag from the annotation
+    version: Annotated[
         Optional[bool], typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = None,
 ) -> None:
     """Options of the bare command."""
+
+
+app.command("record")(record)
+app.command("plan")(plan)
 
 
 def main() -> None:

@@ -1,0 +1,175 @@
+"""Builds the recorder from its configuration and runs it: the one place that knows all its concrete parts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import socket
+from pathlib import Path
+from typing import Optional
+
+import structlog
+
+from kraken_l3._version import __version__
+from kraken_l3.archive.journal import Started, Stopped
+from kraken_l3.archive.writer import ArchiveWriter
+from kraken_l3.capture import channel
+from kraken_l3.capture.connection import Surroundings
+from kraken_l3.capture.credentials import KeyMemory, state_directory
+from kraken_l3.capture.gaps import GapLedger
+from kraken_l3.capture.instruments import InstrumentWatch, fetch_instruments
+from kraken_l3.capture.rest import TokenClient, Tokens
+from kraken_l3.capture.sink import Observer, Sink
+from kraken_l3.capture.supervisor import Shard, Supervisor
+from kraken_l3.capture.trades import TradeWatch
+from kraken_l3.clock import Clock, SystemClock
+from kraken_l3.config.settings import Settings, require_key
+from kraken_l3.config.symbols import expand, needs_instruments
+from kraken_l3.errors import ConfigError, KrakenL3Error
+from kraken_l3.protocol.budget import RATE_PER_S, SubscriptionBudget
+from kraken_l3.protocol.plan import shards
+
+__all__ = ["Recorder", "resolve_symbols"]
+
+LARGEST_FETCH_WAIT_S = 60.0
+
+log = structlog.get_logger("kraken_l3.recorder")
+
+
+class Recorder:
+    """A recorder, ready to run once.
+
+    Args:
+        settings: what to record, and where to.
+        clock: the machine's clocks; tests bring others.
+        observer: looks at what was written (the live table).
+    """
+
+    def __init__(
+        self, settings: Settings, *, clock: Optional[Clock] = None, observer: Optional[Observer] = None
+    ) -> None:
+        self._settings = settings
+        self._clock = clock if clock is not None else SystemClock()
+        self._observer = observer
+        self.symbols: list[str] = []
+        self.sink: Optional[Sink] = None
+        self.gaps: Optional[GapLedger] = None
+        self.supervisor: Optional[Supervisor] = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Record until `stop` is set; everything received is on disk when this returns.
+
+        Raises:
+            ConfigError: symbols or key cannot work.
+            RefusedByKraken: the key is refused.
+            ArchiveLocked: another recorder writes there.
+            LocalFault: the archive cannot be written any more.
+        """
+        require_key(self._settings)
+        symbols = await self._symbols(stop)
+        if stop.is_set():
+            return
+        writer = ArchiveWriter.open(self._settings.output_dir, clock=self._clock)
+        sink = Sink(
+            writer,
+            flush_interval_s=self._settings.flush_interval_s,
+            fsync_interval_s=self._settings.fsync_interval_s,
+            observer=self._observer,
+        )
+        sink.start()
+        try:
+            await self._record(symbols, writer, sink, stop)
+            self._note_stopped(sink, "stop")
+        except BaseException as error:
+            self._note_stopped(sink, type(error).__name__)
+            raise
+        finally:
+            await sink.stop()
+
+    async def _symbols(self, stop: asyncio.Event) -> list[str]:
+        names = asyncio.ensure_future(resolve_symbols(self._settings))
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait([names, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not names.done():
+            names.cancel()
+            return []
+        return names.result()
+
+    async def _record(self, symbols: list[str], writer: ArchiveWriter, sink: Sink, stop: asyncio.Event) -> None:
+        settings, clock = self._settings, self._clock
+        self.symbols, self.sink = symbols, sink
+        self.gaps = GapLedger(writer.state.gaps.values(), sink.note, clock)
+        watch = InstrumentWatch(symbols, writer.state.instruments, sink.note, clock)
+        sink.note(self._started(symbols))
+        shared = Surroundings(
+            sink=sink,
+            gaps=self.gaps,
+            tokens=self._tokens(),
+            budget=SubscriptionBudget(RATE_PER_S[settings.tier]),
+            clock=clock,
+            liveness_s=settings.liveness_timeout_s,
+        )
+        self.supervisor = Supervisor(self._shards(symbols, watch, sink), shared, last_connection=writer.last_connection)
+        log.info("recording", symbols=len(symbols), depth=settings.depth, directory=str(settings.output_dir))
+        await self.supervisor.run(stop)
+
+    def _tokens(self) -> Tokens:
+        key, secret = require_key(self._settings)
+        memory = KeyMemory(state_directory(), key)
+        return Tokens(TokenClient(self._settings.rest_url, key, secret, memory, self._clock), self._clock)
+
+    def _shards(self, symbols: list[str], watch: InstrumentWatch, sink: Sink) -> list[Shard]:
+        settings = self._settings
+        result = [Shard(settings.ws_url, channel.level3(part, settings.depth)) for part in shards(symbols)]
+        result.append(Shard(settings.public_ws_url, channel.instrument(watch.observe)))
+        if settings.trades:
+            trades = TradeWatch(sink.note, self._clock)
+            result += [Shard(settings.public_ws_url, channel.trade(part, trades.observe)) for part in shards(symbols)]
+        return result
+
+    def _started(self, symbols: list[str]) -> Started:
+        return Started(
+            at_ns=self._clock.wall_ns(),
+            mono_ns=self._clock.mono_ns(),
+            version=__version__,
+            host=socket.gethostname(),
+            boot_id=_boot_id(),
+            pid=os.getpid(),
+            config={**self._settings.without_secrets(), "symbols": symbols, "python": platform.python_version()},
+        )
+
+    def _note_stopped(self, sink: Sink, reason: str) -> None:
+        sink.note(Stopped(at_ns=self._clock.wall_ns(), mono_ns=self._clock.mono_ns(), reason=reason))
+
+
+async def resolve_symbols(settings: Settings) -> list[str]:
+    """The pairs by name; asks Kraken's public endpoint, until it answers, only when there are patterns.
+
+    Raises:
+        ConfigError: there are none, or a pattern fits none.
+    """
+    if not settings.symbols:
+        raise ConfigError(
+            "nothing to record", where="symbols", hint="Name pairs in config.yaml or KRAKEN_L3_SYMBOLS=BTC/USD,ETH/USD"
+        )
+    if not needs_instruments(settings.symbols):
+        return settings.symbols
+    wait_s = 1.0
+    while True:
+        try:
+            return expand(settings.symbols, await fetch_instruments(settings.public_ws_url))
+        except ConfigError:
+            raise
+        except KrakenL3Error as error:
+            log.warning("no instrument list yet, needed for the patterns", error=str(error), retry_s=wait_s)
+        await asyncio.sleep(wait_s)
+        wait_s = min(wait_s * 2, LARGEST_FETCH_WAIT_S)
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,63 @@
+"""The channels that are recorded: what a connection has to know to subscribe to each and to understand its
+snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Callable, NamedTuple, Optional
+
+from kraken_l3.protocol.budget import SUBSCRIPTION_COST
+
+__all__ = ["PUBLIC_COST", "Channel", "instrument", "level3", "trade"]
+
+#: Public subscriptions are not counted by level3's rate; Kraken's general request rate is respected by the same pacing.
+PUBLIC_COST = 5
+
+#: Called with (payload, connection number) of each data message, after it was queued for the archive.
+Observe = Callable[[bytes, int], None]
+
+
+def _nothing(payload: bytes, connection: int) -> None:
+    """Most messages are nobody's business but the archive's."""
+
+
+class Channel(NamedTuple):
+    """One subscription kind on one connection.
+
+    Attributes:
+        name: Kraken's name of the channel, also the archive's name of the stream.
+        symbols: what to subscribe; [None] when the channel has no symbols.
+        depth: price levels a side, None where there is no such thing.
+        private: whether a session token is needed.
+        cost: what one subscription takes from the budget.
+        whole_by_snapshot: a symbol is whole when its snapshot came, else when it is acknowledged.
+        observe: looks at each message after it was queued.
+    """
+
+    name: str
+    symbols: Sequence[Optional[str]]
+    depth: Optional[int] = None
+    private: bool = False
+    cost: int = PUBLIC_COST
+    whole_by_snapshot: bool = False
+    observe: Callable[[bytes, int], None] = _nothing
+
+    def recorded_symbols(self) -> list[str]:
+        """The symbols by name."""
+        return [symbol for symbol in self.symbols if symbol is not None]
+
+
+def level3(symbols: Sequence[str], depth: int) -> Channel:
+    """The order-by-order book."""
+    cost = SUBSCRIPTION_COST[depth]
+    return Channel("level3", list(symbols), depth, private=True, cost=cost, whole_by_snapshot=True)
+
+
+def trade(symbols: Sequence[str], observe: Observe) -> Channel:
+    """Public trades. They are whole from the acknowledgement on: a pair that never traded has no snapshot."""
+    return Channel("trade", list(symbols), observe=observe)
+
+
+def instrument(observe: Observe) -> Channel:
+    """The list of pairs with their precisions: one snapshot, then changes."""
+    return Channel("instrument", [None], observe=observe)

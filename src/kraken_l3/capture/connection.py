@@ -1,0 +1,412 @@
+"""One WebSocket connection from its opening to its end: frames to the sink first, then to the session.
+
+Reading order of a frame: `on_message` -> the sink's queue -> `Session` -> facts into journal and gap ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, NamedTuple, Optional
+
+import msgspec
+import structlog
+
+from kraken_l3.archive.journal import Acknowledged, Connected, Control, Disconnected, Rejected, Unrecognised
+from kraken_l3.archive.receipts import MALFORMED
+from kraken_l3.capture.channel import Channel
+from kraken_l3.capture.gaps import GapLedger
+from kraken_l3.capture.rest import Tokens
+from kraken_l3.capture.sink import Sink
+from kraken_l3.capture.transport import WebSocket, connect
+from kraken_l3.clock import Clock
+from kraken_l3.model.frames import Frame
+from kraken_l3.model.timestamps import NS_PER_S
+from kraken_l3.protocol import requests
+from kraken_l3.protocol.budget import SubscriptionBudget
+from kraken_l3.protocol.frames import Data, Heartbeat, Pong, Response, Status, classify, snapshot_symbols
+from kraken_l3.protocol.session import (
+    Acked,
+    Dead,
+    Event,
+    Request,
+    Session,
+    Snapshotted,
+    SymbolRejected,
+    SymbolState,
+    TokenRefused,
+)
+
+__all__ = ["Connection", "Ending", "Surroundings"]
+
+TICK_S = 0.25
+CLOSE_WAIT_S = 1.0
+UNRECOGNISED_KEPT_BYTES = 64 * 1024
+#: Unrecognised frames after these are counted, and the count is told when the connection ends.
+UNRECOGNISED_KEPT = 100
+
+log = structlog.get_logger("kraken_l3.capture.connection")
+
+
+class Surroundings(NamedTuple):
+    """What all connections share."""
+
+    sink: Sink
+    gaps: GapLedger
+    tokens: Optional[Tokens]
+    budget: SubscriptionBudget
+    clock: Clock
+    liveness_s: float
+
+
+class Ending(NamedTuple):
+    """How a connection ended. `healthy_ns` is for how long all its symbols had been whole."""
+
+    cause: str
+    detail: str
+    healthy_ns: int
+    maintenance: bool
+
+
+class Connection:
+    """See the module. Implements `transport.Receiver`.
+
+    Args:
+        number: as in receipts and journal.
+        url: where to connect.
+        channel: what to subscribe.
+        shared: see `Surroundings`.
+    """
+
+    def __init__(self, number: int, url: str, channel: Channel, shared: Surroundings) -> None:
+        self.number = number
+        self.channel = channel
+        self._url = url
+        self._shared = shared
+        self._sink = shared.sink
+        self._clock = shared.clock
+        self._update_prefix = f'{{"channel":"{channel.name}","type":"update"'.encode()
+        self._session: Optional[Session] = None
+        self._socket: Optional[WebSocket] = None
+        self._over: asyncio.Future[Dead] = asyncio.get_running_loop().create_future()
+        self._closed = asyncio.Event()
+        self._work = asyncio.Event()
+        self._close_code: Optional[int] = None
+        self._paused = False
+        self._unrecognised = 0
+        self.last_recv_ns = 0
+        self._last_mono_ns = 0
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> Ending:
+        """Connect, subscribe, record until the connection is over.
+
+        Raises:
+            ConnectFailed: there was no connection.
+            RefusedByKraken: the key is refused.
+        """
+        opening_ns = self._clock.mono_ns()
+        self._session = Session(
+            self.channel.symbols,
+            now_ns=opening_ns,
+            liveness_ns=int(self._shared.liveness_s * NS_PER_S),
+            wants_snapshot=self.channel.whole_by_snapshot,
+        )
+        self._socket = await connect(self._url, self)
+        self._note_connected()
+        tasks = [asyncio.ensure_future(self._send_requests()), asyncio.ensure_future(self._let_time_pass())]
+        try:
+            waiting: list[asyncio.Future[Any]] = [self._over, *tasks]
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+            return self._end(self._over.result())
+        except BaseException as error:
+            cause = "stop" if isinstance(error, asyncio.CancelledError) else "fault"
+            self._end(Dead(cause, type(error).__name__))
+            raise
+        finally:
+            for task in tasks:
+                task.cancel()
+            await self._close_socket()
+
+    def end(self, cause: str, detail: str) -> None:
+        """Have `run` end, with this cause."""
+        if not self._over.done():
+            self._over.set_result(Dead(cause, detail))
+
+    def pause(self) -> None:
+        """Stop reading: the archive does not keep up."""
+        self._paused = True
+        if self._socket is not None and not self._closed.is_set():
+            self._socket.pause_reading()
+
+    def resume(self) -> None:
+        """Read again; the silence meanwhile was ours."""
+        self._paused = False
+        self._last_mono_ns = self._clock.mono_ns()
+        if self._socket is not None and not self._closed.is_set():
+            self._socket.resume_reading()
+
+    def resync(self, symbol: Optional[str]) -> bool:
+        """Unsubscribe the symbol (None: the channel) and subscribe it anew. False when it is not whole anyway."""
+        done = self._session is not None and self._session.resync(symbol)
+        self._work.set()
+        return done
+
+    def state(self, symbol: Optional[str]) -> SymbolState:
+        """Where a symbol stands."""
+        return SymbolState.WAITING if self._session is None else self._session.state(symbol)
+
+    def _end(self, dead: Dead) -> Ending:
+        assert self._session is not None
+        now_ns = self._clock.mono_ns()
+        self._sink.note(
+            Disconnected(
+                at_ns=self._clock.wall_ns(),
+                mono_ns=now_ns,
+                connection=self.number,
+                cause=dead.cause,
+                detail=dead.detail,
+                close_code=self._close_code,
+                last_frame_ns=self.last_recv_ns,
+            )
+        )
+        if self._unrecognised > UNRECOGNISED_KEPT:
+            log.warning("unrecognised frames", connection=self.number, count=self._unrecognised)
+        for symbol in self._session.known_whole():
+            if symbol is not None:
+                left_ns = self._left_edge_ns(dead.cause)
+                self._shared.gaps.open(self.channel.name, symbol, dead.cause, left_ns, self.number)
+        maintenance = self._session.system != "online"
+        return Ending(dead.cause, dead.detail, self._session.healthy_ns(now_ns), maintenance)
+
+    def _left_edge_ns(self, cause: str) -> int:
+        known_ns = self.last_recv_ns or self._clock.wall_ns()
+        return min(known_ns, self._sink.last_written_ns or known_ns) if cause == "disk" else known_ns
+
+    async def _close_socket(self) -> None:
+        assert self._socket is not None
+        if self._closed.is_set():
+            return
+        if self._paused:
+            self._socket.abort()
+            return
+        self._socket.close()
+        try:
+            await asyncio.wait_for(self._closed.wait(), CLOSE_WAIT_S)
+        except asyncio.TimeoutError:
+            self._socket.abort()
+
+    def _note_connected(self) -> None:
+        assert self._socket is not None
+        now_ns = self._clock.wall_ns()
+        self._sink.note(
+            Connected(
+                at_ns=now_ns,
+                mono_ns=self._clock.mono_ns(),
+                connection=self.number,
+                url=self._url,
+                channel=self.channel.name,
+                symbols=self.channel.recorded_symbols(),
+                extensions=self._socket.extensions,
+            )
+        )
+
+    # -- frames, as the transport hands them in ------------------------------------------------------------------------
+
+    def on_message(self, payload: bytes, recv_ns: int, mono_ns: int) -> None:
+        """See `transport.Receiver`."""
+        self.last_recv_ns = recv_ns
+        self._last_mono_ns = mono_ns
+        if payload.startswith(self._update_prefix):
+            self._sink.put(self.channel.name, Frame(payload, recv_ns, mono_ns, self.number))
+            self.channel.observe(payload, self.number)
+            return
+        incoming = classify(payload)
+        if isinstance(incoming, Data):
+            self._on_data(incoming, payload, recv_ns, mono_ns)
+        elif isinstance(incoming, (Status, Response)):
+            self._on_control(incoming, payload, mono_ns)
+        elif not isinstance(incoming, (Heartbeat, Pong)):
+            self._on_unrecognised(payload)
+
+    def on_sign_of_life(self, recv_ns: int, mono_ns: int) -> None:
+        """See `transport.Receiver`."""
+        self.last_recv_ns = recv_ns
+        self._last_mono_ns = mono_ns
+
+    def on_violation(self, payload: bytes, what: str) -> None:
+        """See `transport.Receiver`."""
+        self._on_unrecognised(payload)
+        self.end("protocol", what)
+
+    def on_closed(self, code: Optional[int], reason: str) -> None:
+        """See `transport.Receiver`."""
+        self._close_code = code
+        self._closed.set()
+        if code is None:
+            self.end("network", "the connection broke")
+        else:
+            self.end("closed", f"closed by the server: {code} {reason}".rstrip())
+
+    def _on_data(self, data: Data, payload: bytes, recv_ns: int, mono_ns: int) -> None:
+        flags = MALFORMED if data.malformed else 0
+        self._sink.put(data.channel, Frame(payload, recv_ns, mono_ns, self.number, flags))
+        if data.malformed:
+            log.warning("malformed message", connection=self.number, channel=data.channel, bytes=len(payload))
+            return
+        if data.kind == "snapshot" and self.channel.whole_by_snapshot:
+            self._on_snapshot(payload, recv_ns, mono_ns)
+        self.channel.observe(payload, self.number)
+
+    def _on_snapshot(self, payload: bytes, recv_ns: int, mono_ns: int) -> None:
+        assert self._session is not None
+        try:
+            symbols = snapshot_symbols(payload)
+        except msgspec.DecodeError as error:
+            log.warning("unreadable snapshot", connection=self.number, error=str(error))
+            return
+        for symbol in symbols:
+            self._take(self._session.snapshot(symbol, mono_ns), recv_ns)
+
+    def _on_control(self, incoming: Status | Response, payload: bytes, mono_ns: int) -> None:
+        assert self._session is not None
+        self._note_control(payload)
+        if isinstance(incoming, Status):
+            self._session.status(incoming)
+            if incoming.system != "online" or incoming.maintenance:
+                log.info("exchange status", system=incoming.system, maintenance=len(incoming.maintenance))
+        else:
+            self._take(self._session.response(incoming, mono_ns), self.last_recv_ns)
+        self._work.set()
+
+    def _note_control(self, payload: bytes) -> None:
+        self._sink.note(
+            Control(
+                at_ns=self.last_recv_ns,
+                mono_ns=self._last_mono_ns,
+                connection=self.number,
+                frame=payload[:UNRECOGNISED_KEPT_BYTES].decode(errors="replace"),
+            )
+        )
+
+    def _on_unrecognised(self, payload: bytes) -> None:
+        self._unrecognised += 1
+        if self._unrecognised > UNRECOGNISED_KEPT:
+            return
+        self._sink.note(
+            Unrecognised(
+                at_ns=self.last_recv_ns or self._clock.wall_ns(),
+                mono_ns=self._last_mono_ns,
+                connection=self.number,
+                size=len(payload),
+                count=self._unrecognised,
+                frame=payload[:UNRECOGNISED_KEPT_BYTES].decode("latin-1"),
+            )
+        )
+
+    # -- facts from the session ----------------------------------------------------------------------------------------
+
+    def _take(self, events: list[Event], recv_ns: int) -> None:
+        for event in events:
+            if isinstance(event, Acked):
+                self._on_acked(event)
+            elif isinstance(event, Snapshotted):
+                if event.symbol is not None:
+                    self._shared.gaps.close(self.channel.name, event.symbol, recv_ns, self.number)
+            elif isinstance(event, SymbolRejected):
+                self._on_rejected(event, recv_ns)
+            elif isinstance(event, TokenRefused):
+                self._on_token_refused(event)
+            else:
+                self.end(event.cause, event.detail)
+
+    def _on_acked(self, event: Acked) -> None:
+        if event.symbol is None:
+            return
+        self._sink.note(
+            Acknowledged(
+                at_ns=self.last_recv_ns,
+                mono_ns=self._last_mono_ns,
+                connection=self.number,
+                channel=self.channel.name,
+                symbol=event.symbol,
+                depth=event.depth if event.depth is not None else self.channel.depth,
+            )
+        )
+
+    def _on_rejected(self, event: SymbolRejected, recv_ns: int) -> None:
+        symbol = event.symbol or ""
+        log.error(
+            "subscription rejected",
+            symbol=symbol,
+            channel=self.channel.name,
+            error=event.error,
+            retry_s=event.retry_s,
+            hint="Check the symbol's name (BTC/USD, not XBT/USD); the others record on",
+        )
+        self._sink.note(
+            Rejected(
+                at_ns=recv_ns or self._clock.wall_ns(),
+                mono_ns=self._clock.mono_ns(),
+                connection=self.number,
+                channel=self.channel.name,
+                symbol=symbol,
+                error=event.error,
+                retry_s=float(event.retry_s),
+            )
+        )
+        if symbol:
+            left_ns = recv_ns or self._clock.wall_ns()
+            self._shared.gaps.open(self.channel.name, symbol, "rejected", left_ns, self.number)
+
+    def _on_token_refused(self, event: TokenRefused) -> None:
+        log.warning("session token refused, fetching another", error=event.error)
+        if self._shared.tokens is not None:
+            self._shared.tokens.refuse()
+
+    # -- tasks ---------------------------------------------------------------------------------------------------------
+
+    async def _send_requests(self) -> None:
+        assert self._session is not None
+        while True:
+            if not self._session.has_request(self._clock.mono_ns()):
+                self._work.clear()
+                await self._work.wait()
+                continue
+            await self._wait_for_budget()
+            token = await self._shared.tokens.get() if self.channel.private and self._shared.tokens else None
+            request = self._session.next_request(self._clock.mono_ns())
+            if request is not None:
+                self._send(request, token)
+
+    async def _wait_for_budget(self) -> None:
+        wait_ns = self._shared.budget.reserve(self.channel.cost, self._clock.mono_ns())
+        if wait_ns:
+            await asyncio.sleep(wait_ns / NS_PER_S)
+
+    def _send(self, request: Request, token: Optional[str]) -> None:
+        assert self._socket is not None
+        if self._closed.is_set():
+            return
+        if request.method == "ping":
+            self._socket.send(requests.ping(request.req_id))
+            return
+        make = requests.subscribe if request.method == "subscribe" else requests.unsubscribe
+        depth = self.channel.depth
+        self._socket.send(make(self.channel.name, request.symbol, req_id=request.req_id, depth=depth, token=token))
+
+    async def _let_time_pass(self) -> None:
+        assert self._session is not None
+        while True:
+            await asyncio.sleep(TICK_S)
+            if self._paused:
+                continue
+            now_ns = self._clock.mono_ns()
+            self._take(self._session.tick(now_ns, self._last_mono_ns), 0)
+            ping = self._session.next_ping(now_ns, self._last_mono_ns)
+            if ping is not None:
+                self._send(ping, None)
+            self._work.set()

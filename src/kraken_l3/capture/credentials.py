@@ -1,0 +1,154 @@
+"""What must be remembered about an API key: its highest nonce, and that Kraken refused it.
+
+Kept in the user's state directory, one file and one lock a key, named by a fingerprint: the key itself is never
+written. The lock is held over a whole call to Kraken, so that two programs of this machine that share a key take turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import sys
+import tempfile
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from kraken_l3.errors import LocalFault
+from kraken_l3.model.timestamps import NS_PER_S
+from kraken_l3.protocol.nonce import next_nonce
+from kraken_l3.protocol.refusals import LOCKOUT_S
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from typing import IO
+
+__all__ = ["KeyMemory", "state_directory"]
+
+LOCK_POLL_S = 0.05
+
+
+def state_directory() -> Path:
+    """Where this user's programs keep what must survive them.
+
+    XDG_STATE_HOME where set; else ~/.local/state, on macOS ~/Library/Application Support, on Windows LOCALAPPDATA.
+    """
+    if os.environ.get("XDG_STATE_HOME"):
+        base = Path(os.environ["XDG_STATE_HOME"])
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", str(Path.home())))
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path.home() / ".local" / "state"
+    return base / "kraken-l3"
+
+
+class _Memory(msgspec.Struct, omit_defaults=True):
+    highest_nonce: int = 0
+    refused_at_ns: int = 0
+    refusal: str = ""
+
+
+class KeyMemory:
+    """The memory of one key. Use `held` around a call, and the rest inside it.
+
+    Args:
+        directory: where the files are; made with mode 0700 when missing.
+        api_key: only its fingerprint is kept.
+    """
+
+    def __init__(self, directory: Path, api_key: str) -> None:
+        self._directory = directory
+        fingerprint = hashlib.sha256(api_key.encode()).hexdigest()[:16]
+        self._path = directory / f"key-{fingerprint}.json"
+        self._lock_path = directory / f"key-{fingerprint}.lock"
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Hold the key's lock, waiting for whoever has it.
+
+        Raises:
+            LocalFault: the state directory cannot be used.
+        """
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = self._lock_path.open("a+b")
+        except OSError as error:
+            raise self._fault(error) from error
+        with file:
+            while not _try_lock(file):  # noqa: ASYNC110 - the holder is another process: there is no event to wait for
+                await asyncio.sleep(LOCK_POLL_S)
+            yield  # closing the file lets go of the lock
+
+    def take_nonce(self, wall_ns: int) -> int:
+        """A nonce larger than all before, on disk before it is used."""
+        memory = self._read()
+        memory.highest_nonce = next_nonce(wall_ns, memory.highest_nonce)
+        self._write(memory)
+        return memory.highest_nonce
+
+    def remember_refusal(self, error: str, wall_ns: int) -> None:
+        """Kraken refused the key now."""
+        memory = self._read()
+        memory.refused_at_ns, memory.refusal = wall_ns, error
+        self._write(memory)
+
+    def refusal(self, wall_ns: int) -> tuple[str, float]:
+        """What Kraken said when it refused the key, and for how many seconds the key is still to be left alone."""
+        memory = self._read()
+        age_ns = wall_ns - memory.refused_at_ns
+        if not memory.refusal or not 0 <= age_ns < LOCKOUT_S * NS_PER_S:
+            return "", 0.0
+        return memory.refusal, LOCKOUT_S - age_ns / NS_PER_S
+
+    def _read(self) -> _Memory:
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=_Memory)
+        except FileNotFoundError:
+            return _Memory()
+        except OSError as error:
+            raise self._fault(error) from error
+        except msgspec.DecodeError as error:
+            raise LocalFault(
+                "the memory of this key is damaged",
+                where=str(self._path),
+                hint="Delete the file; if Kraken then says 'Invalid nonce', make a new key",
+            ) from error
+
+    def _write(self, memory: _Memory) -> None:
+        try:
+            descriptor, name = tempfile.mkstemp(dir=self._directory, prefix=self._path.name)
+            with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
+                file.write(msgspec.json.encode(memory))
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(self._path)
+        except OSError as error:
+            raise self._fault(error) from error
+
+    def _fault(self, error: OSError) -> LocalFault:
+        return LocalFault(
+            f"cannot keep the state of the API key: {error.strerror or error}",
+            where=str(self._directory),
+            hint="The directory must be writable for the user who records (XDG_STATE_HOME moves it)",
+        )
+
+
+def _try_lock(file: IO[bytes]) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

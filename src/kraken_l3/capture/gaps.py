@@ -1,0 +1,68 @@
+"""Which symbols are missing right now, since when and why. Every change is a journal record."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Callable
+
+from kraken_l3.archive.journal import GapClosed, GapOpened, Record
+from kraken_l3.clock import Clock
+
+__all__ = ["GapLedger"]
+
+
+class GapLedger:
+    """The open gaps. A symbol has at most one at a time: it keeps its first cause and its first left edge.
+
+    Args:
+        open_gaps: what the archive's journal left open when the recorder stopped or died.
+        note: takes the journal records.
+        clock: dates them.
+    """
+
+    def __init__(self, open_gaps: Iterable[GapOpened], note: Callable[[Record], None], clock: Clock) -> None:
+        self._open = {(gap.channel, gap.symbol): gap for gap in open_gaps}
+        self._note = note
+        self._clock = clock
+        #: Gaps of a symbol since the start, over all channels.
+        self.counts: Counter[str] = Counter()
+
+    def open(self, channel: str, symbol: str, cause: str, left_ns: int, connection: int) -> None:
+        """From `left_ns` on the symbol is missing; nothing new when it already was."""
+        if (channel, symbol) in self._open:
+            return
+        gap = GapOpened(
+            at_ns=self._clock.wall_ns(),
+            mono_ns=self._clock.mono_ns(),
+            channel=channel,
+            symbol=symbol,
+            cause=cause,
+            left_ns=left_ns,
+            connection=connection,
+        )
+        self._open[channel, symbol] = gap
+        self.counts[symbol] += 1
+        self._note(gap)
+
+    def close(self, channel: str, symbol: str, right_ns: int, connection: int) -> None:
+        """The symbol is whole again from the message received at `right_ns`; nothing when no gap was open."""
+        gap = self._open.pop((channel, symbol), None)
+        if gap is None:
+            return
+        self._note(
+            GapClosed(
+                at_ns=self._clock.wall_ns(),
+                mono_ns=self._clock.mono_ns(),
+                channel=channel,
+                symbol=symbol,
+                cause=gap.cause,
+                left_ns=gap.left_ns,
+                right_ns=right_ns,
+                connection=connection,
+            )
+        )
+
+    def is_open(self, channel: str, symbol: str) -> bool:
+        """Whether the symbol is missing now."""
+        return (channel, symbol) in self._open

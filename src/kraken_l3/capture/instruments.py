@@ -1,0 +1,150 @@
+"""The instrument list: what it says of the recorded pairs goes into the journal whenever it changes.
+
+Source: https://docs.kraken.com/api/docs/websocket-v2/instrument
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Callable, Optional
+
+import msgspec
+import structlog
+
+from kraken_l3.archive.journal import Instruments, Record
+from kraken_l3.capture.transport import connect
+from kraken_l3.clock import Clock
+from kraken_l3.errors import KrakenL3Error
+from kraken_l3.model.instruments import Instrument
+from kraken_l3.protocol.frames import Data, classify
+from kraken_l3.protocol.requests import subscribe
+
+__all__ = ["InstrumentWatch", "decode_instruments", "fetch_instruments"]
+
+FETCH_S = 20.0
+
+log = structlog.get_logger("kraken_l3.capture.instruments")
+
+
+class _Pair(msgspec.Struct):
+    symbol: str
+    price_precision: int
+    qty_precision: int
+    price_increment: msgspec.Raw = msgspec.Raw(b"null")
+    qty_increment: msgspec.Raw = msgspec.Raw(b"null")
+    status: str = "online"
+
+
+class _Data(msgspec.Struct):
+    pairs: list[_Pair] = []
+
+
+class _Message(msgspec.Struct):
+    data: _Data
+
+
+_decoder = msgspec.json.Decoder(_Message)
+
+
+def decode_instruments(payload: bytes) -> list[Instrument]:
+    """The pairs of an `instrument` message; increments keep their wire text.
+
+    Raises:
+        msgspec.DecodeError: it is not one.
+    """
+    return [
+        Instrument(
+            symbol=pair.symbol,
+            price_precision=pair.price_precision,
+            qty_precision=pair.qty_precision,
+            price_increment=_text(pair.price_increment),
+            qty_increment=_text(pair.qty_increment),
+            status=pair.status,
+        )
+        for pair in _decoder.decode(payload).data.pairs
+    ]
+
+
+def _text(raw: msgspec.Raw) -> Optional[str]:
+    text = bytes(raw).decode().strip('"')
+    return None if text == "null" else text
+
+
+class InstrumentWatch:
+    """Follows the `instrument` channel for the symbols that are recorded.
+
+    Args:
+        symbols: those of interest.
+        known: what the journal knew already.
+        note: takes the journal records.
+        clock: dates them.
+    """
+
+    def __init__(
+        self, symbols: Iterable[str], known: dict[str, Instrument], note: Callable[[Record], None], clock: Clock
+    ) -> None:
+        self._symbols = frozenset(symbols)
+        self._known = dict(known)
+        self._note = note
+        self._clock = clock
+
+    def observe(self, payload: bytes, connection: int) -> None:
+        """One message of the channel came (already queued for the archive)."""
+        try:
+            instruments = decode_instruments(payload)
+        except msgspec.DecodeError as error:
+            log.warning("unreadable instrument message", connection=connection, error=str(error))
+            return
+        changed = [i for i in instruments if i.symbol in self._symbols and self._known.get(i.symbol) != i]
+        if not changed:
+            return
+        self._known.update((i.symbol, i) for i in changed)
+        at_ns, mono_ns = self._clock.wall_ns(), self._clock.mono_ns()
+        self._note(Instruments(at_ns=at_ns, mono_ns=mono_ns, instruments=changed))
+
+
+class _FirstSnapshot:
+    """Waits for the instrument snapshot on a connection of its own; implements `transport.Receiver`."""
+
+    def __init__(self) -> None:
+        self.arrived: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def on_message(self, payload: bytes, recv_ns: int, mono_ns: int) -> None:
+        message = classify(payload)
+        is_snapshot = isinstance(message, Data) and message.channel == "instrument" and message.kind == "snapshot"
+        if is_snapshot and not self.arrived.done():
+            self.arrived.set_result(payload)
+
+    def on_sign_of_life(self, recv_ns: int, mono_ns: int) -> None:
+        """Nothing depends on it here."""
+
+    def on_violation(self, payload: bytes, what: str) -> None:
+        self._fail(what)
+
+    def on_closed(self, code: Optional[int], reason: str) -> None:
+        self._fail(f"closed before the list came ({code})")
+
+    def _fail(self, what: str) -> None:
+        if not self.arrived.done():
+            self.arrived.set_exception(KrakenL3Error(what, where="instrument list"))
+
+
+async def fetch_instruments(public_ws_url: str) -> list[Instrument]:
+    """The list of instruments, once.
+
+    Raises:
+        KrakenL3Error: it did not come.
+    """
+    receiver = _FirstSnapshot()
+    socket = await connect(public_ws_url, receiver)
+    try:
+        socket.send(subscribe("instrument", None, req_id=1))
+        return decode_instruments(await asyncio.wait_for(receiver.arrived, FETCH_S))
+    except asyncio.TimeoutError as error:
+        raise KrakenL3Error(f"no instrument list within {FETCH_S:.0f} s", where=public_ws_url) from error
+    except msgspec.DecodeError as error:
+        raise KrakenL3Error(f"the instrument list cannot be read: {error}", where=public_ws_url) from error
+    finally:
+        receiver.arrived.cancel()
+        socket.close()

@@ -1,0 +1,206 @@
+"""The one REST call of the recorder: GetWebSocketsToken, and the token that all connections share.
+
+Source: https://docs.kraken.com/api/docs/rest-api/get-websockets-token
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, NamedTuple, Optional
+from urllib.parse import urlencode
+
+import aiohttp
+import msgspec
+import structlog
+
+from kraken_l3._version import __version__
+from kraken_l3.capture.credentials import KeyMemory
+from kraken_l3.clock import Clock
+from kraken_l3.errors import RefusedByKraken
+from kraken_l3.model.timestamps import NS_PER_S
+from kraken_l3.protocol.refusals import LOCKOUT_S, Action, Refusal, refusal_of, throttled_until_s
+from kraken_l3.protocol.signature import decode_secret, sign
+
+__all__ = ["TOKEN_MAX_AGE_NS", "TokenClient", "Tokens"]
+
+PATH = "/0/private/GetWebSocketsToken"
+TIMEOUT_S = 10.0
+ANSWER_LIMIT_BYTES = 1024 * 1024
+#: Kraken gives 15 minutes; a token older than this is replaced before it is used.
+TOKEN_MAX_AGE_NS = 600 * NS_PER_S
+#: Kraken asks for seconds, not tenths, when it limits a rate.
+RATE_LIMIT_MIN_S = 5.0
+LARGEST_BACKOFF_S = 60.0
+
+log = structlog.get_logger("kraken_l3.capture.rest")
+
+
+class _Answer(msgspec.Struct):
+    error: list[str] = []
+    result: Optional[dict[str, Any]] = None
+
+
+class _Failure(NamedTuple):
+    """Not now: wait `wait_s`, say `what`."""
+
+    what: str
+    remedy: str
+    wait_s: float
+
+
+class TokenClient:
+    """Asks Kraken for a session token.
+
+    Args:
+        rest_url: "https://api.kraken.com".
+        api_key: the public half of the key.
+        api_secret: the private half, base64.
+        memory: the key's nonce and refusals.
+        clock: the wall clock makes nonces.
+    """
+
+    def __init__(self, rest_url: str, api_key: str, api_secret: str, memory: KeyMemory, clock: Clock) -> None:
+        self._url = rest_url.rstrip("/") + PATH
+        self._api_key = api_key
+        self._secret = decode_secret(api_secret)
+        self._memory = memory
+        self._clock = clock
+
+    async def ask(self) -> _Answer:
+        """One signed call.
+
+        Raises:
+            aiohttp.ClientError, asyncio.TimeoutError: there was no answer.
+        """
+        async with self._memory.held():
+            nonce = self._memory.take_nonce(self._clock.wall_ns())
+            answer = await self._post(nonce)
+            refusal = refusal_of(answer.error)
+            if answer.result is None and refusal.action is Action.NONCE:
+                answer = await self._post(self._memory.take_nonce(self._clock.wall_ns()))
+                refusal = refusal_of(answer.error)
+            if answer.result is None and refusal.action is not Action.BACK_OFF:
+                self._memory.remember_refusal(refusal.error, self._clock.wall_ns())
+            return answer
+
+    async def _post(self, nonce: int) -> _Answer:
+        body = urlencode({"nonce": nonce}).encode()
+        headers = {
+            "API-Key": self._api_key,
+            "API-Sign": sign(PATH, nonce, body, self._secret),
+            "Content-Type": "application/x-www-form-urlencoded; charset=utf-8",
+            "User-Agent": f"kraken-l3-recorder/{__version__}",
+        }
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.post(self._url, data=body, headers=headers, allow_redirects=False) as response,
+        ):
+            response.raise_for_status()
+            content = await _read_limited(response)
+        try:
+            return msgspec.json.decode(content, type=_Answer)
+        except msgspec.DecodeError as error:
+            raise aiohttp.ClientPayloadError("an answer that is not Kraken's JSON") from error
+
+    def remembered_refusal(self) -> tuple[Optional[Refusal], float]:
+        """What Kraken refused this key for in the last 15 minutes, and for how many seconds it is to be left alone."""
+        said, wait_s = self._memory.refusal(self._clock.wall_ns())
+        return (refusal_of([said]), wait_s) if said else (None, 0.0)
+
+
+class Tokens:
+    """The session token, shared by all connections and replaced in time.
+
+    Args:
+        client: asks for a new one.
+        clock: tells their age.
+    """
+
+    def __init__(self, client: TokenClient, clock: Clock) -> None:
+        self._client = client
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._token = ""
+        self._born_ns = 0
+        self._failures = 0
+
+    def refuse(self) -> None:
+        """Kraken did not accept the token: the next `get` brings another."""
+        self._token = ""
+
+    async def get(self, *, newer_than_ns: int = 0) -> str:
+        """A token made after the monotonic time `newer_than_ns` and less than 10 minutes old; waits until there is one.
+
+        Raises:
+            RefusedByKraken: Kraken will not give one for this key; the text says what to change.
+        """
+        async with self._lock:
+            while not self._is_good(newer_than_ns):
+                born_ns = self._clock.mono_ns()
+                failure = await self._renew(born_ns)
+                if failure is not None:
+                    log.warning("no session token", what=failure.what, hint=failure.remedy, retry_s=failure.wait_s)
+                    await asyncio.sleep(failure.wait_s)
+            return self._token
+
+    def _is_good(self, newer_than_ns: int) -> bool:
+        age_ns = self._clock.mono_ns() - self._born_ns
+        return bool(self._token) and self._born_ns >= newer_than_ns and age_ns < TOKEN_MAX_AGE_NS
+
+    async def _renew(self, born_ns: int) -> Optional[_Failure]:
+        refusal, wait_s = self._client.remembered_refusal()
+        if refusal is not None:
+            return self._left_alone(refusal, wait_s)
+        try:
+            answer = await self._client.ask()
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            return self._unreachable(error)
+        token = (answer.result or {}).get("token")
+        if isinstance(token, str) and token:
+            self._token, self._born_ns, self._failures = token, born_ns, 0
+            return None
+        return self._refused(refusal_of(answer.error))
+
+    def _left_alone(self, refusal: Refusal, wait_s: float) -> _Failure:
+        if refusal.action is Action.LOCKOUT:
+            return _Failure(f"Kraken locked the key out: {refusal.error}", refusal.remedy, wait_s)
+        raise RefusedByKraken(
+            f"Kraken refused this API key less than {LOCKOUT_S // 60} minutes ago: {refusal.error}",
+            where="api_key",
+            hint=f"{refusal.remedy}. It can be tried again in {wait_s / 60:.0f} min; another key at once",
+        )
+
+    def _unreachable(self, error: Exception) -> _Failure:
+        what = str(error) or type(error).__name__
+        if isinstance(error, aiohttp.ClientResponseError):
+            what = f"HTTP {error.status} {error.message}"
+        remedy = "Kraken's REST endpoint could not be reached; check rest_url and the network"
+        return _Failure(what, remedy, self._backoff_s())
+
+    def _refused(self, refusal: Refusal) -> _Failure:
+        if refusal.action in (Action.FATAL, Action.NONCE):
+            raise RefusedByKraken(f"Kraken refused the API key: {refusal.error}", where="api_key", hint=refusal.remedy)
+        if refusal.action is Action.LOCKOUT:
+            self._failures += 1
+            return _Failure(refusal.error, refusal.remedy, float(LOCKOUT_S))
+        until_s = throttled_until_s(refusal.error) - self._clock.wall_ns() / NS_PER_S
+        wait_s = max(self._backoff_s(), RATE_LIMIT_MIN_S if _is_rate(refusal) else 0.0, min(until_s, float(LOCKOUT_S)))
+        return _Failure(refusal.error, refusal.remedy, wait_s)
+
+    def _backoff_s(self) -> float:
+        self._failures += 1
+        return min(2.0 ** (min(self._failures, 16) - 1), LARGEST_BACKOFF_S)
+
+
+async def _read_limited(response: aiohttp.ClientResponse) -> bytes:
+    content = b""
+    async for part in response.content.iter_any():
+        content += part
+        if len(content) > ANSWER_LIMIT_BYTES:
+            raise aiohttp.ClientPayloadError(f"an answer of more than {ANSWER_LIMIT_BYTES} bytes")
+    return content
+
+
+def _is_rate(refusal: Refusal) -> bool:
+    return "rate limit" in refusal.error.lower() or "too many" in refusal.error.lower()

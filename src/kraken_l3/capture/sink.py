@@ -1,0 +1,234 @@
+"""From the event loop to the disk: a queue bounded in bytes, and the one thread that writes.
+
+The loop never waits for the disk and the disk never waits for a parser. When the queue is full the connections stop
+reading (`on_full`), and go on when half of it is written (`on_room`). What happened to the disk comes back as a call
+in the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Callable, Optional, Protocol
+
+from kraken_l3.archive.journal import Record
+from kraken_l3.errors import DiskFull, KrakenL3Error, LocalFault
+from kraken_l3.model.frames import Frame
+
+__all__ = ["QUEUE_LIMIT_BYTES", "Observer", "Sink", "Writer"]
+
+QUEUE_LIMIT_BYTES = 32 * 1024 * 1024
+#: So much in the queue wakes the writer before its interval is over.
+WAKE_BYTES = 1024 * 1024
+DISK_PROBE_S = 5.0
+#: Journal records kept in memory while not even the reserve has room: enough for the gap of every symbol.
+HELD_RECORDS = 10_000
+
+_RECORD = ""
+_RESTART_DAY = "\0"
+
+
+class Writer(Protocol):
+    """The archive, as the sink uses it: from one thread only."""
+
+    def append(self, stream: str, frames: Sequence[Frame]) -> None:
+        """Write frames to a stream's file of the day."""
+
+    def journal(self, record: Record) -> None:
+        """Write a journal record."""
+
+    def flush(self) -> None:
+        """Hand everything to the operating system."""
+
+    def sync(self) -> None:
+        """Have everything on disk, and a sync point in the journal."""
+
+    def resume(self) -> bool:
+        """After `DiskFull`: whether there is room again."""
+
+    def restart_day(self, now_ns: int) -> None:
+        """After a big step of the clock: go on in the day that it shows now."""
+
+    def close(self) -> None:
+        """Sync and let go of the directory."""
+
+
+class Observer(Protocol):
+    """Looks at what was written, in the writer's thread; must be quick."""
+
+    def __call__(self, stream: str, frames: Sequence[Frame]) -> None:
+        """A batch of one stream was written."""
+
+
+class Sink:
+    """See the module. `put` and `note` belong to the event loop's thread."""
+
+    def __init__(
+        self, writer: Writer, *, flush_interval_s: float, fsync_interval_s: float, observer: Optional[Observer] = None
+    ) -> None:
+        self._writer = writer
+        self._flush_interval_s = flush_interval_s
+        self._fsync_interval_s = fsync_interval_s
+        self._observer = observer
+        self._queue: deque[tuple[str, Any]] = deque()
+        self._put_bytes = 0  # counted by the loop's thread only
+        self._taken_bytes = 0  # counted by the writer's thread only
+        self._wake = threading.Event()
+        self._stopping = False
+        self._full = False
+        self._disk_is_full = False
+        self._held: deque[Record] = deque(maxlen=HELD_RECORDS)
+        self._loop: Optional[asyncio.AbstractEventLoop] = None
+        self._thread = threading.Thread(target=self._run, name="archive-writer", daemon=True)
+        #: Receive time of the last data frame that is in the archive.
+        self.last_written_ns = 0
+        self.written_bytes = 0
+        self.written_frames = 0
+        self.on_full: Callable[[], None] = lambda: None
+        self.on_room: Callable[[], None] = lambda: None
+        self.on_disk_full: Callable[[], None] = lambda: None
+        self.on_disk_ok: Callable[[], None] = lambda: None
+        self.on_fault: Callable[[KrakenL3Error], None] = lambda _error: None
+
+    # -- the event loop's side -----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the writer's thread; the callbacks will run in the current event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    def put(self, stream: str, frame: Frame) -> None:
+        """Queue one frame. Never blocks, never drops: a full queue is told by `on_full`."""
+        self._queue.append((stream, frame))
+        self._put_bytes += len(frame[0])
+        queued = self._put_bytes - self._taken_bytes
+        if queued >= WAKE_BYTES:
+            self._wake.set()
+            if queued >= QUEUE_LIMIT_BYTES and not self._full:
+                self._full = True
+                self.on_full()
+
+    def note(self, record: Record) -> None:
+        """Queue one journal record, in order with the frames."""
+        self._queue.append((_RECORD, record))
+
+    def restart_day(self, now_ns: int) -> None:
+        """Queue a new start of the day, in order with the frames."""
+        self._queue.append((_RESTART_DAY, now_ns))
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes of frames that are not written yet."""
+        return self._put_bytes - self._taken_bytes
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the connections have to stop reading."""
+        return self._full
+
+    async def stop(self) -> None:
+        """Write what is queued, sync, close the archive."""
+        self._stopping = True
+        self._wake.set()
+        await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+
+    def _tell(self, callback: Callable[..., None], *args: Any) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(callback, *args)
+        except RuntimeError:  # the loop is closed already: nobody is left to be told
+            return
+
+    # -- the writer's side ---------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._write_until_stopped()
+            self._writer.close()
+        except KrakenL3Error as error:
+            self._tell(self.on_fault, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the recorder must hear of it and stop
+            fault = LocalFault(f"the archive writer failed: {type(error).__name__}: {error}", where="archive")
+            self._tell(self.on_fault, fault)
+
+    def _write_until_stopped(self) -> None:
+        next_sync = next_probe = time.monotonic()
+        while True:
+            self._wake.wait(self._flush_interval_s)
+            self._wake.clear()
+            stopping = self._stopping  # read before the queue, so that nothing put before `stop` is left behind
+            items = self._take()
+            if self._disk_is_full:
+                if time.monotonic() >= next_probe:
+                    self._probe_disk()
+                    next_probe = time.monotonic() + DISK_PROBE_S
+                self._write_records(items)
+                self._taken_bytes += sum(len(item.payload) for _, item in items if isinstance(item, Frame))
+            else:
+                next_sync = self._write(items, next_sync)
+            self._make_room()
+            if stopping and not self._queue:
+                return
+
+    def _take(self) -> list[tuple[str, Any]]:
+        # popleft by count is safe against appends from the other thread; swapping the deque would not be
+        return [self._queue.popleft() for _ in range(len(self._queue))]
+
+    def _write(self, items: list[tuple[str, Any]], next_sync: float) -> float:
+        groups = deque((stream, [item for _, item in group]) for stream, group in groupby(items, itemgetter(0)))
+        try:
+            while groups:
+                self._write_group(*groups[0])
+                groups.popleft()
+            self._writer.flush()
+            if time.monotonic() >= next_sync:
+                self._writer.sync()
+                next_sync = time.monotonic() + self._fsync_interval_s
+        except DiskFull:
+            self._disk_is_full = True
+            self._tell(self.on_disk_full)
+            self._write_records([(stream, item) for stream, group in groups for item in group])
+        finally:
+            self._taken_bytes += sum(len(item.payload) for _, item in items if isinstance(item, Frame))
+        return next_sync
+
+    def _write_group(self, stream: str, group: list[Any]) -> None:
+        if stream == _RECORD:
+            for record in group:
+                self._writer.journal(record)
+        elif stream == _RESTART_DAY:
+            self._writer.restart_day(group[-1])
+        else:
+            self._writer.append(stream, group)
+            self.last_written_ns = group[-1].recv_ns
+            self.written_frames += len(group)
+            self.written_bytes += sum(len(frame.payload) + 1 for frame in group)
+            if self._observer is not None:
+                self._observer(stream, group)
+
+    def _write_records(self, items: list[tuple[str, Any]]) -> None:
+        """On a full disk the reserve carries the journal; the frames that were under way are in the gap it tells of."""
+        for stream, item in items:
+            if stream == _RECORD:
+                try:
+                    self._writer.journal(item)
+                except DiskFull:  # even the reserve is used up
+                    self._held.append(item)
+
+    def _probe_disk(self) -> None:
+        if not self._writer.resume():
+            return
+        self._disk_is_full = False
+        held, self._held = self._held, deque(maxlen=HELD_RECORDS)
+        self._write_records([(_RECORD, record) for record in held])
+        self._tell(self.on_disk_ok)
+
+    def _make_room(self) -> None:
+        if self._full and self._put_bytes - self._taken_bytes <= QUEUE_LIMIT_BYTES // 2:
+            self._full = False
+            self._tell(self.on_room)

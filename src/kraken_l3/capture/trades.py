@@ -1,0 +1,69 @@
+"""Public trades: `trade_id` counts up by one in each book, so a missing trade shows itself.
+
+Source: https://docs.kraken.com/api/docs/websocket-v2/trade
+"""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import msgspec
+import structlog
+
+from kraken_l3.archive.journal import Record, TradeGap
+from kraken_l3.clock import Clock
+
+__all__ = ["TradeWatch"]
+
+log = structlog.get_logger("kraken_l3.capture.trades")
+
+
+class _Trade(msgspec.Struct):
+    symbol: str
+    trade_id: int
+
+
+class _Message(msgspec.Struct):
+    data: list[_Trade]
+
+
+_decoder = msgspec.json.Decoder(_Message)
+
+
+class TradeWatch:
+    """Checks that no trade is missing, also over reconnects: a snapshot repeats trades, which is no jump.
+
+    Args:
+        note: takes the journal records.
+        clock: dates them.
+    """
+
+    def __init__(self, note: Callable[[Record], None], clock: Clock) -> None:
+        self._last_id: dict[str, int] = {}
+        self._note = note
+        self._clock = clock
+
+    def observe(self, payload: bytes, connection: int) -> None:
+        """One message of the channel came (already queued for the archive)."""
+        try:
+            trades = _decoder.decode(payload).data
+        except msgspec.DecodeError as error:
+            log.warning("unreadable trade message", connection=connection, error=str(error))
+            return
+        for trade in sorted(trades, key=lambda trade: trade.trade_id):
+            self._check(trade, connection)
+
+    def _check(self, trade: _Trade, connection: int) -> None:
+        last_id = self._last_id.get(trade.symbol)
+        if last_id is not None and trade.trade_id > last_id + 1:
+            self._note(
+                TradeGap(
+                    at_ns=self._clock.wall_ns(),
+                    mono_ns=self._clock.mono_ns(),
+                    symbol=trade.symbol,
+                    last_id=last_id,
+                    next_id=trade.trade_id,
+                    connection=connection,
+                )
+            )
+        self._last_id[trade.symbol] = max(trade.trade_id, last_id or 0)

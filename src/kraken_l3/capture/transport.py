@@ -1,0 +1,218 @@
+"""The WebSocket under a connection, behind a small port. picows stamps frames in its callback, at the lowest cost
+measured.
+
+What picows leaves to its user is done here: fragments are put together, frames that RFC 6455 forbids close the
+connection (reserved bits without an extension, a continuation of nothing, text that is not UTF-8).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from typing import Any, Optional, Protocol
+
+from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+
+from kraken_l3._version import __version__
+from kraken_l3.errors import KrakenL3Error
+
+__all__ = ["MAX_FRAME_BYTES", "ConnectFailed", "Receiver", "WebSocket", "connect"]
+
+#: A depth-1000 snapshot is around 1 MB; this leaves room for any book, and bounds memory.
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+HANDSHAKE_S = 10.0
+_LOGGER = logging.getLogger("kraken_l3.picows")
+_LOGGER.setLevel(logging.ERROR)
+
+
+class ConnectFailed(KrakenL3Error):
+    """No WebSocket connection could be made; it is tried again."""
+
+
+class Receiver(Protocol):
+    """What a connection gets from its WebSocket, called in the event loop."""
+
+    def on_message(self, payload: bytes, recv_ns: int, mono_ns: int) -> None:
+        """A whole message, with the two clocks read before anything else was done (at its last frame)."""
+
+    def on_sign_of_life(self, recv_ns: int, mono_ns: int) -> None:
+        """A protocol-level ping or pong, or a part of a message."""
+
+    def on_violation(self, payload: bytes, what: str) -> None:
+        """The other side broke the WebSocket protocol with this frame; the connection is being closed."""
+
+    def on_closed(self, code: Optional[int], reason: str) -> None:
+        """The connection is over. `code` is None when no close frame came."""
+
+
+class WebSocket(Protocol):
+    """An open connection."""
+
+    extensions: str
+
+    def send(self, message: bytes) -> None:
+        """Send one text message."""
+
+    def pause_reading(self) -> None:
+        """Stop reading from the socket; TCP makes the other side wait."""
+
+    def resume_reading(self) -> None:
+        """Read again."""
+
+    def close(self, code: int = 1000) -> None:
+        """Send a close frame and end the connection; `on_closed` follows."""
+
+    def abort(self) -> None:
+        """End the connection without ceremony; `on_closed` follows."""
+
+
+class _PicowsSocket(WSListener):
+    """Both ends of the port: picows' listener, and our `WebSocket`."""
+
+    extensions = ""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._transport: Optional[WSTransport] = None
+        self._parts: list[bytes] = []
+        self._parts_bytes = 0
+        self._binary = False
+        self._violated = False
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._transport = transport
+        self.extensions = str(transport.response.headers.get("Sec-WebSocket-Extensions", ""))
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        recv_ns, mono_ns = time.time_ns(), time.monotonic_ns()
+        if self._violated:
+            return
+        kind = frame.msg_type
+        if kind == WSMsgType.TEXT and frame.fin and not (self._parts or frame.rsv1 or frame.rsv2 or frame.rsv3):
+            payload = frame.get_payload_as_bytes()
+            if payload.isascii() or _is_utf8(payload):
+                self._receiver.on_message(payload, recv_ns, mono_ns)
+            else:
+                self._violation(payload, "text that is not UTF-8", WSCloseCode.INVALID_TEXT)
+            return
+        self._unusual(frame, kind, recv_ns, mono_ns)
+
+    def _unusual(self, frame: WSFrame, kind: WSMsgType, recv_ns: int, mono_ns: int) -> None:
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+            self._violation(frame.get_payload_as_bytes(), "reserved bits without an extension")
+        elif kind == WSMsgType.CLOSE:
+            self._on_close_frame(frame)
+        elif kind in (WSMsgType.PING, WSMsgType.PONG):
+            self._receiver.on_sign_of_life(recv_ns, mono_ns)
+        elif (kind == WSMsgType.CONTINUATION) != bool(self._parts):
+            self._violation(frame.get_payload_as_bytes(), "a fragment out of order")
+        else:
+            self._on_part(frame, kind, recv_ns, mono_ns)
+
+    def _on_part(self, frame: WSFrame, kind: WSMsgType, recv_ns: int, mono_ns: int) -> None:
+        if kind != WSMsgType.CONTINUATION:
+            self._binary = kind == WSMsgType.BINARY
+        part = frame.get_payload_as_bytes()
+        self._parts.append(part)
+        self._parts_bytes += len(part)
+        if self._parts_bytes > MAX_FRAME_BYTES:
+            self._violation(
+                b"".join(self._parts)[:MAX_FRAME_BYTES], "a message over 64 MiB", WSCloseCode.MESSAGE_TOO_BIG
+            )
+        elif not frame.fin:
+            self._receiver.on_sign_of_life(recv_ns, mono_ns)
+        else:
+            self._on_whole(recv_ns, mono_ns)
+
+    def _on_whole(self, recv_ns: int, mono_ns: int) -> None:
+        payload = b"".join(self._parts)
+        self._drop_parts()
+        if self._binary or _is_utf8(payload):
+            self._receiver.on_message(payload, recv_ns, mono_ns)
+        else:
+            self._violation(payload, "text that is not UTF-8", WSCloseCode.INVALID_TEXT)
+
+    def _drop_parts(self) -> None:
+        self._parts.clear()
+        self._parts_bytes = 0
+
+    def _violation(self, payload: bytes, what: str, code: WSCloseCode = WSCloseCode.PROTOCOL_ERROR) -> None:
+        self._drop_parts()
+        self._violated = True
+        self._receiver.on_violation(payload, what)
+        self.close(code.value)
+
+    def _on_close_frame(self, frame: WSFrame) -> None:
+        assert self._transport is not None
+        code = frame.get_close_code()
+        self._transport.send_close(code if code != WSCloseCode.NO_INFO else WSCloseCode.OK)
+        self._transport.disconnect()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        handshake: Any = transport.close_handshake  # its stub hides that there may be none
+        received = None if handshake is None else handshake.recv
+        self._drop_parts()
+        if received is None:
+            self._receiver.on_closed(None, "")
+        else:
+            self._receiver.on_closed(_code_number(received.code), received.reason or "")
+
+    def send(self, message: bytes) -> None:
+        assert self._transport is not None
+        self._transport.send(WSMsgType.TEXT, message)
+
+    def pause_reading(self) -> None:
+        assert self._transport is not None
+        self._transport.underlying_transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        assert self._transport is not None
+        if not self._transport.is_disconnected:
+            self._transport.underlying_transport.resume_reading()
+
+    def close(self, code: int = 1000) -> None:
+        assert self._transport is not None
+        self._transport.send_close(WSCloseCode(code))
+        self._transport.disconnect()
+
+    def abort(self) -> None:
+        assert self._transport is not None
+        self._transport.underlying_transport.abort()
+
+
+def _code_number(code: WSCloseCode | int) -> int:
+    """picows gives codes that it does not know as plain numbers."""
+    return code.value if isinstance(code, WSCloseCode) else code
+
+
+def _is_utf8(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+async def connect(url: str, receiver: Receiver) -> WebSocket:
+    """Open a connection; TLS is checked against the system's certificates or SSL_CERT_FILE.
+
+    Raises:
+        ConnectFailed: whatever prevented it, in one sentence.
+    """
+    context = ssl.create_default_context() if url.startswith("wss:") else None
+    try:
+        _, socket = await ws_connect(
+            lambda: _PicowsSocket(receiver),
+            url,
+            ssl_context=context,
+            websocket_handshake_timeout=HANDSHAKE_S,
+            max_frame_size=MAX_FRAME_BYTES,
+            extra_headers={"User-Agent": f"kraken-l3-recorder/{__version__}"},
+            logger_name=_LOGGER,
+        )
+    except (OSError, WSError, ssl.SSLError, asyncio.TimeoutError) as error:
+        raise ConnectFailed(f"cannot connect: {str(error) or type(error).__name__}", where=url) from error
+    assert isinstance(socket, _PicowsSocket)
+    return socket

@@ -1,0 +1,66 @@
+"""`kraken-l3 record`: record until stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from kraken_l3.app.recorder import Recorder
+from kraken_l3.cli.options import Config, Depth, Symbols, Tier, read_settings
+from kraken_l3.config.settings import Settings
+
+__all__ = ["record"]
+
+
+def record(
+    config: Config = None,
+    symbols: Symbols = None,
+    depth: Depth = None,
+    output_dir: Annotated[Optional[Path], typer.Option("--output-dir", "-o", help="Directory of the archive.")] = None,
+    trades: Annotated[Optional[bool], typer.Option("--trades/--no-trades", help="Record public trades too.")] = None,
+    tier: Tier = None,
+    duration: Annotated[
+        Optional[float], typer.Option("--duration", min=0.1, help="Stop after so many seconds.")
+    ] = None,
+) -> None:
+    """Record Kraken's level3 channel, byte for byte, until Ctrl+C or SIGTERM.
+
+    Reads config.yaml, then the environment (KRAKEN_L3_SYMBOLS, KRAKEN_L3_OUTPUT_DIR, KRAKEN_API_KEY, KRAKEN_API_SECRET
+    and every other key as KRAKEN_L3_<KEY>), then these options. Exit codes: 0 stopped in order, 1 configuration,
+    4 refused by Kraken, 5 a fault of this machine.
+    """
+    settings = read_settings(config, symbols=symbols, depth=depth, output_dir=output_dir, trades=trades, tier=tier)
+    _run(_record(settings, duration))
+
+
+async def _record(settings: Settings, duration: Optional[float]) -> None:
+    stop = asyncio.Event()
+    _stop_on_signals(stop)
+    if duration is not None:
+        asyncio.get_running_loop().call_later(duration, stop.set)
+    await Recorder(settings).run(stop)
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if sys.platform == "win32":
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+        else:
+            loop.add_signal_handler(number, stop.set)
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    """On uvloop where it is installed: it takes a fifth off the cost of a frame over TLS."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(main)
+    else:
+        uvloop.run(main)

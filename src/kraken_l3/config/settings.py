@@ -1,0 +1,220 @@
+"""The recorder's configuration: config.yaml, then environment, then flags; each overrides the one before."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal, Optional
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from kraken_l3.errors import ConfigError
+from kraken_l3.protocol.signature import decode_secret
+
+__all__ = ["DEFAULT_CONFIG", "ENV_PREFIX", "Settings", "load_settings", "require_key"]
+
+DEFAULT_CONFIG = Path("config.yaml")
+ENV_PREFIX = "KRAKEN_L3_"
+#: The names that Kraken's own tools and the original recorder use, beside KRAKEN_L3_API_KEY and KRAKEN_L3_API_SECRET.
+SECRET_ENV = {"api_key": "KRAKEN_API_KEY", "api_secret": "KRAKEN_API_SECRET"}
+_REMEDIES = {
+    "symbols": "Write a list such as [BTC/USD, ETH/USD], a pattern such as '*/USD', or all",
+    "depth": "Choose 10, 100 or 1000",
+    "tier": "Write standard or pro, as your Kraken account is",
+    "api_secret": "Copy the whole private key again from Kraken (Settings, API); it usually ends in '=='",
+}
+
+
+class Settings(BaseSettings):
+    """Every key of config.yaml; each is also the environment variable KRAKEN_L3_<KEY>."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    symbols: Annotated[list[str], NoDecode] = Field(
+        default=[], description="Pairs to record: names such as BTC/USD, patterns such as */USD, or all"
+    )
+    depth: Literal[10, 100, 1000] = Field(default=10, description="Price levels a side")
+    output_dir: Path = Field(default=Path("data"), description="Directory of the archive")
+    api_key: SecretStr = Field(default=SecretStr(""), description="Public half of the API key")
+    api_secret: SecretStr = Field(default=SecretStr(""), description="Private half of the API key, base64")
+    rest_url: str = Field(default="https://api.kraken.com", description="REST endpoint")
+    ws_url: str = Field(default="wss://ws-l3.kraken.com/v2", description="WebSocket endpoint of level3")
+    public_ws_url: str = Field(
+        default="wss://ws.kraken.com/v2", description="Public WebSocket endpoint (instruments, trades)"
+    )
+    tier: Literal["standard", "pro"] = Field(default="standard", description="Your Kraken account's rate-limit tier")
+    trades: bool = Field(default=False, description="Record the public trades of the same symbols too")
+    flush_interval_s: float = Field(
+        default=0.2, gt=0, le=60, description="Seconds until a line is handed to the system"
+    )
+    fsync_interval_s: float = Field(default=1.0, gt=0, le=600, description="Seconds until a line survives a power cut")
+    liveness_timeout_s: float = Field(default=10.0, ge=2, le=300, description="Seconds of silence until a reconnect")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load_settings` merged: it knows where each value came from."""
+        return (init_settings,)
+
+    @field_validator("symbols", mode="before")
+    @classmethod
+    def _split_symbols(cls, value: Any) -> Any:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
+            raise ValueError("must be a list of names")
+        names = [part.strip().upper() if part.strip().lower() != "all" else "all" for part in parts if part.strip()]
+        return list(dict.fromkeys(names))
+
+    @field_validator("symbols")
+    @classmethod
+    def _check_symbols(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if name != "all" and "/" not in name:
+                raise ValueError(f"{name!r} is not a pair such as BTC/USD")
+            base, _, quote = name.partition("/")
+            for old, new in (("XBT", "BTC"), ("XDG", "DOGE")):
+                if old in (base, quote):
+                    raise ValueError(f"{name!r} is the old name; write {name.replace(old, new)!r}")
+        return value
+
+    @field_validator("api_key", "api_secret", mode="before")
+    @classmethod
+    def _strip_secret(cls, value: Any) -> Any:
+        return value.strip() if isinstance(value, str) else value
+
+    @field_validator("ws_url", "public_ws_url", "rest_url")
+    @classmethod
+    def _check_url(cls, value: str, info: Any) -> str:
+        schemes = ("http", "https") if info.field_name == "rest_url" else ("ws", "wss")
+        parts = urlsplit(value)
+        if parts.scheme not in schemes or not parts.hostname:
+            raise ValueError(f"must start with {schemes[1]}:// and name a host")
+        if parts.scheme in ("http", "ws") and not _is_loopback(parts.hostname):
+            raise ValueError(f"must be {schemes[1]}:// (without TLS your key would be readable on the way)")
+        return value.rstrip("/")
+
+    def without_secrets(self) -> dict[str, Any]:
+        """The configuration as the journal may hold it."""
+        return self.model_dump(mode="json", exclude={"api_key", "api_secret"})
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def require_key(settings: Settings) -> tuple[str, str]:
+    """The API key and its secret.
+
+    Raises:
+        ConfigError: one is missing, or the secret is not base64.
+    """
+    key, secret = settings.api_key.get_secret_value(), settings.api_secret.get_secret_value()
+    if not key or not secret:
+        missing = "api_key" if not key else "api_secret"
+        raise ConfigError(
+            "Kraken gives level3 data only to holders of an API key",
+            where=missing,
+            hint=(
+                "Make one at kraken.com (Settings, API) with the single permission 'WebSocket interface - On' and "
+                "put it into config.yaml or KRAKEN_API_KEY and KRAKEN_API_SECRET. `make demo` shows all without a key"
+            ),
+        )
+    decode_secret(secret)
+    return key, secret
+
+
+def load_settings(config: Optional[Path] = None, flags: Optional[dict[str, Any]] = None) -> tuple[Settings, list[str]]:
+    """Read file, environment and flags; the second value are warnings for the user.
+
+    Args:
+        config: the file; None means config.yaml here, if it exists.
+        flags: values from the command line; None values count as not given.
+
+    Raises:
+        ConfigError: one clear line with the key and the remedy.
+    """
+    path = config if config is not None else DEFAULT_CONFIG
+    values = _read_file(path, required=config is not None)
+    in_file = set(values)
+    sources = {key: str(path) for key in values}
+    for key, (name, text) in _from_environment().items():
+        values[key], sources[key] = text, name
+    for key, value in (flags or {}).items():
+        if value is not None:
+            values[key], sources[key] = value, "--" + key.replace("_", "-")
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        raise _explain(error, sources, str(path)) from None
+    return settings, _warnings(path, in_file)
+
+
+def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if required:
+            raise ConfigError(
+                "there is no such file", where=str(path), hint="cp config.yaml.example config.yaml"
+            ) from None
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read: {error}", where=str(path)) from error
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else str(path)
+        raise ConfigError(f"is not YAML: {getattr(error, 'problem', 'cannot be parsed')}", where=where) from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError("must be a list of 'key: value' lines", where=str(path), hint="See config.yaml.example")
+    return {str(key): value for key, value in values.items() if value is not None}
+
+
+def _from_environment() -> dict[str, tuple[str, str]]:
+    found = {}
+    for key in Settings.model_fields:
+        for name in (ENV_PREFIX + key.upper(), SECRET_ENV.get(key, "")):
+            if os.environ.get(name):
+                found[key] = (name, os.environ[name])
+    return found
+
+
+def _warnings(path: Path, in_file: set[str]) -> list[str]:
+    warnings = []
+    if in_file & set(SECRET_ENV) and sys.platform != "win32" and path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        warnings.append(f"{path} holds a secret and others can read it. Run: chmod 600 {path}")
+    known = {ENV_PREFIX + key.upper() for key in Settings.model_fields}
+    unknown = sorted(name for name in os.environ if name.startswith(ENV_PREFIX) and name not in known)
+    return warnings + [f"{name} is not a setting and is ignored" for name in unknown]
+
+
+def _explain(error: ValidationError, sources: dict[str, str], path: str) -> ConfigError:
+    """The first of pydantic's findings as one line; its own text could quote a secret and is not used for those."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    key = str(first["loc"][0]) if first["loc"] else "configuration"
+    where = f"{key} ({sources[key]})" if key in sources else key
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(Settings.model_fields)
+        return ConfigError("there is no such key", where=where, hint=f"The keys are: {known}")
+    message = str(first["msg"]).replace("Value error, ", "")
+    return ConfigError(
+        message[:1].lower() + message[1:], where=where, hint=_REMEDIES.get(key, "See config.yaml.example")
+    )

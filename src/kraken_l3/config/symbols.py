@@ -1,0 +1,42 @@
+"""Which pairs `symbols` means: names stand for themselves, patterns and `all` need the list of instruments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
+from kraken_l3.errors import ConfigError
+from kraken_l3.model.instruments import Instrument
+
+__all__ = ["expand", "needs_instruments"]
+
+#: Pairs in these states have a book or will have one again.
+_WITHOUT_BOOK = frozenset({"delisted", "work_in_progress"})
+
+
+def needs_instruments(symbols: Iterable[str]) -> bool:
+    """Whether the list cannot be understood without knowing what Kraken trades."""
+    return any(_is_pattern(symbol) for symbol in symbols)
+
+
+def expand(symbols: Sequence[str], instruments: Iterable[Instrument]) -> list[str]:
+    """The pairs by name, in the order given, each once.
+
+    Raises:
+        ConfigError: a pattern fits no pair.
+    """
+    traded = sorted(instrument.symbol for instrument in instruments if instrument.status not in _WITHOUT_BOOK)
+    found: list[str] = []
+    for symbol in symbols:
+        if not _is_pattern(symbol):
+            found.append(symbol)
+            continue
+        fitting = traded if symbol == "all" else [name for name in traded if fnmatchcase(name, symbol)]
+        if not fitting:
+            raise ConfigError(f"{symbol!r} fits none of Kraken's {len(traded)} pairs", where="symbols")
+        found += fitting
+    return list(dict.fromkeys(found))
+
+
+def _is_pattern(symbol: str) -> bool:
+    return symbol == "all" or any(character in symbol for character in "*?[")

@@ -1,0 +1,178 @@
+"""What kind of frame is this? Control frames are recognised positively and cheaply; everything else is data.
+
+The order of a message's keys is not fixed, so a frame is decoded as far as its envelope: never its content. (A
+connection spares its updates even this as long as they start the way Kraken writes them today.)
+"""
+
+from __future__ import annotations
+
+from typing import Any, Optional, Union
+
+import msgspec
+
+__all__ = [
+    "DATA_CHANNELS",
+    "Data",
+    "Heartbeat",
+    "Incoming",
+    "Pong",
+    "Response",
+    "Status",
+    "Unrecognised",
+    "classify",
+    "snapshot_symbols",
+]
+
+DATA_CHANNELS = frozenset({"level3", "trade", "instrument"})
+
+_HEARTBEAT = b'{"channel":"heartbeat"}'
+
+
+class Heartbeat(msgspec.Struct, frozen=True):
+    """The connection is alive; sent once a second after the first subscription."""
+
+
+class Pong(msgspec.Struct, frozen=True):
+    """The answer to our ping."""
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """State of the exchange; the first message on every connection, and again at each change.
+
+    Attributes:
+        system: "online", "cancel_only", "maintenance" or "post_only".
+        maintenance: announced maintenance, as Kraken describes it (empty: none).
+    """
+
+    system: str
+    maintenance: list[dict[str, Any]] = []
+
+
+class Response(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a request. Everything but `success` may be missing from a rejection."""
+
+    method: str
+    success: bool
+    error: str = ""
+    req_id: Optional[int] = None
+    channel: Optional[str] = None
+    symbol: Optional[str] = None
+    depth: Optional[int] = None
+    warnings: list[str] = []
+
+
+class Data(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that belongs into the archive: `kind` is "snapshot", "update" or whatever Kraken wrote."""
+
+    channel: str
+    kind: str
+    malformed: bool = False
+
+
+class Unrecognised(msgspec.Struct, frozen=True):
+    """Neither control nor data: kept in the journal."""
+
+
+Incoming = Union[Heartbeat, Pong, Status, Response, Data, Unrecognised]
+
+
+class _Result(msgspec.Struct):
+    channel: Optional[str] = None
+    symbol: Optional[str] = None
+    depth: Optional[int] = None
+    warnings: Optional[list[str]] = None
+
+
+class _Envelope(msgspec.Struct):
+    channel: Optional[str] = None
+    type: Optional[str] = None
+    method: Optional[str] = None
+    success: Optional[bool] = None
+    error: Any = None
+    req_id: Optional[int] = None
+    symbol: Any = None
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _StatusData(msgspec.Struct):
+    system: str = "online"
+    upcoming_maintenance: Optional[list[dict[str, Any]]] = None
+
+
+class _SymbolOnly(msgspec.Struct):
+    symbol: Optional[str] = None
+
+
+_envelope = msgspec.json.Decoder(_Envelope)
+_result = msgspec.json.Decoder(Optional[_Result])
+_status = msgspec.json.Decoder(list[_StatusData])
+_symbols = msgspec.json.Decoder(list[_SymbolOnly])
+
+
+def classify(payload: bytes) -> Incoming:
+    """Recognise one frame. Never raises: bytes that make no sense are `Unrecognised`, or data when they claim to be."""
+    if payload == _HEARTBEAT:
+        return Heartbeat()
+    try:
+        envelope = _envelope.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _claimed_data(payload)
+    if envelope.method is not None:
+        return _response(envelope)
+    if envelope.channel in DATA_CHANNELS:
+        return Data(channel=str(envelope.channel), kind=envelope.type or "")
+    if envelope.channel == "heartbeat":
+        return Heartbeat()
+    if envelope.channel == "status":
+        return _decode_status(envelope.data)
+    return Unrecognised()
+
+
+def snapshot_symbols(payload: bytes) -> list[str]:
+    """The symbols of a level3 or trade snapshot.
+
+    Raises:
+        msgspec.DecodeError: the message is not what it claims to be.
+    """
+    data = _symbols.decode(_envelope.decode(payload).data)
+    return [element.symbol for element in data if element.symbol is not None]
+
+
+def _claimed_data(payload: bytes) -> Incoming:
+    """A frame that is no JSON but names a data channel is kept with the data, so that the verifier locates it."""
+    for channel in sorted(DATA_CHANNELS):
+        if b'"' + channel.encode() + b'"' in payload and b'"method"' not in payload:
+            return Data(channel=channel, kind="", malformed=True)
+    return Unrecognised()
+
+
+def _decode_status(data: msgspec.Raw) -> Incoming:
+    try:
+        elements = _status.decode(data)
+    except msgspec.DecodeError:
+        return Unrecognised()
+    if not elements:
+        return Status(system="online")
+    return Status(system=elements[0].system, maintenance=elements[0].upcoming_maintenance or [])
+
+
+def _response(envelope: _Envelope) -> Incoming:
+    method = str(envelope.method)
+    if method == "pong":
+        return Pong()
+    try:
+        result = _result.decode(envelope.result) or _Result()
+    except msgspec.DecodeError:
+        result = _Result()
+    symbol = result.symbol if result.symbol is not None else envelope.symbol
+    return Response(
+        method=method,
+        success=bool(envelope.success) and envelope.error is None,
+        error="" if envelope.error is None else str(envelope.error),
+        req_id=envelope.req_id,
+        channel=result.channel,
+        symbol=symbol if isinstance(symbol, str) else None,
+        depth=result.depth,
+        warnings=result.warnings or [],
+    )
