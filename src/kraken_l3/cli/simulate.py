@@ -31,12 +31,17 @@ def simulate(
         str, typer.Option("--symbols", help="Pairs, comma separated, or how many (made-up ones follow the real ones).")
     ] = "BTC/USD,ETH/USD",
     rate: Annotated[
-        float, typer.Option("--rate", min=0.0, help="level3 messages a second over all pairs; inf: as fast as they are read.")
+        float,
+        typer.Option("--rate", min=0.0, help="level3 messages a second over all pairs; inf: as fast as they are read."),
     ] = 50.0,
     seed: Annotated[int, typer.Option("--seed", help="The same seed makes the same trading.")] = 0,
     tier: Annotated[str, typer.Option("--tier", help="Account tier whose limits hold: standard or pro.")] = "standard",
-    faults: Annotated[Optional[Path], typer.Option("--faults", help="Fault script (YAML), see docs/exchange.md.")] = None,
-    tls_cert: Annotated[Optional[Path], typer.Option("--tls-cert", help="Certificate chain (PEM) for https and wss.")] = None,
+    faults: Annotated[
+        Optional[Path], typer.Option("--faults", help="Fault script (YAML), see docs/exchange.md.")
+    ] = None,
+    tls_cert: Annotated[
+        Optional[Path], typer.Option("--tls-cert", help="Certificate chain (PEM) for https and wss.")
+    ] = None,
     tls_key: Annotated[Optional[Path], typer.Option("--tls-key", help="Its private key (PEM).")] = None,
     sent_log: Annotated[
         Optional[Path],
@@ -45,7 +50,9 @@ def simulate(
     odd_numbers: Annotated[
         float, typer.Option("--odd-numbers", min=0.0, max=1.0, help="Share of numbers written as 1e-05 or in quotes.")
     ] = 0.0,
-    duration: Annotated[Optional[float], typer.Option("--duration", min=0.1, help="Stop after so many seconds.")] = None,
+    duration: Annotated[
+        Optional[float], typer.Option("--duration", min=0.1, help="Stop after so many seconds.")
+    ] = None,
 ) -> None:
     """Run an exchange on this machine that speaks Kraken's protocol: token, level3, instruments, trades.
 
@@ -90,7 +97,8 @@ def _symbols(text: str) -> Union[int, list[str]]:
     except KeyError as error:
         known = ", ".join(pair.symbol for pair in listing())
         raise UsageError(
-            f"--symbols: {error.args[0]} is not traded here", hint=f"Known: {known}, S001/USD, S002/USD ..., or a number"
+            f"--symbols: {error.args[0]} is not traded here",
+            hint=f"Known: {known}, S001/USD, S002/USD ..., or a number",
         ) from error
     return names
 

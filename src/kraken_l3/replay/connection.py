@@ -37,6 +37,7 @@ class Connection:
         self.active_ns = 0
         self.next_heartbeat_ns: Optional[int] = None
         self.closing = False
+        self.closed_ns: Optional[int] = None
         self.stalled = False
         self.bytes_per_s: Optional[float] = None
         self.over_backlog = False
@@ -123,6 +124,11 @@ class Connection:
         self.flush()
         self.closing = True
         self._transport.write(close_frame(code, reason))
+
+    def hang_up(self) -> None:
+        """The TCP connection ends in order, after what was written."""
+        self.closing = True
+        self._transport.close()
 
     def abort(self, *, reset: bool = True) -> None:
         """The TCP connection ends without a close frame: by RST, or by FIN when `reset` is False."""

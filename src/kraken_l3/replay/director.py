@@ -95,13 +95,13 @@ class Director:
         self.armed: list[_Armed] = []
         self._venue = venue
         self._script = list(script)
-        self._rng = random.Random(0)  # noqa: S311 - which digit is changed, reproducibly
+        self._rng = random.Random(0)
         self._timers: set[asyncio.TimerHandle] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._refusing_until = 0.0
         self._acts: dict[type, Callable[[Any, list[Connection]], None]] = {
-            f.Drop: lambda x, cs: [c.abort(reset=x.reset) for c in cs] and None,
-            f.Close: lambda x, cs: [c.close(x.code, x.reason) for c in cs] and None,
+            f.Drop: self._drop,
+            f.Close: self._close,
             f.Stall: self._stall,
             f.Slow: self._slow,
             f.Garbage: self._garbage,
@@ -219,7 +219,11 @@ class Director:
         """See `session.Refusals`."""
         for armed in self.armed:
             fault = armed.fault
-            if isinstance(fault, f.Reject) and fault.connection in (None, connection) and fault.symbol in (None, symbol):
+            if (
+                isinstance(fault, f.Reject)
+                and fault.connection in (None, connection)
+                and fault.symbol in (None, symbol)
+            ):
                 armed.done += 1
                 self._drop_spent()
                 return fault.error
@@ -246,6 +250,16 @@ class Director:
     def _refuse(self, for_s: float) -> None:
         self._refusing_until = asyncio.get_running_loop().time() + for_s
 
+    @staticmethod
+    def _drop(fault: f.Drop, connections: list[Connection]) -> None:
+        for connection in connections:
+            connection.abort(reset=fault.reset)
+
+    @staticmethod
+    def _close(fault: f.Close, connections: list[Connection]) -> None:
+        for connection in connections:
+            connection.close(fault.code, fault.reason)
+
     def _stall(self, fault: f.Stall, connections: list[Connection]) -> None:
         for connection in connections:
             connection.flush()
@@ -267,10 +281,10 @@ class Director:
 
     @staticmethod
     def _giant(fault: f.Giant, connections: list[Connection]) -> None:
-        head = b'{"channel":"level3","type":"update","data":[{"symbol":"GIANT/USD","checksum":0,"bids":[],"asks":[],"pad":"'
-        payload = head + b"x" * max(0, fault.size - len(head) - 4) + b'"}]}'
+        head = b'{"channel":"level3","type":"update","data":[{"symbol":"GIANT/USD","checksum":0,"bids":[],"asks":[],'
+        payload = head + b'"pad":"' + b"x" * max(0, fault.size - len(head) - 11) + b'"}]}'
         for connection in connections:
-            connection.send("fault", payload)
+            connection.send("level3", payload)
 
     async def _maintenance(self, fault: f.Maintenance) -> None:
         venue = self._venue

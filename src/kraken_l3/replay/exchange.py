@@ -29,11 +29,13 @@ __all__ = ["API_KEY", "API_SECRET", "Exchange"]
 
 #: Made up for this server; they open nothing at Kraken.
 API_KEY = "embedded-exchange-key"
-API_SECRET = "ZW1iZWRkZWQgZXhjaGFuZ2UsIG5vdCBhIHNlY3JldCBvZiBhbnlib2R5IGF0IGFsbCwganVzdCBieXRlcw=="  # noqa: S105
+API_SECRET = "ZW1iZWRkZWQgZXhjaGFuZ2UsIG5vdCBhIHNlY3JldCBvZiBhbnlib2R5IGF0IGFsbCwganVzdCBieXRlcw=="
 
 _NS_PER_S = 1_000_000_000
 _HEARTBEAT = b'{"channel":"heartbeat"}'
 _IDLE_CLOSE_CODE = 1000  # invented: with which code Kraken closes an idle connection is not known
+#: How long a client may take to answer a close frame.
+_CLOSE_S = 2.0
 #: At the greatest rate the flow pauses while every client has so much to read.
 _ENOUGH_BYTES = 1 << 20
 
@@ -79,14 +81,12 @@ class Exchange:
         self.tokens_given = 0
         self.system = "online"
         self.faults = Director(self, faults)
-        self._rules = Rules(
-            self.feed, self.tokens, limits, SlidingWindow(limits.subscriptions_per_s, 1.0), self.faults
-        )
+        self._rules = Rules(self.feed, self.tokens, limits, SlidingWindow(limits.subscriptions_per_s, 1.0), self.faults)
         self._attempts: dict[str, SlidingWindow] = {}
         self._banned_until_ns: dict[str, int] = {}
         self._host, self._port, self._tls = host, port, tls
         self._level3: dict[tuple[str, int], set[Connection]] = defaultdict(set)
-        self._ids = random.Random()  # noqa: S311 - connection ids are no secret
+        self._ids = random.Random()
         self._changed = asyncio.Event()
         self._runner: Optional[web.AppRunner] = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -183,7 +183,8 @@ class Exchange:
     async def until_subscribed(self, subscriptions: int, timeout_s: float = 10.0) -> None:
         """Waits until so many level3 subscriptions are alive."""
         await self.until(
-            lambda exchange: sum(len(c.session.depths) for c in exchange.connections.values()) >= subscriptions, timeout_s
+            lambda exchange: sum(len(c.session.depths) for c in exchange.connections.values()) >= subscriptions,
+            timeout_s,
         )
 
     # what faults act on
@@ -256,6 +257,7 @@ class Exchange:
             await self._converse(ws, connection)
         finally:
             self._forget(connection)
+            connection.hang_up()
         return ws
 
     def _status(self, more: Optional[dict[str, object]] = None) -> bytes:
@@ -349,4 +351,15 @@ class Exchange:
                 idle_ns = mono_ns - connection.active_ns
                 if not connection.session.subscribed and idle_ns > self.limits.idle_s * _NS_PER_S:
                     connection.close(_IDLE_CLOSE_CODE, "idle")
+                self._end_if_unanswered(connection, mono_ns)
             self.sent.flush()
+
+    @staticmethod
+    def _end_if_unanswered(connection: Connection, mono_ns: int) -> None:
+        """A client that does not answer the close is cut off."""
+        if not connection.closing:
+            return
+        if connection.closed_ns is None:
+            connection.closed_ns = mono_ns
+        elif mono_ns - connection.closed_ns > _CLOSE_S * _NS_PER_S:
+            connection.abort(reset=False)

@@ -107,7 +107,7 @@ class Fragment(Fault, frozen=True, kw_only=True):
 
 
 class Garbage(Fault, frozen=True, kw_only=True):
-    """A frame that is no message: other text, broken JSON, an empty one, bytes that are not UTF-8, a binary frame, RSV1 set."""
+    """A frame that is no message: other text, broken JSON, nothing, bytes that are not UTF-8, binary, RSV1 set."""
 
     what: Literal["text", "json", "empty", "utf8", "binary", "rsv1"] = "text"
 
@@ -126,7 +126,7 @@ class Status(Fault, frozen=True, kw_only=True):
 
 
 class Maintenance(Fault, frozen=True, kw_only=True):
-    """A maintenance: announced in `status`, closes with 1001 and refuses connections for `for_s`, then back by stages."""
+    """A maintenance: announced in `status`, closes with 1001, no connections for `for_s`, then back by stages."""
 
     announce_s: float = 5.0
     for_s: float = 5.0

@@ -1,4 +1,4 @@
-"""The port through which the exchange gets its messages. Order flow is the first feed, a recorded archive the second."""
+"""The port through which the exchange gets its messages: order flow is the first feed, a recorded archive the second."""
 
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ class Limits(NamedTuple):
         rest_decay_per_s: what the counter loses a second.
         invalid_keys: so many wrong keys one after another lock the address out (the number is invented).
         lockout_s: for this long.
-        backlog_bytes: what is kept for a client that reads slowly. Kraken queues without a known bound (26 s were seen);
-            here the connection is cut at this bound, so that memory stays bounded.
+        backlog_bytes: what is kept for a client that reads slowly; over it the connection is cut, so that memory stays
+            bounded (Kraken queues without a known bound: 26 s were seen).
     """
 
     symbols_per_connection: int = 200

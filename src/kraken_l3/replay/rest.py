@@ -22,7 +22,7 @@ from kraken_l3.replay.limits import DecayingCounter, Limits
 
 __all__ = ["TOKEN_PATH", "TokenDesk"]
 
-TOKEN_PATH = "/0/private/GetWebSocketsToken"  # noqa: S105 - a path
+TOKEN_PATH = "/0/private/GetWebSocketsToken"
 _NS_PER_S = 1_000_000_000
 _MAX_NONCE = 2**64 - 1
 

@@ -77,10 +77,10 @@ class Rules(NamedTuple):
     refusals: Refusals
 
 
-class _Refused(Exception):  # noqa: N818 - never leaves this module
+class _Refused(Exception):
     """The whole request is refused."""
 
-    def __init__(self, error: str, extra: Mapping[str, object] = {}) -> None:  # noqa: B006 - never changed
+    def __init__(self, error: str, extra: Mapping[str, object] = {}) -> None:
         super().__init__(error)
         self.error = error
         self.extra = extra
@@ -252,7 +252,9 @@ class Session:
         self.instruments = wanted
         self.heartbeats = True
         if not wanted:
-            yield self._finish({"method": "unsubscribe", "result": {"channel": "instrument"}, "success": True}, request, now)
+            yield self._finish(
+                {"method": "unsubscribe", "result": {"channel": "instrument"}, "success": True}, request, now
+            )
             return
         result = {"channel": "instrument", "snapshot": snapshot, "warnings": [_TICK_SIZE_WARNING]}
         yield self._finish({"method": "subscribe", "result": result, "success": True}, request, now)

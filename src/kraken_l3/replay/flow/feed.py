@@ -59,7 +59,7 @@ class OrderFlow:
         self._recent: dict[str, deque[str]] = {symbol: deque(maxlen=_RECENT_TRADES) for symbol in self.traders}
         self._order = list(self.traders.values())
         self._shares = popularity(len(self._order))
-        self._rng = random.Random(seed)  # noqa: S311 - reproducible, not secret
+        self._rng = random.Random(seed)
         self._next_ns: Optional[float] = None
 
     # what is traded
@@ -108,7 +108,7 @@ class OrderFlow:
         """See `Feed.due`."""
         out: list[Message] = []
         if self.rate == float("inf"):
-            while len(out) < _BATCH:
+            for _ in range(_BATCH):
                 self._happen(wall_ns, out)
             return out
         if self.rate <= 0:

@@ -66,7 +66,7 @@ def generate(
     for trader in traders[:left]:
         yield trader.market.snapshot(depth)
     left -= len(traders)
-    rng = random.Random(seed)  # noqa: S311 - reproducible, not secret
+    rng = random.Random(seed)
     shares = popularity(len(traders))
     pause = 2_000_000_000.0 / rate
     now = float(start_ns)

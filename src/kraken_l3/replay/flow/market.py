@@ -33,7 +33,7 @@ _second = (-1, "")
 
 def rfc3339(ns: int) -> str:
     """Nine fractional digits and Z, as on the wire. The text of the current second is kept."""
-    global _second  # noqa: PLW0603 - a one-entry cache; threads at worst compute it twice
+    global _second
     seconds, fraction = divmod(ns, _NS_PER_S)
     known = _second
     if known[0] != seconds:

@@ -70,7 +70,7 @@ class Trader:
         habits: Optional[Habits] = None,
         odd_numbers: float = 0.0,
     ) -> None:
-        self.rng = random.Random(f"{seed}:{pair.symbol}")  # noqa: S311 - reproducible, not secret
+        self.rng = random.Random(f"{seed}:{pair.symbol}")
         self.market = Market(pair, self.rng, odd_numbers=odd_numbers)
         self.habits = habits or Habits()
         self.levels = 0
@@ -128,7 +128,9 @@ class Trader:
         key = worst + self._gap()
         if key * side.sign <= 0:
             return False
-        ages = sorted((self.rng.randrange(1, _HOUR_NS) for _ in range(1 + int(self.rng.random() ** 6 * 4))), reverse=True)
+        ages = sorted(
+            (self.rng.randrange(1, _HOUR_NS) for _ in range(1 + int(self.rng.random() ** 6 * 4))), reverse=True
+        )
         for age in ages:
             time = rfc3339(max(0, self.market.last_ns - age))
             self.market.seed(side, Order(self._order_id(), key, self._quantity(), time))
