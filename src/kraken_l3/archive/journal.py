@@ -1,8 +1,9 @@
 """The journal: what happened around the data, one JSON object a line, as typed records.
 
-Every record carries `at_ns` (wall clock) and `mono_ns`; `kind` says which record it is. `restated` marks a record that is
-repeated at the head of a new day's file, so that each day reads alone; it keeps the `at_ns` of the fact it repeats.
-`JournalState` folds records into what holds now: this is what a new day restates, what `info` lists, what recovery closes.
+Every record carries `at_ns` (wall clock) and `mono_ns`; `kind` says which record it is. `restated` marks a record that
+is repeated at the head of a new day's file, so that each day reads alone; it keeps the `at_ns` of the fact it repeats.
+`JournalState` folds records into what holds now: this is what a new day restates, what `info` lists, what recovery
+closes.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ __all__ = [
     "Recovered",
     "Rejected",
     "Resync",
+    "Rotated",
     "Started",
     "Stopped",
     "SyncPoint",
@@ -85,7 +87,8 @@ class Control(_Base, frozen=True, kw_only=True, tag="control"):
 
 
 class Unrecognised(_Base, frozen=True, kw_only=True, tag="unrecognised"):
-    """A frame that is neither control nor data: its size, its running number, its first 64 KiB (latin-1 for its bytes)."""
+    """A frame that is neither control nor data: its size, its running number, its first 64 KiB (latin-1 for its
+    bytes)."""
 
     connection: int
     size: int
@@ -216,6 +219,12 @@ class Recovered(_Base, frozen=True, kw_only=True, tag="recovery"):
     last_known_ns: int = 0
 
 
+class Rotated(_Base, frozen=True, kw_only=True, tag="rotated"):
+    """The last record of a day: its files are complete and are never written again; the writer went on in `next_day`."""
+
+    next_day: str
+
+
 class Stopped(_Base, frozen=True, kw_only=True, tag="stop"):
     """The recorder ended in order; `reason` is the signal or "duration"."""
 
@@ -241,6 +250,7 @@ Record = Union[
     Alive,
     Disk,
     Recovered,
+    Rotated,
     Stopped,
 ]
 
@@ -315,6 +325,8 @@ class JournalState:
         records += self.connections.values()
         records += self.subscriptions.values()
         records += self.gaps.values()
+        if self.last_frame_ns:
+            records.append(Alive(at_ns=max(self.last_frame_ns.values()), last_frame_ns=dict(self.last_frame_ns)))
         if self.instruments:
             at_ns = self.started.at_ns if self.started else 0
             records.append(Instruments(at_ns=at_ns, instruments=list(self.instruments.values())))

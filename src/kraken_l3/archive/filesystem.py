@@ -1,0 +1,149 @@
+"""The port through which an archive is written, and its adapter to the operating system.
+
+Small on purpose: a test's fake implements it with a disk that forgets what was not synced, is full, or fails.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Protocol
+
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["File", "FileSystem", "OsFileSystem", "is_full"]
+
+#: EFBIG is what a limit on the size of one file says (RLIMIT_FSIZE, FAT).
+_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+def is_full(error: OSError) -> bool:
+    """Whether the error says that there is no room, rather than that the disk is broken."""
+    return error.errno in _FULL
+
+
+class File(Protocol):
+    """One open file; what is written goes to its end."""
+
+    def size(self) -> int:
+        """Its length in bytes."""
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Up to `count` bytes from `offset` on; fewer only at the end of the file."""
+
+    def append(self, data: bytes) -> None:
+        """Hand all of `data` to the operating system. After an OSError any part of it may be in: `size` tells."""
+
+    def truncate(self, size: int) -> None:
+        """Cut the file to this length."""
+
+    def sync(self) -> None:
+        """Return when all of the file is on disk."""
+
+    def close(self) -> None:
+        """Let go of the file; does not sync."""
+
+
+class FileSystem(Protocol):
+    """The file operations that the archive needs."""
+
+    def open(self, path: Path) -> File:
+        """Open for reading and appending; made when it is missing."""
+
+    def names(self, directory: Path) -> list[str]:
+        """The names in a directory, sorted."""
+
+    def make_directory(self, path: Path) -> None:
+        """Make the directory and those above it, where missing."""
+
+    def remove(self, path: Path) -> None:
+        """Remove the file, if it is there."""
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Give a file another name, in place of the file of that name."""
+
+    def sync_directory(self, directory: Path) -> None:
+        """Return when the names in the directory are on disk."""
+
+    def free_bytes(self, directory: Path) -> int:
+        """Room that is left for us."""
+
+
+class _OsFile:
+    def __init__(self, path: Path) -> None:
+        self._raw = io.FileIO(path, "a+b")
+
+    def size(self) -> int:
+        return os.fstat(self._raw.fileno()).st_size
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        self._raw.seek(offset)
+        data = self._raw.read(count)
+        while len(data) < count:
+            more = self._raw.read(count - len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def append(self, data: bytes) -> None:
+        written = self._raw.write(data)
+        if written != len(data):
+            view = memoryview(data)
+            while written < len(data):
+                written += self._raw.write(view[written:])
+
+    def truncate(self, size: int) -> None:
+        self._raw.truncate(size)
+
+    def sync(self) -> None:
+        if sys.platform == "darwin":  # fsync of macOS leaves the bytes in the drive's own cache
+            fcntl.fcntl(self._raw.fileno(), fcntl.F_FULLFSYNC)
+        else:
+            os.fsync(self._raw.fileno())
+
+    def close(self) -> None:
+        self._raw.close()
+
+
+class OsFileSystem:
+    """The file system of this machine."""
+
+    def open(self, path: Path) -> File:
+        """See `FileSystem.open`."""
+        return _OsFile(path)
+
+    def names(self, directory: Path) -> list[str]:
+        """See `FileSystem.names`."""
+        return sorted(entry.name for entry in directory.iterdir())
+
+    def make_directory(self, path: Path) -> None:
+        """See `FileSystem.make_directory`."""
+        path.mkdir(parents=True, exist_ok=True)
+
+    def remove(self, path: Path) -> None:
+        """See `FileSystem.remove`."""
+        path.unlink(missing_ok=True)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """See `FileSystem.rename`."""
+        old.replace(new)
+
+    def sync_directory(self, directory: Path) -> None:
+        """See `FileSystem.sync_directory`. Windows has no such call: NTFS journals its names by itself."""
+        if sys.platform == "win32":
+            return
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def free_bytes(self, directory: Path) -> int:
+        """See `FileSystem.free_bytes`."""
+        return shutil.disk_usage(directory).free

@@ -1,0 +1,116 @@
+"""Which file holds what: the names of an archive directory, for each UTC day.
+
+    l3-2026-11-22.ndjson         l3-2026-11-22.receipts         data of a stream, and its receipts
+    journal-2026-11-22.ndjson                                   what happened around the data
+    l3-2026-11-22.torn                                          what recovery set aside
+    l3-2026-11-22.checkpoints    l3-2026-11-22.manifest.json    made by the verifier, and at sealing
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterable
+from enum import Enum
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+__all__ = [
+    "JOURNAL_PREFIX",
+    "LOCK_NAME",
+    "RESERVE_NAME",
+    "DayPaths",
+    "FileName",
+    "Stream",
+    "days_in",
+    "parse_name",
+]
+
+JOURNAL_PREFIX = "journal"
+LOCK_NAME = "writer.lock"
+RESERVE_NAME = "disk.reserve"
+
+
+class Stream(str, Enum):
+    """A kind of recorded messages; the value is Kraken's name of the channel."""
+
+    LEVEL3 = "level3"
+    TRADE = "trade"
+    INSTRUMENT = "instrument"
+
+    @property
+    def prefix(self) -> str:
+        """How the names of this stream's files begin."""
+        return _PREFIXES[self]
+
+
+_PREFIXES = {Stream.LEVEL3: "l3", Stream.TRADE: "trade", Stream.INSTRUMENT: "instruments"}
+_NAME = re.compile(r"(l3|trade|instruments|journal)-(\d{4}-\d{2}-\d{2})\.([a-z.]+)")
+
+
+class FileName(NamedTuple):
+    """A name taken apart: "l3-2026-11-22.ndjson" is ("l3", that day, "ndjson")."""
+
+    prefix: str
+    day: dt.date
+    suffix: str
+
+    @property
+    def stream(self) -> Optional[Stream]:
+        """The stream, or None for the journal."""
+        return next((stream for stream, prefix in _PREFIXES.items() if prefix == self.prefix), None)
+
+
+def parse_name(name: str) -> Optional[FileName]:
+    """The inverse of the paths of `DayPaths`; None for any other name."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    try:
+        return FileName(match[1], dt.date.fromisoformat(match[2]), match[3])
+    except ValueError:
+        return None
+
+
+def days_in(names: Iterable[str]) -> list[dt.date]:
+    """The days that have data or a journal, oldest first."""
+    parsed = (parse_name(name) for name in names)
+    return sorted({name.day for name in parsed if name is not None and name.suffix in ("ndjson", "ndjson.zst")})
+
+
+class DayPaths(NamedTuple):
+    """The paths of one day in one directory."""
+
+    directory: Path
+    day: dt.date
+
+    def path(self, prefix: str, suffix: str) -> Path:
+        """Any file of the day."""
+        return self.directory / f"{prefix}-{self.day.isoformat()}.{suffix}"
+
+    def data(self, stream: str) -> Path:
+        """The messages of a stream, one a line."""
+        return self.path(Stream(stream).prefix, "ndjson")
+
+    def receipts(self, stream: str) -> Path:
+        """One record a line of `data`."""
+        return self.path(Stream(stream).prefix, "receipts")
+
+    def torn(self, stream: str) -> Path:
+        """What recovery took out of `data`."""
+        return self.path(Stream(stream).prefix, "torn")
+
+    @property
+    def journal(self) -> Path:
+        """What happened around the data."""
+        return self.path(JOURNAL_PREFIX, "ndjson")
+
+    @property
+    def checkpoints(self) -> Path:
+        """Verified books as of a line of the level3 data."""
+        return self.path(Stream.LEVEL3.prefix, "checkpoints")
+
+    @property
+    def manifest(self) -> Path:
+        """Sums and counts, written at sealing."""
+        return self.path(Stream.LEVEL3.prefix, "manifest.json")

@@ -1,0 +1,159 @@
+"""Receipts: one 32-byte little-endian record for each line of a data file, in the same order.
+
+    offset  type  field
+    0       i64   recv_ns     wall clock at reception, nanoseconds since 1970 UTC, raw: it steps when the clock steps
+    8       i64   mono_ns     monotonic clock at reception, nanoseconds; comparable within one boot of the machine
+    16      u64   end_offset  offset in the data file just behind the line's newline
+    24      u32   connection  number of the connection, as in the journal (0: unknown)
+    28      u32   flags       NEWLINE_REPLACED 1, RECEIVE_TIME_UNKNOWN 2, MALFORMED 4
+
+Search by offset or line is exact: end_offset always rises. Search by time is binary over recv_ns, which need not be sorted:
+within `SLACK_NS` of clock steps back it finds a line at or before the first that was received at the asked time or later, since
+it looks for the time less the slack and then walks forward. A bigger step back starts a gap in the data anyway (cause `clock`).
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, chain, repeat
+from operator import add, lshift, or_
+from typing import NamedTuple, Optional, Protocol
+
+__all__ = [
+    "MALFORMED",
+    "NEWLINE_REPLACED",
+    "RECEIPT_BYTES",
+    "RECEIVE_TIME_UNKNOWN",
+    "SLACK_NS",
+    "Receipt",
+    "ReceiptIndex",
+    "ends_of",
+    "pack_columns",
+    "pack_receipt",
+    "unpack_receipts",
+]
+
+NEWLINE_REPLACED = 1
+RECEIVE_TIME_UNKNOWN = 2
+MALFORMED = 4
+
+_RECORD = struct.Struct("<qqQII")
+RECEIPT_BYTES = _RECORD.size
+#: A day's file goes on over clock steps back of less than an hour.
+SLACK_NS = 3_600 * 1_000_000_000
+
+
+class Receipt(NamedTuple):
+    """One record; see the module."""
+
+    recv_ns: int
+    mono_ns: int
+    end_offset: int
+    connection: int
+    flags: int
+
+
+def ends_of(payloads: Sequence[bytes], offset: int) -> list[int]:
+    """The end offset of each line, newline included, when the first one begins at `offset`."""
+    ends = accumulate(map(add, map(len, payloads), repeat(1)), initial=offset)
+    next(ends)
+    return list(ends)
+
+
+def pack_columns(
+    recv_ns: Sequence[int], mono_ns: Sequence[int], ends: Sequence[int], connections: Sequence[int], flags: Sequence[int]
+) -> bytes:
+    """Many records at once, given as columns of one length."""
+    # connection and flags are one 64-bit word here, so that the format is one repeated code: nothing to compile a batch
+    last = map(or_, connections, map(lshift, flags, repeat(32))) if any(flags) else connections
+    return struct.pack(f"<{4 * len(ends)}q", *chain.from_iterable(zip(recv_ns, mono_ns, ends, last)))
+
+
+def pack_receipt(receipt: Receipt) -> bytes:
+    """One record."""
+    return _RECORD.pack(*receipt)
+
+
+def unpack_receipts(data: bytes) -> Iterator[Receipt]:
+    """All whole records of `data`; a torn last one is left out."""
+    whole = len(data) - len(data) % RECEIPT_BYTES
+    return map(Receipt._make, _RECORD.iter_unpack(memoryview(data)[:whole]))
+
+
+_WALK = 16_384
+
+
+def _recv_column(data: bytes) -> array[int]:
+    words = array("q", data[: len(data) - len(data) % RECEIPT_BYTES])
+    if sys.byteorder == "big":
+        words.byteswap()
+    return words[::4]
+
+
+class _Readable(Protocol):
+    def size(self) -> int: ...
+
+    def read_at(self, offset: int, count: int) -> bytes: ...
+
+
+class ReceiptIndex:
+    """Looks into a receipts file that may be growing, without reading all of it."""
+
+    def __init__(self, source: _Readable) -> None:
+        self._source = source
+
+    def __len__(self) -> int:
+        return self._source.size() // RECEIPT_BYTES
+
+    def __getitem__(self, line: int) -> Receipt:
+        found = next(self.read(line, 1), None)
+        if found is None:
+            raise IndexError(line)
+        return found
+
+    def read(self, first: int, count: int) -> Iterator[Receipt]:
+        """Up to `count` receipts from line `first` on."""
+        return unpack_receipts(self._source.read_at(first * RECEIPT_BYTES, count * RECEIPT_BYTES))
+
+    def start_of(self, line: int) -> int:
+        """The offset where a line begins (also the line just behind the last one)."""
+        return self[line - 1].end_offset if line else 0
+
+    def line_at_offset(self, offset: int) -> int:
+        """The line that holds the byte at `offset`; the number of lines when it lies behind the last one."""
+        low, high = 0, len(self)
+        while low < high:
+            middle = (low + high) // 2
+            if self[middle].end_offset <= offset:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def line_at_time(self, recv_ns: int) -> int:
+        """The first line received at `recv_ns` or later; with a clock that stepped see the module."""
+        low, high = 0, len(self)
+        while low < high:
+            middle = (low + high) // 2
+            if self[middle].recv_ns < recv_ns - SLACK_NS:
+                low = middle + 1
+            else:
+                high = middle
+        return self._walk(low, recv_ns)
+
+    def _walk(self, line: int, recv_ns: int) -> int:
+        total = len(self)
+        while line < total:
+            times = _recv_column(self._source.read_at(line * RECEIPT_BYTES, _WALK * RECEIPT_BYTES))
+            if max(times, default=recv_ns) >= recv_ns:
+                return line + next((i for i, time_ns in enumerate(times) if time_ns >= recv_ns), 0)
+            line += len(times)
+        return total
+
+    def last(self) -> Optional[Receipt]:
+        """The newest receipt, or None in an empty file."""
+        count = len(self)
+        return self[count - 1] if count else None

@@ -1,0 +1,324 @@
+"""Brings a directory back in order after its writer was killed, lost power, or ran out of disk.
+
+The rules:
+ 1. Only the current day can be damaged: a day is synced before it is left, and its journal then ends with `rotated`.
+ 2. A repair is written down whole (`*.repair`, synced, renamed into place) before it is done. A repair that is found at start-up is
+    done again from its beginning, so that a kill half way through costs nothing. Steps 3 to 5 each are such a repair.
+ 3. The journal first: lines that are no JSON object go to `journal-D.torn`.
+ 4. Each data file: what stands before the last journalled sync point was on disk and is taken as it is. Behind it a line is good
+    when it ends with a newline, holds no NUL and is one JSON object, or when its receipt says that it came MALFORMED.
+    Everything else (a torn tail, a run of NULs, a hole) goes to `l3-D.torn`; the good lines close up.
+ 5. Each receipts file: a receipt belongs to the good line that ends where it says. Others are cut; a line without one gets one
+    with RECEIVE_TIME_UNKNOWN, connection 0 and the times of the line before it, so that search goes on working.
+ 6. Last, every connection that the journal leaves open is closed (`disconnect`, cause "crash"), and for every symbol subscribed on
+    it a gap is opened (cause "crash") from the last moment known on that connection: its last receipt or the last `alive`.
+
+Doing it twice changes nothing the second time; after an orderly stop it changes nothing at all.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+import msgspec
+
+from kraken_l3.archive.filesystem import File, FileSystem
+from kraken_l3.archive.journal import (
+    Disconnected,
+    GapOpened,
+    JournalState,
+    Record,
+    Recovered,
+    Rotated,
+    SyncPoint,
+    decode_record,
+    encode_record,
+)
+from kraken_l3.archive.layout import DayPaths, Stream, days_in
+from kraken_l3.archive.receipts import RECEIPT_BYTES, SLACK_NS, Receipt, ReceiptIndex, pack_receipt
+from kraken_l3.archive.repair import Plan, Repairs
+from kraken_l3.archive.scan import Range, Scan, fault_of, merge_ranges, segments
+from kraken_l3.clock import Clock
+from kraken_l3.model.timestamps import day_of
+
+__all__ = ["Recovery", "current_day", "left_days", "recover"]
+
+
+
+class Recovery(NamedTuple):
+    """What recovery found and did.
+
+    Attributes:
+        day: the current day of the directory, or None when it has none.
+        state: what the journal says, after the repair.
+        records: the journal records that were added now; empty when nothing had to be done.
+        last_connection: highest connection number in the day's journal and newest receipts.
+    """
+
+    day: Optional[dt.date]
+    state: JournalState
+    records: list[Record]
+    last_connection: int
+
+
+# -- which day is being written -----------------------------------------------------------------------------------------
+
+
+def _journal_end(filesystem: FileSystem, directory: Path, day: dt.date) -> Optional[Record]:
+    file = filesystem.open(DayPaths(directory, day).journal)
+    try:
+        size = file.size()
+        tail = file.read_at(max(0, size - 4096), 4096)
+    finally:
+        file.close()
+    lines = tail.splitlines()
+    try:
+        return decode_record(lines[-1]) if lines else None
+    except msgspec.DecodeError:
+        return None
+
+
+def left_days(filesystem: FileSystem, directory: Path, today: dt.date) -> set[dt.date]:
+    """The days that were written to their end and may not be touched again."""
+    names = set(filesystem.names(directory))
+    left = set()
+    for day in days_in(names):
+        if DayPaths(directory, day).journal.name in names:
+            if isinstance(_journal_end(filesystem, directory, day), Rotated):
+                left.add(day)
+        elif day != today:  # another recorder's file; today's we go on with
+            left.add(day)
+    return left
+
+
+def current_day(filesystem: FileSystem, directory: Path, today: dt.date) -> Optional[dt.date]:
+    """The day that the last writer was in, or None."""
+    days = set(days_in(filesystem.names(directory)))
+    return max(days - left_days(filesystem, directory, today), default=None)
+
+
+# -- the repair of one day ----------------------------------------------------------------------------------------------
+
+
+def recover(directory: Path, *, clock: Clock, filesystem: FileSystem) -> Recovery:
+    """Apply the rules above to a directory that nobody writes to (the caller holds its lock)."""
+    day = current_day(filesystem, directory, day_of(clock.wall_ns()))
+    for name in filesystem.names(directory):
+        if name.endswith(".repair.tmp"):
+            filesystem.remove(directory / name)
+    if day is None:
+        return Recovery(None, JournalState(), [], 0)
+    return _Day(DayPaths(directory, day), clock, filesystem).recover()
+
+
+class _Day:
+    def __init__(self, paths: DayPaths, clock: Clock, filesystem: FileSystem) -> None:
+        self._paths = paths
+        self._clock = clock
+        self._filesystem = filesystem
+        self._repairs = Repairs(filesystem, paths.directory, paths.journal)
+        self._state = JournalState()
+        self._synced: dict[str, tuple[int, int]] = {}
+        self._records: list[Record] = []
+        self._last_connection = 0
+        self._last_received: dict[int, int] = {}
+
+    def recover(self) -> Recovery:
+        self._repair_journal()
+        names = set(self._filesystem.names(self._paths.directory))
+        for stream in Stream:
+            if self._paths.data(stream).name in names or self._paths.receipts(stream).name in names:
+                self._repair_stream(stream)
+        self._close_connections()
+        return Recovery(self._paths.day, self._state, self._records, self._last_connection)
+
+    # -- the journal
+
+    def _repair_journal(self) -> None:
+        path = self._paths.journal
+        if self._repairs.pending(path):
+            self._add(self._repairs.apply(path))
+        file = self._filesystem.open(path)
+        try:
+            bad, good = [], []
+            for segment in segments(file, 0):
+                where = Range(segment.offset, len(segment.data) + segment.whole, fault_of(segment))
+                if where.reason:
+                    bad.append(where)
+                else:
+                    good.append(where)
+                    self._fold(segment.data)
+        finally:
+            file.close()
+        if bad:
+            self._plan_journal(list(merge_ranges(bad)), good)
+            self._add(self._repairs.apply(path))
+
+    def _fold(self, line: bytes) -> None:
+        try:
+            record = decode_record(line)
+        except msgspec.DecodeError:
+            return  # a kind of record that a later version writes: kept, not understood
+        self._state.apply(record)
+        if isinstance(record, SyncPoint):
+            for name, offset in record.offsets.items():
+                self._synced[name] = (offset, record.lines.get(name, 0))
+        self._last_connection = max(self._last_connection, getattr(record, "connection", 0))
+
+    def _plan_journal(self, bad: list[Range], good: list[Range]) -> None:
+        path = self._paths.journal
+        keep = bad[0].offset
+        tail = [part for part in good if part.offset > keep]
+        record = self._recovered(path, bad)
+        added = encode_record(record) + b"\n"
+        plan = Plan(
+            file=path.name,
+            keep=keep,
+            tail=sum(part.length for part in tail) + len(added),
+            torn_file=record.torn_file,
+            torn_keep=self._torn_size(record.torn_file),
+            torn=sum(part.length for part in bad),
+            record=record,
+        )
+        self._repairs.write(path, plan, merge_ranges(tail), added, (), bad)
+
+    # -- a stream
+
+    def _repair_stream(self, stream: Stream) -> None:
+        path = self._paths.data(stream)
+        if self._repairs.pending(path):
+            self._add(self._repairs.apply(path))
+        data, receipts = self._filesystem.open(path), self._filesystem.open(self._paths.receipts(stream))
+        try:
+            changed = self._plan_stream(stream, data, receipts)
+        finally:
+            data.close()
+            receipts.close()
+        if changed:
+            self._add(self._repairs.apply(path))
+        self._see_last_receipts(stream)
+
+    def _known_good(self, path: Path, data: File, receipts: File) -> tuple[int, int]:
+        """Offset and line up to which both files were on disk and fit together."""
+        offset, line = self._synced.get(path.name, (0, 0))
+        index = ReceiptIndex(receipts)
+        if 0 < line <= len(index) and data.size() >= offset and index.start_of(line) == offset:
+            return offset, line
+        return 0, 0
+
+    def _plan_stream(self, stream: Stream, data: File, receipts: File) -> bool:
+        """Write the repair of a stream down, if it needs one."""
+        path = self._paths.data(stream)
+        start, line = self._known_good(path, data, receipts)
+        scan = Scan(data, receipts, start, line)
+        lines = sum(1 for _ in scan.lines())
+        bad = list(merge_ranges(scan.bad))
+        if not (bad or scan.padded or scan.cut):
+            return False
+        record = self._recovered(path, bad, cut=scan.cut, padded=scan.padded)
+        keep = bad[0].offset if bad else data.size()
+        again = Scan(data, receipts, start, line)
+        tail = list(merge_ranges(where for where, _ in again.lines() if where.offset > keep))
+        plan = Plan(
+            file=path.name,
+            keep=keep,
+            tail=sum(part.length for part in tail),
+            receipts=self._paths.receipts(stream).name,
+            receipts_keep=line * RECEIPT_BYTES,
+            receipts_tail=lines * RECEIPT_BYTES,
+            torn_file=record.torn_file,
+            torn_keep=self._torn_size(record.torn_file),
+            torn=sum(part.length for part in bad),
+            record=record,
+        )
+        packed = (pack_receipt(receipt) for _, receipt in Scan(data, receipts, start, line).lines())
+        self._repairs.write(path, plan, tail, b"", packed, bad)
+        return True
+
+    def _recovered(self, path: Path, bad: list[Range], *, cut: int = 0, padded: int = 0) -> Recovered:
+        return Recovered(
+            at_ns=self._clock.wall_ns(),
+            mono_ns=self._clock.mono_ns(),
+            file=path.name,
+            torn=[tuple(part) for part in bad],
+            torn_file=path.with_suffix(".torn").name if bad else "",
+            receipts_cut=cut,
+            receipts_padded=padded,
+        )
+
+    def _torn_size(self, name: str) -> int:
+        if not name:
+            return 0
+        file = self._filesystem.open(self._paths.directory / name)
+        try:
+            return file.size()
+        finally:
+            file.close()
+
+    # -- the connections
+
+    def _see_last_receipts(self, stream: Stream) -> None:
+        """The newest receipt of each connection that is still open, looked for from the end of the file."""
+        file = self._filesystem.open(self._paths.receipts(stream))
+        try:
+            index = ReceiptIndex(file)
+            newest = index.last()
+            if newest is not None:
+                self._last_connection = max(self._last_connection, newest.connection)
+            missing = set(self._state.connections)
+            floor = min((c.at_ns for c in self._state.connections.values()), default=0) - SLACK_NS
+            for receipt in _backwards(index):
+                if not missing or receipt.recv_ns < floor:
+                    return
+                if receipt.connection in missing:
+                    missing.discard(receipt.connection)
+                    known = self._last_received.get(receipt.connection, 0)
+                    self._last_received[receipt.connection] = max(known, receipt.recv_ns)
+        finally:
+            file.close()
+
+    def _last_known(self, connection: int) -> int:
+        opened = self._state.connections[connection].at_ns
+        return max(opened, self._last_received.get(connection, 0), self._state.last_frame_ns.get(connection, 0))
+
+    def _close_connections(self) -> None:
+        records: list[Record] = []
+        now = {"at_ns": self._clock.wall_ns(), "mono_ns": self._clock.mono_ns()}
+        for connection in self._state.connections:
+            last_ns = self._last_known(connection)
+            records += [
+                GapOpened(**now, channel=c, symbol=s, cause="crash", left_ns=last_ns, connection=connection)
+                for (c, s), ack in self._state.subscriptions.items()
+                if ack.connection == connection and (c, s) not in self._state.gaps
+            ]
+            records.append(Disconnected(**now, connection=connection, cause="crash", last_frame_ns=last_ns))
+        if records:
+            self._append(records)
+
+    def _append(self, records: list[Record]) -> None:
+        # A gap stands before the end of its connection: a kill between the two leaves the connection open, and the rest is done again.
+        journal = self._filesystem.open(self._paths.journal)
+        try:
+            journal.append(b"".join(encode_record(record) + b"\n" for record in records))
+            journal.sync()
+        finally:
+            journal.close()
+        self._filesystem.sync_directory(self._paths.directory)
+        for record in records:
+            self._add(record)
+            self._state.apply(record)
+
+    def _add(self, record: Optional[Record]) -> None:
+        if record is not None:
+            self._records.append(record)
+
+
+def _backwards(index: ReceiptIndex) -> Iterator[Receipt]:
+    end = len(index)
+    while end > 0:
+        first = max(0, end - 4096)
+        yield from reversed(list(index.read(first, end - first)))
+        end = first

@@ -1,0 +1,403 @@
+"""Writes an archive directory: frames to the day's data files with a receipt each, records to the day's journal.
+
+States: open -> (no room) -> full -> (`resume` finds room) -> open; a failed fsync -> broken, for good; `close` -> closed.
+
+What is handed to `append` is in the operating system's hands when it returns; `sync` puts it on disk. Data goes before its receipts, so
+a line without a receipt is a line that is not finished. All methods belong to one thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from operator import or_
+from pathlib import Path
+from typing import Optional
+
+from kraken_l3.archive.filesystem import File, FileSystem, OsFileSystem, is_full
+from kraken_l3.archive.journal import Disk, JournalState, Record, Recovered, Rotated, SyncPoint, encode_record
+from kraken_l3.archive.layout import RESERVE_NAME, DayPaths, Stream
+from kraken_l3.archive.lock import DirectoryLock
+from kraken_l3.archive.receipts import NEWLINE_REPLACED, RECEIPT_BYTES, SLACK_NS, ends_of, pack_columns
+from kraken_l3.archive.recovery import Recovery, left_days, recover
+from kraken_l3.clock import Clock
+from kraken_l3.errors import ArchiveError, DiskFull, SyncFailed
+from kraken_l3.model.frames import Frame
+from kraken_l3.model.timestamps import NS_PER_DAY, day_of, day_start_ns
+
+__all__ = ["RESERVE_BYTES", "ArchiveWriter"]
+
+#: Kept on disk so that a full one still has room for the journal.
+RESERVE_BYTES = 1024 * 1024
+
+
+class _StreamFiles:
+    """The data and receipts of one stream on one day, always whole lines with their receipts."""
+
+    def __init__(self, filesystem: FileSystem, paths: DayPaths, stream: str) -> None:
+        self.name = paths.data(stream).name
+        self.data = filesystem.open(paths.data(stream))
+        self.receipts = filesystem.open(paths.receipts(stream))
+        self.offset = self.data.size()
+        self.lines = self.receipts.size() // RECEIPT_BYTES
+        self.unsynced = False
+
+    def append(self, frames: Sequence[Frame]) -> None:
+        """Write lines and receipts.
+
+        Raises:
+            OSError: not everything was written; `keep_whole` then says how much is.
+        """
+        payloads, recv_ns, mono_ns, connections, flags = zip(*frames)
+        text = b"\n".join(payloads) + b"\n"
+        if text.count(b"\n") != len(payloads):
+            flags = tuple(map(or_, flags, (NEWLINE_REPLACED if b"\n" in p else 0 for p in payloads)))
+            text = b"\n".join([p.replace(b"\n", b" ") for p in payloads]) + b"\n"
+        ends = ends_of(payloads, self.offset)
+        receipts = pack_columns(recv_ns, mono_ns, ends, connections, flags)
+        self.unsynced = True
+        try:
+            self.data.append(text)
+            self.receipts.append(receipts)
+        except OSError:
+            self._take_back(ends, receipts)
+            raise
+        self.offset = ends[-1]
+        self.lines += len(ends)
+
+    def _take_back(self, ends: list[int], receipts: bytes) -> None:
+        """Keep the lines that are whole and have a receipt; where only the data fitted, none of the batch has."""
+        wrote_receipts = self.receipts.size() // RECEIPT_BYTES - self.lines
+        written = self.data.size()
+        whole = sum(1 for end in ends if end <= written)
+        if wrote_receipts < whole:
+            with contextlib.suppress(OSError):  # the data was what did not fit: its receipts may still
+                self.receipts.truncate(self.lines * RECEIPT_BYTES)
+                self.receipts.append(receipts[: whole * RECEIPT_BYTES])
+            whole = min(whole, self.receipts.size() // RECEIPT_BYTES - self.lines)
+        self.offset = ends[whole - 1] if whole else self.offset
+        self.lines += whole
+        self.data.truncate(self.offset)
+        self.receipts.truncate(self.lines * RECEIPT_BYTES)
+
+    def sync(self) -> None:
+        self.data.sync()
+        self.receipts.sync()
+        self.unsynced = False
+
+    def close(self) -> None:
+        self.data.close()
+        self.receipts.close()
+
+
+class ArchiveWriter:
+    """See the module; made by `open`.
+
+    Attributes:
+        state: what holds now, according to the journal.
+        last_connection: highest connection number in this directory's newest journal; go on from there.
+        day: the UTC day whose files are written.
+        recovered: what was repaired when the directory was opened.
+        last_written_ns: receive time of the last line that is in the archive (0: none in this run).
+        frames_lost: frames that were handed over and found no room, in this run.
+    """
+
+    @classmethod
+    def open(cls, directory: Path, *, clock: Clock, filesystem: Optional[FileSystem] = None) -> ArchiveWriter:
+        """Lock the directory (made when missing), recover it, and get ready to write.
+
+        Raises:
+            ArchiveLocked: another writer is at work there.
+            DiskFull: there is not even room to start.
+            ArchiveError: the directory cannot be used.
+        """
+        filesystem = filesystem or OsFileSystem()
+        try:
+            filesystem.make_directory(directory)
+        except OSError as error:
+            raise ArchiveError(f"cannot make the directory: {error.strerror}", where=str(directory)) from error
+        lock = DirectoryLock(directory)
+        try:
+            with _local_faults(directory):
+                return cls(directory, clock, filesystem, lock)
+        except BaseException:
+            lock.release()
+            raise
+
+    def __init__(self, directory: Path, clock: Clock, filesystem: FileSystem, lock: DirectoryLock) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._filesystem = filesystem
+        self._lock = lock
+        self._streams: dict[str, _StreamFiles] = {}
+        self._broken: Optional[SyncFailed] = None
+        self._full = self._closed = self._journal_unsynced = self._names_unsynced = False
+        self.last_written_ns = 0
+        self.frames_lost = 0
+        filesystem.remove(directory / RESERVE_NAME)  # recovery may need its room
+        recovery = recover(directory, clock=clock, filesystem=filesystem)
+        self.state: JournalState = recovery.state
+        self.last_connection = recovery.last_connection
+        self.recovered: list[Recovered] = [r for r in recovery.records if isinstance(r, Recovered)]
+        self._left = left_days(filesystem, directory, day_of(clock.wall_ns()))
+        self._make_reserve()
+        self._start_day(recovery)
+
+    def _start_day(self, recovery: Recovery) -> None:
+        now_ns = self._clock.wall_ns()
+        today = day_of(now_ns)
+        if recovery.day is None:
+            self._open_day(max({today} | {d for d in self._left if d == today + dt.timedelta(1)}))
+            return
+        self._open_day(recovery.day)
+        self._go_on_in(now_ns, slack_ns=SLACK_NS)
+
+    # -- what the recorder calls ---------------------------------------------------------------------------------------
+
+    def append(self, stream: str, frames: Sequence[Frame]) -> None:
+        """Write frames to their stream, each into the file of its day.
+
+        Raises:
+            DiskFull: not all fitted; whole lines that did are kept, `last_written_ns` is the last of them.
+        """
+        self._check()
+        if self._full:
+            self.frames_lost += len(frames)
+            raise self._disk_full()
+        while frames:
+            count = self._count_before_midnight(frames)
+            if count:
+                self._append(stream, frames[:count] if count < len(frames) else frames)
+                frames = frames[count:]
+            else:
+                self._pass_midnight(frames[0].recv_ns)
+
+    def journal(self, record: Record) -> None:
+        """Write one record; `state` follows.
+
+        Raises:
+            DiskFull: there is no room for it, and it was not written.
+        """
+        self._check()
+        if record.at_ns >= self._day_end_ns:
+            self._pass_midnight(record.at_ns)
+        self._write_journal(encode_record(record) + b"\n")
+        self.state.apply(record)
+        self.last_connection = max(self.last_connection, getattr(record, "connection", 0))
+
+    def flush(self) -> None:
+        """Return when everything is in the operating system's hands: `append` and `journal` see to that already."""
+        self._check()
+
+    def sync(self) -> None:
+        """Return when everything is on disk, and a sync point in the journal says so.
+
+        Raises:
+            SyncFailed: fsync failed; this writer is of no more use.
+            DiskFull: there is no room for the sync point.
+        """
+        self._check()
+        changed = [files for files in self._streams.values() if files.unsynced]
+        with self._fatal_sync():
+            if self._names_unsynced:
+                self._filesystem.sync_directory(self._directory)
+                self._names_unsynced = False
+            for files in changed:
+                files.sync()
+        if changed:
+            point = SyncPoint(
+                at_ns=self._clock.wall_ns(),
+                mono_ns=self._clock.mono_ns(),
+                offsets={files.name: files.offset for files in changed},
+                lines={files.name: files.lines for files in changed},
+            )
+            self._write_journal(encode_record(point) + b"\n")
+        if self._journal_unsynced:
+            with self._fatal_sync():
+                self._journal.sync()
+            self._journal_unsynced = False
+
+    def restart_day(self, now_ns: int) -> None:
+        """Go on in the day that the clock shows after a big step; a day once left stays left, the newest goes on instead.
+
+        The recorder has closed all connections before.
+        """
+        self._check()
+        self._go_on_in(now_ns, slack_ns=0)
+
+    def resume(self) -> bool:
+        """After `DiskFull`: whether there is room again. Takes the reserve back and journals it."""
+        self._check()
+        if not self._full:
+            return True
+        try:
+            self._make_reserve()
+        except DiskFull:
+            return False
+        self._full = False
+        try:
+            self._write_journal(encode_record(self._disk_record("ok")) + b"\n")
+        except DiskFull:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Sync, and let go of the directory. After a failed sync it only lets go."""
+        if self._closed:
+            return
+        try:
+            if self._broken is None:
+                with contextlib.suppress(DiskFull):  # only the last sync point is missing: recovery then looks at more lines
+                    self.sync()
+        finally:
+            self._closed = True
+            self._close_files()
+            self._lock.release()
+
+    # -- days ----------------------------------------------------------------------------------------------------------
+
+    def _count_before_midnight(self, frames: Sequence[Frame]) -> int:
+        if max(frame[1] for frame in frames) < self._day_end_ns:
+            return len(frames)
+        return next(i for i, frame in enumerate(frames) if frame.recv_ns >= self._day_end_ns)
+
+    def _pass_midnight(self, now_ns: int) -> None:
+        """Rotate to the day of `now_ns`; when that was left already, stay, and ask again at its end."""
+        day = day_of(now_ns)
+        if day in self._left:
+            self._day_end_ns = day_start_ns(day) + NS_PER_DAY
+        else:
+            self._rotate(day)
+
+    def _go_on_in(self, now_ns: int, *, slack_ns: int) -> None:
+        day = day_of(now_ns)
+        if now_ns >= self._day_end_ns:
+            self._pass_midnight(now_ns)
+        elif day < self.day and day not in self._left and day_start_ns(self.day) - now_ns >= slack_ns:
+            self._rotate(day)
+
+    def _rotate(self, day: dt.date) -> None:
+        rotated = Rotated(at_ns=self._clock.wall_ns(), mono_ns=self._clock.mono_ns(), next_day=day.isoformat())
+        self.sync()
+        self._write_journal(encode_record(rotated) + b"\n")
+        with self._fatal_sync():
+            self._journal.sync()
+        self._close_files()
+        self._left.add(self.day)
+        self._open_day(day)
+        restated = b"".join(encode_record(record) + b"\n" for record in self.state.restate())
+        if restated:
+            self._write_journal(restated)
+
+    def _open_day(self, day: dt.date) -> None:
+        self.day = day
+        self._day_end_ns = day_start_ns(day) + NS_PER_DAY
+        self._paths = DayPaths(self._directory, day)
+        self._journal: File = self._filesystem.open(self._paths.journal)
+        self._journal_unsynced = self._names_unsynced = True
+
+    def _close_files(self) -> None:
+        for files in self._streams.values():
+            files.close()
+        self._streams.clear()
+        self._journal.close()
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    def _append(self, stream: str, frames: Sequence[Frame]) -> None:
+        files = self._streams.get(stream)
+        before = files.lines if files else 0
+        try:
+            if files is None:
+                files = self._streams[stream] = _StreamFiles(self._filesystem, self._paths, Stream(stream))
+                before = files.lines
+                self._names_unsynced = True
+            files.append(frames)
+        except OSError as error:
+            kept = files.lines - before if files else 0
+            if kept:
+                self.last_written_ns = frames[kept - 1].recv_ns
+            if is_full(error):
+                self.frames_lost += len(frames) - kept
+                self._fill_up()
+                raise self._disk_full() from error
+            raise self._fault(error) from error
+        self.last_written_ns = frames[-1].recv_ns
+
+    def _write_journal(self, lines: bytes) -> None:
+        size = self._journal.size()
+        try:
+            self._journal.append(lines)
+        except OSError as error:
+            self._journal.truncate(size)
+            if not is_full(error):
+                raise self._fault(error) from error
+            if self._full:
+                raise self._disk_full() from error
+            self._fill_up()
+            raise self._disk_full() from error
+        self._journal_unsynced = True
+
+    def _fill_up(self) -> None:
+        """The disk is full: give the reserve back and use its room to say so."""
+        self._full = True
+        self._filesystem.remove(self._directory / RESERVE_NAME)
+        with contextlib.suppress(DiskFull):
+            self._write_journal(encode_record(self._disk_record("full")) + b"\n")
+
+    def _disk_record(self, state: str) -> Disk:
+        free = self._filesystem.free_bytes(self._directory)
+        return Disk(at_ns=self._clock.wall_ns(), mono_ns=self._clock.mono_ns(), state=state, free_bytes=free)
+
+    def _make_reserve(self) -> None:
+        path = self._directory / RESERVE_NAME
+        try:
+            file = self._filesystem.open(path)
+            try:
+                file.truncate(0)
+                file.append(b"\0" * RESERVE_BYTES)
+                file.sync()
+            finally:
+                file.close()
+        except OSError as error:
+            self._filesystem.remove(path)
+            if is_full(error):
+                raise self._disk_full() from error
+            raise self._fault(error) from error
+
+    # -- errors --------------------------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        if self._broken is not None:
+            raise self._broken
+        if self._closed:
+            raise ArchiveError("the writer is closed", where=str(self._directory))
+
+    def _disk_full(self) -> DiskFull:
+        return DiskFull("the disk is full", where=str(self._directory), hint="Make room: recording goes on by itself")
+
+    def _fault(self, error: OSError) -> ArchiveError:
+        return ArchiveError(f"cannot write: {error.strerror or error}", where=str(self._directory))
+
+    @contextlib.contextmanager
+    def _fatal_sync(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._broken = SyncFailed(
+                f"fsync failed: {error.strerror or error}",
+                where=str(self._directory),
+                hint="The disk or its connection is broken; start anew when it is well: recovery sets aside what is torn",
+            )
+            raise self._broken from error
+
+
+@contextlib.contextmanager
+def _local_faults(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if is_full(error):
+            raise DiskFull("no room to start", where=str(directory), hint="Make room, then start again") from error
+        raise ArchiveError(f"cannot open the archive: {error.strerror or error}", where=str(directory)) from error
