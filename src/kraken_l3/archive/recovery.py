@@ -243,7 +243,7 @@ class _Day:
             at_ns=self._clock.wall_ns(),
             mono_ns=self._clock.mono_ns(),
             file=path.name,
-            torn=[tuple(part) for part in bad],
+            torn=[(part.offset, part.length, part.reason) for part in bad],
             torn_file=path.with_suffix(".torn").name if bad else "",
             receipts_cut=cut,
             receipts_padded=padded,
@@ -286,15 +286,25 @@ class _Day:
 
     def _close_connections(self) -> None:
         records: list[Record] = []
-        now = {"at_ns": self._clock.wall_ns(), "mono_ns": self._clock.mono_ns()}
+        at_ns, mono_ns = self._clock.wall_ns(), self._clock.mono_ns()
         for connection in self._state.connections:
             last_ns = self._last_known(connection)
-            records += [
-                GapOpened(**now, channel=c, symbol=s, cause="crash", left_ns=last_ns, connection=connection)
-                for (c, s), ack in self._state.subscriptions.items()
-                if ack.connection == connection and (c, s) not in self._state.gaps
-            ]
-            records.append(Disconnected(**now, connection=connection, cause="crash", last_frame_ns=last_ns))
+            for (channel, symbol), ack in self._state.subscriptions.items():
+                if ack.connection == connection and (channel, symbol) not in self._state.gaps:
+                    gap = GapOpened(
+                        at_ns=at_ns,
+                        mono_ns=mono_ns,
+                        channel=channel,
+                        symbol=symbol,
+                        cause="crash",
+                        left_ns=last_ns,
+                        connection=connection,
+                    )
+                    records.append(gap)
+            end = Disconnected(
+                at_ns=at_ns, mono_ns=mono_ns, connection=connection, cause="crash", last_frame_ns=last_ns
+            )
+            records.append(end)
         if records:
             self._append(records)
 

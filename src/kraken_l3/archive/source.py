@@ -1,0 +1,62 @@
+"""Where a reader gets its bytes: any file with a size and random access, whatever it is stored as."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Protocol
+
+from kraken_l3.errors import ArchiveError
+
+__all__ = ["ByteSource", "PlainFile", "open_source"]
+
+
+class ByteSource(Protocol):
+    """Uncompressed bytes by offset. `size` may grow between two calls."""
+
+    def size(self) -> int:
+        """How many bytes there are now."""
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Up to `count` bytes from `offset` on; fewer only at the end."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+
+
+class PlainFile:
+    """A file as it stands."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._raw = io.FileIO(path, "rb")
+        except OSError as error:
+            raise ArchiveError(f"cannot read: {error.strerror}", where=str(path)) from error
+
+    def size(self) -> int:
+        """See `ByteSource.size`."""
+        return os.fstat(self._raw.fileno()).st_size
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """See `ByteSource.read_at`."""
+        self._raw.seek(offset)
+        parts = []
+        while count > 0:
+            part = self._raw.read(count)
+            if not part:
+                break
+            parts.append(part)
+            count -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def close(self) -> None:
+        """See `ByteSource.close`."""
+        self._raw.close()
+
+
+def open_source(path: Path) -> ByteSource:
+    """The source for a path, by its ending. Sealed files (.zst) will be one more branch here."""
+    if path.suffix == ".zst":
+        raise ArchiveError("sealed files cannot be read yet", where=str(path), hint="Unpack it with `zstd -d` first")
+    return PlainFile(path)
