@@ -15,13 +15,13 @@ from kraken_l3._version import __version__
 from kraken_l3.archive.journal import Started, Stopped
 from kraken_l3.archive.writer import ArchiveWriter
 from kraken_l3.capture import channel
-from kraken_l3.capture.connection import Surroundings
+from kraken_l3.capture.connection import Shard, Surroundings
 from kraken_l3.capture.credentials import KeyMemory, state_directory
 from kraken_l3.capture.gaps import GapLedger
 from kraken_l3.capture.instruments import InstrumentWatch, fetch_instruments
 from kraken_l3.capture.rest import TokenClient, Tokens
 from kraken_l3.capture.sink import Observer, Sink
-from kraken_l3.capture.supervisor import Shard, Supervisor
+from kraken_l3.capture.supervisor import Supervisor
 from kraken_l3.capture.trades import TradeWatch
 from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.config.settings import Settings, require_key
@@ -107,7 +107,6 @@ class Recorder:
             sink=sink,
             gaps=self.gaps,
             tokens=self._tokens(),
-            budget=SubscriptionBudget(RATE_PER_S[settings.tier]),
             clock=clock,
             liveness_s=settings.liveness_timeout_s,
         )
@@ -122,12 +121,13 @@ class Recorder:
 
     def _shards(self, symbols: list[str], watch: InstrumentWatch, sink: Sink) -> list[Shard]:
         settings = self._settings
-        result = [Shard(settings.ws_url, channel.level3(part, settings.depth)) for part in shards(symbols)]
-        result.append(Shard(settings.public_ws_url, channel.instrument(watch.observe)))
+        budget, public_budget = (SubscriptionBudget(RATE_PER_S[settings.tier]) for _ in range(2))
+        result = [Shard(settings.ws_url, channel.level3(part, settings.depth), budget) for part in shards(symbols)]
+        public = [channel.instrument(watch.observe)]
         if settings.trades:
             trades = TradeWatch(sink.note, self._clock)
-            result += [Shard(settings.public_ws_url, channel.trade(part, trades.observe)) for part in shards(symbols)]
-        return result
+            public += [channel.trade(part, trades.observe) for part in shards(symbols)]
+        return result + [Shard(settings.public_ws_url, each, public_budget) for each in public]
 
     def _started(self, symbols: list[str]) -> Started:
         return Started(
@@ -159,7 +159,7 @@ async def resolve_symbols(settings: Settings) -> list[str]:
     wait_s = 1.0
     while True:
         try:
-            return expand(settings.symbols, await fetch_instruments(settings.public_ws_url))
+            return expand(settings.symbols, await fetch_instruments(settings.public_ws_url, SystemClock()))
         except ConfigError:
             raise
         except KrakenL3Error as error:

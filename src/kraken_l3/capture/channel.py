@@ -10,7 +10,7 @@ from kraken_l3.protocol.budget import SUBSCRIPTION_COST
 
 __all__ = ["PUBLIC_COST", "Channel", "instrument", "level3", "trade"]
 
-#: Public subscriptions are not counted by level3's rate; Kraken's general request rate is respected by the same pacing.
+#: Public subscriptions do not count against level3's rate; a budget of their own keeps them from being a burst.
 PUBLIC_COST = 5
 
 #: Called with (payload, connection number) of each data message, after it was queued for the archive.

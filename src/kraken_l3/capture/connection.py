@@ -36,7 +36,7 @@ from kraken_l3.protocol.session import (
     TokenRefused,
 )
 
-__all__ = ["Connection", "Ending", "Surroundings"]
+__all__ = ["Connection", "Ending", "Shard", "Surroundings"]
 
 TICK_S = 0.25
 CLOSE_WAIT_S = 1.0
@@ -53,9 +53,16 @@ class Surroundings(NamedTuple):
     sink: Sink
     gaps: GapLedger
     tokens: Optional[Tokens]
-    budget: SubscriptionBudget
     clock: Clock
     liveness_s: float
+
+
+class Shard(NamedTuple):
+    """What one connection carries, where to, and the budget that its subscriptions draw on."""
+
+    url: str
+    channel: Channel
+    budget: SubscriptionBudget
 
 
 class Ending(NamedTuple):
@@ -72,19 +79,19 @@ class Connection:
 
     Args:
         number: as in receipts and journal.
-        url: where to connect.
-        channel: what to subscribe.
+        shard: where to connect, and what to subscribe.
         shared: see `Surroundings`.
     """
 
-    def __init__(self, number: int, url: str, channel: Channel, shared: Surroundings) -> None:
+    def __init__(self, number: int, shard: Shard, shared: Surroundings) -> None:
         self.number = number
-        self.channel = channel
-        self._url = url
+        self.channel = shard.channel
+        self._url = shard.url
+        self._budget = shard.budget
         self._shared = shared
         self._sink = shared.sink
         self._clock = shared.clock
-        self._update_prefix = f'{{"channel":"{channel.name}","type":"update"'.encode()
+        self._update_prefix = f'{{"channel":"{self.channel.name}","type":"update"'.encode()
         self._session: Optional[Session] = None
         self._socket: Optional[WebSocket] = None
         self._over: asyncio.Future[Dead] = asyncio.get_running_loop().create_future()
@@ -112,8 +119,7 @@ class Connection:
             liveness_ns=int(self._shared.liveness_s * NS_PER_S),
             wants_snapshot=self.channel.whole_by_snapshot,
         )
-        self._socket = await connect(self._url, self)
-        self._note_connected()
+        self._socket = await connect(self._url, self, self._clock)
         tasks = [asyncio.ensure_future(self._send_requests()), asyncio.ensure_future(self._let_time_pass())]
         try:
             waiting: list[asyncio.Future[Any]] = [self._over, *tasks]
@@ -123,8 +129,8 @@ class Connection:
                     task.result()
             return self._end(self._over.result())
         except BaseException as error:
-            cause = "stop" if isinstance(error, asyncio.CancelledError) else "fault"
-            self._end(Dead(cause, type(error).__name__))
+            is_stop = isinstance(error, asyncio.CancelledError)
+            self._end(Dead("stop", "") if is_stop else Dead("fault", type(error).__name__))
             raise
         finally:
             for task in tasks:
@@ -199,22 +205,21 @@ class Connection:
         except asyncio.TimeoutError:
             self._socket.abort()
 
-    def _note_connected(self) -> None:
-        assert self._socket is not None
-        now_ns = self._clock.wall_ns()
+    # -- frames, as the transport hands them in ------------------------------------------------------------------------
+
+    def on_opened(self, extensions: str) -> None:
+        """See `transport.Receiver`."""
         self._sink.note(
             Connected(
-                at_ns=now_ns,
+                at_ns=self._clock.wall_ns(),
                 mono_ns=self._clock.mono_ns(),
                 connection=self.number,
                 url=self._url,
                 channel=self.channel.name,
                 symbols=self.channel.recorded_symbols(),
-                extensions=self._socket.extensions,
+                extensions=extensions,
             )
         )
-
-    # -- frames, as the transport hands them in ------------------------------------------------------------------------
 
     def on_message(self, payload: bytes, recv_ns: int, mono_ns: int) -> None:
         """See `transport.Receiver`."""
@@ -383,7 +388,7 @@ class Connection:
                 self._send(request, token)
 
     async def _wait_for_budget(self) -> None:
-        wait_ns = self._shared.budget.reserve(self.channel.cost, self._clock.mono_ns())
+        wait_ns = self._budget.reserve(self.channel.cost, self._clock.mono_ns())
         if wait_ns:
             await asyncio.sleep(wait_ns / NS_PER_S)
 

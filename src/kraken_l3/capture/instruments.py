@@ -110,6 +110,9 @@ class _FirstSnapshot:
     def __init__(self) -> None:
         self.arrived: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
+    def on_opened(self, extensions: str) -> None:
+        """The request is sent when `connect` returns."""
+
     def on_message(self, payload: bytes, recv_ns: int, mono_ns: int) -> None:
         message = classify(payload)
         is_snapshot = isinstance(message, Data) and message.channel == "instrument" and message.kind == "snapshot"
@@ -130,14 +133,14 @@ class _FirstSnapshot:
             self.arrived.set_exception(KrakenL3Error(what, where="instrument list"))
 
 
-async def fetch_instruments(public_ws_url: str) -> list[Instrument]:
+async def fetch_instruments(public_ws_url: str, clock: Clock) -> list[Instrument]:
     """The list of instruments, once.
 
     Raises:
         KrakenL3Error: it did not come.
     """
     receiver = _FirstSnapshot()
-    socket = await connect(public_ws_url, receiver)
+    socket = await connect(public_ws_url, receiver, clock)
     try:
         socket.send(subscribe("instrument", None, req_id=1))
         return decode_instruments(await asyncio.wait_for(receiver.arrived, FETCH_S))

@@ -6,13 +6,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 
 import structlog
 
 from kraken_l3.archive.journal import Alive, ClockStep, Disk, Resync
-from kraken_l3.capture.channel import Channel
-from kraken_l3.capture.connection import Connection, Ending, Surroundings
+from kraken_l3.capture.connection import Connection, Ending, Shard, Surroundings
 from kraken_l3.capture.transport import ConnectFailed
 from kraken_l3.errors import KrakenL3Error
 from kraken_l3.model.timestamps import NS_PER_S, day_of
@@ -20,7 +19,7 @@ from kraken_l3.protocol.backoff import Backoff
 from kraken_l3.protocol.budget import ConnectionBudget
 from kraken_l3.protocol.session import SymbolState
 
-__all__ = ["Shard", "Supervisor"]
+__all__ = ["Supervisor"]
 
 WATCH_S = 1.0
 ALIVE_S = 10.0
@@ -31,13 +30,6 @@ CLOCK_JUMP_NS = 3600 * NS_PER_S
 PAUSE_LIMIT_S = 20.0
 
 log = structlog.get_logger("kraken_l3.capture")
-
-
-class Shard(NamedTuple):
-    """What one connection carries, and where to."""
-
-    url: str
-    channel: Channel
 
 
 class Supervisor:
@@ -120,7 +112,7 @@ class Supervisor:
         if shard.channel.private and self._shared.tokens is not None:
             await self._shared.tokens.get(newer_than_ns=ended_ns)
         self._last_connection += 1
-        connection = Connection(self._last_connection, shard.url, shard.channel, self._shared)
+        connection = Connection(self._last_connection, shard, self._shared)
         self._open[connection.number] = connection
         try:
             return await connection.run()

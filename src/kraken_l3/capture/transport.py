@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-import time
 from typing import Any, Optional, Protocol
 
 from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from kraken_l3._version import __version__
+from kraken_l3.clock import Clock
 from kraken_l3.errors import KrakenL3Error
 
 __all__ = ["MAX_FRAME_BYTES", "ConnectFailed", "Receiver", "WebSocket", "connect"]
@@ -34,6 +34,9 @@ class ConnectFailed(KrakenL3Error):
 class Receiver(Protocol):
     """What a connection gets from its WebSocket, called in the event loop."""
 
+    def on_opened(self, extensions: str) -> None:
+        """The handshake is done, with these extensions ("": none); frames follow."""
+
     def on_message(self, payload: bytes, recv_ns: int, mono_ns: int) -> None:
         """A whole message, with the two clocks read before anything else was done (at its last frame)."""
 
@@ -49,8 +52,6 @@ class Receiver(Protocol):
 
 class WebSocket(Protocol):
     """An open connection."""
-
-    extensions: str
 
     def send(self, message: bytes) -> None:
         """Send one text message."""
@@ -71,10 +72,9 @@ class WebSocket(Protocol):
 class _PicowsSocket(WSListener):
     """Both ends of the port: picows' listener, and our `WebSocket`."""
 
-    extensions = ""
-
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: Receiver, clock: Clock) -> None:
         self._receiver = receiver
+        self._wall_ns, self._mono_ns = clock.wall_ns, clock.mono_ns
         self._transport: Optional[WSTransport] = None
         self._parts: list[bytes] = []
         self._parts_bytes = 0
@@ -83,10 +83,10 @@ class _PicowsSocket(WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
-        self.extensions = str(transport.response.headers.get("Sec-WebSocket-Extensions", ""))
+        self._receiver.on_opened(str(transport.response.headers.get("Sec-WebSocket-Extensions", "")))
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        recv_ns, mono_ns = time.time_ns(), time.monotonic_ns()
+        recv_ns, mono_ns = self._wall_ns(), self._mono_ns()
         if self._violated:
             return
         kind = frame.msg_type
@@ -195,7 +195,7 @@ def _is_utf8(payload: bytes) -> bool:
     return True
 
 
-async def connect(url: str, receiver: Receiver) -> WebSocket:
+async def connect(url: str, receiver: Receiver, clock: Clock) -> WebSocket:
     """Open a connection; TLS is checked against the system's certificates or SSL_CERT_FILE.
 
     Raises:
@@ -204,7 +204,7 @@ async def connect(url: str, receiver: Receiver) -> WebSocket:
     context = ssl.create_default_context() if url.startswith("wss:") else None
     try:
         _, socket = await ws_connect(
-            lambda: _PicowsSocket(receiver),
+            lambda: _PicowsSocket(receiver, clock),
             url,
             ssl_context=context,
             websocket_handshake_timeout=HANDSHAKE_S,
