@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["MAX_DIGITS", "decimals_in", "format_scaled", "parse_scaled"]
+__all__ = ["MAX_DIGITS", "TooManyDecimals", "decimals_in", "format_scaled", "parse_scaled"]
 
 #: No real price or quantity comes near; a longer number is refused instead of growing memory.
 MAX_DIGITS = 38
+
+
+class TooManyDecimals(ValueError):
+    """A number has nonzero digits beyond the precision it is read with."""
+
 
 _NUMBER = re.compile(rb'"?(\d+)(?:\.(\d*))?(?:[eE]([+-]?\d{1,3}))?"?')
 
@@ -28,7 +33,8 @@ def parse_scaled(text: bytes, precision: int) -> int:
     """The number times 10**precision, exactly. Accepts exponents and quoted numbers (both were seen on the wire).
 
     Raises:
-        ValueError: not a number that is >= 0, over `MAX_DIGITS`, or with nonzero digits beyond the precision.
+        TooManyDecimals: nonzero digits beyond the precision.
+        ValueError: not a number that is >= 0, or over `MAX_DIGITS`.
     """
     digits, scale = _parts(text)
     value = int(digits)
@@ -42,7 +48,7 @@ def parse_scaled(text: bytes, precision: int) -> int:
         return result
     result, rest = divmod(value, 10**-shift) if value else (0, 0)
     if rest:
-        raise ValueError(f"{text[:48]!r} has more than {precision} decimals")
+        raise TooManyDecimals(f"{text[:48]!r} has more than {precision} decimals")
     return result
 
 

@@ -15,7 +15,7 @@ decides the verdict:
 
 1. An update for a symbol without a book: BEFORE_SNAPSHOT, or UNVERIFIABLE (AFTER_GAP) when `invalidate` took the book
    away. Nothing in it is read beyond its shape.
-2. A number, time or id in it cannot be read: MALFORMED, nothing of it is applied. (A malformed snapshot takes the
+2. A number, id or event in it cannot be read: MALFORMED, nothing of it is applied. (A malformed snapshot takes the
    book away.)
 3. A number has nonzero decimals beyond the symbol's precision: UNVERIFIABLE (PRECISION), the book is taken away.
 4. It is applied as a whole: a snapshot replaces the book, an update's `bids` then its `asks` in array order; then
@@ -30,10 +30,10 @@ Shape: `data` is an array of objects. Duplicate keys: the last wins; unknown key
 entry and message is a string, null or absent; `checksum` is any JSON value or absent (null is the same).
 
 Step 2: prices and quantities as `model.decimals.parse_scaled` reads them (exponents, quoted numbers; no sign), the
-scaled value below 2**63; times as `model.timestamps.parse_rfc3339`, within int64 nanoseconds (absent, null or empty:
-0, "unknown"); `order_id` of 1 to `MAX_ID_BYTES` bytes; `event` one of add, modify, delete (not read in a snapshot);
-`checksum` an unsigned integer below 2**63 without exponent, quoted or not. A delete's price is not read, since only
-its id counts; its quantity and time are.
+scaled value below 2**63; `order_id` of 1 to `MAX_ID_BYTES` bytes; `event` one of add, modify, delete (not read in a
+snapshot); `checksum` an unsigned integer below 2**63 without exponent, quoted or not. A delete's price is not read,
+since only its id counts; its quantity is. Times as `model.timestamps.parse_rfc3339`, within int64 nanoseconds; one that
+is absent or cannot be read is 0, "unknown", and makes nothing malformed (Kraken's own documented example has one).
 
 Applying
 --------
@@ -65,7 +65,8 @@ Order events (with `events`), one row for each change, in the order it was appli
 ----------------------------------------------------------------------------------
 - CLEAR (side NONE) then SNAPSHOT rows, bids best to worst then asks, each level in queue order, after truncation.
 - ADD, MODIFY, DELETE for each entry that was applied; EVICT for each order cut off (bids then asks, worst level
-  first, each level in queue order) and, directly before its ADD, for an order that the ADD replaced.
+  first, each level in queue order, each order with its place in its level as it was before the cut) and, directly
+  before its ADD, for an order that the ADD replaced.
 `level` (0 = best), `queue` (0 = first) and `ahead` (quantity before it in its level) tell the place just after ADD,
 MODIFY and SNAPSHOT, just before DELETE and EVICT; within a message the book is one in passing. `price`, `qty` are the
 resting order's: after ADD, MODIFY, SNAPSHOT; before DELETE, EVICT. `change` is what the row did to the resting
@@ -74,8 +75,8 @@ entry's own order_qty (a delete: 0 = filled; CLEAR and EVICT: 0). `order_ns` is 
 the entry's own (0 when absent; CLEAR and EVICT: 0). Meanings, from the book alone; `newest` is the latest entry time
 of earlier messages of the symbol since its snapshot (those of the snapshot's orders included; deletes too),
 "amending" the last `MAX_AMENDING` ids deleted with AMEND since the snapshot:
-- DELETE: stated quantity 0: FILL; entry time later than the order's: CANCEL; equal: AMEND (an add of the same id
-  follows); else UNKNOWN.
+- DELETE: stated quantity 0: FILL; both times known and the entry's later than the order's: CANCEL; equal: AMEND (an
+  add of the same id follows); else UNKNOWN.
 - ADD: id amending or replaced: AMEND; order time known and not later than `newest`: REENTRY (it rested outside the
   window before); order time unknown: UNKNOWN; else NEW.
 - MODIFY: place kept, quantity down: PARTIAL_FILL when the same array of this message fills another order (a delete of
@@ -93,10 +94,11 @@ step over more than `MAX_GRID_STEP` instants shows none of them. Absent levels h
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Optional, Protocol
+
+from kraken_l3.model.events import Action, Meaning, MessageKind, Reason, Side, State, Verdict
 
 __all__ = [
     "EVENT_COLUMNS",
@@ -141,76 +143,6 @@ MAX_NOTES = 1_000
 #: Width of an id in the event column, padded with NUL; longer ids, and ids that hold a NUL, stand in `Result.odd_ids`
 #: instead.
 ORDER_ID_BYTES = 20
-
-
-class Verdict(enum.IntEnum):
-    """What became of one message."""
-
-    OK = 0
-    MISMATCH = 1
-    BEFORE_SNAPSHOT = 2
-    UNVERIFIABLE = 3
-    MALFORMED = 4
-
-
-class Reason(enum.IntEnum):
-    """Why a message is UNVERIFIABLE. The lower-case name is its key in tallies and reports."""
-
-    NONE = 0
-    NO_CHECKSUM = 1
-    PRECISION = 2
-    AFTER_GAP = 3
-    TOO_MANY_ORDERS = 4
-    TOO_MANY_SYMBOLS = 5
-
-
-class MessageKind(enum.IntEnum):
-    """Type of a message; UNREADABLE when the line is malformed as a whole."""
-
-    SNAPSHOT = 0
-    UPDATE = 1
-    UNREADABLE = 2
-
-
-class Side(enum.IntEnum):
-    """Side of the book."""
-
-    BID = 0
-    ASK = 1
-    NONE = 2
-
-
-class Action(enum.IntEnum):
-    """What an event row did to the book."""
-
-    ADD = 0
-    MODIFY = 1
-    DELETE = 2
-    EVICT = 3
-    CLEAR = 4
-    SNAPSHOT = 5
-
-
-class Meaning(enum.IntEnum):
-    """What an event most likely was; the module text has the rules."""
-
-    NONE = 0
-    NEW = 1
-    REENTRY = 2
-    AMEND = 3
-    FILL = 4
-    PARTIAL_FILL = 5
-    CANCEL = 6
-    REDUCTION = 7
-    UNKNOWN = 8
-
-
-class State(enum.IntEnum):
-    """A symbol's book: none, in step, or differing (an incident is open)."""
-
-    AWAITING_SNAPSHOT = 0
-    SYNCED = 1
-    DIVERGED = 2
 
 
 #: Columns by name with their `struct` item code. Every column is `bytes`: little-endian items, one after the other,

@@ -1,0 +1,146 @@
+"""Kraken's data messages from bytes: `level3`, `trade`, `instrument`. Key order is free and number text stays exact.
+
+Nothing is looked at beyond its shape here: what the numbers mean depends on the pair's precision, which the book knows.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Optional, Union
+
+import msgspec
+
+from kraken_l3.errors import MalformedMessage
+from kraken_l3.model.instruments import Instrument
+from kraken_l3.model.messages import Level3Message, Trade
+from kraken_l3.model.timestamps import parse_rfc3339
+
+__all__ = ["decode_instruments", "decode_level3", "decode_trades"]
+
+_DATA_TYPES = ("snapshot", "update")
+
+
+class _Head(msgspec.Struct, gc=False):
+    """Enough of any message to say what it is; wrongly typed keys count as absent."""
+
+    channel: Any = None
+    type: Any = None
+
+
+class _WireTrade(msgspec.Struct, gc=False):
+    symbol: str
+    side: str
+    price: msgspec.Raw
+    qty: msgspec.Raw
+    trade_id: int
+    timestamp: str
+    ord_type: str = ""
+
+
+class _TradeMessage(msgspec.Struct, gc=False):
+    data: list[_WireTrade]
+
+
+class _WirePair(msgspec.Struct, gc=False):
+    symbol: str
+    price_precision: int
+    qty_precision: int
+    price_increment: msgspec.Raw = msgspec.Raw()
+    qty_increment: msgspec.Raw = msgspec.Raw()
+    status: str = "online"
+
+
+class _InstrumentData(msgspec.Struct, gc=False):
+    pairs: Optional[list[_WirePair]] = None
+
+
+class _InstrumentMessage(msgspec.Struct, gc=False):
+    data: _InstrumentData
+
+
+_level3 = msgspec.json.Decoder(Level3Message)
+_head = msgspec.json.Decoder(Union[_Head, list[msgspec.Raw], str, int, float, bool, None])
+_trades = msgspec.json.Decoder(_TradeMessage)
+_instruments = msgspec.json.Decoder(_InstrumentMessage)
+
+_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def decode_level3(line: bytes) -> Optional[Level3Message]:
+    """The message in a line, or None when the line is valid JSON but no level3 snapshot or update.
+
+    Raises:
+        MalformedMessage: not UTF-8, not JSON, or a level3 message whose shape is wrong.
+    """
+    try:
+        if not line.isascii():
+            line.decode()
+        message: Level3Message = _level3.decode(line)
+    except _ERRORS as error:
+        _refuse_level3(line, error)
+        return None
+    return message if message.channel == "level3" and message.type in _DATA_TYPES else None
+
+
+def _refuse_level3(line: bytes, error: Exception) -> None:
+    """Return when the line is some other valid message; raise when it claims to be level3 or is no JSON at all."""
+    try:
+        line.decode()
+        head = _head.decode(line)
+    except _ERRORS as worse:
+        raise MalformedMessage(_text(worse)) from None
+    if isinstance(head, _Head) and head.channel == "level3" and head.type in _DATA_TYPES:
+        raise MalformedMessage(_text(error)) from None
+
+
+def _text(error: Exception) -> str:
+    return str(error)[:200] or type(error).__name__
+
+
+def decode_trades(payload: bytes) -> list[Trade]:
+    """The trades of a `trade` message.
+
+    Raises:
+        MalformedMessage: it is none.
+    """
+    try:
+        return [
+            Trade(
+                symbol=t.symbol,
+                side=t.side,
+                price=_number_text(t.price),
+                qty=_number_text(t.qty),
+                ord_type=t.ord_type,
+                trade_id=t.trade_id,
+                timestamp_ns=parse_rfc3339(t.timestamp),
+            )
+            for t in _trades.decode(payload).data
+        ]
+    except (*_ERRORS, ValueError) as error:
+        raise MalformedMessage(f"not a trade message: {_text(error)}") from None
+
+
+def decode_instruments(payload: bytes) -> list[Instrument]:
+    """The pairs of an `instrument` snapshot or update.
+
+    Raises:
+        MalformedMessage: it is none.
+    """
+    try:
+        return [
+            Instrument(
+                symbol=p.symbol,
+                price_precision=p.price_precision,
+                qty_precision=p.qty_precision,
+                price_increment=_number_text(p.price_increment) or None,
+                qty_increment=_number_text(p.qty_increment) or None,
+                status=p.status,
+            )
+            for p in _instruments.decode(payload).data.pairs or ()
+        ]
+    except _ERRORS as error:
+        raise MalformedMessage(f"not an instrument message: {_text(error)}") from None
+
+
+def _number_text(raw: msgspec.Raw) -> str:
+    text = bytes(raw).decode("ascii", "replace").strip('"')
+    return "" if text == "null" else text
