@@ -1,4 +1,4 @@
-"""The port through which the exchange gets its messages: order flow is the first feed, a recorded archive the second."""
+"""Where the exchange gets its messages (a port): order flow is the first feed, a recorded archive the second."""
 
 from __future__ import annotations
 

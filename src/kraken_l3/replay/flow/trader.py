@@ -18,6 +18,8 @@ from kraken_l3.replay.flow.market import Market, Order, Side, Transaction, rfc33
 __all__ = ["Habits", "Trader"]
 
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+#: Orders join levels near the touch; further out most levels hold a single order.
+_JOINED_LEVELS = 2
 _HOUR_NS = 3_600_000_000_000
 
 
@@ -34,10 +36,10 @@ class Habits(NamedTuple):
         far: share of transactions anywhere in the book instead.
     """
 
-    taker: float = 0.008
-    reduce: float = 0.006
+    taker: float = 0.004
+    reduce: float = 0.008
     amend: float = 0.055
-    join: float = 0.14
+    join: float = 0.06
     improve: float = 0.06
     busy_levels: int = 12
     far: float = 0.05
@@ -129,7 +131,7 @@ class Trader:
         if key * side.sign <= 0:
             return False
         ages = sorted(
-            (self.rng.randrange(1, _HOUR_NS) for _ in range(1 + int(self.rng.random() ** 6 * 4))), reverse=True
+            (self.rng.randrange(1, _HOUR_NS) for _ in range(1 + int(self.rng.random() ** 12 * 4))), reverse=True
         )
         for age in ages:
             time = rfc3339(max(0, self.market.last_ns - age))
@@ -171,10 +173,9 @@ class Trader:
                 return side.keys[0] - 1 - int(rng.random() * min(spread - 1, 2.0 * self._usual_gap))
         if not side.keys:
             return self._worst_start[side.sign] + self._gap()
-        key = side.keys[self._index(side)]
         if rng.random() < habits.join:
-            return key
-        key += self._gap()
+            return side.keys[min(int(rng.random() * _JOINED_LEVELS), len(side.keys) - 1)]
+        key = side.keys[self._index(side)] + self._gap()
         return key if key * side.sign > 0 else side.keys[0]
 
     def _insert(self, side: Side, now_ns: int) -> Transaction:
