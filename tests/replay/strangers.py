@@ -11,6 +11,7 @@ import os
 import ssl
 import struct
 import time
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -57,9 +58,9 @@ async def ask_token(exchange, *, nonce=None, key=None, secret=None, as_json=Fals
     }
     url = exchange.rest_url + TOKEN_PATH
     async with aiohttp.ClientSession() as http:
-        async with http.post(url, data=body, headers=headers, ssl=tls or True) as answer:  # noqa: SIM117 - 3.9
-            text = await answer.text()
-            return answer.status, json.loads(text) if text.startswith("{") else text
+        answer = await http.post(url, data=body, headers=headers, ssl=tls or True)
+        text = await answer.text()
+        return answer.status, json.loads(text) if text.startswith("{") else text
 
 
 async def a_token(exchange, **how):
@@ -71,7 +72,7 @@ async def a_token(exchange, **how):
 class Wire:
     """A WebSocket client of sockets and RFC 6455, that shows every frame."""
 
-    alive = []
+    alive: ClassVar[list] = []
 
     def __init__(self, reader, writer):
         self.reader, self.writer = reader, writer
@@ -166,12 +167,18 @@ class Wire:
 
     async def rest(self):
         """All text messages until the connection ends, and how it ended."""
-        got = []
-        try:
-            while (text := await self.text(10)) is not None:
+        got, end = [], None
+        while True:
+            try:
+                if (text := await self.text(10)) is None:
+                    break
                 got.append(text)
-        except (asyncio.IncompleteReadError, ConnectionError) as error:
-            return got, type(error).__name__
+            except ConnectionError as error:
+                end = type(error).__name__
+                self.reader._exception = None  # asyncio's reader would keep what came before the reset to itself
+                self.reader.feed_eof()
+            except asyncio.IncompleteReadError as error:
+                return got, end or type(error).__name__
         return got, struct.unpack("!H", self.binary[-1][1][:2])[0]
 
     def close(self):

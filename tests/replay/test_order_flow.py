@@ -1,4 +1,4 @@
-"""Order flow, held against a book that knows nothing of it, against Kraken's own example and against genuine figures."""
+"""Order flow, held against a book that knows nothing of it, Kraken's own example and genuine figures."""
 
 import hashlib
 import itertools

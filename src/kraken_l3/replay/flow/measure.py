@@ -12,8 +12,8 @@ from kraken_l3.replay.flow.generate import generate
 
 __all__ = ["GENUINE", "Mix", "comparison", "measured"]
 
-#: Shares in the two genuine captures of 2024-11-12 (5,367 and 608 events at depth 10; see docs/exchange.md for sources):
-#: the lower and the higher of the figures known.
+#: Shares in the genuine captures of 2024-11-12 (5,367 and 608 events at depth 10; sources: docs/exchange.md), as the
+#: lower and the higher of the figures known.
 GENUINE: dict[str, tuple[float, float]] = {
     "adds, of all events": (3475 / 5367, 386 / 608),
     "modifies, of all events": (5 / 608, 36 / 2781),
