@@ -18,6 +18,7 @@ from kraken_l3.errors import LocalFault, UsageError
 from kraken_l3.replay.exchange import Exchange
 from kraken_l3.replay.faults import load_script
 from kraken_l3.replay.flow.feed import OrderFlow
+from kraken_l3.replay.flow.listing import listing
 from kraken_l3.replay.limits import Limits
 from kraken_l3.replay.sent import SentLog
 
@@ -87,12 +88,12 @@ def _must_be_loopback(host: str) -> None:
 
 
 def _symbols(text: str) -> Union[int, list[str]]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names or text == "0":
+        raise UsageError(f"--symbols {text}: there would be nothing to trade")
     if text.isdigit():
         return int(text)
-    names = [name.strip() for name in text.split(",") if name.strip()]
     try:
-        from kraken_l3.replay.flow.listing import listing
-
         listing(names)
     except KeyError as error:
         known = ", ".join(pair.symbol for pair in listing())
