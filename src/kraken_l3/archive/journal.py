@@ -220,7 +220,7 @@ class Recovered(_Base, frozen=True, kw_only=True, tag="recovery"):
 
 
 class Rotated(_Base, frozen=True, kw_only=True, tag="rotated"):
-    """The last record of a day: its files are complete and are never written again; the writer went on in `next_day`."""
+    """The last record of a day: its files are complete and never written again; the writer went on in `next_day`."""
 
     next_day: str
 
@@ -302,9 +302,10 @@ class JournalState:
             self.instruments.update((i.symbol, i) for i in record.instruments)
         elif isinstance(record, Started):
             self.started = record
-            self.connections.clear()
-            self.subscriptions.clear()
-            self.last_frame_ns.clear()
+            if not record.restated:
+                self.connections.clear()
+                self.subscriptions.clear()
+                self.last_frame_ns.clear()
 
     def _apply_gap(self, record: Union[GapOpened, GapClosed]) -> None:
         key = (record.channel, record.symbol)

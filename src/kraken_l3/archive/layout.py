@@ -1,9 +1,9 @@
 """Which file holds what: the names of an archive directory, for each UTC day.
 
-    l3-2026-11-22.ndjson         l3-2026-11-22.receipts         data of a stream, and its receipts
-    journal-2026-11-22.ndjson                                   what happened around the data
-    l3-2026-11-22.torn                                          what recovery set aside
-    l3-2026-11-22.checkpoints    l3-2026-11-22.manifest.json    made by the verifier, and at sealing
+l3-2026-11-22.ndjson         l3-2026-11-22.receipts         data of a stream, and its receipts
+journal-2026-11-22.ndjson                                   what happened around the data
+l3-2026-11-22.torn                                          what recovery set aside
+l3-2026-11-22.checkpoints    l3-2026-11-22.manifest.json    made by the verifier, and at sealing
 """
 
 from __future__ import annotations

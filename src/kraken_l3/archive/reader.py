@@ -1,13 +1,13 @@
 """Reads archives: a directory of ours, or any single NDJSON file, with what companions it has.
 
-Lines count from 0 and are physical: a blank line has a number, though nothing is yielded for it. Reading starts at a `Position`, which
-`DataFile.at_line`, `at_offset` and `at_time` find. Two ways to read:
+Lines count from 0 and are physical: a blank line has a number, though nothing is yielded for it. Reading starts at a
+`Position`, which `DataFile.at_line`, `at_offset` and `at_time` find. Two ways to read:
 
 - `blocks`: pieces of whole lines as they stand in the file, for engines that take lines apart themselves;
 - `lines`: one `Line` after the other with its receipt, each checked to be one JSON object.
 
-Only whole lines are yielded. Where there are receipts, a line counts when its receipt is there too, so a file can be read while it is
-written; the last line of a file without receipts may lack its newline unless the file is followed.
+Only whole lines are yielded. While a file with receipts is followed, a line counts when its receipt is there. The last
+line of a file without receipts may lack its newline, unless the file is followed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from kraken_l3.archive.scan import BOM
 from kraken_l3.archive.source import ByteSource, open_source
 from kraken_l3.errors import ArchiveError, MalformedMessage, UsageError
 
-__all__ = ["Archive", "Block", "DataFile", "Follow", "Line", "Position", "Skipped", "open_archive"]
+__all__ = ["BEGINNING", "Archive", "Block", "DataFile", "Follow", "Line", "Position", "Skipped", "open_archive"]
 
 BLOCK_BYTES = 4 * 1024 * 1024
 #: No message comes near; a file without newlines is refused instead of read into memory.
@@ -41,6 +41,10 @@ class Position(NamedTuple):
 
     line: int = 0
     offset: int = 0
+
+
+#: Of every file.
+BEGINNING = Position()
 
 
 class Block(NamedTuple):
@@ -204,7 +208,7 @@ class DataFile:
         return size
 
     def blocks(
-        self, start: Position = Position(), *, size: int = BLOCK_BYTES, follow: Optional[Follow] = None
+        self, start: Position = BEGINNING, *, size: int = BLOCK_BYTES, follow: Optional[Follow] = None
     ) -> Iterator[Block]:
         """The file in pieces of whole lines of about `size` bytes; `follow` waits at the end for more."""
         line, offset = start
@@ -220,7 +224,9 @@ class DataFile:
             elif follow is None or follow.is_over():
                 return
             elif self.source.size() < offset:
-                raise ArchiveError("the file became shorter while it was followed", where=f"{self.path}, offset {offset}")
+                raise ArchiveError(
+                    "the file became shorter while it was followed", where=f"{self.path}, offset {offset}"
+                )
 
     def _whole_lines(self, offset: int, end: int, size: int, *, growing: bool) -> bytes:
         while True:
@@ -240,7 +246,7 @@ class DataFile:
 
     def lines(
         self,
-        start: Position = Position(),
+        start: Position = BEGINNING,
         *,
         follow: Optional[Follow] = None,
         skipped: Optional[Skipped] = None,
@@ -341,7 +347,7 @@ class Archive:
             for number, line in enumerate(file):
                 try:
                     yield decode_record(line)
-                except msgspec.DecodeError as error:
+                except msgspec.DecodeError as error:  # noqa: PERF203 - each line may be bad by itself
                     if strict:
                         raise ArchiveError(f"not a journal record ({error})", where=f"{path}, line {number}") from error
 
@@ -353,7 +359,7 @@ class Archive:
         size: int = BLOCK_BYTES,
         follow: Optional[Follow] = None,
     ) -> Iterator[Block]:
-        """All days of a stream in blocks (`DataFile.blocks`), from a receive time on, and over midnight when followed."""
+        """All days of a stream in blocks (`DataFile.blocks`), from a receive time on, followed over midnight."""
         for file, start, waiting in self._walk(stream, start_ns, follow):
             yield from file.blocks(start, size=size, follow=waiting)
 
@@ -390,7 +396,7 @@ class Archive:
 
 
 class _UntilNextFile(Follow):
-    """Follows one file until there is a newer one and this one is read to its end, since a file once left is never written again."""
+    """Follows a file until there is a newer one and this is read to its end: a file once left stays as it is."""
 
     def __init__(self, follow: Follow, archive: Archive, stream: str, seen: set[Path]) -> None:
         self._follow, self._archive, self._stream, self._seen = follow, archive, stream, seen

@@ -7,9 +7,10 @@
     24      u32   connection  number of the connection, as in the journal (0: unknown)
     28      u32   flags       NEWLINE_REPLACED 1, RECEIVE_TIME_UNKNOWN 2, MALFORMED 4
 
-Search by offset or line is exact: end_offset always rises. Search by time is binary over recv_ns, which need not be sorted:
-within `SLACK_NS` of clock steps back it finds a line at or before the first that was received at the asked time or later, since
-it looks for the time less the slack and then walks forward. A bigger step back starts a gap in the data anyway (cause `clock`).
+Search by offset or line is exact: end_offset always rises. Search by time bisects recv_ns, which need not be sorted: it
+looks for the time less `SLACK_NS` and walks on from there, so that a clock that stepped back by less than that costs a
+longer walk and nothing else. After a bigger step back the recorder has closed its connections (gap cause `clock`), and
+the search may come out at either side of the step.
 """
 
 from __future__ import annotations
@@ -64,7 +65,11 @@ def ends_of(payloads: Sequence[bytes], offset: int) -> list[int]:
 
 
 def pack_columns(
-    recv_ns: Sequence[int], mono_ns: Sequence[int], ends: Sequence[int], connections: Sequence[int], flags: Sequence[int]
+    recv_ns: Sequence[int],
+    mono_ns: Sequence[int],
+    ends: Sequence[int],
+    connections: Sequence[int],
+    flags: Sequence[int],
 ) -> bytes:
     """Many records at once, given as columns of one length."""
     # connection and flags are one 64-bit word here, so that the format is one repeated code: nothing to compile a batch
@@ -117,6 +122,10 @@ class ReceiptIndex:
     def read(self, first: int, count: int) -> Iterator[Receipt]:
         """Up to `count` receipts from line `first` on."""
         return unpack_receipts(self._source.read_at(first * RECEIPT_BYTES, count * RECEIPT_BYTES))
+
+    def recv_column(self, first: int, count: int) -> bytes:
+        """The receive times of up to `count` lines from `first` on, packed int64."""
+        return _recv_column(self._source.read_at(first * RECEIPT_BYTES, count * RECEIPT_BYTES)).tobytes()
 
     def start_of(self, line: int) -> int:
         """The offset where a line begins (also the line just behind the last one)."""

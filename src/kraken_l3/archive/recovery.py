@@ -2,16 +2,20 @@
 
 The rules:
  1. Only the current day can be damaged: a day is synced before it is left, and its journal then ends with `rotated`.
- 2. A repair is written down whole (`*.repair`, synced, renamed into place) before it is done. A repair that is found at start-up is
-    done again from its beginning, so that a kill half way through costs nothing. Steps 3 to 5 each are such a repair.
+ 2. A repair is written down whole (`*.repair`, synced, renamed into place) before it is done. A repair that is found at
+    start-up is done again from its beginning, so that a kill half way costs nothing. Rules 3 to 5 are such repairs.
  3. The journal first: lines that are no JSON object go to `journal-D.torn`.
- 4. Each data file: what stands before the last journalled sync point was on disk and is taken as it is. Behind it a line is good
-    when it ends with a newline, holds no NUL and is one JSON object, or when its receipt says that it came MALFORMED.
-    Everything else (a torn tail, a run of NULs, a hole) goes to `l3-D.torn`; the good lines close up.
- 5. Each receipts file: a receipt belongs to the good line that ends where it says. Others are cut; a line without one gets one
-    with RECEIVE_TIME_UNKNOWN, connection 0 and the times of the line before it, so that search goes on working.
- 6. Last, every connection that the journal leaves open is closed (`disconnect`, cause "crash"), and for every symbol subscribed on
-    it a gap is opened (cause "crash") from the last moment known on that connection: its last receipt or the last `alive`.
+ 4. Each data file: what stands before the last journalled sync point was on disk and is taken as it is. Behind it a
+    line is good when it ends with a newline, holds no NUL and is one JSON object, or when its receipt says that it came
+    MALFORMED. Everything else (a torn tail, a run of NULs, a hole) goes to `l3-D.torn`; the good lines close up.
+ 5. Each receipts file: a receipt belongs to the good line that ends where it says. Others are cut; a line without one
+    gets one with RECEIVE_TIME_UNKNOWN, connection 0 and the times of the line before it, so that search goes on
+    working.
+ 6. A new day's journal that has no sync point yet may have lost its restated head: what of the day before still holds
+    is said again.
+ 7. Last, every connection that the journal leaves open is closed (`disconnect`, cause "crash"), and for every symbol
+    subscribed on it a gap is opened (cause "crash") from the last moment known on that connection: its last receipt or
+    the last `alive`.
 
 Doing it twice changes nothing the second time; after an orderly stop it changes nothing at all.
 """
@@ -44,8 +48,7 @@ from kraken_l3.archive.scan import Range, Scan, fault_of, merge_ranges, segments
 from kraken_l3.clock import Clock
 from kraken_l3.model.timestamps import day_of
 
-__all__ = ["Recovery", "current_day", "left_days", "recover"]
-
+__all__ = ["Recovery", "left_days", "recover"]
 
 
 class Recovery(NamedTuple):
@@ -64,59 +67,85 @@ class Recovery(NamedTuple):
     last_connection: int
 
 
-# -- which day is being written -----------------------------------------------------------------------------------------
+# -- which day is being written --------------------------------------------------------------------------------------
 
 
-def _journal_end(filesystem: FileSystem, directory: Path, day: dt.date) -> Optional[Record]:
-    file = filesystem.open(DayPaths(directory, day).journal)
+def _record_of(line: bytes) -> Optional[Record]:
+    """The record, or None for a kind that a later version writes: it is kept, and not understood."""
     try:
-        size = file.size()
-        tail = file.read_at(max(0, size - 4096), 4096)
-    finally:
-        file.close()
-    lines = tail.splitlines()
-    try:
-        return decode_record(lines[-1]) if lines else None
+        return decode_record(line)
     except msgspec.DecodeError:
         return None
 
 
-def left_days(filesystem: FileSystem, directory: Path, today: dt.date) -> set[dt.date]:
-    """The days that were written to their end and may not be touched again."""
+def _records_in(filesystem: FileSystem, journal: Path) -> Iterator[Record]:
+    file = filesystem.open(journal)
+    try:
+        for segment in segments(file, 0):
+            record = _record_of(segment.data)
+            if record is not None:
+                yield record
+    finally:
+        file.close()
+
+
+def _plain(record: Record) -> bytes:
+    return encode_record(msgspec.structs.replace(record, restated=False))
+
+
+def _rotation_of(filesystem: FileSystem, paths: DayPaths) -> Optional[Rotated]:
+    """The record that ends a journal, when it says that its day was left."""
+    file = filesystem.open(paths.journal)
+    try:
+        lines = file.read_at(max(0, file.size() - 4096), 4096).splitlines()
+    finally:
+        file.close()
+    last = _record_of(lines[-1]) if lines else None
+    return last if isinstance(last, Rotated) else None
+
+
+def left_days(filesystem: FileSystem, directory: Path, today: dt.date) -> dict[dt.date, Optional[dt.date]]:
+    """The days that were written to their end and may not be touched again, each with the day that came after it."""
     names = set(filesystem.names(directory))
-    left = set()
+    left: dict[dt.date, Optional[dt.date]] = {}
     for day in days_in(names):
-        if DayPaths(directory, day).journal.name in names:
-            if isinstance(_journal_end(filesystem, directory, day), Rotated):
-                left.add(day)
+        paths = DayPaths(directory, day)
+        if paths.journal.name in names:
+            rotated = _rotation_of(filesystem, paths)
+            if rotated is not None:
+                left[day] = dt.date.fromisoformat(rotated.next_day)
         elif day != today:  # another recorder's file; today's we go on with
-            left.add(day)
+            left[day] = None
     return left
 
 
-def current_day(filesystem: FileSystem, directory: Path, today: dt.date) -> Optional[dt.date]:
-    """The day that the last writer was in, or None."""
+def _current_day(filesystem: FileSystem, directory: Path, left: dict[dt.date, Optional[dt.date]]) -> Optional[dt.date]:
+    """The day that the last writer was in, or was about to enter."""
     days = set(days_in(filesystem.names(directory)))
-    return max(days - left_days(filesystem, directory, today), default=None)
+    entered = {day for day in left.values() if day is not None and day not in days}
+    return max(days - set(left) or entered, default=None)
 
 
-# -- the repair of one day ----------------------------------------------------------------------------------------------
+# -- the repair of one day ---------------------------------------------------------------------------------------------
 
 
 def recover(directory: Path, *, clock: Clock, filesystem: FileSystem) -> Recovery:
     """Apply the rules above to a directory that nobody writes to (the caller holds its lock)."""
-    day = current_day(filesystem, directory, day_of(clock.wall_ns()))
+    left = left_days(filesystem, directory, day_of(clock.wall_ns()))
+    day = _current_day(filesystem, directory, left)
     for name in filesystem.names(directory):
         if name.endswith(".repair.tmp"):
             filesystem.remove(directory / name)
     if day is None:
         return Recovery(None, JournalState(), [], 0)
-    return _Day(DayPaths(directory, day), clock, filesystem).recover()
+    before = next((DayPaths(directory, earlier) for earlier, later in left.items() if later == day), None)
+    return _Day(DayPaths(directory, day), before, clock, filesystem).recover()
 
 
 class _Day:
-    def __init__(self, paths: DayPaths, clock: Clock, filesystem: FileSystem) -> None:
+    def __init__(self, paths: DayPaths, before: Optional[DayPaths], clock: Clock, filesystem: FileSystem) -> None:
         self._paths = paths
+        self._before = before
         self._clock = clock
         self._filesystem = filesystem
         self._repairs = Repairs(filesystem, paths.directory, paths.journal)
@@ -128,6 +157,8 @@ class _Day:
 
     def recover(self) -> Recovery:
         self._repair_journal()
+        if self._before is not None and not self._synced:
+            self._restate(self._before)
         names = set(self._filesystem.names(self._paths.directory))
         for stream in Stream:
             if self._paths.data(stream).name in names or self._paths.receipts(stream).name in names:
@@ -150,23 +181,30 @@ class _Day:
                     bad.append(where)
                 else:
                     good.append(where)
-                    self._fold(segment.data)
+                    self._fold(_record_of(segment.data))
         finally:
             file.close()
         if bad:
             self._plan_journal(list(merge_ranges(bad)), good)
             self._add(self._repairs.apply(path))
 
-    def _fold(self, line: bytes) -> None:
-        try:
-            record = decode_record(line)
-        except msgspec.DecodeError:
-            return  # a kind of record that a later version writes: kept, not understood
+    def _fold(self, record: Optional[Record]) -> None:
+        if record is None:
+            return
         self._state.apply(record)
         if isinstance(record, SyncPoint):
             for name, offset in record.offsets.items():
                 self._synced[name] = (offset, record.lines.get(name, 0))
         self._last_connection = max(self._last_connection, getattr(record, "connection", 0))
+
+    def _restate(self, before: DayPaths) -> None:
+        """The head of a new day's journal may have been lost: say what of the day before still holds."""
+        present = list(_records_in(self._filesystem, self._paths.journal))
+        self._state = JournalState([*_records_in(self._filesystem, before.journal), *present])
+        known = {_plain(record) for record in present}
+        head = [record for record in self._state.restate() if _plain(record) not in known]
+        if head:
+            self._append(head)
 
     def _plan_journal(self, bad: list[Range], good: list[Range]) -> None:
         path = self._paths.journal
@@ -183,7 +221,7 @@ class _Day:
             torn=sum(part.length for part in bad),
             record=record,
         )
-        self._repairs.write(path, plan, merge_ranges(tail), added, (), bad)
+        self._repairs.write(path, plan, tail=merge_ranges(tail), bad=bad, added=added)
 
     # -- a stream
 
@@ -235,7 +273,7 @@ class _Day:
             record=record,
         )
         packed = (pack_receipt(receipt) for _, receipt in Scan(data, receipts, start, line).lines())
-        self._repairs.write(path, plan, tail, b"", packed, bad)
+        self._repairs.write(path, plan, tail=tail, bad=bad, receipts=packed)
         return True
 
     def _recovered(self, path: Path, bad: list[Range], *, cut: int = 0, padded: int = 0) -> Recovered:
@@ -309,7 +347,7 @@ class _Day:
             self._append(records)
 
     def _append(self, records: list[Record]) -> None:
-        # A gap stands before the end of its connection: a kill between the two leaves the connection open, and the rest is done again.
+        # A gap stands before the end of its connection: killed in between, it is open still and all is redone
         journal = self._filesystem.open(self._paths.journal)
         try:
             journal.append(b"".join(encode_record(record) + b"\n" for record in records))

@@ -1,7 +1,8 @@
 """A repair is written down whole before it is done, so that a kill half way through costs nothing: it is done again.
 
-`NAME.repair` beside `NAME.ndjson`: one JSON line (`Plan`), then the bytes that come after `keep` in the data file, those after
-`receipts_keep` in the receipts, and those that go to the torn file. It exists only whole: written as `.repair.tmp`, synced, renamed.
+`NAME.repair` beside `NAME.ndjson`: one JSON line (`Plan`), then the bytes that come after `keep` in the data file,
+those after `receipts_keep` in the receipts, and those that go to the torn file. It exists only whole: written as
+`.repair.tmp`, synced, renamed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ __all__ = ["Plan", "Repairs"]
 
 
 class Plan(msgspec.Struct, kw_only=True, frozen=True):
-    """Where the parts of a repair belong: `keep` bytes of each file stay as they are, so many bytes come behind them."""
+    """Where the parts of a repair belong: `keep` bytes of each file stay as they are, so many come behind them."""
 
     file: str
     keep: int
@@ -65,9 +66,25 @@ class Repairs:
         return path.with_suffix(".repair").name in self._filesystem.names(self._directory)
 
     def write(
-        self, path: Path, plan: Plan, tail: Iterable[Range], added: bytes, receipts: Iterable[bytes], bad: Iterable[Range]
+        self,
+        path: Path,
+        plan: Plan,
+        *,
+        tail: Iterable[Range],
+        bad: Iterable[Range],
+        added: bytes = b"",
+        receipts: Iterable[bytes] = (),
     ) -> None:
-        """Write a repair of `path` down: ranges of it that are its new tail, then `added`; receipts; ranges that are torn."""
+        """Write a repair of `path` down.
+
+        Args:
+            path: the data file or journal.
+            plan: the lengths of all parts.
+            tail: ranges of `path` that are its new tail.
+            bad: ranges of `path` that go to the torn file.
+            added: what comes behind the tail.
+            receipts: the new tail of the receipts.
+        """
         draft = path.with_suffix(".repair.tmp")
         self._filesystem.remove(draft)
         file, source = self._filesystem.open(draft), self._filesystem.open(path)

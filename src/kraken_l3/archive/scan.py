@@ -1,4 +1,4 @@
-"""One look over a data file and its receipts: which lines are good, which bytes are not, which receipt belongs to which line."""
+"""One look over a data file and its receipts: what is good, what is not, which receipt belongs to which line."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ class Scan:
             if found.end_offset > end and found.end_offset <= self._size:
                 return None  # it belongs to a later line
             self._pending = None
-            if found.end_offset == end:
-                return found
+            if found.end_offset == end and (found.recv_ns > 0 or found.flags & RECEIVE_TIME_UNKNOWN):
+                return found  # with no time and no flag it is one that lost its first half
 
     def lines(self) -> Iterator[tuple[Range, Receipt]]:
         """Each good line with its receipt, its end offset already that of the file after the repair."""

@@ -1,9 +1,9 @@
 """Writes an archive directory: frames to the day's data files with a receipt each, records to the day's journal.
 
-States: open -> (no room) -> full -> (`resume` finds room) -> open; a failed fsync -> broken, for good; `close` -> closed.
+States: open -> (no room) full -> (`resume` finds room) open; a failed fsync -> broken, for good; `close` -> closed.
 
-What is handed to `append` is in the operating system's hands when it returns; `sync` puts it on disk. Data goes before its receipts, so
-a line without a receipt is a line that is not finished. All methods belong to one thread.
+What is handed to `append` is in the operating system's hands when it returns; `sync` puts it on disk. Data goes before
+its receipts, so a line without a receipt is a line that is not finished. All methods belong to one thread.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ __all__ = ["RESERVE_BYTES", "ArchiveWriter"]
 
 #: Kept on disk so that a full one still has room for the journal.
 RESERVE_BYTES = 1024 * 1024
+#: The reserve, and as much again to write to, so that a disk that stays full is not taken for one with room.
+ROOM_TO_RESUME_BYTES = 2 * RESERVE_BYTES
 
 
 class _StreamFiles:
@@ -132,7 +134,8 @@ class ArchiveWriter:
         self._lock = lock
         self._streams: dict[str, _StreamFiles] = {}
         self._broken: Optional[SyncFailed] = None
-        self._full = self._closed = self._journal_unsynced = self._names_unsynced = False
+        self._full = self._closed = self._journal_unsynced = False
+        self._journal_head = b""  # what a new day's journal begins with, until it is written
         self.last_written_ns = 0
         self.frames_lost = 0
         filesystem.remove(directory / RESERVE_NAME)  # recovery may need its room
@@ -140,18 +143,22 @@ class ArchiveWriter:
         self.state: JournalState = recovery.state
         self.last_connection = recovery.last_connection
         self.recovered: list[Recovered] = [r for r in recovery.records if isinstance(r, Recovered)]
-        self._left = left_days(filesystem, directory, day_of(clock.wall_ns()))
+        self._left = set(left_days(filesystem, directory, day_of(clock.wall_ns())))
         self._make_reserve()
         self._start_day(recovery)
 
     def _start_day(self, recovery: Recovery) -> None:
         now_ns = self._clock.wall_ns()
         today = day_of(now_ns)
-        if recovery.day is None:
-            self._open_day(max({today} | {d for d in self._left if d == today + dt.timedelta(1)}))
-            return
-        self._open_day(recovery.day)
-        self._go_on_in(now_ns, slack_ns=SLACK_NS)
+        day = recovery.day or self._next_free_day(today)
+        self._enter_day(day, self._open_journal(day))
+        if recovery.day is not None:
+            self._go_on_in(now_ns, slack_ns=SLACK_NS)
+
+    def _next_free_day(self, day: dt.date) -> dt.date:
+        while day in self._left:
+            day += dt.timedelta(days=1)
+        return day
 
     # -- what the recorder calls ---------------------------------------------------------------------------------------
 
@@ -200,9 +207,6 @@ class ArchiveWriter:
         self._check()
         changed = [files for files in self._streams.values() if files.unsynced]
         with self._fatal_sync():
-            if self._names_unsynced:
-                self._filesystem.sync_directory(self._directory)
-                self._names_unsynced = False
             for files in changed:
                 files.sync()
         if changed:
@@ -219,7 +223,7 @@ class ArchiveWriter:
             self._journal_unsynced = False
 
     def restart_day(self, now_ns: int) -> None:
-        """Go on in the day that the clock shows after a big step; a day once left stays left, the newest goes on instead.
+        """Go on in the day that the clock shows after a big step, unless that day was left: then stay.
 
         The recorder has closed all connections before.
         """
@@ -231,6 +235,8 @@ class ArchiveWriter:
         self._check()
         if not self._full:
             return True
+        if self._filesystem.free_bytes(self._directory) < ROOM_TO_RESUME_BYTES:
+            return False
         try:
             self._make_reserve()
         except DiskFull:
@@ -248,7 +254,7 @@ class ArchiveWriter:
             return
         try:
             if self._broken is None:
-                with contextlib.suppress(DiskFull):  # only the last sync point is missing: recovery then looks at more lines
+                with contextlib.suppress(DiskFull):  # without its last sync point recovery looks at more lines
                     self.sync()
         finally:
             self._closed = True
@@ -283,19 +289,40 @@ class ArchiveWriter:
         self._write_journal(encode_record(rotated) + b"\n")
         with self._fatal_sync():
             self._journal.sync()
+        journal = self._open_journal(day)
         self._close_files()
         self._left.add(self.day)
-        self._open_day(day)
-        restated = b"".join(encode_record(record) + b"\n" for record in self.state.restate())
-        if restated:
-            self._write_journal(restated)
+        self._enter_day(day, journal)
+        self._journal_head = b"".join(encode_record(record) + b"\n" for record in self.state.restate())
+        self._write_journal(b"")
+        with self._fatal_sync():
+            self._journal.sync()
 
-    def _open_day(self, day: dt.date) -> None:
+    def _open_journal(self, day: dt.date) -> File:
+        path = DayPaths(self._directory, day).journal
+        try:
+            return self._filesystem.open(path)
+        except OSError as error:
+            if not is_full(error):
+                raise self._fault(error) from error
+        self._filesystem.remove(self._directory / RESERVE_NAME)  # not even a name fits: the reserve is for this
+        try:
+            return self._filesystem.open(path)
+        except OSError as error:
+            raise self._disk_full() from error
+
+    def _enter_day(self, day: dt.date, journal: File) -> None:
         self.day = day
         self._day_end_ns = day_start_ns(day) + NS_PER_DAY
         self._paths = DayPaths(self._directory, day)
-        self._journal: File = self._filesystem.open(self._paths.journal)
-        self._journal_unsynced = self._names_unsynced = True
+        self._journal = journal
+        self._journal_unsynced = True
+        self._sync_names()
+
+    def _sync_names(self) -> None:
+        """Before anything is written to a new file, so that no file outlives the one that it belongs to."""
+        with self._fatal_sync():
+            self._filesystem.sync_directory(self._directory)
 
     def _close_files(self) -> None:
         for files in self._streams.values():
@@ -312,7 +339,7 @@ class ArchiveWriter:
             if files is None:
                 files = self._streams[stream] = _StreamFiles(self._filesystem, self._paths, Stream(stream))
                 before = files.lines
-                self._names_unsynced = True
+                self._sync_names()
             files.append(frames)
         except OSError as error:
             kept = files.lines - before if files else 0
@@ -328,7 +355,7 @@ class ArchiveWriter:
     def _write_journal(self, lines: bytes) -> None:
         size = self._journal.size()
         try:
-            self._journal.append(lines)
+            self._journal.append(self._journal_head + lines)
         except OSError as error:
             self._journal.truncate(size)
             if not is_full(error):
@@ -337,6 +364,7 @@ class ArchiveWriter:
                 raise self._disk_full() from error
             self._fill_up()
             raise self._disk_full() from error
+        self._journal_head = b""
         self._journal_unsynced = True
 
     def _fill_up(self) -> None:
@@ -388,7 +416,7 @@ class ArchiveWriter:
             self._broken = SyncFailed(
                 f"fsync failed: {error.strerror or error}",
                 where=str(self._directory),
-                hint="The disk or its connection is broken; start anew when it is well: recovery sets aside what is torn",
+                hint="The disk is broken or was unplugged; when it is well, start anew: recovery sets torn lines aside",
             )
             raise self._broken from error
 
