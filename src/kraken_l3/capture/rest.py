@@ -6,7 +6,8 @@ Source: https://docs.kraken.com/api/docs/rest-api/get-websockets-token
 from __future__ import annotations
 
 import asyncio
-from typing import Any, NamedTuple, Optional
+from collections.abc import Awaitable
+from typing import Any, Callable, NamedTuple, Optional
 from urllib.parse import urlencode
 
 import aiohttp
@@ -115,11 +116,15 @@ class Tokens:
     Args:
         client: asks for a new one.
         clock: tells their age.
+        sleep: waits for so many seconds; tests do not.
     """
 
-    def __init__(self, client: TokenClient, clock: Clock) -> None:
+    def __init__(
+        self, client: TokenClient, clock: Clock, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
         self._client = client
         self._clock = clock
+        self._sleep = sleep
         self._lock = asyncio.Lock()
         self._token = ""
         self._born_ns = 0
@@ -141,7 +146,7 @@ class Tokens:
                 failure = await self._renew(born_ns)
                 if failure is not None:
                     log.warning("no session token", what=failure.what, hint=failure.remedy, retry_s=failure.wait_s)
-                    await asyncio.sleep(failure.wait_s)
+                    await self._sleep(failure.wait_s)
             return self._token
 
     def _is_good(self, newer_than_ns: int) -> bool:

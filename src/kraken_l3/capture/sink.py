@@ -147,14 +147,14 @@ class Sink:
     # -- the writer's side ---------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        try:
-            self._write_until_stopped()
-            self._writer.close()
-        except KrakenL3Error as error:
-            self._tell(self.on_fault, error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the recorder must hear of it and stop
-            fault = LocalFault(f"the archive writer failed: {type(error).__name__}: {error}", where="archive")
-            self._tell(self.on_fault, fault)
+        for step in (self._write_until_stopped, self._writer.close):
+            try:
+                step()
+            except KrakenL3Error as error:
+                self._tell(self.on_fault, error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the recorder must hear of it and stop
+                fault = LocalFault(f"the archive writer failed: {type(error).__name__}: {error}", where="archive")
+                self._tell(self.on_fault, fault)
 
     def _write_until_stopped(self) -> None:
         next_sync = next_probe = time.monotonic()

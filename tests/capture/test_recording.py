@@ -1,0 +1,233 @@
+"""The main job, over real sockets and into real files: what was sent is what is in the archive."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from kraken_l3.errors import ArchiveLocked
+from kraken_l3.replay.exchange import Exchange
+from kraken_l3.replay.faults import Close, Corrupt, Drop, Fragment, Garbage, Giant, Reject, Stall
+from recording import Recording, flow, run
+
+
+def sent_per_connection(exchange: Exchange) -> list[list[bytes]]:
+    connections = sorted({message.connection for message in exchange.sent.messages if message.channel == "level3"})
+    return [exchange.sent.payloads(connection) for connection in connections]
+
+
+def assert_archive_is_what_was_sent(recording: Recording, exchange: Exchange) -> None:
+    """Each connection's lines are the bytes sent on it, from its first on; a reset may swallow the last ones."""
+    recorded = [lines for _, lines in sorted(recording.by_connection().items())]
+    sent = sent_per_connection(exchange)
+    assert len(recorded) == len(sent)
+    for got, want in zip(recorded, sent):
+        assert got == want[: len(got)]
+    assert sum(map(len, recorded)) == len(recording.lines()) > 0
+
+
+def test_every_byte_in_order(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Exchange(flow()) as exchange:
+            async with Recording(tmp_path, exchange) as recording:
+                await exchange.until_sent(1000)
+            assert_archive_is_what_was_sent(recording, exchange)
+            assert len(recording.lines()) >= 990
+            (ack, _) = recording.records("Acknowledged", channel="level3")
+            assert ack.depth == 10
+            assert not recording.records("GapClosed")
+            assert {gap.cause for gap in recording.records("GapOpened")} == {"stop"}
+            (stopped,) = recording.records("Stopped")
+            assert stopped.reason == "stop"
+
+    run(main())
+
+
+def test_receipts_hold_the_receive_times(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Exchange(flow()) as exchange, Recording(tmp_path, exchange) as recording:
+            await exchange.until_sent(300)
+        receipts, offset = recording.receipts(), 0
+        for line, (_, _, end_offset, connection, flags) in zip(recording.lines(), receipts):
+            offset += len(line) + 1
+            assert (end_offset, flags) == (offset, 0)
+            assert connection > 0
+        assert [r[0] for r in receipts] == sorted(r[0] for r in receipts)
+        assert [r[1] for r in receipts] == sorted(r[1] for r in receipts)
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        (Drop(after_messages=200), "network"),
+        (Drop(after_messages=200, reset=False), "network"),
+        (Close(after_messages=200, code=1001), "closed"),
+        (Close(after_messages=200, code=1013, reason="Market data unavailable"), "closed"),
+        (Garbage(after_messages=200, what="utf8"), "protocol"),
+        (Garbage(after_messages=200, what="rsv1"), "protocol"),
+    ],
+)
+def test_a_connection_that_ends_leaves_a_gap_with_both_edges(tmp_path: Path, fault: object, cause: str) -> None:
+    async def main() -> None:
+        async with Exchange(flow(), faults=[fault]) as exchange:
+            async with Recording(tmp_path, exchange) as recording:
+                await recording.until_records("GapClosed", 2, cause=cause)
+                await exchange.until_sent(len(exchange.sent.payloads()) + 100)
+            assert_archive_is_what_was_sent(recording, exchange)
+            assert exchange.tokens_given == 2
+            gaps = recording.records("GapClosed", cause=cause)
+            assert {gap.symbol for gap in gaps} == {"BTC/USD", "ETH/USD"}
+            receipts = list(zip(recording.lines(), recording.receipts()))
+            first, second = sorted(recording.by_connection())
+            last_before = max(recv_ns for _, (recv_ns, _, _, number, _) in receipts if number == first)
+            for gap in gaps:
+                snapshot = min(
+                    recv_ns
+                    for line, (recv_ns, _, _, number, _) in receipts
+                    if number == second and b'"snapshot"' in line[:60] and gap.symbol.encode() in line[:100]
+                )
+                assert gap.right_ns == snapshot
+                assert last_before <= gap.left_ns < gap.right_ns
+            # between 1 s and its jitter, and what connecting takes
+            assert 0.9e9 < gaps[0].right_ns - gaps[0].left_ns < 4e9
+
+    run(main())
+
+
+def test_half_open_silence_is_noticed(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Exchange(flow(), faults=[Stall(after_messages=100)]) as exchange:
+            async with Recording(tmp_path, exchange, liveness_timeout_s=2) as recording:
+                await recording.until_records("GapClosed", 2, cause="silence")
+        assert_archive_is_what_was_sent(recording, exchange)
+
+    run(main())
+
+
+def test_one_rejected_symbol_among_many(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Exchange(flow(10)) as exchange:
+            names = list(exchange.feed.instruments())
+            faulty = names[3]
+            await exchange.push(Reject(symbol=faulty, error=f"Currency pair not supported {faulty}", times=0))
+            async with Recording(tmp_path, exchange, symbols=names) as recording:
+                await recording.until_records("Acknowledged", 9, channel="level3")
+                await exchange.until_sent(300)
+            (rejected,) = recording.records("Rejected")
+            assert (rejected.symbol, rejected.retry_s) == (faulty, 60.0)
+            assert faulty in rejected.error
+            (gap,) = recording.records("GapOpened", cause="rejected")
+            assert gap.symbol == faulty
+            assert_archive_is_what_was_sent(recording, exchange)
+            assert exchange.connections_made == 2  # it did not take the others down
+
+    run(main())
+
+
+def test_malformed_fragmented_and_giant_frames(tmp_path: Path) -> None:
+    faults = [
+        Garbage(after_messages=20, what="text"),
+        Garbage(after_messages=40, what="json"),
+        Garbage(after_messages=60, what="empty"),
+        Garbage(after_messages=80, what="binary"),
+        Fragment(after_messages=100, times=20, every_messages=5),
+        Giant(after_messages=300),
+        Corrupt(after_messages=320, what="cut"),
+    ]
+
+    async def main() -> None:
+        async with Exchange(flow(), faults=faults) as exchange:
+            async with Recording(tmp_path, exchange) as recording:
+                await exchange.until_sent(500)
+            assert exchange.connections_made == 2
+        assert max(map(len, recording.lines())) >= 32 * 1024 * 1024
+        assert len(recording.records("Unrecognised")) >= 3
+        (lines,) = recording.by_connection().values()
+        sent = exchange.sent.payloads()
+        known = [line for line in lines if line in set(sent)]
+        assert known == sent[: len(known)]
+        assert len(known) > 450
+
+    run(main())
+
+
+def test_a_second_recorder_on_the_same_directory_is_refused(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Exchange(flow()) as exchange, Recording(tmp_path, exchange) as first:
+            await exchange.until_sent(50)
+            second = Recording(tmp_path, exchange)
+            with pytest.raises(ArchiveLocked):
+                await second.recorder.run(asyncio.Event())
+            await exchange.until_sent(100)
+        assert len(first.records("Stopped")) == 1
+
+    run(main())
+
+
+def test_three_hundred_symbols_over_two_connections(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Exchange(flow(300, rate=300)) as exchange:
+            names = list(exchange.feed.instruments())
+            async with Recording(tmp_path, exchange, symbols=names) as recording:
+                await exchange.until_subscribed(300, timeout_s=30)
+                await exchange.until_sent(exchange.sent.level3_count + 200)
+            assert_archive_is_what_was_sent(recording, exchange)
+            assert len(recording.by_connection()) == 2
+            assert len(recording.records("Acknowledged", channel="level3")) == 300
+            assert not recording.records("Rejected")
+        per_connection = [record for record in recording.records("Connected") if record.channel == "level3"]
+        assert [len(record.symbols) for record in per_connection] == [150, 150]
+
+    run(main())
+
+
+def test_trades_are_recorded_beside(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Exchange(flow()) as exchange:
+            async with Recording(tmp_path, exchange, trades=True) as recording:
+                await recording.until(lambda r: len(r.lines("trade")) > 20)
+            assert recording.lines("trade") == exchange.sent.payloads(channel="trade")[: len(recording.lines("trade"))]
+            assert not recording.records("TradeGap")
+            assert recording.lines("instruments") == exchange.sent.payloads(channel="instrument")
+            (known,) = recording.records("Instruments")
+            assert {i.symbol: i.price_precision for i in known.instruments}["BTC/USD"] == 1
+
+    run(main())
+
+
+def test_a_symbol_can_be_sent_anew(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Exchange(flow()) as exchange:
+            async with Recording(tmp_path, exchange) as recording:
+                await exchange.until_sent(100)
+                await recording.until(lambda r: r.recorder.supervisor is not None and exchange.sent.level3_count > 150)
+                supervisor = recording.recorder.supervisor
+                assert supervisor is not None
+                assert supervisor.resync("BTC/USD", "mismatch", left_ns=123)
+                assert not supervisor.resync("BTC/USD", "mismatch", left_ns=124)
+                assert not supervisor.resync("XYZ/USD", "mismatch", left_ns=124)
+                await recording.until_records("GapClosed", 1, cause="mismatch")
+            (gap,) = recording.records("GapClosed")
+            assert (gap.symbol, gap.left_ns) == ("BTC/USD", 123)
+            (resync,) = recording.records("Resync")
+            assert (resync.symbol, resync.attempt) == ("BTC/USD", 1)
+            assert exchange.connections_made == 2
+            snapshots = [line for line in recording.lines() if b'"snapshot"' in line[:60]]
+            assert len(snapshots) == 3
+
+    run(main())
+
+
+def test_a_restart_on_the_same_day_appends_and_closes_the_gap(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Exchange(flow()) as exchange:
+            async with Recording(tmp_path, exchange):
+                await exchange.until_sent(100)
+            async with Recording(tmp_path, exchange) as recording:
+                await recording.until_records("GapClosed", 2, cause="stop")
+            assert_archive_is_what_was_sent(recording, exchange)
+            assert len({record.connection for record in recording.records("Connected")}) == 4
+
+    run(main())
