@@ -12,6 +12,8 @@ from rich.console import Console
 from kraken_l3._version import __version__
 from kraken_l3.cli.plan import plan
 from kraken_l3.cli.record import record
+from kraken_l3.cli.simulate import simulate
+from kraken_l3.cli.verify import verify
 from kraken_l3.errors import KrakenL3Error
 
 app = typer.Typer(
@@ -43,6 +45,8 @@ def _options(
 
 app.command("record")(record)
 app.command("plan")(plan)
+app.command("simulate")(simulate)
+app.command("verify")(verify)
 
 
 def main() -> None:

@@ -1,0 +1,65 @@
+"""Checkpoints: verified books as of a line of a day's level3 data, one JSON object a line.
+
+They let a day be rebuilt alone and a book be looked up without reading the day from its start. They are written by the
+verifier and hold nothing that could not be made again from the data; a torn or unreadable line is passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Optional
+
+import msgspec
+
+__all__ = ["Checkpoint", "append_checkpoints", "read_checkpoints"]
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One symbol's book after the first `line` lines of the file.
+
+    Attributes:
+        line: lines applied; the next line has this number.
+        end_offset: where the next line begins.
+        symbol: whose book.
+        depth: price levels a side that are kept.
+        message: a level3 snapshot as Kraken would send it, with its checksum; None when the book was not in step.
+        reason: why there is no book: "awaiting_snapshot" or "diverged".
+        newest_ns: latest order time seen; with `amending` it lets the meaning of later events be told as without a cut.
+        amending: orders deleted in order to be added anew, oldest first.
+    """
+
+    line: int
+    end_offset: int
+    symbol: str
+    depth: Optional[int] = None
+    message: Optional[msgspec.Raw] = None
+    reason: str = ""
+    newest_ns: int = 0
+    amending: list[str] = []
+
+
+_decoder = msgspec.json.Decoder(Checkpoint)
+_encoder = msgspec.json.Encoder()
+
+
+def read_checkpoints(path: Path) -> Iterator[Checkpoint]:
+    """The checkpoints of a day in the order they were written; none when there is no file."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                yield _decoder.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError):  # noqa: PERF203 - each line may be bad by itself
+                continue
+
+
+def append_checkpoints(path: Path, checkpoints: list[Checkpoint]) -> int:
+    """Add checkpoints to a day's file; a torn last line is ended first. Gives back the bytes written."""
+    with path.open("ab+") as file:
+        if file.tell():
+            file.seek(-1, 2)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+        return file.write(b"".join(_encoder.encode(checkpoint) + b"\n" for checkpoint in checkpoints))

@@ -1,0 +1,32 @@
+"""Which engine: the native one where it is installed, else the one in Python."""
+
+from __future__ import annotations
+
+from kraken_l3.errors import UsageError
+from kraken_l3.rebuild.engine import Engine, EngineOptions
+from kraken_l3.rebuild.python_engine import PythonEngine
+
+__all__ = ["ENGINES", "make_engine"]
+
+ENGINES = ("auto", "native", "python")
+
+
+def make_engine(options: EngineOptions, name: str = "auto") -> Engine:
+    """A new engine.
+
+    Raises:
+        UsageError: there is no such engine, or "native" was asked for and is not installed.
+    """
+    if name not in ENGINES:
+        raise UsageError(f"there is no engine {name!r}", hint=f"Engines: {', '.join(ENGINES)}")
+    if name != "python":
+        try:
+            from kraken_l3.rebuild.native_engine import NativeEngine
+        except ImportError:
+            if name == "native":
+                raise UsageError(
+                    "the native engine is not installed", hint="With Rust's cargo at hand: pip install ./native"
+                ) from None
+        else:
+            return NativeEngine(options)
+    return PythonEngine(options)

@@ -1,0 +1,89 @@
+"""Verifies with several processes, each of which takes its share of the symbols out of the same files."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from ctypes import c_uint64
+from pathlib import Path
+from typing import Any, Optional
+
+from kraken_l3.archive.reader import open_archive
+from kraken_l3.model.instruments import Instrument
+from kraken_l3.rebuild.engine import EngineOptions
+from kraken_l3.rebuild.facts import Fact, facts_in
+from kraken_l3.rebuild.second_look import look_again
+from kraken_l3.rebuild.verify import Findings, Progress, verify_part
+
+__all__ = ["verify"]
+
+_POLL_S = 0.1
+
+
+def verify(
+    path: Path,
+    *,
+    instruments: Sequence[Instrument] = (),
+    engine_name: str = "auto",
+    jobs: int = 1,
+    progress: Optional[Progress] = None,
+) -> tuple[Findings, list[str]]:
+    """Verify an archive or a file.
+
+    Args:
+        path: a directory of ours, or any NDJSON file of level3 messages.
+        instruments: precisions that the user knows; they outweigh the journal's.
+        engine_name: see `engines`.
+        jobs: processes; each reads the files and handles its share of the symbols.
+        progress: called with the bytes done (of each job).
+
+    Returns:
+        What was found, and sentences about what had to be tried because nothing told it.
+    """
+    facts = facts_in(open_archive(path), instruments)
+    if jobs <= 1:
+        findings = verify_part(path, facts, EngineOptions(), engine_name=engine_name, progress=progress)
+    else:
+        findings = _verify_in_processes(path, facts, engine_name, jobs, progress)
+    return findings, look_again(findings, path, facts, engine_name)
+
+
+def _verify_in_processes(
+    path: Path, facts: Sequence[Fact], engine_name: str, jobs: int, progress: Optional[Progress]
+) -> Findings:
+    context = multiprocessing.get_context("spawn")
+    done = context.Array(c_uint64, jobs, lock=False)
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_share, initargs=(done,)) as pool:
+        futures = [pool.submit(_verify_share, path, facts, engine_name, part, jobs) for part in range(jobs)]
+        _watch(futures, done, progress)
+        findings = futures[0].result()
+        for future in futures[1:]:
+            findings.merge(future.result())
+    return findings
+
+
+def _watch(futures: Sequence[Future[Findings]], done: Any, progress: Optional[Progress]) -> None:
+    seen = 0
+    while not all(future.done() for future in futures):
+        time.sleep(_POLL_S)
+        if progress is not None:
+            progress(sum(done) - seen)
+            seen = sum(done)
+
+
+_done: Any = None
+
+
+def _share(done: Any) -> None:
+    """In a new process: where it tells how far it is."""
+    global _done
+    _done = done
+
+
+def _verify_share(path: Path, facts: Sequence[Fact], engine_name: str, part: int, parts: int) -> Findings:
+    def progress(count: int) -> None:
+        _done[part] += count
+
+    return verify_part(path, facts, EngineOptions(part=(part, parts)), engine_name=engine_name, progress=progress)
