@@ -22,7 +22,7 @@ import msgspec
 
 from kraken_l3.archive.journal import Record, decode_record
 from kraken_l3.archive.layout import DayPaths, Stream, days_in, parse_name
-from kraken_l3.archive.receipts import Receipt, ReceiptIndex
+from kraken_l3.archive.receipts import RECEIPT_BYTES, Receipt, ReceiptIndex
 from kraken_l3.archive.scan import BOM
 from kraken_l3.archive.source import ByteSource, open_source
 from kraken_l3.errors import ArchiveError, MalformedMessage, UsageError
@@ -155,6 +155,12 @@ class DataFile:
         self.source.close()
         if self._receipts_source is not None:
             self._receipts_source.close()
+
+    def receipt_bytes(self, first: int, count: int) -> bytes:
+        """Receipts as they stand in their file, for those who take them apart as columns."""
+        if self._receipts_source is None:
+            return b""
+        return self._receipts_source.read_at(first * RECEIPT_BYTES, count * RECEIPT_BYTES)
 
     # -- where to start
 

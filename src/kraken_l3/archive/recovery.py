@@ -29,7 +29,7 @@ from typing import NamedTuple, Optional
 
 import msgspec
 
-from kraken_l3.archive.filesystem import File, FileSystem
+from kraken_l3.archive.filesystem import File, FileSystem, OsFileSystem
 from kraken_l3.archive.journal import (
     Disconnected,
     GapOpened,
@@ -42,13 +42,15 @@ from kraken_l3.archive.journal import (
     encode_record,
 )
 from kraken_l3.archive.layout import DayPaths, Stream, days_in
+from kraken_l3.archive.lock import DirectoryLock
 from kraken_l3.archive.receipts import RECEIPT_BYTES, SLACK_NS, Receipt, ReceiptIndex, pack_receipt
 from kraken_l3.archive.repair import Plan, Repairs
 from kraken_l3.archive.scan import Range, Scan, fault_of, merge_ranges, segments
 from kraken_l3.clock import Clock
+from kraken_l3.errors import ArchiveError
 from kraken_l3.model.timestamps import day_of
 
-__all__ = ["Recovery", "left_days", "recover"]
+__all__ = ["Recovery", "left_days", "recover", "recover_directory"]
 
 
 class Recovery(NamedTuple):
@@ -140,6 +142,22 @@ def recover(directory: Path, *, clock: Clock, filesystem: FileSystem) -> Recover
         return Recovery(None, JournalState(), [], 0)
     before = next((DayPaths(directory, earlier) for earlier, later in left.items() if later == day), None)
     return _Day(DayPaths(directory, day), before, clock, filesystem).recover()
+
+
+def recover_directory(directory: Path, *, clock: Clock) -> list[Record]:
+    """Lock a directory, recover it, and say what was added to its journal.
+
+    Raises:
+        ArchiveLocked: a recorder is at work there.
+        ArchiveError: it cannot be read or written.
+    """
+    lock = DirectoryLock(directory)
+    try:
+        return recover(directory, clock=clock, filesystem=OsFileSystem()).records
+    except OSError as error:
+        raise ArchiveError(f"cannot recover: {error.strerror or error}", where=str(directory)) from error
+    finally:
+        lock.release()
 
 
 class _Day:

@@ -10,8 +10,10 @@ import typer
 from rich.console import Console
 
 from kraken_l3._version import __version__
+from kraken_l3.cli.info import info
 from kraken_l3.cli.plan import plan
 from kraken_l3.cli.record import record
+from kraken_l3.cli.recover import recover
 from kraken_l3.cli.simulate import simulate
 from kraken_l3.cli.verify import verify
 from kraken_l3.errors import KrakenL3Error
@@ -45,6 +47,8 @@ def _options(
 
 app.command("record")(record)
 app.command("plan")(plan)
+app.command("info")(info)
+app.command("recover")(recover)
 app.command("simulate")(simulate)
 app.command("verify")(verify)
 

@@ -1,0 +1,319 @@
+"""What an archive holds, counted in one pass: lines, symbols, times, connections, gaps, repairs. Decodes no book.
+
+A line counts for the first symbol that it names. Times are receive times, taken from the receipts; a file by another
+recorder has none, and `missing` says so.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from array import array
+from collections import Counter
+from typing import Any, Callable, Optional, Union
+
+import msgspec
+
+from kraken_l3.archive.journal import (
+    Acknowledged,
+    Connected,
+    Disconnected,
+    GapClosed,
+    GapOpened,
+    Record,
+    Recovered,
+    Rejected,
+    Started,
+    Stopped,
+    TradeGap,
+)
+from kraken_l3.archive.layout import DayPaths, Stream
+from kraken_l3.archive.reader import Archive, Block, DataFile
+from kraken_l3.archive.receipts import MALFORMED, RECEIPT_BYTES, RECEIVE_TIME_UNKNOWN, ReceiptIndex
+from kraken_l3.errors import UsageError
+
+__all__ = ["Connection", "FileSummary", "Gap", "Rejection", "Summary", "SymbolSummary", "summarise"]
+
+#: How nearly every message begins; what begins otherwise is decoded.
+_USUAL = re.compile(rb'\{"channel":"[a-z0-9]+","type":"([a-z]+)","data":\[\{"symbol":"([^"\\]+)"')
+
+
+class _Entry(msgspec.Struct):
+    symbol: str = ""
+
+
+class _Message(msgspec.Struct):
+    channel: str = ""
+    type: str = ""
+    data: Union[list[_Entry], dict[str, msgspec.Raw], None] = None
+
+
+_message = msgspec.json.Decoder(_Message)
+
+
+class SymbolSummary(msgspec.Struct):
+    """The lines of one symbol in one file."""
+
+    symbol: str
+    lines: int = 0
+    bytes: int = 0
+    snapshots: int = 0
+    first_received_ns: Optional[int] = None
+    last_received_ns: Optional[int] = None
+
+
+class FileSummary(msgspec.Struct):
+    """One data file.
+
+    Attributes:
+        other_lines: lines that name no symbol (an instrument list is one), or that are no message at all.
+        unknown_receive_times: receipts that recovery had to make up.
+        malformed: lines that came malformed, according to their receipts.
+        connections: numbers of the connections that the lines came on.
+    """
+
+    name: str
+    stream: str
+    day: Optional[str]
+    bytes: int
+    lines: int = 0
+    other_lines: int = 0
+    has_receipts: bool = False
+    unknown_receive_times: int = 0
+    malformed: int = 0
+    first_received_ns: Optional[int] = None
+    last_received_ns: Optional[int] = None
+    connections: list[int] = []
+    symbols: list[SymbolSummary] = []
+
+
+class Gap(msgspec.Struct):
+    """A symbol was missing; `right_ns` and `seconds` are None while it still is."""
+
+    channel: str
+    symbol: str
+    cause: str
+    left_ns: int
+    right_ns: Optional[int] = None
+    seconds: Optional[float] = None
+
+
+class Connection(msgspec.Struct):
+    """From when to when, and why it ended; None while nothing says that it did."""
+
+    connection: int
+    channel: str
+    symbols: int
+    opened_ns: int
+    ended_ns: Optional[int] = None
+    cause: Optional[str] = None
+
+
+class Rejection(msgspec.Struct):
+    """A symbol that was refused and has not been accepted since."""
+
+    channel: str
+    symbol: str
+    error: str
+    at_ns: int
+    times: int = 1
+
+
+class Summary(msgspec.Struct):
+    """A whole archive, or one file of it. `missing` says in words what could not be told."""
+
+    path: str
+    files: list[FileSummary] = []
+    starts: int = 0
+    stops: int = 0
+    connections: list[Connection] = []
+    gaps: list[Gap] = []
+    rejected: list[Rejection] = []
+    trade_gaps: list[TradeGap] = []
+    recoveries: list[Recovered] = []
+    missing: list[str] = []
+
+
+def summarise(archive: Archive, *, progress: Optional[Callable[[int], Any]] = None) -> Summary:
+    """Read everything once.
+
+    Args:
+        archive: what to look at.
+        progress: called with the number of bytes read, again and again.
+
+    Raises:
+        UsageError: there is nothing of an archive there.
+    """
+    paths = [path for stream in Stream for path in archive.files(stream)] if archive.is_directory else [archive.path]
+    if not paths and not archive.days:
+        raise UsageError("no recording here", where=str(archive.path), hint="Files are called l3-YYYY-MM-DD.ndjson")
+    summary = Summary(path=str(archive.path))
+    for path in sorted(paths):
+        with DataFile(path) as file:
+            counted = _Count(file, progress).result()
+        summary.files.append(counted)
+        if not counted.has_receipts:
+            summary.missing.append(f"{counted.name}: no receipts, so no receive times and no connections")
+    _Story(summary).read(archive)
+    return summary
+
+
+class _Count:
+    """Counts one file."""
+
+    def __init__(self, file: DataFile, progress: Optional[Callable[[int], Any]]) -> None:
+        self._file = file
+        self._progress = progress
+        self._symbols: dict[bytes, SymbolSummary] = {}
+        self._first_line: dict[bytes, int] = {}
+        self._last_line: dict[bytes, int] = {}
+
+    def result(self) -> FileSummary:
+        file = self._file
+        day = file.day.isoformat() if file.day else None
+        counted = FileSummary(name=file.path.name, stream=file.stream.value, day=day, bytes=file.source.size())
+        for block in file.blocks():
+            self._add(block, counted)
+            if self._progress is not None:
+                self._progress(len(block.data))
+        if file.receipts is not None:
+            self._add_receipts(file.receipts, counted)
+        counted.symbols = [self._symbols[name] for name in sorted(self._symbols)]
+        return counted
+
+    def _add(self, block: Block, counted: FileSummary) -> None:
+        number = block.first_line - 1
+        symbols, first_line, last_line, usual = self._symbols, self._first_line, self._last_line, _USUAL.match
+        for number, line in enumerate(block.data.split(b"\n"), block.first_line):
+            match = usual(line)
+            kind, name = match.groups() if match is not None else _look_into(line)
+            if not name:
+                counted.other_lines += bool(line.strip())
+                counted.lines += bool(line.strip())
+                continue
+            symbol = symbols.get(name)
+            if symbol is None:
+                symbol = symbols[name] = SymbolSummary(symbol=name.decode(errors="replace"))
+                first_line[name] = number
+            last_line[name] = number
+            symbol.lines += 1
+            symbol.bytes += len(line) + 1
+            symbol.snapshots += kind == b"snapshot"
+            counted.lines += 1
+
+    def _add_receipts(self, receipts: ReceiptIndex, counted: FileSummary) -> None:
+        counted.has_receipts = True
+        if len(receipts):
+            counted.first_received_ns = _known(receipts, 0)
+            counted.last_received_ns = _known(receipts, len(receipts) - 1)
+        for name, symbol in self._symbols.items():
+            symbol.first_received_ns = _known(receipts, self._first_line[name])
+            symbol.last_received_ns = _known(receipts, self._last_line[name])
+        origins = _origins(self._file, len(receipts))
+        counted.connections = sorted({word & 0xFFFFFFFF for word in origins} - {0})
+        counted.unknown_receive_times = _flagged(origins, RECEIVE_TIME_UNKNOWN)
+        counted.malformed = _flagged(origins, MALFORMED)
+
+
+def _look_into(line: bytes) -> tuple[bytes, bytes]:
+    """Type and first symbol of a message that is written in some other way."""
+    try:
+        message = _message.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return b"", b""
+    first = message.data[0].symbol if isinstance(message.data, list) and message.data else ""
+    return message.type.encode(), first.encode()
+
+
+def _known(receipts: ReceiptIndex, line: int) -> Optional[int]:
+    if line >= len(receipts):
+        return None
+    receipt = receipts[line]
+    return None if receipt.flags & RECEIVE_TIME_UNKNOWN else receipt.recv_ns
+
+
+def _origins(file: DataFile, lines: int) -> Counter[int]:
+    """How often each pair of connection (low half) and flags (high half) occurs."""
+    counts: Counter[int] = Counter()
+    step = 131_072
+    for first in range(0, lines, step):
+        words = array("Q", file.receipt_bytes(first, min(step, lines - first)))
+        if sys.byteorder == "big":
+            words.byteswap()
+        counts.update(words[3 :: RECEIPT_BYTES // 8])
+    return counts
+
+
+def _flagged(origins: Counter[int], flag: int) -> int:
+    return sum(count for word, count in origins.items() if word >> 32 & flag)
+
+
+class _Story:
+    """Folds the journals into what happened."""
+
+    def __init__(self, summary: Summary) -> None:
+        self._summary = summary
+        self._gaps: dict[tuple[str, str], Gap] = {}
+        self._connections: dict[int, Connection] = {}
+        self._rejected: dict[tuple[str, str], Rejection] = {}
+
+    def read(self, archive: Archive) -> None:
+        for day in archive.days:
+            name = DayPaths(archive.directory, day).journal
+            if not name.exists():
+                self._summary.missing.append(f"{name.name}: no journal, so nothing is known of gaps and their causes")
+            for record in archive.journal(day):
+                self._apply(record)
+        if not archive.days:
+            self._summary.missing.append("no day in the name: companions, if there are any, were not looked for")
+        self._summary.gaps += self._gaps.values()
+        self._summary.gaps.sort(key=lambda gap: gap.left_ns)
+        self._summary.rejected = list(self._rejected.values())
+
+    def _apply(self, record: Record) -> None:
+        if isinstance(record, (GapOpened, GapClosed)):
+            self._apply_gap(record)
+        elif isinstance(record, (Connected, Disconnected)):
+            self._apply_connection(record)
+        elif isinstance(record, Acknowledged):
+            self._rejected.pop((record.channel, record.symbol), None)
+        elif isinstance(record, Rejected):
+            self._reject(record)
+        elif isinstance(record, TradeGap):
+            self._summary.trade_gaps.append(record)
+        elif isinstance(record, Recovered):
+            self._summary.recoveries.append(record)
+        elif isinstance(record, Started):
+            self._summary.starts += not record.restated
+        elif isinstance(record, Stopped):
+            self._summary.stops += 1
+
+    def _apply_gap(self, record: Union[GapOpened, GapClosed]) -> None:
+        key = (record.channel, record.symbol)
+        if isinstance(record, GapOpened):
+            gap = Gap(record.channel, record.symbol, record.cause, record.left_ns)
+            self._gaps.setdefault(key, gap)
+            return
+        # its opening may stand in a journal that is not here
+        gap = self._gaps.pop(key, Gap(record.channel, record.symbol, record.cause, record.left_ns))
+        gap.right_ns = record.right_ns
+        gap.seconds = (record.right_ns - gap.left_ns) / 1e9
+        self._summary.gaps.append(gap)
+
+    def _apply_connection(self, record: Union[Connected, Disconnected]) -> None:
+        if isinstance(record, Connected):
+            if record.restated and record.connection in self._connections:
+                return
+            opened = Connection(record.connection, record.channel, len(record.symbols), record.at_ns)
+            self._connections[record.connection] = opened
+            self._summary.connections.append(opened)
+            return
+        ended = self._connections.pop(record.connection, None)
+        if ended is not None:
+            ended.ended_ns, ended.cause = record.at_ns, record.cause
+
+    def _reject(self, record: Rejected) -> None:
+        earlier = self._rejected.get((record.channel, record.symbol))
+        times = earlier.times + 1 if earlier else 1
+        rejection = Rejection(record.channel, record.symbol, record.error, record.at_ns, times)
+        self._rejected[record.channel, record.symbol] = rejection

@@ -1,0 +1,87 @@
+"""`kraken-l3 recover`: by hand what a recorder does at its start."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from kraken_l3.archive.journal import Disconnected, GapOpened, Record, Recovered
+from kraken_l3.archive.recovery import recover_directory
+from kraken_l3.clock import SystemClock
+from kraken_l3.errors import DamageFound, UsageError
+from kraken_l3.model.timestamps import format_rfc3339
+
+__all__ = ["recover"]
+
+
+def recover(
+    path: Annotated[Path, typer.Argument(help="Directory of an archive that nobody records into.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Repair an archive after a crash, a power cut or a full disk, and say what was done.
+
+    Exit code 0: nothing to do, or all is well again and nothing had to be taken out; 2: damaged lines were set aside.
+    """
+    if not path.is_dir():
+        raise UsageError("not a directory", where=str(path), hint="Give the output_dir of the recorder")
+    records = recover_directory(path, clock=SystemClock())
+    repairs = [record for record in records if isinstance(record, Recovered)]
+    set_aside = sum(length for repair in repairs for _, length, _ in repair.torn)
+    if as_json:
+        typer.echo(json.dumps(_facts(path, records, repairs, set_aside)))
+    else:
+        _print(records, repairs)
+    if set_aside:
+        raise typer.Exit(DamageFound.exit_code)
+
+
+def _facts(path: Path, records: list[Record], repairs: list[Recovered], set_aside: int) -> dict[str, Any]:
+    return {
+        "path": str(path),
+        "set_aside_bytes": set_aside,
+        "repairs": [
+            {
+                "file": repair.file,
+                "torn": [{"offset": at, "bytes": length, "reason": why} for at, length, why in repair.torn],
+                "torn_file": repair.torn_file,
+                "receipts_cut": repair.receipts_cut,
+                "receipts_padded": repair.receipts_padded,
+            }
+            for repair in repairs
+        ],
+        "connections_closed": [r.connection for r in records if isinstance(r, Disconnected)],
+        "gaps_opened": [
+            {"channel": r.channel, "symbol": r.symbol, "left_ns": r.left_ns}
+            for r in records
+            if isinstance(r, GapOpened)
+        ],
+    }
+
+
+def _print(records: list[Record], repairs: list[Recovered]) -> None:
+    console = Console(highlight=False)
+    if not records:
+        console.print("Nothing to do: the last recorder ended in order, or this was repaired before.")
+    for repair in repairs:
+        for offset, length, reason in repair.torn:
+            console.print(
+                f"{repair.file}: {length} bytes at offset {offset} ({reason}) set aside in {repair.torn_file}"
+            )
+        if repair.receipts_cut or repair.receipts_padded:
+            console.print(
+                f"{repair.file}: {repair.receipts_cut} receipts without a line removed, "
+                f"{repair.receipts_padded} lines given a receipt without a receive time"
+            )
+    for record in records:
+        if isinstance(record, Disconnected):
+            console.print(
+                f"connection {record.connection} was open: closed as of {format_rfc3339(record.last_frame_ns)}"
+            )
+    gaps = [record.symbol for record in records if isinstance(record, GapOpened)]
+    if gaps:
+        some = ", ".join(gaps[:8]) + (f" and {len(gaps) - 8} more" if len(gaps) > 8 else "")
+        console.print(f"gap opened (cause crash) for {some}")
