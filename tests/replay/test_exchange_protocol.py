@@ -15,6 +15,7 @@ from wire_oracle import Book, read
 
 from kraken_l3.clock import SystemClock
 from kraken_l3.replay.exchange import Exchange
+from kraken_l3.replay.faults import PairStatus
 from kraken_l3.replay.flow import Habits
 from kraken_l3.replay.flow.feed import OrderFlow
 from kraken_l3.replay.limits import Limits
@@ -433,6 +434,19 @@ async def test_instruments():
         assert ack["result"]["channel"] == "instrument"
         no = await wire.ask(subscription("", ["BTC/USD"]))
         assert no["error"] == "Subscription name invalid", "level3 is not served here"
+
+
+@running
+async def test_a_pair_changes_its_status():
+    async with Exchange(flow()) as exchange:
+        wire = await Wire.connect(exchange.public_ws_url)
+        ask = {"method": "subscribe", "params": {"channel": "instrument", "snapshot": False}}
+        assert (await wire.ask(ask))["result"]["snapshot"] is False
+        await exchange.push(PairStatus(symbol="ETH/USD", status="post_only"))
+        message = json.loads(await wire.text())
+        assert (message["type"], message["data"]["assets"]) == ("update", [])
+        (pair,) = message["data"]["pairs"]
+        assert (pair["symbol"], pair["status"], pair["price_precision"]) == ("ETH/USD", "post_only", 2)
 
 
 @running

@@ -33,7 +33,11 @@ _GARBAGE: dict[str, tuple[bytes, int, int]] = {
 class Venue(Protocol):
     """What of the exchange the faults act on."""
 
-    connections: dict[int, Connection]
+    def all_connections(self) -> list[Connection]:
+        """The connections of both endpoints."""
+
+    def set_pair_status(self, symbol: str, status: str) -> None:
+        """Changes a pair's status."""
 
     def announce(self, system: str, more: Optional[dict[str, object]] = None) -> None:
         """Sends a status to everybody."""
@@ -107,6 +111,7 @@ class Director:
             f.Garbage: self._garbage,
             f.Giant: self._giant,
             f.Status: lambda x, _: venue.announce(x.system, x.more),
+            f.PairStatus: lambda x, _: venue.set_pair_status(x.symbol or "", x.status),
             f.Maintenance: lambda x, _: self._spawn(self._maintenance(x)),
             f.ExpireTokens: lambda _x, _: venue.expire_tokens(),
             f.RefuseConnections: lambda x, _: self._refuse(x.for_s),
@@ -148,7 +153,7 @@ class Director:
     def _targets(self, fault: f.Fault) -> list[Connection]:
         return [
             c
-            for c in self._venue.connections.values()
+            for c in self._venue.all_connections()
             if fault.connection in (None, c.number)
             and fault.public != c.session.private
             and (fault.symbol is None or fault.symbol in c.session.depths or fault.symbol in c.session.trades)
@@ -166,7 +171,7 @@ class Director:
 
     def deliver(self, connection: Connection, channel: str, symbol: str, payload: bytes) -> None:
         """Sends a message to one client, with whatever happens to it and around it."""
-        if channel != "level3" or not self.armed:
+        if channel != "level3" or not self.armed or connection.closing:
             connection.send(channel, payload)
             return
         due = [
@@ -293,7 +298,7 @@ class Director:
         venue.announce("maintenance")
         self._refuse(fault.for_s)
         await asyncio.sleep(min(0.1, fault.for_s))
-        for connection in list(venue.connections.values()):
+        for connection in venue.all_connections():
             connection.close(1001, "maintenance")
         await asyncio.sleep(max(0.0, fault.for_s - 0.1))
         for system in ("cancel_only", "post_only", "online"):

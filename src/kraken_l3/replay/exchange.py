@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import ssl
 from collections import defaultdict
 from collections.abc import Iterable
@@ -77,23 +78,26 @@ class Exchange:
         self.sent = sent or SentLog(path=sent_log)
         self.tokens = TokenDesk(api_key, api_secret, limits)
         self.connections: dict[int, Connection] = {}
+        self.public_connections: dict[int, Connection] = {}
         self.connections_made = 0
+        self.public_connections_made = 0
         self.tokens_given = 0
         self.system = "online"
         self.faults = Director(self, faults)
-        self._rules = Rules(self.feed, self.tokens, limits, SlidingWindow(limits.subscriptions_per_s, 1.0), self.faults)
+        counter = SlidingWindow(limits.subscriptions_per_s, 1.0)
+        self._rules = Rules(self.feed, dict(self.feed.instruments()), self.tokens, limits, counter, self.faults)
         self._attempts: dict[str, SlidingWindow] = {}
         self._banned_until_ns: dict[str, int] = {}
         self._host, self._port, self._tls = host, port, tls
         self._level3: dict[tuple[str, int], set[Connection]] = defaultdict(set)
         self._ids = random.Random()
-        self._changed = asyncio.Event()
         self._runner: Optional[web.AppRunner] = None
         self._tasks: list[asyncio.Task[None]] = []
 
     # life
 
     async def __aenter__(self) -> Exchange:
+        self._changed = asyncio.Event()
         app = web.Application(client_max_size=1 << 20)
         app.router.add_post(TOKEN_PATH, self._token)
         app.router.add_get("/v2", self._private)
@@ -113,14 +117,22 @@ class Exchange:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.faults.stop()
-        for connection in list(self.connections.values()):
-            connection.close(1001, "")
-        await asyncio.sleep(0)
-        for connection in list(self.connections.values()):
-            connection.abort(reset=False)
+        await self._say_goodbye()
         if self._runner is not None:
             await self._runner.cleanup()
         self.sent.close()
+
+    async def _say_goodbye(self) -> None:
+        """Closes all connections in order; who reads nothing, or does not answer, is cut off soon."""
+        for connection in self.all_connections():
+            connection.close(1001)
+        for turn in range(50):
+            left = self.all_connections()
+            if not left or (turn >= 10 and not any(connection.backlog for connection in left)):
+                break
+            await asyncio.sleep(0.02)
+        for connection in self.all_connections():
+            connection.abort(reset=False)
 
     @property
     def port(self) -> int:
@@ -177,7 +189,7 @@ class Exchange:
         await self.until(lambda exchange: exchange.sent.level3_count >= messages, timeout_s)
 
     async def until_connections(self, made: int, timeout_s: float = 10.0) -> None:
-        """Waits until so many WebSocket connections were made in all."""
+        """Waits until so many level3 connections were made in all."""
         await self.until(lambda exchange: exchange.connections_made >= made, timeout_s)
 
     async def until_subscribed(self, subscriptions: int, timeout_s: float = 10.0) -> None:
@@ -192,8 +204,21 @@ class Exchange:
     def announce(self, system: str, more: Optional[dict[str, object]] = None) -> None:
         """Tells every connection the engine's status, e.g. "maintenance", with announcements beside it."""
         self.system = system
-        for connection in self.connections.values():
+        for connection in self.all_connections():
             connection.send("status", self._status(more))
+
+    def all_connections(self) -> list[Connection]:
+        """Those of both endpoints."""
+        return [*self.connections.values(), *self.public_connections.values()]
+
+    def set_pair_status(self, symbol: str, status: str) -> None:
+        """A pair changes its status; subscribers of `instrument` get an update."""
+        record = re.sub(r'"status":"[a-z_]*"', f'"status":"{status}"', self._rules.records[symbol], count=1)
+        self._rules.records[symbol] = record
+        text = f'{{"channel":"instrument","type":"update","data":{{"assets":[],"pairs":[{record}]}}}}'.encode()
+        for connection in self.public_connections.values():
+            if connection.session.instruments:
+                connection.send("instrument", text)
 
     def expire_tokens(self) -> None:
         """Voids all tokens given out so far."""
@@ -246,11 +271,10 @@ class Exchange:
         transport = request.transport
         if transport is None:
             return ws
-        self.connections_made += 1
-        session = Session(self.connections_made, self._rules, private=private)
+        session = Session(self._next_number(private), self._rules, private=private)
         connection = Connection(session, transport, self.sent, self.limits.backlog_bytes)
         connection.active_ns = self.clock.mono_ns()
-        self.connections[connection.number] = connection
+        self._endpoint(private)[connection.number] = connection
         connection.send("status", self._status())
         self._changed.set()
         try:
@@ -259,6 +283,16 @@ class Exchange:
             self._forget(connection)
             connection.hang_up()
         return ws
+
+    def _next_number(self, private: bool) -> int:
+        if private:
+            self.connections_made += 1
+            return self.connections_made
+        self.public_connections_made += 1
+        return self.public_connections_made
+
+    def _endpoint(self, private: bool) -> dict[int, Connection]:
+        return self.connections if private else self.public_connections
 
     def _status(self, more: Optional[dict[str, object]] = None) -> bytes:
         data = {
@@ -304,7 +338,7 @@ class Exchange:
         for key in connection.session.depths.items():
             self._level3[key].discard(connection)
         connection.session.end()
-        self.connections.pop(connection.number, None)
+        self._endpoint(connection.session.private).pop(connection.number, None)
         self._changed.set()
 
     # the flow
@@ -322,7 +356,7 @@ class Exchange:
         if due_ns is None:
             return 0.05
         if due_ns == 0:
-            readers = [c.backlog for c in self.connections.values() if c.session.subscribed]
+            readers = [c.backlog for c in self.all_connections() if c.session.subscribed]
             return 0.0 if readers and min(readers) < _ENOUGH_BYTES else 0.002
         return min(0.05, max(0.0, (due_ns - self.clock.mono_ns()) / _NS_PER_S))
 
@@ -330,7 +364,7 @@ class Exchange:
         if message.channel == "level3":
             readers: Iterable[Connection] = self._level3.get((message.symbol, message.depth), ())
         else:
-            readers = [c for c in self.connections.values() if message.symbol in c.session.trades]
+            readers = [c for c in self.public_connections.values() if message.symbol in c.session.trades]
         if self.faults.armed:
             for connection in tuple(readers):
                 self.faults.deliver(connection, message.channel, message.symbol, message.payload)
@@ -343,7 +377,7 @@ class Exchange:
         while True:
             await asyncio.sleep(0.05)
             mono_ns = self.clock.mono_ns()
-            for connection in list(self.connections.values()):
+            for connection in self.all_connections():
                 due = connection.next_heartbeat_ns
                 if due is not None and due <= mono_ns:
                     connection.send("heartbeat", _HEARTBEAT)

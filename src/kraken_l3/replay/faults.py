@@ -25,6 +25,7 @@ __all__ = [
     "Garbage",
     "Giant",
     "Maintenance",
+    "PairStatus",
     "RefuseConnections",
     "Reject",
     "Skip",
@@ -45,7 +46,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag=str.l
         every_messages: with `times` over 1: it comes again each so many matching messages (1: each of them).
         every_s: with `times` over 1 and no count of messages: seconds between two times.
         times: how often; 0 is for ever.
-        connection: only this one; connections are numbered from 1 as they are made, on both endpoints together.
+        connection: only this one; the connections of an endpoint are numbered from 1 as they are made.
         symbol: only messages and requests of this symbol, or connections that are subscribed to it.
         public: connections of the public endpoint instead of level3's.
     """
@@ -125,6 +126,12 @@ class Status(Fault, frozen=True, kw_only=True):
     more: dict[str, Any] = {}
 
 
+class PairStatus(Fault, frozen=True, kw_only=True):
+    """`symbol` changes its status, told to the subscribers of the `instrument` channel."""
+
+    status: str = "cancel_only"
+
+
 class Maintenance(Fault, frozen=True, kw_only=True):
     """A maintenance: announced in `status`, closes with 1001, no connections for `for_s`, then back by stages."""
 
@@ -168,6 +175,7 @@ AnyFault = Union[
     Garbage,
     Giant,
     Status,
+    PairStatus,
     Maintenance,
     Reject,
     TokenError,

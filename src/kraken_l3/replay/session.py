@@ -68,9 +68,10 @@ class Refusals(Protocol):
 
 
 class Rules(NamedTuple):
-    """What all connections share: data, tokens, limits, the subscription counter, scripted refusals."""
+    """What all connections share: data, the pairs' records, tokens, limits, the subscription counter, refusals."""
 
     feed: Feed
+    records: dict[str, str]
     tokens: Tokens
     limits: Limits
     subscriptions: SlidingWindow
@@ -209,7 +210,7 @@ class Session:
         scripted = self._rules.refusals.refusal(self.number, symbol)
         if scripted is not None:
             return scripted
-        if symbol not in self._rules.feed.instruments():
+        if symbol not in self._rules.records:
             return UNKNOWN_PAIR.format(symbol=symbol)
         if symbol in self.depths:
             return ALREADY
@@ -259,16 +260,15 @@ class Session:
         result = {"channel": "instrument", "snapshot": snapshot, "warnings": [_TICK_SIZE_WARNING]}
         yield self._finish({"method": "subscribe", "result": result, "success": True}, request, now)
         if snapshot:
-            feed = self._rules.feed
-            pairs = ",".join(feed.instruments().values())
-            data = f'{{"assets":[{feed.assets()}],"pairs":[{pairs}]}}'
+            pairs = ",".join(self._rules.records.values())
+            data = f'{{"assets":[{self._rules.feed.assets()}],"pairs":[{pairs}]}}'
             yield Answer(f'{{"channel":"instrument","type":"snapshot","data":{data}}}'.encode(), "instrument")
 
     def _trade(self, request: dict[str, Any], params: dict[str, Any], now: Now) -> Iterator[Answer]:
         wanted = request["method"] == "subscribe"
         symbols, snapshot = self._symbols(params), self._flag(params, "snapshot", False)
         for symbol in symbols:
-            if symbol not in self._rules.feed.instruments():
+            if symbol not in self._rules.records:
                 yield self._reject(request, now, request["method"], UNKNOWN_PAIR.format(symbol=symbol), symbol=symbol)
             elif wanted == (symbol in self.trades):
                 error = ALREADY if wanted else NOT_FOUND
