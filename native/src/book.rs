@@ -1,0 +1,396 @@
+//! The level3 book of one symbol. Rules and their reasons: `kraken_l3.book.book`, whose twin this is.
+
+use std::collections::HashMap;
+
+use crate::crc::{Piece, Tables};
+use crate::hash::Folded;
+use crate::ids::Key;
+use crate::level::{Level, Levels, Order};
+use crate::memory::{self, Meaning, Memory};
+use crate::message::Action;
+use crate::side::Side;
+
+/// One entry of a message with its numbers scaled.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    pub id: Key,
+    pub ns: i64,
+    pub price: i64,
+    pub qty: i64,
+    pub action: Action,
+}
+
+/// What an event did to the book (`Action` of the port).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    Add = 0,
+    Modify = 1,
+    Delete = 2,
+    Evict = 3,
+    Clear = 4,
+    Snapshot = 5,
+}
+
+/// A row of the event columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// 0 bid, 1 ask, 2 none.
+    pub side: u8,
+    pub deed: Deed,
+    pub meaning: Meaning,
+    pub id: Key,
+    pub order_ns: i64,
+    pub stated_ns: i64,
+    pub price: i64,
+    pub qty: i64,
+    pub change: i64,
+    pub stated_qty: i64,
+    pub level: i32,
+    pub queue: i32,
+    pub ahead: i64,
+}
+
+/// Takes the events, where anyone wants them.
+pub trait Trace {
+    const ON: bool;
+    fn event(&mut self, event: Event);
+}
+
+/// Nobody wants them.
+pub struct Untraced;
+
+impl Trace for Untraced {
+    const ON: bool = false;
+    #[inline(always)]
+    fn event(&mut self, _: Event) {}
+}
+
+/// Something in a message that cannot be in a book in step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    UnknownId,
+    WrongSide,
+}
+
+#[derive(Debug)]
+pub struct Book {
+    pub depth: usize,
+    pub memory: Memory,
+    bids: Side,
+    asks: Side,
+    levels: Levels,
+    /// The level in which each order rests.
+    orders: HashMap<Key, u32, Folded>,
+}
+
+impl Book {
+    pub fn new(depth: usize) -> Self {
+        Self {
+            depth,
+            memory: Memory::default(),
+            bids: Side::new(0),
+            // zlib's start value stands at the front of the text, which the asks are.
+            asks: Side::new(u32::MAX),
+            levels: Levels::default(),
+            orders: HashMap::default(),
+        }
+    }
+
+    pub fn order_count(&self) -> usize {
+        self.orders.len()
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = Key> + '_ {
+        self.orders.keys().copied().chain(self.memory.amending())
+    }
+
+    pub fn crossed(&self) -> bool {
+        matches!((self.bids.best(), self.asks.best()), (Some(bid), Some(ask)) if bid >= -ask)
+    }
+
+    /// The number of levels of the longer side.
+    pub fn level_count(&self) -> usize {
+        self.bids.len().max(self.asks.len())
+    }
+
+    /// The levels of the bids (true) or asks, best first.
+    pub fn levels(&self, is_bid: bool) -> impl Iterator<Item = &Level> + '_ {
+        let side = if is_bid { &self.bids } else { &self.asks };
+        side.best_first().map(|slot| self.levels.get(slot))
+    }
+
+    /// Kraken's CRC32 of the book as it stands.
+    #[inline(always)]
+    pub fn checksum(&mut self, tables: &Tables) -> u32 {
+        let asks = self.asks.top(&mut self.levels, tables);
+        let bids = self.bids.top(&mut self.levels, tables);
+        let Piece { crc, .. } = tables.join(asks, bids);
+        crc ^ u32::MAX
+    }
+
+    /// Fills the empty book from a snapshot, not yet cut to the depth.
+    pub fn fill(&mut self, bids: &[Change], asks: &[Change]) {
+        for (is_bid, changes) in [(true, bids), (false, asks)] {
+            for change in changes {
+                if let Some(slot) = self.orders.get(&change.id).copied() {
+                    self.take_out(change.id, slot);
+                }
+                self.put_in(change, is_bid);
+                self.memory.newest_ns = self.memory.newest_ns.max(change.ns);
+            }
+        }
+    }
+
+    /// Tells the whole book as the rows of a snapshot.
+    pub fn tell<T: Trace>(&self, trace: &mut T) {
+        trace.event(CLEAR);
+        for is_bid in [true, false] {
+            for (rank, level) in self.levels(is_bid).enumerate() {
+                for (place, order) in level.orders.iter().enumerate() {
+                    let event = told(level, order, (rank, place), Deed::Snapshot);
+                    trace.event(Event { stated_ns: order.ns, change: order.qty, stated_qty: order.qty, ..event });
+                }
+            }
+        }
+    }
+
+    /// Applies one update as a whole and cuts the window.
+    #[inline(always)]
+    pub fn update<T: Trace>(
+        &mut self,
+        bids: &[Change],
+        asks: &[Change],
+        trace: &mut T,
+        fault: &mut impl FnMut(Fault, Key),
+    ) {
+        let mut newest = self.memory.newest_ns;
+        for (is_bid, changes) in [(true, bids), (false, asks)] {
+            for change in changes {
+                newest = newest.max(change.ns);
+                match change.action {
+                    Action::Add => self.add(change, is_bid, trace),
+                    Action::Delete => self.delete(change, is_bid, trace, fault),
+                    Action::Modify => self.modify(change, is_bid, changes, trace, fault),
+                }
+            }
+        }
+        self.truncate(trace);
+        self.memory.newest_ns = newest;
+    }
+
+    #[inline(always)]
+    fn add<T: Trace>(&mut self, change: &Change, is_bid: bool, trace: &mut T) {
+        let old = self.orders.get(&change.id).copied();
+        if let Some(slot) = old {
+            if T::ON {
+                self.tell_evicted(slot, change.id, trace);
+            }
+            self.take_out(change.id, slot);
+        }
+        let (slot, place) = self.put_in(change, is_bid);
+        let meaning = self.memory.of_add(change.id, change.ns, old.is_some());
+        if T::ON {
+            let (level, rank) = self.ranked(slot);
+            let event = told(level, &level.orders[place], (rank, place), Deed::Add);
+            trace.event(Event { meaning, stated_ns: change.ns, change: change.qty, stated_qty: change.qty, ..event });
+        }
+    }
+
+    fn tell_evicted<T: Trace>(&self, slot: u32, id: Key, trace: &mut T) {
+        let (level, rank) = self.ranked(slot);
+        let place = level.place(id);
+        let order = &level.orders[place];
+        trace.event(Event { change: -order.qty, ..told(level, order, (rank, place), Deed::Evict) });
+    }
+
+    #[inline(always)]
+    fn delete<T: Trace>(&mut self, change: &Change, is_bid: bool, trace: &mut T, fault: &mut impl FnMut(Fault, Key)) {
+        let Some(slot) = self.resting(change.id, is_bid, fault) else {
+            return;
+        };
+        let level = self.levels.get(slot);
+        let place = level.place(change.id);
+        let order = level.orders[place];
+        let meaning = memory::of_delete(change.qty, change.ns, order.ns);
+        if meaning == Meaning::Amend {
+            self.memory.remember_amend(change.id);
+        }
+        if T::ON {
+            let (level, rank) = self.ranked(slot);
+            let event = told(level, &order, (rank, place), Deed::Delete);
+            trace.event(Event { meaning, stated_ns: change.ns, change: -order.qty, stated_qty: change.qty, ..event });
+        }
+        self.orders.remove(&change.id);
+        self.take_from(slot, place);
+    }
+
+    #[inline(always)]
+    fn modify<T: Trace>(
+        &mut self,
+        change: &Change,
+        is_bid: bool,
+        array: &[Change],
+        trace: &mut T,
+        fault: &mut impl FnMut(Fault, Key),
+    ) {
+        let Some(slot) = self.resting(change.id, is_bid, fault) else {
+            return;
+        };
+        let level = self.levels.get_mut(slot);
+        let place = level.place(change.id);
+        let order = level.orders[place];
+        let requeued = level.price() != change.price || (change.ns != 0 && change.ns != order.ns);
+        let (slot, place) = if requeued {
+            let ns = if change.ns == 0 { order.ns } else { change.ns };
+            self.take_out(change.id, slot);
+            self.put_in(&Change { ns, ..*change }, is_bid)
+        } else {
+            level.resize(place, change.qty);
+            let key = level.key;
+            self.side(is_bid).touch_key(key);
+            (slot, place)
+        };
+        if T::ON {
+            let fills = array.iter().any(|other| other.action == Action::Delete && other.qty == 0);
+            let (level, rank) = self.ranked(slot);
+            let event = told(level, &level.orders[place], (rank, place), Deed::Modify);
+            trace.event(Event {
+                meaning: memory::of_modify(change.qty - order.qty, requeued, fills),
+                stated_ns: change.ns,
+                change: change.qty - order.qty,
+                stated_qty: change.qty,
+                ..event
+            });
+        }
+    }
+
+    #[inline(always)]
+    fn resting(&self, id: Key, is_bid: bool, fault: &mut impl FnMut(Fault, Key)) -> Option<u32> {
+        let slot = self.orders.get(&id).copied();
+        match slot {
+            None => fault(Fault::UnknownId, id),
+            Some(slot) if self.levels.get(slot).is_bid != is_bid => {
+                fault(Fault::WrongSide, id);
+                return None;
+            }
+            Some(_) => {}
+        }
+        slot
+    }
+
+    /// Cuts each side to the depth and forgets the orders cut off.
+    #[inline(always)]
+    pub fn truncate<T: Trace>(&mut self, trace: &mut T) {
+        if self.bids.len() > self.depth {
+            self.truncate_side(true, trace);
+        }
+        if self.asks.len() > self.depth {
+            self.truncate_side(false, trace);
+        }
+    }
+
+    fn truncate_side<T: Trace>(&mut self, is_bid: bool, trace: &mut T) {
+        while self.side(is_bid).len() > self.depth {
+            let side = self.side(is_bid);
+            let rank = side.len() - 1;
+            let slot = side.pop_worst();
+            let level = self.levels.get(slot);
+            for (place, order) in level.orders.iter().enumerate() {
+                if T::ON {
+                    let event = told(level, order, (rank, place), Deed::Evict);
+                    trace.event(Event { change: -order.qty, ..event });
+                }
+                self.orders.remove(&order.id);
+            }
+            self.levels.free(slot);
+        }
+    }
+
+    fn side(&mut self, is_bid: bool) -> &mut Side {
+        if is_bid { &mut self.bids } else { &mut self.asks }
+    }
+
+    /// A level and how many better ones its side has.
+    fn ranked(&self, slot: u32) -> (&Level, usize) {
+        let level = self.levels.get(slot);
+        let side = if level.is_bid { &self.bids } else { &self.asks };
+        (level, side.find(level.key).0)
+    }
+
+    /// Queues an order whose id does not rest; its level and place.
+    #[inline(always)]
+    fn put_in(&mut self, change: &Change, is_bid: bool) -> (u32, usize) {
+        let key = if is_bid { change.price } else { -change.price };
+        let side = if is_bid { &mut self.bids } else { &mut self.asks };
+        let (rank, found) = side.find(key);
+        let slot = match found {
+            Some(slot) => {
+                side.touch(rank);
+                slot
+            }
+            None => {
+                let slot = self.levels.add(key, is_bid);
+                side.insert(rank, key, slot);
+                slot
+            }
+        };
+        let place = self.levels.get_mut(slot).queue(Order::new(change.id, change.ns, change.qty));
+        self.orders.insert(change.id, slot);
+        (slot, place)
+    }
+
+    fn take_out(&mut self, id: Key, slot: u32) {
+        self.orders.remove(&id);
+        let place = self.levels.get(slot).place(id);
+        self.take_from(slot, place);
+    }
+
+    #[inline(always)]
+    fn take_from(&mut self, slot: u32, place: usize) {
+        let level = self.levels.get_mut(slot);
+        let (key, is_bid) = (level.key, level.is_bid);
+        level.remove(place);
+        let emptied = level.orders.is_empty();
+        let side = self.side(is_bid);
+        if !emptied {
+            side.touch_key(key);
+            return;
+        }
+        let (rank, _) = side.find(key);
+        side.remove(rank);
+        self.levels.free(slot);
+    }
+}
+
+const CLEAR: Event = Event {
+    side: 2,
+    deed: Deed::Clear,
+    meaning: Meaning::None,
+    id: 0,
+    order_ns: 0,
+    stated_ns: 0,
+    price: 0,
+    qty: 0,
+    change: 0,
+    stated_qty: 0,
+    level: -1,
+    queue: -1,
+    ahead: -1,
+};
+
+/// What every event says of its order: where it rests and as what.
+#[inline(always)]
+fn told(level: &Level, order: &Order, (rank, place): (usize, usize), deed: Deed) -> Event {
+    Event {
+        side: u8::from(!level.is_bid),
+        deed,
+        id: order.id,
+        order_ns: order.ns,
+        price: level.price(),
+        qty: order.qty,
+        level: rank as i32,
+        queue: place as i32,
+        ahead: level.ahead(place),
+        ..CLEAR
+    }
+}

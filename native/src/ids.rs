@@ -1,0 +1,145 @@
+//! Order ids as 128-bit keys.
+//!
+//! Kraken's ids look like `OXXXXX-XXXXX-XXXXXX`: sixteen bytes carry information, which is the key. Any other text
+//! ("odd") gets a number, kept as long as some book or list knows it.
+
+use std::collections::HashMap;
+
+/// Length of a usual id.
+pub const USUAL_LEN: usize = 19;
+/// Marks the number of an odd id; the bytes of a usual id are ASCII, so that this bit is never theirs.
+const ODD: u128 = 1 << 127;
+/// Odd ids that may gather before the unused ones are forgotten.
+const SWEEP_AT: usize = 4_096;
+
+/// An order id; equal keys are equal ids.
+pub type Key = u128;
+
+/// The key of a usual id, or None for an odd one.
+#[inline(always)]
+pub fn usual(text: &[u8; USUAL_LEN]) -> Option<Key> {
+    let [_, a, b, c, d, e, _, f, g, h, i, j, _, k, l, m, n, o, p] = *text;
+    let bytes = [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p];
+    if text[0] != b'O' || text[6] != b'-' || text[12] != b'-' {
+        return None;
+    }
+    // One pass without branches, which the compiler turns into vector instructions.
+    let plain = bytes.iter().fold(true, |plain, byte| plain & (byte.is_ascii_uppercase() | byte.is_ascii_digit()));
+    plain.then(|| u128::from_le_bytes(bytes))
+}
+
+/// Whether the key stands for an odd id.
+pub fn is_odd(key: Key) -> bool {
+    key & ODD != 0
+}
+
+/// The text of a usual key.
+pub fn usual_text(key: Key) -> [u8; USUAL_LEN] {
+    let mut text = *b"O.....-.....-......";
+    let bytes = key.to_le_bytes();
+    text[1..6].copy_from_slice(&bytes[..5]);
+    text[7..12].copy_from_slice(&bytes[5..10]);
+    text[13..].copy_from_slice(&bytes[10..]);
+    text
+}
+
+/// Numbers for odd ids.
+#[derive(Default)]
+pub struct OddIds {
+    numbers: HashMap<Box<str>, u32>,
+    texts: Vec<Option<Box<str>>>,
+    free: Vec<u32>,
+    sweep_at: usize,
+}
+
+impl OddIds {
+    /// The key of any id.
+    pub fn key(&mut self, text: &str) -> Key {
+        if let Some(key) = text.as_bytes().try_into().ok().and_then(usual) {
+            return key;
+        }
+        if let Some(number) = self.numbers.get(text) {
+            return ODD | Key::from(*number);
+        }
+        let number = self.free.pop().unwrap_or(self.texts.len() as u32);
+        if number as usize == self.texts.len() {
+            self.texts.push(None);
+        }
+        self.texts[number as usize] = Some(text.into());
+        self.numbers.insert(text.into(), number);
+        ODD | Key::from(number)
+    }
+
+    /// The text behind a key that `key` gave.
+    pub fn text(&self, key: Key) -> String {
+        if !is_odd(key) {
+            return String::from_utf8_lossy(&usual_text(key)).into_owned();
+        }
+        let number = (key & !ODD) as usize;
+        let text = self.texts.get(number).and_then(Option::as_deref);
+        text.unwrap_or_default().to_owned()
+    }
+
+    /// Whether so many odd ids have gathered that it is worth asking which are still in use.
+    pub fn wants_sweep(&self) -> bool {
+        self.numbers.len() > self.sweep_at.max(SWEEP_AT)
+    }
+
+    /// Forgets all odd ids but these.
+    pub fn sweep(&mut self, used: impl Iterator<Item = Key>) {
+        let mut keep = vec![false; self.texts.len()];
+        for key in used.filter(|key| is_odd(*key)) {
+            keep[(key & !ODD) as usize] = true;
+        }
+        self.numbers.retain(|_, number| keep[*number as usize]);
+        self.free.clear();
+        for (number, text) in self.texts.iter_mut().enumerate() {
+            if !keep[number] {
+                *text = None;
+                self.free.push(number as u32);
+            }
+        }
+        self.sweep_at = 2 * self.numbers.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn usual_ids_keep_their_text() {
+        let mut ids = OddIds::default();
+        let key = ids.key("OTCFZG-YOE2Q-LQKNM3");
+        assert!(!is_odd(key));
+        assert_eq!(ids.text(key), "OTCFZG-YOE2Q-LQKNM3");
+    }
+
+    #[test]
+    fn what_is_not_used_is_forgotten() {
+        let mut ids = OddIds::default();
+        let kept = ids.key("kept");
+        for number in 0..10_000 {
+            ids.key(&format!("other {number}"));
+        }
+        assert!(ids.wants_sweep());
+        ids.sweep([kept].into_iter());
+        assert!(!ids.wants_sweep());
+        assert_eq!(ids.text(kept), "kept");
+        assert_eq!(ids.key("kept"), kept);
+        let size = ids.texts.len();
+        ids.key("new");
+        assert_eq!(ids.texts.len(), size);
+    }
+
+    proptest! {
+        #[test]
+        fn equal_keys_are_equal_ids(left in "O?[A-Z2-7a\\-]{0,20}", right in "O[A-Z]{5}-[A-Z0-9]{5}-[A-Z]{6}") {
+            let mut ids = OddIds::default();
+            let keys = (ids.key(&left), ids.key(&right));
+            prop_assert_eq!(keys.0 == keys.1, left == right);
+            prop_assert_eq!((ids.text(keys.0), ids.text(keys.1)), (left, right));
+        }
+    }
+}

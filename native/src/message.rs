@@ -1,0 +1,150 @@
+//! A parsed line: what both parsers fill and the engine applies.
+
+use crate::decimal::{Decimal, MAX_DIGITS};
+use crate::ids::Key;
+
+/// Longest symbol or order id in bytes.
+pub const MAX_ID_BYTES: usize = 255;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Snapshot = 0,
+    Update = 1,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Add = 0,
+    Modify = 1,
+    Delete = 2,
+}
+
+/// A price or quantity as the wire wrote it, to be scaled when the symbol's precision is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Number {
+    /// Saturated, with `scale` telling the rest: such a number is out of range or too precise at any precision.
+    pub mantissa: u64,
+    pub scale: i16,
+    /// Decimals written, trailing zeros included.
+    pub decimals: u16,
+    /// Where its text starts in the line.
+    pub at: u32,
+}
+
+/// Why a number cannot be used at a precision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    Unreadable,
+    TooPrecise,
+}
+
+impl Number {
+    pub const NONE: Self = Self { mantissa: 0, scale: 0, decimals: 0, at: 0 };
+
+    /// A decimal of any size; trailing zeros are taken off where that makes it fit.
+    pub fn new(decimal: Decimal, at: u32) -> Self {
+        let (mut mantissa, mut scale) = (decimal.mantissa, decimal.scale);
+        while mantissa > u128::from(u64::MAX) && mantissa.is_multiple_of(10) {
+            mantissa /= 10;
+            scale -= 1;
+        }
+        Self {
+            mantissa: u64::try_from(mantissa).unwrap_or(u64::MAX),
+            scale: scale as i16,
+            decimals: decimal.decimals() as u16,
+            at,
+        }
+    }
+
+    /// The number times 10^precision, exactly and within int64.
+    #[inline(always)]
+    pub fn scaled(self, precision: u32) -> Result<i64, Unfit> {
+        if i32::from(self.scale) == precision as i32 {
+            return i64::try_from(self.mantissa).map_err(|_| Unfit::Unreadable);
+        }
+        self.rescaled(precision)
+    }
+
+    #[cold]
+    fn rescaled(self, precision: u32) -> Result<i64, Unfit> {
+        let beyond = i32::from(self.decimals) - precision as i32;
+        if self.mantissa != 0 && beyond > 2 * MAX_DIGITS as i32 {
+            return Err(Unfit::Unreadable);
+        }
+        let decimal = Decimal { mantissa: u128::from(self.mantissa), scale: i32::from(self.scale) };
+        match decimal.scaled(precision) {
+            Ok(value) => i64::try_from(value).map_err(|_| Unfit::Unreadable),
+            Err(crate::decimal::Unfit::TooPrecise) => Err(Unfit::TooPrecise),
+            Err(_) => Err(Unfit::Unreadable),
+        }
+    }
+}
+
+/// One order in a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub id: Key,
+    /// The order's time, 0 when none is given.
+    pub ns: i64,
+    pub price: Number,
+    pub qty: Number,
+    /// `Add` in a snapshot.
+    pub action: Action,
+    /// Whether its price and quantity, as far as they have to be read, are numbers.
+    pub numbers: bool,
+    /// Whether all that has to be read of it could be read.
+    pub readable: bool,
+}
+
+/// One element of `data`: a message of one symbol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Element {
+    pub symbol: Span,
+    /// -1: none.
+    pub checksum: i64,
+    /// 0: none.
+    pub ns: i64,
+    /// Whether checksum and time, as far as given, could be read.
+    pub readable: bool,
+    pub bids: Span,
+    pub asks: Span,
+}
+
+/// A stretch of `Parsed::text` or `Parsed::entries`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    pub start: u32,
+    pub end: u32,
+}
+
+impl Span {
+    pub fn range(self) -> std::ops::Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+/// A level3 line. Its buffers are used again for the next one.
+#[derive(Debug, Default)]
+pub struct Parsed {
+    pub kind: Option<Kind>,
+    pub elements: Vec<Element>,
+    pub entries: Vec<Entry>,
+    /// The symbols.
+    pub text: Vec<u8>,
+}
+
+impl Parsed {
+    pub fn clear(&mut self) {
+        self.kind = None;
+        self.elements.clear();
+        self.entries.clear();
+        self.text.clear();
+    }
+
+    /// Keeps a symbol's text.
+    pub fn keep(&mut self, symbol: &[u8]) -> Span {
+        let start = self.text.len() as u32;
+        self.text.extend_from_slice(symbol);
+        Span { start, end: self.text.len() as u32 }
+    }
+}

@@ -1,0 +1,122 @@
+//! Which lines an engine handles, told from their first symbol before any parsing.
+
+use std::collections::{HashMap, HashSet};
+
+use memchr::{memchr, memmem};
+
+use crate::crc;
+use crate::names::MAX_SYMBOLS;
+
+const KEY: &[u8] = br#""symbol""#;
+/// How a line starts in the usual form; the symbol's text follows.
+const USUAL_STARTS: [&[u8]; 2] = [
+    br#"{"channel":"level3","type":"update","data":[{"symbol":""#,
+    br#"{"channel":"level3","type":"snapshot","data":[{"symbol":""#,
+];
+
+pub struct Routing {
+    part: u32,
+    parts: u32,
+    only: Option<HashSet<String>>,
+    finder: memmem::Finder<'static>,
+    decided: HashMap<Box<[u8]>, bool>,
+}
+
+impl Routing {
+    pub fn new((part, parts): (u32, u32), only: Option<HashSet<String>>) -> Self {
+        Self { part, parts: parts.max(1), only, finder: memmem::Finder::new(KEY), decided: HashMap::new() }
+    }
+
+    /// Whether there is anything to decide.
+    #[inline(always)]
+    pub fn on(&self) -> bool {
+        self.parts > 1 || self.only.is_some()
+    }
+
+    #[inline]
+    pub fn handles(&mut self, line: &[u8]) -> bool {
+        let Some(symbol) = self.symbol(line) else {
+            return self.part == 0;
+        };
+        if let Some(decided) = self.decided.get(symbol) {
+            return *decided;
+        }
+        let handled = self.decide(symbol);
+        if self.decided.len() < MAX_SYMBOLS {
+            self.decided.insert(symbol.into(), handled);
+        }
+        handled
+    }
+
+    /// What stands between the quotes of the first `"symbol"` that has a string as its value.
+    fn symbol<'a>(&self, line: &'a [u8]) -> Option<&'a [u8]> {
+        for start in USUAL_STARTS {
+            if let Some(rest) = line.strip_prefix(start) {
+                return memchr(b'"', rest).map(|end| &rest[..end]);
+            }
+        }
+        let mut rest = line;
+        while let Some(at) = self.finder.find(rest) {
+            rest = &rest[at + KEY.len()..];
+            if let Some(value) = string_value(rest) {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    #[cold]
+    fn decide(&self, symbol: &[u8]) -> bool {
+        let tables = crc::tables();
+        let wanted = |only: &HashSet<String>| only.contains(&String::from_utf8_lossy(symbol).replace("\\/", "/"));
+        tables.finish(tables.bytes(symbol)) % self.parts == self.part && self.only.as_ref().is_none_or(wanted)
+    }
+}
+
+fn string_value(text: &[u8]) -> Option<&[u8]> {
+    let text = without_spaces(text).strip_prefix(b":")?;
+    let text = without_spaces(text).strip_prefix(b"\"")?;
+    memchr(b'"', text).map(|end| &text[..end])
+}
+
+fn without_spaces(text: &[u8]) -> &[u8] {
+    let spaces = text.iter().take_while(|byte| **byte == b' ').count();
+    &text[spaces..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn symbol(line: &str) -> Option<String> {
+        let routing = Routing::new((0, 2), None);
+        routing.symbol(line.as_bytes()).map(|symbol| String::from_utf8_lossy(symbol).into_owned())
+    }
+
+    #[test]
+    fn first_symbol_decides() {
+        let usual = r#"{"channel":"level3","type":"update","data":[{"symbol":"BTC/USD","checksum":1}]}"#;
+        assert_eq!(symbol(usual).as_deref(), Some("BTC/USD"));
+        assert_eq!(symbol(r#"{"data":[{"symbol" : "A","x":{"symbol":"B"}}]}"#).as_deref(), Some("A"));
+        assert_eq!(symbol(r#"{"x":"symbol","symbol":5,"symbol":"C"}"#).as_deref(), Some("C"));
+        assert_eq!(symbol(r#"{"symbol":"D"#), None);
+        assert_eq!(symbol(r#"{"channel":"heartbeat"}"#), None);
+    }
+
+    #[test]
+    fn each_symbol_has_one_part() {
+        let mut parts: Vec<_> = (0..3).map(|part| Routing::new((part, 3), None)).collect();
+        for line in [r#"{"symbol":"A"}"#, r#"{"symbol":"B"}"#, "[]"] {
+            assert_eq!(parts.iter_mut().filter_map(|part| part.handles(line.as_bytes()).then_some(())).count(), 1);
+        }
+    }
+
+    #[test]
+    fn only_the_wanted() {
+        let mut routing = Routing::new((0, 1), Some(["BTC/USD".to_owned()].into()));
+        assert!(routing.handles(br#"{"symbol":"BTC/USD"}"#));
+        assert!(routing.handles(br#"{"symbol":"BTC\/USD"}"#));
+        assert!(!routing.handles(br#"{"symbol":"ETH/USD"}"#));
+        assert!(routing.handles(b"no symbol"));
+    }
+}

@@ -1,0 +1,315 @@
+//! All that the engine keeps of one symbol: what is known of it, its book, its state and its counts.
+
+use crate::book::{Book, Change};
+use crate::crc::Tables;
+use crate::ids::OddIds;
+use crate::level::Level;
+use crate::message::Entry;
+use crate::time;
+
+/// The depths that Kraken serves.
+const DEPTHS: [usize; 3] = [10, 100, 1000];
+pub const MAX_PRECISION: u32 = 18;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Precision {
+    pub price: u32,
+    pub qty: u32,
+}
+
+/// Precision and depth: what was set, and what snapshots so far suggest for the rest.
+#[derive(Debug, Default)]
+pub struct Facts {
+    pub price_precision: Option<u32>,
+    pub qty_precision: Option<u32>,
+    pub depth: Option<usize>,
+    seen: Precision,
+    seen_depth: usize,
+}
+
+impl Facts {
+    /// Whether a precision has to be inferred.
+    pub fn need_precision(&self) -> bool {
+        self.price_precision.is_none() || self.qty_precision.is_none()
+    }
+
+    /// Takes in what a snapshot writes; false when a number in it cannot be read or writes too many decimals.
+    pub fn see_decimals(&mut self, entries: [&[Entry]; 2]) -> bool {
+        let mut seen = Precision::default();
+        for entry in entries.into_iter().flatten() {
+            if !entry.numbers {
+                return false;
+            }
+            seen.price = seen.price.max(entry.price.decimals.into());
+            seen.qty = seen.qty.max(entry.qty.decimals.into());
+        }
+        if seen.price.max(seen.qty) > MAX_PRECISION {
+            return false;
+        }
+        self.seen.price = self.seen.price.max(seen.price);
+        self.seen.qty = self.seen.qty.max(seen.qty);
+        true
+    }
+
+    /// What holds from the present snapshot on.
+    pub fn precision(&self) -> Precision {
+        Precision {
+            price: self.price_precision.unwrap_or(self.seen.price),
+            qty: self.qty_precision.unwrap_or(self.seen.qty),
+        }
+    }
+
+    /// The depth that holds from a snapshot with so many levels on its longer side.
+    pub fn depth_for(&mut self, levels: usize) -> usize {
+        if let Some(depth) = self.depth {
+            return depth;
+        }
+        let smallest = DEPTHS.into_iter().find(|depth| levels <= *depth).unwrap_or(DEPTHS[2]);
+        self.seen_depth = self.seen_depth.max(smallest);
+        self.seen_depth
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    AwaitingSnapshot = 0,
+    Synced = 1,
+    Diverged = 2,
+}
+
+/// The first bad thing of a symbol.
+#[derive(Clone, Copy, Debug)]
+pub struct Bad {
+    pub kind: &'static str,
+    pub line: i64,
+    pub offset: i64,
+    pub expected: Option<i64>,
+    pub computed: Option<i64>,
+}
+
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub depth: Option<usize>,
+    pub depth_inferred: bool,
+    pub precision: Option<Precision>,
+    pub precision_inferred: bool,
+    pub messages: u64,
+    pub snapshots: u64,
+    pub ok: u64,
+    pub mismatched: u64,
+    pub incidents: u64,
+    pub before_snapshot: u64,
+    pub malformed: u64,
+    pub unverifiable: Vec<(&'static str, u64)>,
+    pub findings: Vec<(&'static str, u64)>,
+    pub first_bad: Option<Bad>,
+    pub last_line: i64,
+    pub last_ok_line: i64,
+}
+
+/// Adds one to a count by name.
+pub fn count(counts: &mut Vec<(&'static str, u64)>, name: &'static str) {
+    match counts.iter_mut().find(|(other, _)| *other == name) {
+        Some((_, number)) => *number += 1,
+        None => counts.push((name, 1)),
+    }
+}
+
+#[derive(Debug)]
+pub struct Symbol {
+    pub name: Box<str>,
+    pub facts: Facts,
+    pub tally: Tally,
+    pub state: State,
+    pub book: Option<Box<Book>>,
+    pub precision: Precision,
+    /// A gap took the book.
+    pub after_gap: bool,
+    pub last_line: i64,
+    pub last_msg_ns: i64,
+    pub last_verdict: u8,
+    pub last_top: Option<Vec<i64>>,
+}
+
+impl Symbol {
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            facts: Facts::default(),
+            tally: Tally { last_line: -1, last_ok_line: -1, ..Tally::default() },
+            state: State::AwaitingSnapshot,
+            book: None,
+            precision: Precision::default(),
+            after_gap: false,
+            last_line: -1,
+            last_msg_ns: 0,
+            last_verdict: 0,
+            last_top: None,
+        }
+    }
+
+    fn enter(&mut self, state: State) -> bool {
+        let closed = self.state == State::Diverged;
+        self.state = state;
+        closed
+    }
+
+    /// Takes a snapshot's book; true when that closed an incident.
+    pub fn adopt(&mut self, book: Book, msg_ns: i64) -> bool {
+        self.precision = self.facts.precision();
+        self.tally.precision = Some(self.precision);
+        self.tally.precision_inferred = self.facts.need_precision();
+        self.tally.depth = Some(book.depth);
+        self.tally.depth_inferred = self.facts.depth.is_none();
+        self.book = Some(Box::new(book));
+        self.last_msg_ns = msg_ns;
+        self.after_gap = false;
+        self.last_top = None;
+        self.enter(State::Synced)
+    }
+
+    /// The book is gone; true when that closed an incident.
+    pub fn drop_book(&mut self, gap: bool) -> bool {
+        self.book = None;
+        self.last_top = None;
+        self.after_gap = gap;
+        self.enter(State::AwaitingSnapshot)
+    }
+
+    /// A checksum differed; true when that opened an incident.
+    pub fn differ(&mut self) -> bool {
+        let opened = self.state == State::Synced;
+        if opened {
+            self.state = State::Diverged;
+            self.tally.incidents += 1;
+        }
+        opened
+    }
+
+    /// Keeps the first bad thing.
+    pub fn blame(&mut self, bad: Bad) {
+        self.tally.first_bad.get_or_insert(bad);
+    }
+
+    /// Prices and quantities of the best levels, filled up with -1 and 0, as `RowColumns::push` takes them.
+    pub fn top(&self, levels: usize, top: &mut Vec<i64>) {
+        top.clear();
+        let Some(book) = &self.book else { return };
+        for is_bid in [true, false] {
+            let start = top.len();
+            top.extend(book.levels(is_bid).take(levels).map(Level::price));
+            top.resize(start + levels, -1);
+            top.extend(book.levels(is_bid).take(levels).map(|level| level.ahead(level.orders.len())));
+            top.resize(start + 2 * levels, 0);
+        }
+    }
+
+    /// The book in the shape of a Kraken snapshot.
+    pub fn image(&mut self, ids: &OddIds, tables: &Tables) -> Option<String> {
+        let book = self.book.as_mut()?;
+        let checksum = book.checksum(tables);
+        let mut text = format!(
+            r#"{{"channel":"level3","type":"snapshot","data":[{{"symbol":{},"checksum":{checksum}"#,
+            quoted(&self.name)
+        );
+        for (name, is_bid) in [("bids", true), ("asks", false)] {
+            text += &format!(r#","{name}":["#);
+            for level in book.levels(is_bid) {
+                write_level(level, self.precision, ids, &mut text);
+            }
+            if text.ends_with(',') {
+                text.pop();
+            }
+            text.push(']');
+        }
+        if self.last_msg_ns != 0 {
+            text += &format!(r#","timestamp":"{}""#, time::format(self.last_msg_ns));
+        }
+        text += "}]}";
+        Some(text)
+    }
+}
+
+fn write_level(level: &Level, precision: Precision, ids: &OddIds, text: &mut String) {
+    let price = decimal(level.price(), precision.price);
+    for order in &level.orders {
+        let id = quoted(&ids.text(order.id));
+        let qty = decimal(order.qty, precision.qty);
+        *text += &format!(r#"{{"order_id":{id},"limit_price":{price},"order_qty":{qty}"#);
+        if order.ns != 0 {
+            *text += &format!(r#","timestamp":"{}""#, time::format(order.ns));
+        }
+        *text += "},";
+    }
+}
+
+/// A scaled number with every decimal written out.
+fn decimal(value: i64, precision: u32) -> String {
+    if precision == 0 {
+        return value.to_string();
+    }
+    let digits = format!("{value:0>width$}", width = precision as usize + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - precision as usize);
+    format!("{whole}.{fraction}")
+}
+
+/// A JSON string, escaped as msgspec does.
+fn quoted(text: &str) -> String {
+    let mut json = String::with_capacity(text.len() + 2);
+    json.push('"');
+    for symbol in text.chars() {
+        match symbol {
+            '"' => json += "\\\"",
+            '\\' => json += "\\\\",
+            '\u{8}' => json += "\\b",
+            '\u{c}' => json += "\\f",
+            '\n' => json += "\\n",
+            '\r' => json += "\\r",
+            '\t' => json += "\\t",
+            '\0'..='\u{1f}' => json += &format!("\\u{:04x}", symbol as u32),
+            _ => json.push(symbol),
+        }
+    }
+    json.push('"');
+    json
+}
+
+/// How many levels the longer side of a snapshot states.
+pub fn most_levels(bids: &[Change], asks: &[Change]) -> usize {
+    let levels = |changes: &[Change]| {
+        let mut prices: Vec<i64> = changes.iter().map(|change| change.price).collect();
+        prices.sort_unstable();
+        prices.dedup();
+        prices.len()
+    };
+    levels(bids).max(levels(asks))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_are_written_out() {
+        assert_eq!(decimal(5, 2), "0.05");
+        assert_eq!(decimal(12345, 2), "123.45");
+        assert_eq!(decimal(0, 8), "0.00000000");
+        assert_eq!(decimal(7, 0), "7");
+    }
+
+    #[test]
+    fn depth_is_the_smallest_that_held_every_snapshot() {
+        let mut facts = Facts::default();
+        assert_eq!(
+            [facts.depth_for(3), facts.depth_for(11), facts.depth_for(2), facts.depth_for(5000)],
+            [10, 100, 100, 1000]
+        );
+        facts.depth = Some(25);
+        assert_eq!(facts.depth_for(3), 25);
+    }
+
+    #[test]
+    fn texts_are_escaped() {
+        assert_eq!(quoted("a\"\\\n\u{1}é"), r#""a\"\\\n\u0001é""#);
+    }
+}
