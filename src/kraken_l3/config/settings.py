@@ -68,6 +68,11 @@ class Settings(BaseSettings):
         """Only what `load_settings` merged: it knows where each value came from."""
         return (init_settings,)
 
+    @field_validator("depth", mode="before")
+    @classmethod
+    def _parse_depth(cls, value: Any) -> Any:
+        return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+
     @field_validator("symbols", mode="before")
     @classmethod
     def _split_symbols(cls, value: Any) -> Any:

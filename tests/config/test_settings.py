@@ -1,0 +1,157 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from kraken_l3.config.settings import Settings, load_settings, require_key
+from kraken_l3.config.symbols import expand, needs_instruments
+from kraken_l3.errors import ConfigError
+from kraken_l3.model.instruments import Instrument
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith("KRAKEN"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def write(text: str) -> Path:
+    path = Path("config.yaml")
+    path.write_text(text)
+    path.chmod(0o600)
+    return path
+
+
+class TestOrder:
+    def test_defaults_need_no_file(self) -> None:
+        settings, warnings = load_settings()
+        assert (settings.depth, str(settings.output_dir), settings.tier, settings.trades) == (
+            10,
+            "data",
+            "standard",
+            False,
+        )
+        assert (settings.flush_interval_s, settings.fsync_interval_s, settings.liveness_timeout_s) == (0.2, 1.0, 10.0)
+        assert settings.rest_url == "https://api.kraken.com"
+        assert settings.ws_url == "wss://ws-l3.kraken.com/v2"
+        assert warnings == []
+
+    def test_environment_over_file_and_flags_over_both(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        write("depth: 100\nsymbols: [BTC/USD]\ntier: pro\n")
+        monkeypatch.setenv("KRAKEN_L3_DEPTH", "1000")
+        monkeypatch.setenv("KRAKEN_L3_TIER", "standard")
+        settings, _ = load_settings(flags={"tier": "pro", "depth": None})
+        assert (settings.depth, settings.symbols, settings.tier) == (1000, ["BTC/USD"], "pro")
+
+    @pytest.mark.parametrize("key", sorted(Settings.model_fields))
+    def test_every_key_is_an_environment_variable(self, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        samples = {"depth": "100", "symbols": "A/B,C/D", "tier": "pro", "output_dir": "x", "trades": "true"}
+        text = samples.get(
+            key, "https://a.example" if key == "rest_url" else "wss://a.example" if "url" in key else "3"
+        )
+        if Settings.model_fields[key].annotation is bool:
+            text = "true"
+        monkeypatch.setenv("KRAKEN_L3_" + key.upper(), text)
+        assert getattr(load_settings()[0], key) != Settings.model_fields[key].default
+
+    def test_symbols_as_comma_separated_text_keep_their_order_and_lose_doubles(self) -> None:
+        settings, _ = load_settings(flags={"symbols": " eth/usd, BTC/USD ,,ETH/USD,ALL"})
+        assert settings.symbols == ["ETH/USD", "BTC/USD", "all"]
+
+    def test_the_examples_keys_are_the_settings(self) -> None:
+        example = (Path(__file__).resolve().parents[2] / "config.yaml.example").read_text()
+        for key in Settings.model_fields:
+            assert f"\n{key}:" in example or f"\n# {key}:" in example
+
+
+class TestRefusal:
+    @pytest.mark.parametrize(
+        ("text", "where", "hint"),
+        [
+            ("dept: 10", "dept (config.yaml)", "The keys are"),
+            ("depth: 11", "depth (config.yaml)", "10, 100 or 1000"),
+            ("depth: ten", "depth", "10, 100 or 1000"),
+            ("symbols: 7", "symbols", "BTC/USD"),
+            ("symbols: [XBT/USD]", "symbols", "BTC/USD"),
+            ("symbols: [BTC/XDG]", "symbols", "DOGE"),
+            ("tier: gold", "tier", "standard or pro"),
+            ("fsync_interval_s: 0", "fsync_interval_s", "config.yaml.example"),
+            ("rest_url: ftp://x", "rest_url", "https://"),
+            ("ws_url: ws://kraken.example/v2", "ws_url", "TLS"),
+            ("- a\n- b", "config.yaml", "key: value"),
+            ("a: [", "config.yaml, line", "YAML"),
+        ],
+    )
+    def test_one_line_with_key_and_remedy(self, text: str, where: str, hint: str) -> None:
+        path = write(text)
+        with pytest.raises(ConfigError) as caught:
+            load_settings(path)
+        assert where in str(caught.value)
+        assert hint in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert caught.value.exit_code == 1
+
+    def test_a_file_that_was_named_must_exist(self) -> None:
+        with pytest.raises(ConfigError, match=r"config\.yaml\.example"):
+            load_settings(Path("missing.yaml"))
+
+    def test_no_key(self) -> None:
+        for flags in ({}, {"api_key": "k"}, {"api_secret": "c2VjcmV0"}):
+            with pytest.raises(ConfigError, match="WebSocket interface - On"):
+                require_key(load_settings(flags=flags)[0])
+
+    def test_a_secret_is_never_quoted(self) -> None:
+        with pytest.raises(ConfigError) as caught:
+            require_key(load_settings(flags={"api_key": "k", "api_secret": "hunter2!"})[0])
+        assert "hunter2" not in str(caught.value)
+        with pytest.raises(ConfigError) as caught:
+            load_settings(write("api_secret: [hunter2]"))
+        assert "hunter2" not in str(caught.value)
+
+
+class TestSecrets:
+    def test_are_not_shown_or_journalled(self) -> None:
+        settings, _ = load_settings(flags={"api_key": "my-key", "api_secret": "c2VjcmV0"})
+        assert "c2VjcmV0" not in repr(settings) + str(settings.without_secrets())
+        assert "my-key" not in repr(settings) + str(settings.without_secrets())
+        assert require_key(settings) == ("my-key", "c2VjcmV0")
+
+    def test_in_a_file_that_others_can_read_is_a_warning(self) -> None:
+        path = write("api_key: k\napi_secret: c2VjcmV0\n")
+        assert load_settings(path)[1] == []
+        path.chmod(0o644)
+        (warning,) = load_settings(path)[1]
+        assert "chmod 600" in warning
+
+    def test_a_misspelt_variable_is_a_warning(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("KRAKEN_L3_SYMBOL", "BTC/USD")
+        (warning,) = load_settings()[1]
+        assert "KRAKEN_L3_SYMBOL" in warning
+
+
+class TestSymbols:
+    traded = [  # noqa: RUF012 - read only
+        Instrument(symbol=symbol, price_precision=1, qty_precision=8, status=status)
+        for symbol, status in [
+            ("BTC/USD", "online"),
+            ("ETH/USD", "post_only"),
+            ("BTC/EUR", "online"),
+            ("OLD/USD", "delisted"),
+        ]
+    ]
+
+    def test_names_stand_for_themselves(self) -> None:
+        assert not needs_instruments(["BTC/USD"])
+        assert expand(["NEW/USD", "BTC/USD"], []) == ["NEW/USD", "BTC/USD"]
+
+    def test_all_and_patterns(self) -> None:
+        assert needs_instruments(["all"])
+        assert needs_instruments(["BTC/USD", "*/EUR"])
+        assert expand(["all"], self.traded) == ["BTC/EUR", "BTC/USD", "ETH/USD"]
+        assert expand(["ETH/USD", "*/USD", "BTC/*"], self.traded) == ["ETH/USD", "BTC/USD", "BTC/EUR"]
+
+    def test_a_pattern_that_fits_nothing(self) -> None:
+        with pytest.raises(ConfigError, match="fits none"):
+            expand(["*/XYZ"], self.traded)
