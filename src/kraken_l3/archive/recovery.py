@@ -270,11 +270,13 @@ class _Day:
         path = self._paths.data(stream)
         start, line = self._known_good(path, data, receipts)
         scan = Scan(data, receipts, start, line)
-        lines = sum(1 for _ in scan.lines())
+        lines, last_ns = 0, 0
+        for _, receipt in scan.lines():
+            lines, last_ns = lines + 1, receipt.recv_ns
         bad = list(merge_ranges(scan.bad))
         if not (bad or scan.padded or scan.cut):
             return False
-        record = self._recovered(path, bad, cut=scan.cut, padded=scan.padded)
+        record = self._recovered(path, bad, cut=scan.cut, padded=scan.padded, last_ns=last_ns)
         keep = bad[0].offset if bad else data.size()
         again = Scan(data, receipts, start, line)
         tail = list(merge_ranges(where for where, _ in again.lines() if where.offset > keep))
@@ -294,7 +296,7 @@ class _Day:
         self._repairs.write(path, plan, tail=tail, bad=bad, receipts=packed)
         return True
 
-    def _recovered(self, path: Path, bad: list[Range], *, cut: int = 0, padded: int = 0) -> Recovered:
+    def _recovered(self, path: Path, bad: list[Range], *, cut: int = 0, padded: int = 0, last_ns: int = 0) -> Recovered:
         return Recovered(
             at_ns=self._clock.wall_ns(),
             mono_ns=self._clock.mono_ns(),
@@ -303,6 +305,7 @@ class _Day:
             torn_file=path.with_suffix(".torn").name if bad else "",
             receipts_cut=cut,
             receipts_padded=padded,
+            last_known_ns=last_ns,
         )
 
     def _torn_size(self, name: str) -> int:

@@ -310,7 +310,8 @@ class _Story:
             return
         ended = self._connections.pop(record.connection, None)
         if ended is not None:
-            ended.ended_ns, ended.cause = record.at_ns, record.cause
+            crashed = record.cause == "crash" and record.last_frame_ns  # noted when the next recorder started
+            ended.ended_ns, ended.cause = record.last_frame_ns if crashed else record.at_ns, record.cause
 
     def _reject(self, record: Rejected) -> None:
         earlier = self._rejected.get((record.channel, record.symbol))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from kraken_l3.archive.journal import Disconnected, GapOpened, Record, Recovered
 from kraken_l3.archive.recovery import recover_directory
@@ -63,25 +62,20 @@ def _facts(path: Path, records: list[Record], repairs: list[Recovered], set_asid
 
 
 def _print(records: list[Record], repairs: list[Recovered]) -> None:
-    console = Console(highlight=False)
     if not records:
-        console.print("Nothing to do: the last recorder ended in order, or this was repaired before.")
+        typer.echo("Nothing to do: the last recorder ended in order, or this was repaired before.")
     for repair in repairs:
         for offset, length, reason in repair.torn:
-            console.print(
-                f"{repair.file}: {length} bytes at offset {offset} ({reason}) set aside in {repair.torn_file}"
-            )
+            typer.echo(f"{repair.file}: {length} bytes at offset {offset} ({reason}) set aside in {repair.torn_file}")
         if repair.receipts_cut or repair.receipts_padded:
-            console.print(
+            typer.echo(
                 f"{repair.file}: {repair.receipts_cut} receipts without a line removed, "
                 f"{repair.receipts_padded} lines given a receipt without a receive time"
             )
     for record in records:
         if isinstance(record, Disconnected):
-            console.print(
-                f"connection {record.connection} was open: closed as of {format_rfc3339(record.last_frame_ns)}"
-            )
+            typer.echo(f"connection {record.connection} was open: closed as of {format_rfc3339(record.last_frame_ns)}")
     gaps = [record.symbol for record in records if isinstance(record, GapOpened)]
     if gaps:
         some = ", ".join(gaps[:8]) + (f" and {len(gaps) - 8} more" if len(gaps) > 8 else "")
-        console.print(f"gap opened (cause crash) for {some}")
+        typer.echo(f"gap opened (cause crash) for {some}")
