@@ -1,0 +1,182 @@
+"""Structured logging to stderr: readable on a terminal, one JSON object a line otherwise.
+
+Lines of other libraries (asyncio, aiohttp) take the same way. Whatever the cause, the log stays bounded: a value is cut
+at 2,000 characters, and an event that repeats is written 10 times a minute; the next line of it says how many were
+left out. What looks like a secret by its name is replaced; nothing in this package logs one on purpose.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import time
+from collections.abc import MutableMapping
+from typing import Any, Callable, NamedTuple, Optional
+
+import structlog
+
+__all__ = ["configure_logging", "get_logger"]
+
+LONGEST_VALUE = 2_000
+REPEATS = 10
+REPEATS_PER_S = 60.0
+_SECRET_WORDS = ("token", "secret", "password", "api_key", "apikey", "api-key", "api_sign", "api-sign", "authorization")
+_HIDDEN = "[hidden]"
+#: sd-daemon(3): journald takes the level from such a prefix, and does not store it.
+_JOURNAL_PREFIX = {"critical": "<2>", "error": "<3>", "warning": "<4>", "info": "<6>", "debug": "<7>"}
+
+_EventDict = MutableMapping[str, Any]
+_Processor = Callable[[Any, str, _EventDict], _EventDict]
+
+
+def configure_logging(json: Optional[bool] = None, level: str = "info") -> None:
+    """Set up logging for this process; the last call holds.
+
+    Args:
+        json: one JSON object a line; None means unless stderr is a terminal.
+        level: the least that is written: debug, info, warning, error.
+    """
+    as_json = json if json is not None else not sys.stderr.isatty()
+    repeats = Repeats(time.monotonic)
+    chain: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
+        hide_secrets,
+        cut_long_values,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            repeats,
+            *chain,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = _StderrHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[repeats, *chain], processors=_rendering(as_json, _is_journal())
+        )
+    )
+    root = logging.getLogger()
+    for old in [each for each in root.handlers if isinstance(each, _StderrHandler)]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    logging.getLogger("kraken_l3").setLevel(level.upper())
+
+
+def get_logger(name: str) -> Any:
+    """A structured logger; `name` starts with "kraken_l3."."""
+    return structlog.get_logger(name)
+
+
+def _rendering(as_json: bool, journal: bool) -> list[Any]:
+    remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    if not as_json:
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
+        return [remove_meta, _drop_logger_name, renderer]
+    render = structlog.processors.JSONRenderer(ensure_ascii=False)
+    rendering = [remove_meta, structlog.processors.format_exc_info, render]
+    return [remove_meta, _Journal(rendering[1:])] if journal else rendering
+
+
+class _StderrHandler(logging.Handler):
+    """Writes to whatever stderr is at that moment (the live table redirects it), and never fails."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """A terminal that is gone or a full disk behind stderr must not end a recording."""
+        with contextlib.suppress(structlog.DropEvent, OSError, ValueError):
+            sys.stderr.write(self.format(record) + "\n")
+            sys.stderr.flush()
+
+
+class _Journal:
+    """Renders with the level in front, for journald."""
+
+    def __init__(self, rendering: list[Any]) -> None:
+        self._rendering = rendering
+
+    def __call__(self, logger: Any, method: str, event: _EventDict) -> str:
+        prefix = _JOURNAL_PREFIX.get(str(event.get("level")), "")
+        result: Any = event
+        for step in self._rendering:
+            result = step(logger, method, result)
+        return prefix + str(result)
+
+
+def _is_journal() -> bool:
+    """Whether stderr is journald's socket: systemd names it by device and inode."""
+    try:
+        status = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError, AttributeError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def _drop_logger_name(_logger: Any, _method: str, event: _EventDict) -> _EventDict:
+    event.pop("logger", None)
+    return event
+
+
+def hide_secrets(_logger: Any, _method: str, event: _EventDict) -> _EventDict:
+    """Replace the values of keys that are named like secrets, in dictionaries too."""
+    for key, value in event.items():
+        event[key] = _without_secrets(key, value)
+    return event
+
+
+def _without_secrets(key: Any, value: Any) -> Any:
+    if isinstance(key, str) and any(word in key.lower() for word in _SECRET_WORDS):
+        return _HIDDEN
+    if isinstance(value, dict):
+        return {inner: _without_secrets(inner, each) for inner, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_secrets(None, each) for each in value]
+    return value
+
+
+def cut_long_values(_logger: Any, _method: str, event: _EventDict) -> _EventDict:
+    """Cut text that is longer than a log is for."""
+    for key, value in event.items():
+        text = value if isinstance(value, str) else str(value) if isinstance(value, (bytes, dict, list)) else ""
+        if len(text) > LONGEST_VALUE:
+            event[key] = f"{text[:LONGEST_VALUE]}... ({len(text)} characters)"
+    return event
+
+
+class _Count(NamedTuple):
+    since: float
+    written: int
+    left_out: int
+
+
+class Repeats:
+    """Drops an event that was written 10 times in the last minute; the next line of it says how many were dropped.
+
+    Args:
+        now: seconds on a clock that never steps back.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._counts: dict[str, _Count] = {}
+
+    def __call__(self, _logger: Any, _method: str, event: _EventDict) -> _EventDict:
+        now, name = self._now(), str(event.get("event"))[:100]
+        count = self._counts.get(name, _Count(now, 0, 0))
+        if now - count.since >= REPEATS_PER_S:
+            if count.left_out:
+                event["left_out"] = count.left_out
+            count = _Count(now, 0, 0)
+        if count.written >= REPEATS:
+            self._counts[name] = count._replace(left_out=count.left_out + 1)
+            raise structlog.DropEvent
+        self._counts[name] = count._replace(written=count.written + 1)
+        return event
