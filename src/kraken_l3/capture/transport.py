@@ -23,6 +23,8 @@ __all__ = ["MAX_FRAME_BYTES", "ConnectFailed", "Receiver", "WebSocket", "connect
 #: A depth-1000 snapshot is around 1 MB; this leaves room for any book, and bounds memory.
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 HANDSHAKE_S = 10.0
+#: RFC 6455, 7.4.1: what a close frame without a code counts as.
+CLOSE_WITHOUT_CODE = 1005
 _LOGGER = logging.getLogger("kraken_l3.picows")
 _LOGGER.setLevel(logging.ERROR)
 
@@ -183,8 +185,9 @@ class _PicowsSocket(WSListener):
 
 
 def _code_number(code: WSCloseCode | int) -> int:
-    """picows gives codes that it does not know as plain numbers."""
-    return code.value if isinstance(code, WSCloseCode) else code
+    """The code as a number, which picows gives for those it knows as an enum; a close frame without one is 1005."""
+    number = code.value if isinstance(code, WSCloseCode) else code
+    return number or CLOSE_WITHOUT_CODE
 
 
 def _is_utf8(payload: bytes) -> bool:
