@@ -44,6 +44,7 @@ class Recording:
             "api_secret": exchange.api_secret,
             "flush_interval_s": 0.02,
             "fsync_interval_s": 0.1,
+            "verify": False,
             **settings,
         }
         self.recorder = Recorder(Settings(**values), clock=clock)

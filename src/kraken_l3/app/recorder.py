@@ -6,12 +6,15 @@ import asyncio
 import os
 import platform
 import socket
+import sys
 from pathlib import Path
 from typing import Optional
 
+import msgspec
 import structlog
 
 from kraken_l3._version import __version__
+from kraken_l3.archive import journal
 from kraken_l3.archive.journal import Started, Stopped
 from kraken_l3.archive.writer import ArchiveWriter
 from kraken_l3.capture import channel
@@ -23,6 +26,7 @@ from kraken_l3.capture.rest import TokenClient, Tokens
 from kraken_l3.capture.sink import Observer, Sink
 from kraken_l3.capture.supervisor import Supervisor
 from kraken_l3.capture.trades import TradeWatch
+from kraken_l3.capture.verifier import Finding, VerifierProcess, Wish
 from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.config.settings import Settings, require_key
 from kraken_l3.config.symbols import expand, needs_instruments
@@ -56,6 +60,7 @@ class Recorder:
         self.sink: Optional[Sink] = None
         self.gaps: Optional[GapLedger] = None
         self.supervisor: Optional[Supervisor] = None
+        self.verifier: Optional[VerifierProcess] = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Record until `stop` is set; everything received is on disk when this returns.
@@ -86,6 +91,8 @@ class Recorder:
             raise
         finally:
             await sink.stop()
+            if self.verifier is not None:  # after the sink: the child reads what is on disk
+                await self.verifier.finish()
 
     async def _symbols(self, stop: asyncio.Event) -> list[str]:
         names = asyncio.ensure_future(resolve_symbols(self._settings))
@@ -112,7 +119,32 @@ class Recorder:
         )
         self.supervisor = Supervisor(self._shards(symbols, watch, sink), shared, last_connection=writer.last_connection)
         log.info("recording", symbols=len(symbols), depth=settings.depth, directory=str(settings.output_dir))
-        await self.supervisor.run(stop)
+        if not settings.verify:
+            await self.supervisor.run(stop)
+            return
+        self.verifier = self._verifier(sink, self.supervisor)
+        verifying = asyncio.ensure_future(self.verifier.run())
+        try:
+            await self.supervisor.run(stop)
+        finally:
+            verifying.cancel()
+            await asyncio.wait([verifying])
+
+    def _verifier(self, sink: Sink, supervisor: Supervisor) -> VerifierProcess:
+        def on_wish(wish: Wish) -> None:
+            supervisor.resync(wish.resync, wish.cause, wish.left_ns or self._clock.wall_ns())
+
+        def on_finding(finding: Finding) -> None:
+            log.warning("the verifier found", symbol=finding.symbol, what=finding.what, line=finding.line)
+            at_ns, mono_ns = self._clock.wall_ns(), self._clock.mono_ns()
+            sink.note(journal.Finding(at_ns=at_ns, mono_ns=mono_ns, **msgspec.structs.asdict(finding)))
+
+        return VerifierProcess(
+            [sys.executable, "-m", "kraken_l3", "verify-live", str(self._settings.output_dir)],
+            on_wish=on_wish,
+            on_finding=on_finding,
+            lines_written=lambda: sink.written_frames,
+        )
 
     def _tokens(self) -> Tokens:
         key, secret = require_key(self._settings)

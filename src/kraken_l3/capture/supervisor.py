@@ -17,6 +17,7 @@ from kraken_l3.errors import KrakenL3Error
 from kraken_l3.model.timestamps import NS_PER_S, day_of
 from kraken_l3.protocol.backoff import Backoff
 from kraken_l3.protocol.budget import ConnectionBudget
+from kraken_l3.protocol.resync import QUARANTINE_AFTER, ResyncPolicy
 from kraken_l3.protocol.session import SymbolState
 
 __all__ = ["Supervisor"]
@@ -53,7 +54,8 @@ class Supervisor:
         self._may_connect.set()
         self._fault: asyncio.Future[KrakenL3Error] = asyncio.get_running_loop().create_future()
         self._pause_timer: Optional[asyncio.TimerHandle] = None
-        self._resync_counts: dict[str, int] = {}
+        self._resyncs = ResyncPolicy()
+        self._wanted: dict[str, str] = {}
         self.reconnects = 0
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -127,21 +129,39 @@ class Supervisor:
 
     # -- what others want ----------------------------------------------------------------------------------------------
 
-    def resync(self, symbol: str, cause: str, left_ns: int) -> bool:
-        """Have a symbol's book sent anew: a gap from `left_ns` on, until its next snapshot. False when not possible
-        now."""
+    def resync(self, symbol: str, cause: str, left_ns: int) -> None:
+        """Have a symbol's book sent anew, as soon as `ResyncPolicy` allows: a gap from `left_ns` on till its snapshot.
+
+        A symbol that is being sent anyway, or is not recorded, is left as it is.
+        """
+        connection = self._connection_of(symbol)
+        if connection is None or connection.state(symbol) is not SymbolState.LIVE:
+            return
+        self._shared.gaps.open("level3", symbol, cause, left_ns, connection.number)
+        self._wanted[symbol] = cause
+        self._grant_resyncs()
+
+    def _grant_resyncs(self) -> None:
+        now_ns = self._clock.mono_ns()
+        for symbol, cause in list(self._wanted.items()):
+            if self._resyncs.wait_ns(symbol, now_ns):
+                continue
+            del self._wanted[symbol]
+            connection = self._connection_of(symbol)
+            if connection is not None and connection.resync(symbol):
+                self._note_resync(symbol, cause, connection.number)
+
+    def _connection_of(self, symbol: str) -> Optional[Connection]:
         for connection in self._open.values():
             if connection.channel.name == "level3" and symbol in connection.channel.symbols:
-                if not connection.resync(symbol):
-                    return False
-                self._note_resync(symbol, cause, connection.number)
-                self._shared.gaps.open("level3", symbol, cause, left_ns, connection.number)
-                return True
-        return False
+                return connection
+        return None
 
     def _note_resync(self, symbol: str, cause: str, connection: int) -> None:
-        attempt = self._resync_counts[symbol] = self._resync_counts.get(symbol, 0) + 1
         at_ns, mono_ns = self._clock.wall_ns(), self._clock.mono_ns()
+        attempt = self._resyncs.done(symbol, mono_ns)
+        if attempt == QUARANTINE_AFTER:
+            log.warning("a symbol keeps failing, it is sent anew once an hour only", symbol=symbol, cause=cause)
         self._sink.note(
             Resync(at_ns=at_ns, mono_ns=mono_ns, symbol=symbol, cause=cause, attempt=attempt, connection=connection)
         )
@@ -221,6 +241,7 @@ class Supervisor:
         day = day_of(self._clock.wall_ns())
         while True:
             await asyncio.sleep(WATCH_S)
+            self._grant_resyncs()
             wall_ns, mono_ns = self._clock.wall_ns(), self._clock.mono_ns()
             step_ns = (wall_ns - mono_ns) - offset_ns
             offset_ns += step_ns

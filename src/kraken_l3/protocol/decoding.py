@@ -5,7 +5,7 @@ Nothing is looked at beyond its shape here: what the numbers mean depends on the
 
 from __future__ import annotations
 
-from typing import Any, Optional, Union
+from typing import Optional
 
 import msgspec
 
@@ -20,10 +20,10 @@ _DATA_TYPES = ("snapshot", "update")
 
 
 class _Head(msgspec.Struct, gc=False):
-    """Enough of any message to say what it is; wrongly typed keys count as absent."""
+    """Enough of any message to say what it is; its values are only looked at when they are strings."""
 
-    channel: Any = None
-    type: Any = None
+    channel: msgspec.Raw = msgspec.Raw()
+    type: msgspec.Raw = msgspec.Raw()
 
 
 class _WireTrade(msgspec.Struct, gc=False):
@@ -58,7 +58,8 @@ class _InstrumentMessage(msgspec.Struct, gc=False):
 
 
 _level3 = msgspec.json.Decoder(Level3Message)
-_head = msgspec.json.Decoder(Union[_Head, list[msgspec.Raw], str, int, float, bool, None])
+_any_json = msgspec.json.Decoder(msgspec.Raw)
+_head = msgspec.json.Decoder(_Head)
 _trades = msgspec.json.Decoder(_TradeMessage)
 _instruments = msgspec.json.Decoder(_InstrumentMessage)
 
@@ -85,11 +86,24 @@ def _refuse_level3(line: bytes, error: Exception) -> None:
     """Return when the line is some other valid message; raise when it claims to be level3 or is no JSON at all."""
     try:
         line.decode()
-        head = _head.decode(line)
+        _any_json.decode(line)
     except _ERRORS as worse:
         raise MalformedMessage(_text(worse)) from None
-    if isinstance(head, _Head) and head.channel == "level3" and head.type in _DATA_TYPES:
+    if _claims_level3(line):
         raise MalformedMessage(_text(error)) from None
+
+
+def _claims_level3(json: bytes) -> bool:
+    try:
+        head = _head.decode(json)
+    except msgspec.ValidationError:  # no object
+        return False
+    return _word(head.channel) == "level3" and _word(head.type) in _DATA_TYPES
+
+
+def _word(raw: msgspec.Raw) -> str:
+    text = bytes(raw)
+    return str(msgspec.json.decode(text)) if text[:1] == b'"' else ""
 
 
 def _text(error: Exception) -> str:

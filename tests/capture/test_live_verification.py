@@ -1,0 +1,158 @@
+"""The verifier beside a recording: what it finds is mended, and what becomes of it does not matter to the recording."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from kraken_l3.capture import verifier as verifier_module
+from kraken_l3.capture.verifier import Finding, VerifierProcess, Wish
+from kraken_l3.replay.exchange import Exchange
+from kraken_l3.replay.faults import Corrupt, Skip
+from recording import Recording, flow, run
+
+
+def verified(recording: Recording) -> int:
+    verifier = recording.recorder.verifier
+    return 0 if verifier is None else verifier.report.ok
+
+
+@pytest.mark.parametrize("what", ["checksum", "price"])
+def test_a_damaged_message_is_found_told_and_mended(tmp_path: Path, what: str) -> None:
+    async def main() -> None:
+        async with Exchange(flow()) as exchange:
+            async with Recording(tmp_path, exchange, verify=True) as recording:
+                await recording.until(lambda r: verified(r) > 100)
+                await exchange.push(Corrupt(what=what, symbol="BTC/USD", after_messages=10))
+                await recording.until_records("GapClosed", 1, cause="mismatch", symbol="BTC/USD")
+                good = verified(recording)
+                await recording.until(lambda r: verified(r) > good + 100)
+            findings = recording.records("Finding")
+            assert {finding.symbol for finding in findings} == {"BTC/USD"}
+            first = findings[0]
+            line = recording.lines()[first.line]
+            assert b"BTC/USD" in line[:80]
+            assert len(recording.records("Resync", symbol="BTC/USD", cause="mismatch")) == 1
+            assert not [r for r in recording.records("Disconnected") if r.cause != "stop"]
+
+    run(main())
+
+
+def test_a_message_that_was_not_sent_shows(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Exchange(flow()) as exchange:
+            async with Recording(tmp_path, exchange, verify=True) as recording:
+                await recording.until(lambda r: verified(r) > 50)
+                await exchange.push(Skip(symbol="ETH/USD", after_messages=5, times=3))
+                await recording.until_records("GapClosed", 1, cause="mismatch", symbol="ETH/USD")
+
+    run(main())
+
+
+def test_killed_under_load_it_comes_back_and_the_recording_does_not_notice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verifier_module, "FIRST_RESTART_S", 0.05)
+
+    async def main() -> None:
+        async with Exchange(flow(rate=2000)) as exchange:
+            async with Recording(tmp_path, exchange, verify=True) as recording:
+                for kill in range(3):
+                    await recording.until(lambda r: verified(r) > 50)
+                    verifier = recording.recorder.verifier
+                    assert verifier is not None
+                    assert verifier.pid is not None
+                    os.kill(verifier.pid, signal.SIGKILL)
+                    before = verifier.report
+                    await recording.until(lambda _, v=verifier, b=before, k=kill: v.report is not b and v.restarts > k)
+                good = verified(recording)
+                await recording.until(lambda r: verified(r) > good)
+            lines = recording.lines()
+            assert lines == exchange.sent.payloads()[: len(lines)]
+            assert not recording.records("Finding")
+            assert not recording.records("Resync")
+            assert exchange.connections_made == 2
+
+    run(main())
+
+
+class TestProcess:
+    """The parent's side alone, with children written for the purpose."""
+
+    @staticmethod
+    def process(child: str, **more: object) -> "tuple[VerifierProcess, list, list]":
+        wishes: list[Wish] = []
+        findings: list[Finding] = []
+        found = VerifierProcess(
+            [sys.executable, "-c", child],
+            on_wish=wishes.append,
+            on_finding=findings.append,
+            lines_written=more.get("lines_written", lambda: 0),  # type: ignore[arg-type]
+        )
+        return found, wishes, findings
+
+    @staticmethod
+    async def until(condition) -> None:
+        async def look() -> None:
+            while not condition():
+                await asyncio.sleep(0.01)
+
+        await asyncio.wait_for(look(), 10)
+
+    def test_what_it_says_is_taken(self) -> None:
+        child = (
+            'print(\'{"resync":"A/B","cause":"silent_symbol","silent_s":3.5}\')\n'
+            'print(\'{"finding":{"symbol":"A/B","what":"crossed","line":3,"offset":9}}\')\n'
+            'print(\'{"verified":{"file":"f","line":5,"messages":5,"ok":4,"mismatched":1,"symbols":1,"synced":1}}\')\n'
+            "import sys; sys.stdout.flush(); sys.stdin.read()"
+        )
+
+        async def main() -> None:
+            process, wishes, findings = self.process(child)
+            running = asyncio.ensure_future(process.run())
+            await self.until(lambda: process.report.messages == 5)
+            assert wishes == [Wish("A/B", "silent_symbol")]
+            assert findings == [Finding("A/B", "crossed", 3, 9)]
+            running.cancel()
+            await asyncio.wait([running])
+            await process.finish()
+            assert process.restarts == 0
+
+        run(main())
+
+    @pytest.mark.parametrize(
+        "child", ["print('nonsense')", "raise SystemExit(3)", "import os; os.kill(os.getpid(), 9)"]
+    )
+    def test_one_that_fails_is_replaced_at_a_bounded_rate(self, monkeypatch: pytest.MonkeyPatch, child: str) -> None:
+        monkeypatch.setattr(verifier_module, "FIRST_RESTART_S", 0.01)
+        monkeypatch.setattr(verifier_module, "LARGEST_RESTART_S", 0.02)
+
+        async def main() -> None:
+            process, _, _ = self.process(child)
+            running = asyncio.ensure_future(process.run())
+            await self.until(lambda: process.restarts >= 3)
+            running.cancel()
+            await asyncio.wait([running])
+            await process.finish()
+
+        run(main())
+
+    def test_one_that_is_stuck_is_replaced(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(verifier_module, "SILENCE_LIMIT_S", 0.05)
+        monkeypatch.setattr(verifier_module, "FIRST_RESTART_S", 0.01)
+        lines = iter(range(1, 1000))
+
+        async def main() -> None:
+            process, _, _ = self.process("import time; time.sleep(600)", lines_written=lambda: next(lines))
+            running = asyncio.ensure_future(process.run())
+            await self.until(lambda: process.restarts >= 1)
+            running.cancel()
+            await asyncio.wait([running])
+            assert process.pid is not None
+            await process.finish()
+
+        monkeypatch.setattr(verifier_module, "FINISH_S", 0.1)
+        run(main())
