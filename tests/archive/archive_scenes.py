@@ -33,7 +33,9 @@ def abandon(writer: ArchiveWriter) -> None:
     writer._lock.release()
 
 
-def start(writer: ArchiveWriter, clock: FakeClock, *, connection: int = 1, symbols: tuple[str, ...] = ("BTC/USD",)) -> None:
+def start(
+    writer: ArchiveWriter, clock: FakeClock, *, connection: int = 1, symbols: tuple[str, ...] = ("BTC/USD",)
+) -> None:
     now = {"at_ns": clock.wall_ns(), "mono_ns": clock.mono_ns()}
     writer.journal(Started(**now, version="0", host="h", boot_id="b", pid=1, config={}))
     writer.journal(Connected(**now, connection=connection, url="wss://x", channel="level3", symbols=list(symbols)))

@@ -286,7 +286,9 @@ class TestDamage:
 
     def test_the_file_of_another_recorder_is_gone_on_with(self, tmp_path):
         disk, clock = FakeFileSystem(), FakeClock(NOON_NS)
-        disk.open(tmp_path / DATA).append(b"\xef\xbb\xbf" + payload(0) + b"\r\n" + payload(1) + b"\r\n" + payload(2)[:9])
+        disk.open(tmp_path / DATA).append(
+            b"\xef\xbb\xbf" + payload(0) + b"\r\n" + payload(1) + b"\r\n" + payload(2)[:9]
+        )
         writer = open_writer(tmp_path, clock, disk)
         writer.append("level3", [frame(3, NOON_NS)])
         writer.close()

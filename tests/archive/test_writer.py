@@ -160,7 +160,7 @@ class TestDays:
         writer.append("level3", batch)
         assert lines(disk) == [payload(i) for i in range(3)]
         assert lines(disk, NEXT_DAY) == [payload(i) for i in range(3, 6)]
-        assert [r.end_offset for r in receipts(disk, NEXT_DAY)][0] == len(payload(0)) + 1
+        assert receipts(disk, NEXT_DAY)[0].end_offset == len(payload(0)) + 1
         assert records(disk)[-1] == Rotated(at_ns=NOON_NS, mono_ns=1_000, next_day=NEXT_DAY)
         assert writer.day == dt.date(2026, 11, 23)
 
