@@ -362,11 +362,15 @@ class Archive:
         stream: str = Stream.LEVEL3,
         *,
         start_ns: Optional[int] = None,
+        begin: Optional[tuple[Path, Position]] = None,
         size: int = BLOCK_BYTES,
         follow: Optional[Follow] = None,
     ) -> Iterator[Block]:
-        """All days of a stream in blocks (`DataFile.blocks`), from a receive time on, followed over midnight."""
-        for file, start, waiting in self._walk(stream, start_ns, follow):
+        """All days of a stream in blocks (`DataFile.blocks`), followed over midnight.
+
+        It starts at a receive time, or at a place in one of the files, or at the first line of all.
+        """
+        for file, start, waiting in self._walk(stream, start_ns, follow, begin):
             yield from file.blocks(start, size=size, follow=waiting)
 
     def lines(
@@ -385,16 +389,23 @@ class Archive:
                     yield line
 
     def _walk(
-        self, stream: str, start_ns: Optional[int], follow: Optional[Follow]
+        self,
+        stream: str,
+        start_ns: Optional[int],
+        follow: Optional[Follow],
+        begin: Optional[tuple[Path, Position]] = None,
     ) -> Iterator[tuple[DataFile, Position, Optional[Follow]]]:
-        seen: set[Path] = set()
+        seen = {path for path in self.files(stream) if path.name < begin[0].name} if begin is not None else set()
         while True:
             new = [path for path in self.files(stream) if path not in seen]
             for path in new:
                 seen.add(path)
                 waiting = _UntilNextFile(follow, self, stream, seen) if follow and path == new[-1] else None
                 with DataFile(path) as file:
-                    yield file, file.at_time(start_ns) if start_ns is not None else Position(), waiting
+                    if begin is not None and path == begin[0]:
+                        yield file, begin[1], waiting
+                    else:
+                        yield file, file.at_time(start_ns) if start_ns is not None else Position(), waiting
                 if waiting and waiting.is_stopped:
                     return
             if follow is None or (not new and follow.is_over()):

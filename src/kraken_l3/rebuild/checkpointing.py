@@ -1,0 +1,83 @@
+"""When checkpoints are due, and making them.
+
+One for each symbol at the start of a day's file and at the end of the run, and whenever a symbol's data since the last
+is 20 times the checkpoint's size, so that they stay below a twentieth of the data. A symbol whose book is not in step
+gets a record with the reason instead.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Optional
+
+import msgspec
+
+from kraken_l3.archive.checkpoints import Checkpoint, append_checkpoints
+from kraken_l3.model.events import State
+from kraken_l3.rebuild.engine import Engine, SymbolTally
+
+__all__ = ["Checkpointing"]
+
+_FACTOR = 20
+#: Stands for the size where there is none yet, and keeps tiny books from being written all the time.
+_LEAST_BYTES = 4 * 1024
+
+
+class Checkpointing:
+    """Writes the checkpoints of one archive while an engine goes through it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._messages: dict[str, int] = {}
+        self._data_bytes: dict[str, float] = {}
+        self._sizes: dict[str, int] = {}
+
+    def begin_file(self, path: Path) -> None:
+        """A new day begins with the books as they stand."""
+        self._write(path, 0, 0, self._engine.tallies())
+
+    def end_file(self, path: Path, line: int, end_offset: int) -> None:
+        """The run ends here: what is newer than the last checkpoint is kept."""
+        self._write(path, line, end_offset, [t for t in self._engine.tallies() if self._data_bytes.get(t.symbol)])
+
+    def fed(self, path: Path, line: int, end_offset: int, *, lines: int, size: int) -> None:
+        """A block of `lines` lines and `size` bytes was fed; the next line has number `line`."""
+        due = []
+        for tally in self._engine.tallies():
+            symbol = tally.symbol
+            messages = tally.messages - self._messages.get(symbol, 0)
+            if not messages:
+                continue
+            self._messages[symbol] = tally.messages
+            # a block's bytes are shared out by messages: exact enough for "about 20 times"
+            data = self._data_bytes[symbol] = self._data_bytes.get(symbol, 0.0) + size * messages / max(lines, 1)
+            if data >= _FACTOR * max(self._sizes.get(symbol, 0), _LEAST_BYTES):
+                due.append(tally)
+        if due:
+            self._write(path, line, end_offset, due)
+
+    def _write(self, path: Path, line: int, end_offset: int, tallies: list[SymbolTally]) -> None:
+        made = [self._checkpoint(tally, line, end_offset) for tally in tallies]
+        if made:
+            append_checkpoints(path, made)
+        for checkpoint in made:
+            self._data_bytes[checkpoint.symbol] = 0.0
+            self._sizes[checkpoint.symbol] = len(bytes(checkpoint.message or b""))
+
+    def _checkpoint(self, tally: SymbolTally, line: int, end_offset: int) -> Checkpoint:
+        image = self._engine.export_book(tally.symbol) if tally.state is State.SYNCED else None
+        reason: Optional[str] = None
+        if image is None:
+            reason = tally.state.name.lower()
+        elif tally.last_ok_line != tally.last_line:
+            image, reason = None, "unverified"
+        return Checkpoint(
+            line=line,
+            end_offset=end_offset,
+            symbol=tally.symbol,
+            depth=tally.depth,
+            message=msgspec.Raw(image.message) if image is not None else None,
+            reason=reason or "",
+            newest_ns=image.newest_ns if image is not None else 0,
+            amending=list(image.amending) if image is not None else [],
+        )
