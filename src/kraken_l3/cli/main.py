@@ -14,6 +14,7 @@ from kraken_l3.cli.info import info
 from kraken_l3.cli.plan import plan
 from kraken_l3.cli.record import record
 from kraken_l3.cli.recover import recover
+from kraken_l3.cli.service import service
 from kraken_l3.cli.simulate import simulate
 from kraken_l3.cli.verify import verify
 from kraken_l3.errors import KrakenL3Error
@@ -50,6 +51,7 @@ app.command("plan")(plan)
 app.command("info")(info)
 app.command("recover")(recover)
 app.command("simulate")(simulate)
+app.add_typer(service)
 app.command("verify")(verify)
 
 

@@ -128,7 +128,7 @@ def _read_odd_time(text: str) -> int:
         return 0
     if not -_INT64_END <= ns < _INT64_END:
         return 0
-    if len(text) == 30 and text[19] == "." and text[29] == "Z":
+    if len(text) == 30 and text[19] == "." and text[29] == "Z" and abs(ns) < _INT64_END - 10**9:
         if len(_seconds) >= _MAX_CACHED_SECONDS:
             _seconds.clear()
         _seconds[text[:20]] = ns - int(text[20:29])

@@ -1,0 +1,72 @@
+"""`kraken-l3 service`: the recorder as a systemd user service."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from kraken_l3.cli.options import Config
+from kraken_l3.config.settings import DEFAULT_CONFIG, load_settings
+from kraken_l3.errors import ConfigError
+from kraken_l3.monitor.service import DEFAULT_NAME, Service, locate, unit_text
+from kraken_l3.monitor.service import install as install_service
+from kraken_l3.monitor.service import uninstall as uninstall_service
+
+__all__ = ["service"]
+
+service = typer.Typer(
+    name="service",
+    help="Run the recorder as a systemd user service: started, watched, restarted.",
+    no_args_is_help=True,
+)
+
+Name = Annotated[str, typer.Option("--name", help="Name of the service; another one for each recorder.")]
+
+
+@service.command("install")
+def install(
+    config: Config = None,
+    name: Name = DEFAULT_NAME,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be written, write nothing.")] = False,
+) -> None:
+    """Install a user service that records with this Python and this configuration. No root is needed."""
+    wanted = _wanted(config, name)
+    if dry_run:
+        files = locate(name)
+        typer.echo(f"# {files.unit}\n{unit_text(wanted)}")
+        typer.echo(f"# {files.environment} (mode 0600, for the key) would {_fate(files.environment)}")
+        return
+    files = install_service(wanted)
+    typer.echo(
+        f"Installed {files.unit}\n\n"
+        f"1. Put the API key into {files.environment} (yours alone, mode 0600), unless config.yaml has it.\n"
+        f"2. Start it:                systemctl --user restart {name}\n"
+        f"3. Look at it:              systemctl --user status {name};  journalctl --user -u {name} -f\n"
+        f"4. Keep it when you log out and start it at boot: loginctl enable-linger\n"
+        f"   (without it systemd ends a user's services with the user's last session)"
+    )
+
+
+@service.command("uninstall")
+def uninstall(name: Name = DEFAULT_NAME) -> None:
+    """Stop the service and remove its unit. The key's file and everything recorded stay."""
+    files = uninstall_service(name)
+    typer.echo(f"Removed {files.unit}; {files.environment} and the recorded files were left alone.")
+
+
+def _wanted(config: Optional[Path], name: str) -> Service:
+    """What runs here by hand: the same interpreter, directory and configuration, as absolute paths."""
+    path = config if config is not None else DEFAULT_CONFIG
+    if config is not None and not path.exists():
+        raise ConfigError("there is no such file", where=str(path), hint="cp config.yaml.example config.yaml")
+    load_settings(path if path.exists() else None)  # a mistake is told now, not by a service that does not start
+    absolute = path.absolute()
+    found = absolute if path.exists() else None
+    return Service(name, Path(sys.executable), absolute.parent if found else Path.cwd(), found)
+
+
+def _fate(environment: Path) -> str:
+    return "stay as it is" if environment.exists() else "be made"
