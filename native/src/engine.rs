@@ -457,7 +457,7 @@ impl Books {
         symbol.tally.malformed += 1;
         symbol.blame(bad("malformed", at));
         let note = Note::new("malformed", at.line, at.offset);
-        self.notes.add(index as i32, Note { detail: "a number, time or id cannot be read".into(), ..note });
+        self.notes.add(index as i32, Note { detail: "a number, id or event cannot be read".into(), ..note });
         self.record(at, index as i32, kind as u8, (Verdict::Malformed, Reason::None), (-1, -1), 0);
         if kind == Kind::Snapshot && had_book {
             self.drop_book(index, at);

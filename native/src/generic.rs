@@ -94,7 +94,7 @@ fn element(cursor: &mut Cursor, parsed: &mut Parsed, ids: &mut OddIds) -> Result
         bids: Span::default(),
         asks: Span::default(),
     };
-    let (mut checksum, mut ns, mut named) = (Some(-1), Some(0), false);
+    let (mut checksum, mut named) = (Some(-1), false);
     cursor.object(|cursor, key| {
         match key {
             "symbol" => {
@@ -102,7 +102,7 @@ fn element(cursor: &mut Cursor, parsed: &mut Parsed, ids: &mut OddIds) -> Result
                 named = true;
             }
             "checksum" => checksum = checksum_of(cursor.value()?),
-            "timestamp" => ns = time_of(cursor)?,
+            "timestamp" => found.ns = time_of(cursor)?,
             "bids" => found.bids = entries(cursor, parsed, ids)?,
             "asks" => found.asks = entries(cursor, parsed, ids)?,
             _ => drop(cursor.value()?),
@@ -112,9 +112,8 @@ fn element(cursor: &mut Cursor, parsed: &mut Parsed, ids: &mut OddIds) -> Result
     if !named {
         return Err("no symbol");
     }
-    found.readable = checksum.is_some() && ns.is_some();
+    found.readable = checksum.is_some();
     found.checksum = checksum.unwrap_or(-1);
-    found.ns = ns.unwrap_or(0);
     parsed.elements.push(found);
     Ok(())
 }
@@ -130,13 +129,12 @@ fn checksum_of(value: &str) -> Option<i64> {
     if plain { digits.parse().ok() } else { None }
 }
 
-/// Nanoseconds, 0 when null or empty. `Ok(None)`: cannot be read.
-fn time_of(cursor: &mut Cursor) -> Result<Option<i64>, Fault> {
+/// Nanoseconds, 0 when null or not readable.
+fn time_of(cursor: &mut Cursor) -> Result<i64, Fault> {
     if cursor.null() {
-        return Ok(Some(0));
+        return Ok(0);
     }
-    let text = cursor.string()?;
-    Ok(if text.is_empty() { Some(0) } else { time::parse(text.as_bytes()) })
+    Ok(time::parse(cursor.string()?.as_bytes()).unwrap_or(0))
 }
 
 fn entries(cursor: &mut Cursor, parsed: &mut Parsed, ids: &mut OddIds) -> Result<Span, Fault> {
@@ -158,17 +156,17 @@ struct Fields {
     action: Option<Action>,
     price: Option<Number>,
     qty: Option<Number>,
+    ns: i64,
 }
 
 fn entry(cursor: &mut Cursor, with_event: bool, ids: &mut OddIds) -> Result<Entry, Fault> {
     let mut fields = Fields::default();
-    let mut ns = Some(0);
     cursor.object(|cursor, key| {
         match key {
             "order_id" => fields.id = id_of(&cursor.string()?, ids),
             "limit_price" => fields.price = number(cursor)?,
             "order_qty" => fields.qty = number(cursor)?,
-            "timestamp" => ns = time_of(cursor)?,
+            "timestamp" => fields.ns = time_of(cursor)?,
             "event" => fields.action = action_of(&cursor.string()?),
             _ => drop(cursor.value()?),
         }
@@ -181,17 +179,17 @@ fn entry(cursor: &mut Cursor, with_event: bool, ids: &mut OddIds) -> Result<Entr
         // A delete's price is not read.
         fields.price = Some(Number::NONE);
     }
-    Ok(fields.entry(ns))
+    Ok(fields.entry())
 }
 
 impl Fields {
-    fn entry(self, ns: Option<i64>) -> Entry {
+    fn entry(self) -> Entry {
         let numbers = self.price.is_some() && self.qty.is_some();
         Entry {
             numbers,
-            readable: numbers && self.id.is_some() && self.action.is_some() && ns.is_some(),
+            readable: numbers && self.id.is_some() && self.action.is_some(),
             id: self.id.unwrap_or(0),
-            ns: ns.unwrap_or(0),
+            ns: self.ns,
             price: self.price.unwrap_or(Number::NONE),
             qty: self.qty.unwrap_or(Number::NONE),
             action: self.action.unwrap_or(Action::Delete),

@@ -84,7 +84,7 @@ impl Number {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub id: Key,
-    /// The order's time, 0 when none is given.
+    /// The order's time, 0 when unknown.
     pub ns: i64,
     pub price: Number,
     pub qty: Number,
@@ -102,9 +102,9 @@ pub struct Element {
     pub symbol: Span,
     /// -1: none.
     pub checksum: i64,
-    /// 0: none.
+    /// 0: unknown.
     pub ns: i64,
-    /// Whether checksum and time, as far as given, could be read.
+    /// Whether the checksum, if given, could be read.
     pub readable: bool,
     pub bids: Span,
     pub asks: Span,

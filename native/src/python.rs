@@ -21,7 +21,8 @@ type PyOutput<'py> =
 /// See `kraken_l3.rebuild.engine.Engine`.
 #[pyclass(module = "kraken_l3_native")]
 struct Engine {
-    inner: engine::Engine,
+    /// Boxed, since Python's allocator aligns to 16 bytes and a `memmem::Finder` holds vectors that want 32.
+    inner: Box<engine::Engine>,
     messages: bool,
     events: bool,
     rows: bool,
@@ -43,7 +44,7 @@ impl Engine {
         }
         let row_options = rows.map(|(levels, grid_ns)| RowOptions { levels, grid_ns });
         let options = Options { messages, events, rows: row_options, part, only };
-        Ok(Self { inner: engine::Engine::new(options), messages, events, rows: rows.is_some() })
+        Ok(Self { inner: Box::new(engine::Engine::new(options)), messages, events, rows: rows.is_some() })
     }
 
     fn set_symbol(
