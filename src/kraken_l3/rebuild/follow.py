@@ -3,12 +3,13 @@
 It runs in a process of its own, so that nothing the book does can cost the recording a byte. What it has to say comes
 out as objects of one key that tells what they are:
 
-    {"resync": "BTC/USD", "cause": "mismatch", "file", "line", "offset", "expected", "computed"}
-    {"resync": "BTC/USD", "cause": "silent_symbol", "silent_s": 612.0}
+    {"resync": "BTC/USD", "cause": "mismatch", "left_ns", "file", "line", "offset", "expected", "computed"}
+    {"resync": "BTC/USD", "cause": "silent_symbol", "left_ns", "silent_s": 612.0}
     {"finding": {"symbol", "what", "line", "offset", "detail", "expected", "computed"}}       as the journal's Finding
     {"verified": {"file", "line", "offset", "messages", "ok", "mismatched", "symbols", "synced"}}      once a second
 
-A resync is asked for once an incident: the snapshot that follows closes it. What was in the files before it began is
+`left_ns` is the receive time of the first wrong line, or of the last line before the silence (0: unknown). A resync is
+asked for once an incident: the snapshot that follows closes it. What was in the files before it began is
 read in order to have the books, but not reported again; a book that is still wrong then is.
 """
 
@@ -22,7 +23,7 @@ from typing import Any, Callable, Optional
 from kraken_l3.archive.checkpoints import Checkpoint, read_checkpoints
 from kraken_l3.archive.journal import JournalState, Record, decode_record
 from kraken_l3.archive.layout import Stream
-from kraken_l3.archive.reader import Block, Follow, Position, open_archive
+from kraken_l3.archive.reader import Block, DataFile, Follow, Position, open_archive
 from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.events import State
@@ -144,7 +145,7 @@ class LiveVerifier:
         is_live = self._is_live(path, self._at.offset)
         for note in result.notes:
             if self._is_live(path, note.offset + 1):
-                self._report(path, note)
+                self._report(block.file, note)
         if is_live and not self._is_live(path, was.offset + 1):
             self._report_diverged(path)
         if is_live:
@@ -156,7 +157,7 @@ class LiveVerifier:
         name, size = self._live_from
         return (path.name, end_offset) > (name, size) or not name
 
-    def _report(self, path: Path, note: Note) -> None:
+    def _report(self, file: DataFile, note: Note) -> None:
         if note.kind in ("inferred", "incident_closed"):
             return
         sums = {"expected": note.expected, "computed": note.computed}
@@ -164,7 +165,9 @@ class LiveVerifier:
         what = "mismatch" if note.kind == "incident_opened" else note.kind
         self._say({"finding": {"symbol": note.symbol, "what": what, **where, "detail": note.detail, **sums}})
         if note.kind in _RESYNC_KINDS and note.symbol:
-            self._say({"resync": note.symbol, "cause": "mismatch", "file": path.name, **where, **sums})
+            left_ns = file.receipts[note.line].recv_ns if file.receipts is not None else 0
+            doubt = {"resync": note.symbol, "cause": "mismatch", "left_ns": left_ns}
+            self._say({**doubt, "file": file.path.name, **where, **sums})
 
     def _report_diverged(self, path: Path) -> None:
         """What was wrong when this began is still wrong."""
@@ -215,7 +218,10 @@ class LiveVerifier:
         channel = Stream.LEVEL3.value
         connected = {s for c, s in self._state.subscriptions if c == channel and (c, s) not in self._state.gaps}
         for symbol, silence_ns in self._silence.silent(now_ns, connected):
-            self._say({"resync": symbol, "cause": "silent_symbol", "silent_s": silence_ns / NS_PER_S})
+            left_ns = now_ns - silence_ns
+            self._say(
+                {"resync": symbol, "cause": "silent_symbol", "left_ns": left_ns, "silent_s": silence_ns / NS_PER_S}
+            )
 
     def _read_journal(self, file: Path) -> None:
         """Fold in what the journal has gained, and tell the engine what it says of symbols."""
