@@ -292,7 +292,7 @@ class TestFullDisk:
             assert whole == [payload(i) for i in range(1, kept + 1)]
             assert [r.end_offset for r in receipts(disk)] == [(len(payload(1)) + 1) * (i + 1) for i in range(kept)]
             assert writer.last_written_ns == (NOON_NS + kept if kept > 1 else NOON_NS)
-            assert writer.frames_lost == 4 - kept
+            assert (writer.frames_written, writer.frames_lost) == (kept, 4 - kept)
             assert full == (kept < 4)
             if full:
                 assert isinstance(records(disk)[-1], Disk)
@@ -357,6 +357,7 @@ class TestFullDisk:
         try:
             writer.append("level3", [frame(1, MIDNIGHT_NS), frame(2, MIDNIGHT_NS)])
         except DiskFull:
+            assert writer.frames_written + writer.frames_lost == 3
             alive(writer, clock)
             disk.capacity += 1 << 30
             assert writer.resume()

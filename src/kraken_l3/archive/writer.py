@@ -102,6 +102,7 @@ class ArchiveWriter:
         day: the UTC day whose files are written.
         recovered: what was repaired when the directory was opened.
         last_written_ns: receive time of the last line that is in the archive (0: none in this run).
+        frames_written: frames that are in the archive, of this run.
         frames_lost: frames that were handed over and found no room, in this run.
     """
 
@@ -137,6 +138,7 @@ class ArchiveWriter:
         self._full = self._closed = self._journal_unsynced = False
         self._journal_head = b""  # what a new day's journal begins with, until it is written
         self.last_written_ns = 0
+        self.frames_written = 0
         self.frames_lost = 0
         filesystem.remove(directory / RESERVE_NAME)  # recovery may need its room
         recovery = recover(directory, clock=clock, filesystem=filesystem)
@@ -169,8 +171,15 @@ class ArchiveWriter:
             DiskFull: not all fitted; whole lines that did are kept, `last_written_ns` is the last of them.
         """
         self._check()
+        before = self.frames_written
+        try:
+            self._append_by_day(stream, frames)
+        except DiskFull:
+            self.frames_lost += len(frames) - (self.frames_written - before)
+            raise
+
+    def _append_by_day(self, stream: str, frames: Sequence[Frame]) -> None:
         if self._full:
-            self.frames_lost += len(frames)
             raise self._disk_full()
         while frames:
             count = self._count_before_midnight(frames)
@@ -342,15 +351,17 @@ class ArchiveWriter:
                 self._sync_names()
             files.append(frames)
         except OSError as error:
-            kept = files.lines - before if files else 0
-            if kept:
-                self.last_written_ns = frames[kept - 1].recv_ns
+            self._written(frames, files.lines - before if files else 0)
             if is_full(error):
-                self.frames_lost += len(frames) - kept
                 self._fill_up()
                 raise self._disk_full() from error
             raise self._fault(error) from error
-        self.last_written_ns = frames[-1].recv_ns
+        self._written(frames, len(frames))
+
+    def _written(self, frames: Sequence[Frame], count: int) -> None:
+        if count:
+            self.frames_written += count
+            self.last_written_ns = frames[count - 1].recv_ns
 
     def _write_journal(self, lines: bytes) -> None:
         size = self._journal.size()
