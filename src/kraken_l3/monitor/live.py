@@ -1,0 +1,136 @@
+"""The one live table of `kraken-l3 record` on a terminal."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Optional
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from kraken_l3.model.timestamps import NS_PER_S
+from kraken_l3.monitor.view import RecorderView, SymbolRow
+
+__all__ = ["LiveTable", "render"]
+
+#: Lines that are not symbols: headline, column names, "more" row, the totals, and one for the cursor.
+FRAME_LINES = 6
+STATE_STYLES = {"recording": "green", "rejected": "red", "waiting": "yellow"}
+SLOW_S = 2.0
+
+
+class LiveTable:
+    """Shows views until it is left; log lines appear above it.
+
+    Args:
+        console: where to; stderr by default, since stdout is for data.
+    """
+
+    def __init__(self, console: Optional[Console] = None) -> None:
+        self._console = console if console is not None else Console(stderr=True)
+        self._live = Live(console=self._console, auto_refresh=False, transient=False)
+
+    def __enter__(self) -> LiveTable:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self._live.stop()
+
+    def show(self, view: RecorderView) -> None:
+        """Draw this moment."""
+        self._live.update(render(view, height=self._console.size.height), refresh=True)
+
+
+def render(view: RecorderView, *, height: int) -> RenderableType:
+    """The table for a screen of so many lines: the busiest symbols that fit, and how many more there are."""
+    room = max(3, height - FRAME_LINES)
+    ranked = sorted(view.rows, key=_importance)
+    shown, rest = (ranked, []) if len(ranked) <= room else (ranked[: room - 1], ranked[room - 1 :])
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    table.add_column("symbol", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    for name in ("conn.", "messages", "msg/s", "lag", "snapshot", "gaps"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in shown:
+        table.add_row(*_cells(row, view.now_ns))
+    if rest:
+        table.add_row(*_more(rest))
+    return Group(_title(view), table, _totals(view))
+
+
+def _importance(row: SymbolRow) -> tuple[bool, float, int, str]:
+    """What is wrong comes first, then what is busy."""
+    return (row.state != "rejected", -row.rate, -row.messages, row.symbol)
+
+
+def _cells(row: SymbolRow, now_ns: int) -> list[RenderableType]:
+    lag_style = "red" if row.lag_s is not None and row.lag_s > SLOW_S else ""
+    return [
+        row.symbol,
+        Text(row.state, style=STATE_STYLES.get(row.state, "")),
+        str(row.connection) if row.connection else "-",
+        f"{row.messages:,}",
+        f"{row.rate:,.1f}",
+        Text(_lag(row.lag_s), style=lag_style),
+        "-" if row.last_snapshot_ns is None else f"{_age((now_ns - row.last_snapshot_ns) / NS_PER_S)} ago",
+        Text(f"{row.gaps:,}", style="yellow" if row.gaps else ""),
+    ]
+
+
+def _more(rest: list[SymbolRow]) -> list[RenderableType]:
+    recording = sum(row.state == "recording" for row in rest)
+    return [
+        Text(f"{len(rest):,} more", style="dim"),
+        Text(f"{recording:,} recording", style="dim"),
+        "",
+        f"{sum(row.messages for row in rest):,}",
+        f"{sum(row.rate for row in rest):,.1f}",
+        "",
+        "",
+        f"{sum(row.gaps for row in rest):,}",
+    ]
+
+
+def _title(view: RecorderView) -> Text:
+    running = _age((view.now_ns - view.since_ns) / NS_PER_S)
+    return Text(f"{view.headline()}, for {running}", style="bold", overflow="ellipsis", no_wrap=True)
+
+
+def _totals(view: RecorderView) -> Text:
+    free = "" if view.disk_free_bytes is None else f", {size(view.disk_free_bytes)} free"
+    waiting = f", {size(view.queue_bytes)} waiting" if view.queue_bytes >= 1024 * 1024 else ""
+    text = f"{size(view.written_bytes)} written to {view.directory}{waiting}{free}. Ctrl+C stops."
+    return Text(text, style="dim", overflow="ellipsis", no_wrap=True)
+
+
+def _lag(seconds: Optional[float]) -> str:
+    if seconds is None:
+        return "-"
+    return f"{seconds * 1000:,.0f} ms" if abs(seconds) < 10 else f"{seconds:,.0f} s"
+
+
+def _age(seconds: float) -> str:
+    """Two units at most: 9 s, 3 min 05 s, 2 h 07 min, 5 d 3 h."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def size(count: int) -> str:
+    """Bytes for people: 12 B, 3.4 KiB, 5.6 GiB."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.2f} TiB"

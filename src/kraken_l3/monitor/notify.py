@@ -1,0 +1,68 @@
+"""Tells systemd how the recorder is: sd_notify(3), in the few lines that it takes.
+
+Source: https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html. Without NOTIFY_SOCKET, and on systems
+without UNIX datagram sockets, everything here does nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from typing import Optional
+
+__all__ = ["Notifier"]
+
+LONGEST_STATUS = 200
+
+
+class Notifier:
+    """The service manager's ear.
+
+    Args:
+        environ: where NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID stand.
+    """
+
+    def __init__(self, environ: Optional[Mapping[str, str]] = None) -> None:
+        env = os.environ if environ is None else environ
+        name = env.get("NOTIFY_SOCKET", "")
+        usable = name[:1] in ("/", "@") and hasattr(socket, "AF_UNIX")
+        self._address = ("\0" + name[1:] if name.startswith("@") else name) if usable else ""
+        #: Seconds between two calls of `watchdog` (half of what systemd waits for), or None when it does not watch.
+        self.watchdog_interval_s = _watchdog_interval_s(env) if usable else None
+
+    def ready(self, status: str) -> None:
+        """Start-up is complete."""
+        self._send(f"READY=1\nSTATUS={_line(status)}")
+
+    def status(self, text: str) -> None:
+        """One line for `systemctl --user status`."""
+        self._send(f"STATUS={_line(text)}")
+
+    def watchdog(self) -> None:
+        """Still alive."""
+        self._send("WATCHDOG=1")
+
+    def stopping(self) -> None:
+        """The end has begun."""
+        self._send("STOPPING=1")
+
+    def _send(self, state: str) -> None:
+        if not self._address:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+                sock.setblocking(False)
+                sock.sendto(state.encode(), self._address)
+        except OSError:  # a manager that does not listen is no reason to stop recording
+            return
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:LONGEST_STATUS]
+
+
+def _watchdog_interval_s(env: Mapping[str, str]) -> Optional[float]:
+    text, pid = env.get("WATCHDOG_USEC", ""), env.get("WATCHDOG_PID", "")
+    is_ours = not pid or pid == str(os.getpid())
+    return int(text) / 2e6 if text.isdecimal() and int(text) > 0 and is_ours else None

@@ -1,0 +1,72 @@
+"""What a running recorder says of itself at one moment, as plain values: the live table and the status line read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+__all__ = ["RecorderView", "SymbolRow"]
+
+
+@dataclass(frozen=True)
+class SymbolRow:
+    """One symbol.
+
+    Attributes:
+        symbol: its name.
+        connection: number of the connection that carries it (0: none now).
+        state: one word: waiting, subscribed, recording, rejected, ...
+        messages: level3 messages written since the start.
+        rate: messages a second lately.
+        lag_s: receive time less the exchange's own stamp, of the last message (None: none yet).
+        last_snapshot_ns: receive time of its last snapshot, ns since 1970 (None: none yet).
+        gaps: gaps since the start.
+    """
+
+    symbol: str
+    connection: int
+    state: str
+    messages: int
+    rate: float
+    lag_s: Optional[float]
+    last_snapshot_ns: Optional[int]
+    gaps: int
+
+
+@dataclass(frozen=True)
+class RecorderView:
+    """The whole recorder.
+
+    Attributes:
+        now_ns: when this was true, ns since 1970.
+        since_ns: when the recorder started.
+        directory: of the archive.
+        rows: a row a symbol, in any order.
+        written_bytes: bytes of data written since the start.
+        queue_bytes: bytes that wait to be written.
+        disk_free_bytes: room on the archive's file system (None: not known).
+    """
+
+    now_ns: int
+    since_ns: int
+    directory: str
+    rows: Sequence[SymbolRow]
+    written_bytes: int
+    queue_bytes: int
+    disk_free_bytes: Optional[int]
+
+    @property
+    def recording(self) -> int:
+        """Symbols whose data is coming."""
+        return sum(row.state == "recording" for row in self.rows)
+
+    @property
+    def rate(self) -> float:
+        """Messages a second over all symbols."""
+        return sum(row.rate for row in self.rows)
+
+    def headline(self) -> str:
+        """One line for a status display."""
+        gaps = sum(row.gaps for row in self.rows)
+        return f"{self.recording} of {len(self.rows)} symbols recording, {self.rate:,.0f} messages/s, {gaps:,} gaps"
