@@ -33,7 +33,7 @@ def simulate(
     ] = "BTC/USD,ETH/USD",
     rate: Annotated[
         float,
-        typer.Option("--rate", min=0.0, help="level3 messages a second over all pairs; inf: as fast as they are read."),
+        typer.Option("--rate", help="level3 messages a second over all pairs; inf: as fast as they are read."),
     ] = 50.0,
     seed: Annotated[int, typer.Option("--seed", help="The same seed makes the same trading.")] = 0,
     tier: Annotated[str, typer.Option("--tier", help="Account tier whose limits hold: standard or pro.")] = "standard",
@@ -61,6 +61,8 @@ def simulate(
     SIGTERM end it with exit code 0.
     """
     _must_be_loopback(host)
+    if not rate >= 0:  # typer overlooks a least value of 0 for floats on Python 3.9, and nan everywhere
+        raise UsageError(f"--rate {rate}: messages a second, 0 or more")
     clock = SystemClock()
     exchange = Exchange(
         OrderFlow(_symbols(symbols), rate=rate, seed=seed, odd_numbers=odd_numbers, now_ns=clock.wall_ns()),

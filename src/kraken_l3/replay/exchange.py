@@ -80,7 +80,7 @@ class Exchange:
         self.connections: dict[int, Connection] = {}
         self.public_connections: dict[int, Connection] = {}
         self.connections_made = 0
-        self.public_connections_made = 0
+        self._numbers = {True: 0, False: 0}
         self.tokens_given = 0
         self.system = "online"
         self.faults = Director(self, faults)
@@ -189,7 +189,7 @@ class Exchange:
         await self.until(lambda exchange: exchange.sent.level3_count >= messages, timeout_s)
 
     async def until_connections(self, made: int, timeout_s: float = 10.0) -> None:
-        """Waits until so many level3 connections were made in all."""
+        """Waits until so many connections were made in all, at both endpoints."""
         await self.until(lambda exchange: exchange.connections_made >= made, timeout_s)
 
     async def until_subscribed(self, subscriptions: int, timeout_s: float = 10.0) -> None:
@@ -285,11 +285,10 @@ class Exchange:
         return ws
 
     def _next_number(self, private: bool) -> int:
-        if private:
-            self.connections_made += 1
-            return self.connections_made
-        self.public_connections_made += 1
-        return self.public_connections_made
+        """Each endpoint counts its own connections."""
+        self.connections_made += 1
+        self._numbers[private] += 1
+        return self._numbers[private]
 
     def _endpoint(self, private: bool) -> dict[int, Connection]:
         return self.connections if private else self.public_connections
