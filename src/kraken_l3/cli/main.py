@@ -4,23 +4,53 @@ from __future__ import annotations
 
 import sys
 import traceback
-from typing import Annotated, Optional
+from importlib import import_module
+from typing import Annotated, Any, Optional
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from kraken_l3._version import __version__
-from kraken_l3.cli.info import info
-from kraken_l3.cli.plan import plan
-from kraken_l3.cli.record import record
-from kraken_l3.cli.recover import recover
-from kraken_l3.cli.service import service
-from kraken_l3.cli.simulate import simulate
-from kraken_l3.cli.verify import verify
 from kraken_l3.errors import KrakenL3Error
+
+#: Each command by the module that holds it, as a function or a group of that name; told only when it is asked for, so
+#: that no command pays for the libraries of another. A name that starts with "_" is hidden.
+COMMANDS = {
+    "record": "record",
+    "plan": "plan",
+    "info": "info",
+    "recover": "recover",
+    "verify": "verify",
+    "simulate": "simulate",
+    "service": "service",
+    "_verify-live": "verify_live",
+}
+
+
+class Commands(TyperGroup):
+    """The commands of the table above, imported one by one."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All that are not hidden, in the table's order."""
+        return [name for name in COMMANDS if not name.startswith("_")]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import one command."""
+        module = COMMANDS.get(cmd_name) or COMMANDS.get(f"_{cmd_name}")
+        if module is None:
+            return None
+        found = getattr(import_module(f"kraken_l3.cli.{module}"), module)
+        if isinstance(found, typer.Typer):
+            return typer.main.get_group(found)
+        alone = typer.Typer(add_completion=False)
+        alone.command(cmd_name)(found)
+        return typer.main.get_command(alone)
+
 
 app = typer.Typer(
     name="kraken-l3",
+    cls=Commands,
     help="Record Kraken's order-by-order book byte for byte, verify it, rebuild it, export it.",
     no_args_is_help=True,
     add_completion=False,
@@ -44,15 +74,6 @@ def _options(
     ] = None,
 ) -> None:
     """Options of the bare command."""
-
-
-app.command("record")(record)
-app.command("plan")(plan)
-app.command("info")(info)
-app.command("recover")(recover)
-app.command("simulate")(simulate)
-app.add_typer(service)
-app.command("verify")(verify)
 
 
 def main() -> None:
