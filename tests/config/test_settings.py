@@ -52,7 +52,7 @@ class TestOrder:
             key, "https://a.example" if key == "rest_url" else "wss://a.example" if "url" in key else "3"
         )
         if Settings.model_fields[key].annotation is bool:
-            text = "true"
+            text = str(not Settings.model_fields[key].default)
         monkeypatch.setenv("KRAKEN_L3_" + key.upper(), text)
         assert getattr(load_settings()[0], key) != Settings.model_fields[key].default
 

@@ -147,6 +147,13 @@ class TestRejection:
         assert isinstance(event, SymbolRejected)
         assert event.symbol == "A/B"
 
+    def test_an_anonymous_acknowledgement_is_the_oldest_request_too(self) -> None:
+        session = opened("A/B", "C/D")
+        session.next_request(1)
+        session.next_request(1)
+        assert session.response(accepted(None), 2) == [Acked("A/B", None)]
+        assert session.response(accepted(None), 3) == [Acked("C/D", None)]
+
     def test_is_asked_for_again_on_a_schedule_that_slows_down(self) -> None:
         session, now_ns, waits = opened("A/B"), 0, []
         for _ in range(len(RETRY_S) + 2):

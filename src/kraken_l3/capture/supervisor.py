@@ -13,7 +13,7 @@ import structlog
 from kraken_l3.archive.journal import Alive, ClockStep, Disk, Resync
 from kraken_l3.capture.connection import Connection, Ending, Shard, Surroundings
 from kraken_l3.capture.transport import ConnectFailed
-from kraken_l3.errors import KrakenL3Error
+from kraken_l3.errors import KrakenL3Error, LocalFault, RefusedByKraken
 from kraken_l3.model.timestamps import NS_PER_S, day_of
 from kraken_l3.protocol.backoff import Backoff
 from kraken_l3.protocol.budget import ConnectionBudget
@@ -100,11 +100,16 @@ class Supervisor:
                 ending = await self._connect_once(shard, ended_ns)
                 failures = 0
                 log.warning("connection ended", channel=shard.channel.name, cause=ending.cause, detail=ending.detail)
+            except (RefusedByKraken, LocalFault):
+                raise
             except ConnectFailed as error:
                 ending = Ending("network", str(error), 0, maintenance=False)
                 failures += 1
                 if failures in (1, 10) or failures % 60 == 0:
                     log.warning("cannot connect", error=str(error), attempts=failures)
+            except Exception:  # a defect in handling one connection must not end the others
+                log.exception("unforeseen error on a connection", channel=shard.channel.name)
+                ending = Ending("fault", "unforeseen error", 0, maintenance=False)
             ended_ns = self._clock.mono_ns()
             self.reconnects += 1
             delay_s = backoff.next_delay_s(healthy_ns=ending.healthy_ns, maintenance=ending.maintenance)

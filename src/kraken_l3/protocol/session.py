@@ -253,8 +253,8 @@ class Session:
             return self._by_req_id.pop(response.req_id, None), found
         if response.symbol is not None and response.symbol in self._symbols:
             return response.symbol, True
-        if response.success:
-            return None, None in self._symbols
+        if None in self._symbols:
+            return None, True
         waiting = [
             (symbol.req_id, name)
             for name, symbol in self._symbols.items()
