@@ -118,12 +118,12 @@ def test_a_limit_on_the_size_of_a_file(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     process = flood(tmp_path, preexec_fn=lower)
-    said(process, "full")
+    kept = int(said(process, "full")[-1][1])
     killed_after(process, 0)
     ArchiveWriter.open(tmp_path, clock=SystemClock()).close()
     found = numbers_in(tmp_path)
-    assert found == list(range(len(found)))
-    assert_whole(tmp_path)
+    assert found[:kept] == list(range(kept))
+    assert_whole(tmp_path, set(found[kept:]))
 
 
 @pytest.fixture
@@ -146,14 +146,13 @@ def test_a_full_disk_and_room_again(small_disk):
     kept = int(said(process, "full")[-1][1])
     ballast.unlink()
     said(process, "resumed")
-    said(process, "flushed")
-    killed_after(process, 0)
+    flushed = max(int(said(process, "flushed")[-1][1]), killed_after(process, 0))
     ArchiveWriter.open(small_disk, clock=SystemClock()).close()
     found = numbers_in(small_disk)
     assert found[:kept] == list(range(kept))
     assert found[kept] > kept
     assert max(Counter(found).values()) == 1
-    assert_whole(small_disk)
+    assert_whole(small_disk, {number for number in found if number >= flushed})
     archive = open_archive(small_disk)
     states = [r.state for day in archive.days for r in archive.journal(day) if hasattr(r, "state")]
     assert states[:2] == ["full", "ok"]

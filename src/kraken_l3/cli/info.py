@@ -1,6 +1,6 @@
 """`kraken-l3 info`: what an archive holds and what it lacks."""
 
-from __future__ import annotations
+# No postponed annotations here: on Python 3.9 typer cannot see the options in them.
 
 from collections import defaultdict
 from pathlib import Path

@@ -1,6 +1,6 @@
 """`kraken-l3 recover`: by hand what a recorder does at its start."""
 
-from __future__ import annotations
+# No postponed annotations here: on Python 3.9 typer cannot see the options in them.
 
 import json
 from pathlib import Path
