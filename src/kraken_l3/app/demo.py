@@ -1,0 +1,181 @@
+"""The demo: an exchange and a recorder as processes of their own, over real sockets, with one connection cut."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable, NamedTuple
+
+from kraken_l3.archive.journal import GapClosed, Record
+from kraken_l3.archive.reader import open_archive
+from kraken_l3.archive.receipts import RECEIPT_BYTES
+from kraken_l3.errors import LocalFault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "ARCHIVE",
+    "CUT_AFTER_MESSAGES",
+    "MESSAGES_PER_S",
+    "SYMBOLS",
+    "Comparison",
+    "DemoFailed",
+    "clean_environment",
+    "compare",
+    "journal_of",
+    "record_with_a_cut",
+]
+
+SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD")
+#: The archive's directory, within the demo's own.
+ARCHIVE = "data"
+MESSAGES_PER_S = 400
+CUT_AFTER_MESSAGES = 800
+#: The cut comes after 2 s, the recorder is back 1 s later; the rest is for slow machines.
+RECORD_S = 7.0
+START_S = 30.0
+STOP_S = 20.0
+_SENT_LOG = "sent.ndjson"
+_CUT = f"- {{do: drop, connection: 1, after_messages: {CUT_AFTER_MESSAGES}, reset: false}}\n"
+_EXPORTS = 5
+
+
+class DemoFailed(LocalFault):
+    """A part of the demo did not do what it should; the text has what it said."""
+
+
+class Comparison(NamedTuple):
+    """The archive held against what the exchange handed to its sockets.
+
+    Attributes:
+        recorded: messages in the archive.
+        identical: how many of them are, in their place, the bytes that were sent.
+        under_way: messages sent on a connection behind the last that was recorded from it: lost with the connection.
+    """
+
+    recorded: int
+    identical: int
+    under_way: int
+
+
+def record_with_a_cut(directory: Path, on_progress: Callable[[int], None]) -> None:
+    """Run exchange and recorder in `directory`; the archive is in `ARCHIVE` afterwards.
+
+    Args:
+        directory: an empty one.
+        on_progress: called now and then with the number of messages recorded so far.
+
+    Raises:
+        DemoFailed: one of the two did not start, ended early, or did not stop in order.
+    """
+    (directory / "faults.yaml").write_text(_CUT)
+    with _exchange(directory) as exports, _process(directory, "record", *_record_options(), **exports) as recorder:
+        deadline = time.monotonic() + START_S + RECORD_S
+        while recorder.poll() is None and time.monotonic() < deadline:
+            on_progress(_lines(directory / ARCHIVE))
+            time.sleep(0.1)
+        if recorder.poll() is None:
+            raise _failed(directory, "record", "the recorder did not stop by itself")
+        if recorder.returncode != 0:
+            raise _failed(directory, "record", f"the recorder ended with exit code {recorder.returncode}")
+    if not any(isinstance(record, GapClosed) for record in journal_of(directory / ARCHIVE)):
+        raise _failed(directory, "record", "the recorder did not come back after the cut. Is the machine very busy?")
+
+
+def _record_options() -> list[str]:
+    return ["--symbols", ",".join(SYMBOLS), "--output-dir", ARCHIVE, "--duration", str(RECORD_S)]
+
+
+@contextmanager
+def _exchange(directory: Path) -> Iterator[dict[str, str]]:
+    """A running exchange; the value is the environment that it tells its user to export."""
+    options = ["--port", "0", "--symbols", ",".join(SYMBOLS), "--rate", str(MESSAGES_PER_S), "--seed", "7"]
+    options += ["--faults", "faults.yaml", "--sent-log", _SENT_LOG, "--duration", "300"]
+    with _process(directory, "simulate", *options) as process:
+        yield _exports(directory, process)
+
+
+def _exports(directory: Path, process: subprocess.Popen[bytes]) -> dict[str, str]:
+    deadline = time.monotonic() + START_S
+    while process.poll() is None and time.monotonic() < deadline:
+        lines = (directory / "simulate.out").read_text().splitlines(keepends=True)
+        exports = [line.strip()[len("export ") :] for line in lines if line.startswith("export ") and line[-1] == "\n"]
+        if len(exports) == _EXPORTS:
+            return dict(line.split("=", 1) for line in exports)
+        time.sleep(0.05)
+    raise _failed(directory, "simulate", "the exchange did not start")
+
+
+@contextmanager
+def _process(directory: Path, command: str, *options: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A command of ours in the background; what it says goes to files. It is ended if it still runs."""
+    with (directory / f"{command}.out").open("wb") as out, (directory / f"{command}.err").open("wb") as err:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kraken_l3", command, *options],
+            cwd=directory,
+            env={**clean_environment(directory), **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+        )
+        try:
+            yield process
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def clean_environment(directory: Path) -> dict[str, str]:
+    """Ours, without the user's own Kraken settings, and with nothing remembered outside `directory`."""
+    environment = {name: value for name, value in os.environ.items() if not name.upper().startswith("KRAKEN")}
+    return {**environment, "XDG_STATE_HOME": str(directory / "state"), "PYTHONUTF8": "1"}
+
+
+def _failed(directory: Path, command: str, what: str) -> DemoFailed:
+    said = (directory / f"{command}.err").read_text(errors="replace").strip()
+    return DemoFailed(
+        what, where=f"kraken-l3 {command}", hint=f"It said:\n{said[-2000:]}" if said else "It said nothing"
+    )
+
+
+def _lines(archive: Path) -> int:
+    return sum(path.stat().st_size for path in archive.glob("l3-*.receipts")) // RECEIPT_BYTES
+
+
+def journal_of(archive: Path) -> list[Record]:
+    """What happened, in order; nothing twice when midnight came between."""
+    opened = open_archive(archive)
+    return [record for day in opened.days for record in opened.journal(day) if not record.restated]
+
+
+def compare(directory: Path) -> Comparison:
+    """Hold every recorded line against the bytes that the exchange logged as it sent them, connection by connection."""
+    recorded: dict[int, list[bytes]] = defaultdict(list)
+    for line in open_archive(directory / ARCHIVE).lines():
+        recorded[line.receipt.connection if line.receipt else 0].append(line.payload)
+    sent: dict[int, list[bytes]] = defaultdict(list)
+    numbers = (directory / f"{_SENT_LOG}.connections").read_bytes().split()
+    for number, payload in zip(numbers, (directory / _SENT_LOG).read_bytes().splitlines()):
+        sent[int(number)].append(payload)
+    # both sides number connections as they are made, but not from the same number
+    pairs = list(zip((recorded[key] for key in sorted(recorded)), (sent[key] for key in sorted(sent))))
+    return Comparison(
+        recorded=sum(map(len, recorded.values())),
+        identical=sum(ours == theirs for mine, its in pairs for ours, theirs in zip(mine, its)),
+        under_way=sum(max(0, len(its) - len(mine)) for mine, its in pairs),
+    )
