@@ -35,7 +35,7 @@ from kraken_l3.rebuild.engine import EngineOptions, Note
 from kraken_l3.rebuild.engines import make_engine
 from kraken_l3.rebuild.facts import facts_of_record
 from kraken_l3.rebuild.silence import SilenceWatch
-from kraken_l3.rebuild.walk import image_of, tell
+from kraken_l3.rebuild.walk import load_checkpoint, tell
 
 __all__ = ["LiveVerifier"]
 
@@ -120,8 +120,7 @@ class LiveVerifier:
         if start.offset > newest.stat().st_size:  # the file was cut by a recovery since
             start = Position()
         for checkpoint in latest.values() if start.line else _at_start(read_checkpoints(self._checkpoint_path(newest))):
-            if checkpoint.message is not None:
-                self._engine.load_book(image_of(checkpoint))
+            load_checkpoint(self._engine, checkpoint)
         self._file, self._at = newest, start
         return newest, start
 

@@ -14,11 +14,18 @@ from typing import NamedTuple, Optional
 
 from kraken_l3.archive.checkpoints import Checkpoint, read_checkpoints
 from kraken_l3.archive.layout import DayPaths
-from kraken_l3.archive.reader import Archive, Block, DataFile
+from kraken_l3.archive.reader import BEGINNING, Archive, Block, DataFile, Position
 from kraken_l3.rebuild.engine import BookImage, Engine, Result
 from kraken_l3.rebuild.facts import Fact
 
-__all__ = ["Step", "image_of", "make_known", "recv_times", "walk"]
+__all__ = ["Place", "Step", "load_checkpoint", "make_known", "recv_times", "walk"]
+
+
+class Place(NamedTuple):
+    """The beginning of a line in one of an archive's files."""
+
+    path: Path
+    position: Position
 
 
 class Step(NamedTuple):
@@ -60,25 +67,56 @@ def recv_times(file: DataFile, block: Block) -> Optional[bytes]:
     return times if len(times) == 8 * count else None
 
 
-def walk(engine: Engine, archive: Archive, facts: Sequence[Fact], *, times: bool = False) -> Iterator[Step]:
-    """Feed all level3 data of an archive.
+def walk(
+    engine: Engine,
+    archive: Archive,
+    facts: Sequence[Fact],
+    *,
+    times: bool = False,
+    begin: Optional[Place] = None,
+    end: Optional[Place] = None,
+) -> Iterator[Step]:
+    """Feed the level3 data of an archive.
 
     Args:
         engine: a new one.
         archive: what to feed.
         facts: see `facts.facts_in`.
         times: hand the engine the receive times too.
+        begin: where to begin (the caller has loaded the books); else at the first line, with the books of checkpoints.
+        end: the line before which to end.
     """
     later = make_known(engine, facts)
     day: Optional[dt.date] = None
-    for path in archive.files():
+    for path in _between(archive.files(), begin, end):
         with DataFile(path) as file:
-            _begin_day(engine, file, day, archive.directory)
+            is_begin = begin is not None and path == begin.path
+            if not is_begin:
+                _begin_day(engine, file, day, archive.directory)
             day = file.day
-            for block in file.blocks():
+            for block in _until(end, file.blocks(begin.position if begin is not None and is_begin else BEGINNING)):
                 for piece in _cut_at_facts(engine, file, block, later):
                     recv_ns = recv_times(file, piece) if times else None
                     yield Step(path, piece, engine.feed(piece.data, piece.first_line, piece.offset, recv_ns))
+
+
+def _between(files: Sequence[Path], begin: Optional[Place], end: Optional[Place]) -> list[Path]:
+    first = files.index(begin.path) if begin is not None else 0
+    last = files.index(end.path) if end is not None else len(files) - 1
+    return list(files[first : last + 1])
+
+
+def _until(end: Optional[Place], blocks: Iterator[Block]) -> Iterator[Block]:
+    """The blocks before a place, the last one cut there."""
+    for block in blocks:
+        if end is None or block.file.path != end.path:
+            yield block
+            continue
+        left = end.position.offset - block.offset
+        if left > 0:
+            yield block._replace(data=block.data[:left])
+        if left <= len(block.data):
+            return
 
 
 def _begin_day(engine: Engine, file: DataFile, last_day: Optional[dt.date], directory: Path) -> None:
@@ -90,15 +128,17 @@ def _begin_day(engine: Engine, file: DataFile, last_day: Optional[dt.date], dire
     if file.day is None:
         return
     for checkpoint in read_checkpoints(DayPaths(directory, file.day).checkpoints):
-        if checkpoint.line == 0 and checkpoint.message:
-            engine.load_book(image_of(checkpoint))
+        if checkpoint.line == 0:
+            load_checkpoint(engine, checkpoint)
 
 
-def image_of(checkpoint: Checkpoint) -> BookImage:
-    """A checkpoint as an engine takes it."""
-    return BookImage(
-        checkpoint.symbol, bytes(checkpoint.message or b""), checkpoint.newest_ns, tuple(checkpoint.amending)
-    )
+def load_checkpoint(engine: Engine, checkpoint: Checkpoint) -> bool:
+    """Give an engine a checkpoint's book; whether there was one and it is whole."""
+    if checkpoint.message is None:
+        return False
+    engine.set_symbol(checkpoint.symbol, depth=checkpoint.depth)
+    message = bytes(checkpoint.message)
+    return engine.load_book(BookImage(checkpoint.symbol, message, checkpoint.newest_ns, tuple(checkpoint.amending)))
 
 
 def _cut_at_facts(engine: Engine, file: DataFile, block: Block, later: list[Fact]) -> Iterator[Block]:
