@@ -22,7 +22,9 @@ COMMANDS = {
     "info": "info",
     "recover": "recover",
     "verify": "verify",
+    "book": "book",
     "simulate": "simulate",
+    "demo": "demo",
     "service": "service",
     "_verify-live": "verify_live",
 }
