@@ -2,9 +2,12 @@
 
 import json
 import random
+import shutil
 import signal
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -122,6 +125,41 @@ def test_kill_9_under_load(tmp_path: Path) -> None:
 @pytest.mark.timeout(900)
 def test_kill_9_at_fifty_moments(tmp_path: Path) -> None:
     kill_and_recover(tmp_path, kills=50, seed=2)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of six megabytes."""
+    directory = tmp_path / "small"
+    directory.mkdir()
+    mounted = shutil.which("mount") and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(directory)], capture_output=True, check=False
+    )
+    if not mounted or mounted.returncode:
+        pytest.skip("mounting a tmpfs needs root")
+    yield directory
+    subprocess.run(["umount", str(directory)], check=True)
+
+
+def test_a_full_disk_and_room_again(tmp_path: Path, small_disk: Path) -> None:
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(3_500_000))
+    with simulate("--rate", "3000", "--sent-log", str(tmp_path / "sent")) as exports:
+        with RecordProcess(small_disk / "user", exports, KRAKEN_L3_FSYNC_INTERVAL_S="0.2") as recorder:
+            recorder.until(lambda: "the disk is full" in recorder.said)
+            full = recorder.data()
+            filler.unlink()
+            recorder.until(lambda: recorder.data().count(b"\n") > full.count(b"\n") + 100)
+            recorder.process.terminate()
+            assert recorder.wait(5) == 0, recorder.said
+            data, journal = recorder.data(), recorder.journal()
+    lines = data.splitlines()
+    assert data.startswith(full)
+    assert set(lines) <= set((tmp_path / "sent").read_bytes().splitlines())
+    assert len(lines) == len(set(lines))
+    assert [record["state"] for record in journal if record["kind"] == "disk"] == ["full", "ok"]
+    gaps = [record for record in journal if record["kind"] == "gap_closed" and record["cause"] == "disk"]
+    assert {gap["symbol"] for gap in gaps} == {"BTC/USD", "ETH/USD"}
 
 
 class TestRefusals:

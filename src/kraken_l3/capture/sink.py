@@ -38,7 +38,15 @@ _RESTART_DAY = "\0"
 
 
 class Writer(Protocol):
-    """The archive, as the sink uses it: from one thread only."""
+    """The archive, as the sink uses it: from one thread only.
+
+    Attributes:
+        last_written_ns: receive time of the last data frame that is in the archive (0: none yet).
+        frames_written: how many are, of this run.
+    """
+
+    last_written_ns: int
+    frames_written: int
 
     def append(self, stream: str, frames: Sequence[Frame]) -> None:
         """Write frames to a stream's file of the day."""
@@ -89,10 +97,7 @@ class Sink:
         self._held: deque[Record] = deque(maxlen=HELD_RECORDS)
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._thread = threading.Thread(target=self._run, name="archive-writer", daemon=True)
-        #: Receive time of the last data frame that is in the archive.
-        self.last_written_ns = 0
         self.written_bytes = 0
-        self.written_frames = 0
         self.on_full: Callable[[], None] = lambda: None
         self.on_room: Callable[[], None] = lambda: None
         self.on_disk_full: Callable[[], None] = lambda: None
@@ -129,6 +134,16 @@ class Sink:
     def queued_bytes(self) -> int:
         """Memory that frames which are not written yet take, in bytes."""
         return self._put_bytes - self._taken_bytes
+
+    @property
+    def last_written_ns(self) -> int:
+        """Receive time of the last data frame that is in the archive (0: none yet)."""
+        return self._writer.last_written_ns
+
+    @property
+    def written_frames(self) -> int:
+        """Data frames that are in the archive, of this run."""
+        return self._writer.frames_written
 
     @property
     def is_full(self) -> bool:
@@ -217,8 +232,6 @@ class Sink:
             self._writer.restart_day(group[-1])
         else:
             self._writer.append(stream, group)
-            self.last_written_ns = group[-1].recv_ns
-            self.written_frames += len(group)
             self.written_bytes += sum(len(frame.payload) + 1 for frame in group)
             if self._observer is not None:
                 self._observer(stream, group)

@@ -10,7 +10,7 @@ from typing import Any, Optional
 
 import structlog
 
-from kraken_l3.archive.journal import Alive, ClockStep, Disk, Resync
+from kraken_l3.archive.journal import Alive, ClockStep, Resync
 from kraken_l3.capture.connection import Connection, Ending, Shard, Surroundings
 from kraken_l3.capture.transport import ConnectFailed
 from kraken_l3.errors import KrakenL3Error, LocalFault, RefusedByKraken
@@ -218,20 +218,15 @@ class Supervisor:
     def _on_disk_full(self) -> None:
         log.error("the disk is full, recording stops until there is room", hint="Free space on the archive's disk")
         self._may_connect.clear()
-        self._note_disk("full")
         self._end_connections("disk", "the disk is full")
 
     def _on_disk_ok(self) -> None:
         log.info("the disk has room again")
-        self._note_disk("ok")
         self._may_connect.set()
 
     def _on_fault(self, error: KrakenL3Error) -> None:
         if not self._fault.done():
             self._fault.set_result(error)
-
-    def _note_disk(self, state: str) -> None:
-        self._sink.note(Disk(at_ns=self._clock.wall_ns(), mono_ns=self._clock.mono_ns(), state=state, free_bytes=-1))
 
     def _end_connections(self, cause: str, detail: str) -> None:
         for connection in self._open.values():
