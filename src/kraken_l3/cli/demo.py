@@ -35,6 +35,8 @@ from kraken_l3.model.timestamps import NS_PER_S, format_rfc3339
 __all__ = ["demo"]
 
 _RAW_LINES = 4
+#: Columns; None is the terminal's own.
+_WIDTH = None if sys.stdout.isatty() else 110
 
 
 def demo(
@@ -47,7 +49,7 @@ def demo(
     Everything goes over real sockets between real processes, as with Kraken itself: token, subscriptions, snapshots,
     updates, heartbeats. Takes about 10 seconds.
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=_WIDTH)
     with ExitStack() as stack:
         directory = _directory(stack, keep)
         _record(console, directory)
@@ -150,10 +152,11 @@ def _run(console: Console, directory: Path, *arguments: str) -> None:
     """A command as the user would type it; it prints for itself."""
     _heading(console, f"$ kraken-l3 {' '.join(arguments)}")
     sys.stdout.flush()
+    width = {"COLUMNS": str(_WIDTH)} if _WIDTH is not None else {}
     done = subprocess.run(
         [sys.executable, "-m", "kraken_l3", *arguments],
         cwd=directory,
-        env=clean_environment(directory),
+        env={**clean_environment(directory), **width},
         check=False,
     )
     if done.returncode != 0:
