@@ -375,3 +375,17 @@ def test_a_script_that_is_not_there(tmp_path):
         f.load_script(tmp_path / "no.yaml")
     (tmp_path / "empty.yaml").write_text("")
     assert f.load_script(tmp_path / "empty.yaml") == []
+
+
+@running
+async def test_a_feed_that_fails_is_not_a_quiet_market():
+    class Broken(OrderFlow):
+        def due(self, wall_ns, mono_ns):
+            raise ValueError("no more")
+
+    told = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    async with Exchange(Broken(("BTC/USD",))) as exchange:
+        await asyncio.sleep(0.1)
+        assert exchange.sent.level3_count == 0
+    assert [str(context["exception"]) for context in told] == ["no more"]

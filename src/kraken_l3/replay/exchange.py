@@ -109,6 +109,8 @@ class Exchange:
         await site.start()
         self._port = self._runner.addresses[0][1]
         self._tasks = [asyncio.create_task(self._pump()), asyncio.create_task(self._beat())]
+        for task in self._tasks:
+            task.add_done_callback(self._tell_if_failed)
         self.faults.start()
         return self
 
@@ -121,6 +123,13 @@ class Exchange:
         if self._runner is not None:
             await self._runner.cleanup()
         self.sent.close()
+
+    @staticmethod
+    def _tell_if_failed(task: asyncio.Task[None]) -> None:
+        """A feed that fails must not look like a quiet market."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            message = {"message": "the embedded exchange stopped its flow", "exception": error, "task": task}
+            asyncio.get_running_loop().call_exception_handler(message)
 
     async def _say_goodbye(self) -> None:
         """Closes all connections in order; who reads nothing, or does not answer, is cut off soon."""

@@ -88,7 +88,7 @@ class _Refused(Exception):
 
 
 def _json(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
 
 
 def _micros(ns: int) -> str:
@@ -191,7 +191,7 @@ class Session:
         symbols, snapshot = self._symbols(params), self._flag(params, "snapshot", True)
         self._check_token(params, now)
         depth = params.get("depth", DEFAULT_DEPTH)
-        if isinstance(depth, bool) or depth not in (10, 100, 1000):
+        if type(depth) is not int or depth not in (10, 100, 1000):
             raise _Refused(BAD_DEPTH)
         for symbol in symbols:
             error = self._symbol_error(symbol, depth, now)
@@ -290,7 +290,7 @@ class Session:
         self, request: dict[str, Any], params: dict[str, Any], now: Now, symbol: str, more: dict[str, object]
     ) -> Answer:
         result: dict[str, object] = {"channel": params["channel"]}
-        if "depth" in params:
+        if type(params.get("depth")) is int:
             result["depth"] = params["depth"]
         result.update(more)
         result["symbol"] = symbol
