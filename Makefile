@@ -15,7 +15,7 @@ help:
 	@echo 'make test    all tests but the long ones; make soak: those'
 	@echo 'make bench   the benchmarks; make lint: ruff, mypy, import-linter'
 
-demo: $(VENV)/.base $(VENV)/.native
+demo: $(VENV)/.base
 	@$(BIN)/kraken-l3 demo
 
 test: $(VENV)/.test $(VENV)/.native
@@ -65,7 +65,8 @@ $(VENV)/.lint: $(VENV)/.test
 	@$(PIP) -e '.[test,research,lint]'
 	@touch $@
 
-# The Python engine does the same work without it, slower: a missing cargo or a failed build stops nothing.
+# The Python engine does the same work without it, slower: a missing cargo or a failed build stops nothing. The demo does
+# not wait for it.
 $(VENV)/.native: $(NATIVE_SOURCES) | $(VENV)/.base
 	@if ! command -v cargo >/dev/null 2>&1; then \
 	  echo 'No cargo here: the Python engine is used (https://rustup.rs brings cargo, and with it the native engine)'; \
