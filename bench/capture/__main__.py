@@ -1,0 +1,294 @@
+"""`python -m bench.capture`: our whole recorder and one written as the original was, side by side, over TLS.
+
+CPU is what the kernel charged to all threads of the recorder's process, between the snapshot and the last line in the
+file. Delays are receive times (receipts) less the stamps that the sender put into the frames: one machine, one clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import trustme
+from rich.console import Console
+from rich.table import Table
+
+from kraken_l3.model.timestamps import parse_rfc3339
+
+ROOT = Path(__file__).resolve().parents[2]
+WAIT_S = 300
+START_S = 30
+OURS, OURS_UVLOOP, NAIVE = "ours", "ours, uvloop", "as the original"
+#: Our backoff reconnects at once only after this long in good health; then the cut comes.
+HEALTHY_S = 62
+DROP_RATE = 1_000
+RECEIPT = struct.Struct("<qqQII")
+COMMANDS = {
+    OURS: "import sys; sys.modules['uvloop'] = None; sys.argv[1:] = ['record']; from kraken_l3.cli import main; main()",
+    OURS_UVLOOP: "import sys; sys.argv[1:] = ['record']; from kraken_l3.cli import main; main()",
+    NAIVE: "import runpy; runpy.run_module('bench.capture.naive', run_name='__main__')",
+}
+
+
+class Place:
+    """A directory with a certificate that the recorders trust."""
+
+    def __init__(self, directory: Path) -> None:
+        authority = trustme.CA()
+        issued = authority.issue_cert("127.0.0.1")
+        self.directory = directory
+        self.cert, self.key, self.authority = (directory / name for name in ("cert.pem", "key.pem", "ca.pem"))
+        issued.private_key_pem.write_to_path(self.key)
+        for number, blob in enumerate(issued.cert_chain_pems):
+            blob.write_to_path(self.cert, append=number > 0)
+        authority.cert_pem.write_to_path(self.authority)
+
+
+class Process:
+    """A child that is gone when the block is left."""
+
+    def __init__(self, command: list[str], **how: object) -> None:
+        self.process = subprocess.Popen(command, cwd=ROOT, **how)  # type: ignore[call-overload]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+class FrameServer(Process):
+    def __init__(self, place: Place, **options: float) -> None:
+        words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+        command = [sys.executable, "-m", "bench.capture.server", "--cert", place.cert, "--key", place.key, *words]
+        pipe = subprocess.PIPE
+        super().__init__([str(word) for word in command], stdin=pipe, stdout=pipe, text=True)
+        ready = self.until("ready")
+        self.port, self.frame_bytes = ready["port"], ready["frame_bytes"]
+
+    def until(self, event: str, timeout_s: float = WAIT_S) -> dict:
+        watchdog = threading.Timer(timeout_s, self.process.kill)
+        watchdog.start()
+        try:
+            for line in self.process.stdout:
+                fact = json.loads(line)
+                if fact["event"] == event:
+                    return fact
+        finally:
+            watchdog.cancel()
+        raise SystemExit(f"the frame server ended before it was {event}")
+
+    def go(self) -> None:
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+
+
+class Recorder(Process):
+    def __init__(self, kind: str, place: Place, port: int, name: str) -> None:
+        self.directory = place.directory / name
+        self.directory.mkdir()
+        env = {key: value for key, value in os.environ.items() if not key.startswith("KRAKEN")}
+        env.update(
+            KRAKEN_API_KEY="bench",
+            KRAKEN_API_SECRET="YmVuY2g=",
+            KRAKEN_L3_SYMBOLS="BTC/USD",
+            KRAKEN_L3_OUTPUT_DIR=str(self.directory),
+            KRAKEN_L3_REST_URL=f"https://127.0.0.1:{port}",
+            KRAKEN_L3_WS_URL=f"wss://127.0.0.1:{port}/v2",
+            PYTHONPATH=str(ROOT),
+            SSL_CERT_FILE=str(place.authority),
+            XDG_STATE_HOME=str(place.directory / f"state-{name}"),
+        )
+        if kind != NAIVE:
+            env.update(KRAKEN_L3_PUBLIC_WS_URL=f"wss://127.0.0.1:{port}/public", KRAKEN_L3_VERIFY="false")
+        self._said = self.directory.with_suffix(".log")
+        with self._said.open("wb") as log:
+            super().__init__([sys.executable, "-c", COMMANDS[kind]], env=env, stdout=log, stderr=log)
+
+    def cpu_ns(self) -> int:
+        """Of all threads that live."""
+        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
+
+    def resident_bytes(self) -> int:
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def until_lines(self, count: int) -> None:
+        """Until the file has so many lines; `count` is a multiple of 100, as the original's flushes."""
+        lines = offset = 0
+        deadline = time.monotonic() + WAIT_S
+        while lines < count:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(
+                    f"a recorder did not write {count} lines but {lines}:\n{self._said.read_text()[-2000:]}"
+                )
+            time.sleep(0.02)
+            for path in self.directory.glob("l3-*.ndjson"):
+                with path.open("rb") as file:
+                    file.seek(offset)
+                    while block := file.read(1 << 24):
+                        lines += block.count(b"\n")
+                        offset += len(block)
+
+
+def measure(kind: str, place: Place, name: str, *, frames: int, rate: float = 0.0) -> dict:
+    """One run: CPU a frame, and for our recorder memory and, when paced, delays."""
+    with FrameServer(place, frames=frames - 1, rate=rate) as server:
+        with Recorder(kind, place, server.port, name) as recorder:
+            server.until("subscribed", START_S)
+            time.sleep(1.5)
+            memory = _MemoryWatch(recorder)
+            before_ns = recorder.cpu_ns()
+            server.go()
+            with memory:
+                seconds = server.until("done")["seconds"]
+                recorder.until_lines(frames)
+            result = {
+                "recorder": kind,
+                "frames": frames,
+                "frame_bytes": round(server.frame_bytes),
+                "cpu_us": (recorder.cpu_ns() - before_ns) / 1e3 / frames,
+                "frames_per_s": (frames - 1) / seconds,
+                "resident_mb": memory.samples,
+            }
+            if rate and kind != NAIVE:
+                result["delay_ms"] = delays_ms(recorder.directory)
+        shutil.rmtree(recorder.directory)
+        return result
+
+
+class _MemoryWatch:
+    """Resident megabytes, ten times a second."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.samples: list[float] = []
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            self.samples.append(self._recorder.resident_bytes() / 1e6)
+            if self._over.wait(0.1):
+                return
+
+
+def delays_ms(directory: Path) -> dict:
+    """Receive time less the sender's stamp, of every frame after the snapshot."""
+    found = []
+    for path in sorted(directory.glob("l3-*.ndjson")):
+        receipts = RECEIPT.iter_unpack(path.with_suffix(".receipts").read_bytes())
+        for line, receipt in zip(path.read_bytes().splitlines(), receipts):
+            if b'"type":"update"' in line[:50]:
+                found.append((receipt[0] - parse_rfc3339(line[-34:-4].decode())) / 1e6)
+    found.sort()
+    return {"frames": len(found), "p50": found[len(found) // 2], "p99": found[len(found) * 99 // 100], "max": found[-1]}
+
+
+def reconnects(kinds: list[str], place: Place) -> list[dict]:
+    """From a cut connection to the next snapshot, as the server sees it; all recorders wait at the same time."""
+    with ExitStack() as stack:
+        running = []
+        for number, kind in enumerate(kinds):
+            server = stack.enter_context(FrameServer(place, rate=DROP_RATE, drop_after_s=HEALTHY_S))
+            stack.enter_context(Recorder(kind, place, server.port, f"drop-{number}"))
+            running.append((kind, server))
+        for _, server in running:
+            server.until("subscribed", START_S)
+        return [{"recorder": kind, "back_ms": server.until("subscribed")["back_ms"]} for kind, server in running]
+
+
+def report(results: dict, console: Console) -> None:
+    """The table; the last column says what the issue asks for."""
+    table = Table(
+        title=f"Capture over TLS, frames of {results['flood'][0]['frame_bytes']} bytes", title_justify="left", box=None
+    )
+    for name in ("measurement", *results["kinds"], "ratio", "asked for"):
+        table.add_column(name, justify="left" if name in ("measurement", "asked for") else "right", no_wrap=True)
+    for key, title, asked in (
+        ("flood", "CPU us/frame, flood", "2 x less"),
+        ("steady", "CPU us/frame, 4,000/s", "1.5 x less"),
+    ):
+        cpu = {each["recorder"]: each["cpu_us"] for each in results[key]}
+        table.add_row(title, *(f"{cpu[k]:.1f}" for k in results["kinds"]), f"{cpu[NAIVE] / cpu[OURS]:.2f}", asked)
+    delay = {each["recorder"]: each["delay_ms"] for each in results["fast"]}
+    for name in ("p50", "p99", "max"):
+        cells = (f"{delay[k][name]:.2f}" if k in delay else "-" for k in results["kinds"])
+        table.add_row(f"delay ms at 10,000/s, {name}", *cells, "", "< 100" if name == "max" else "")
+    samples = results["memory"]["resident_mb"]
+    frames = results["memory"]["frames"]
+    quarters = [max(samples[len(samples) * q // 4 : max(1, len(samples) * (q + 1) // 4)]) for q in range(4)]
+    for q, most in enumerate(quarters, 1):
+        cells = (f"{most:.0f}" if k == OURS else "-" for k in results["kinds"])
+        table.add_row(f"MB resident, {frames / 1e6:g}M, part {q}/4", *cells, "", "< 120, flat" if q == 4 else "")
+    for kind_rows in _by_kind(results["reconnects"], results["kinds"]):
+        table.add_row("cut to next snapshot, ms", *kind_rows, "", "< 300")
+    console.print(table)
+    console.print(f"{results['machine']}; ratio: as the original / {OURS}", style="dim")
+
+
+def _by_kind(rows: list[dict], kinds: list[str]) -> list[list[str]]:
+    found = {kind: [f"{row['back_ms']:.0f}" for row in rows if row["recorder"] == kind] for kind in kinds}
+    count = max(len(each) for each in found.values())
+    return [[found[kind][n] if n < len(found[kind]) else "-" for kind in kinds] for n in range(count)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.capture", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="the figures for programs")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the frames: a try, not a measurement")
+    options = parser.parse_args()
+    if not Path("/proc/self/schedstat").exists():
+        raise SystemExit("bench.capture reads /proc/PID/task/*/schedstat, which only Linux has")
+    scale = 10 if options.quick else 1
+    kinds = [OURS, *([OURS_UVLOOP] if importlib.util.find_spec("uvloop") else []), NAIVE]
+    console = Console(stderr=options.json)
+    with tempfile.TemporaryDirectory(prefix="kraken-l3-bench-") as directory:
+        place = Place(Path(directory))
+        results = run_all(kinds, place, scale, console)
+    if options.json:
+        print(json.dumps(results, indent=1))
+    else:
+        report(results, console)
+
+
+def run_all(kinds: list[str], place: Place, scale: int, console: Console) -> dict:
+    results: dict = {"kinds": kinds, "machine": f"{os.cpu_count()} CPUs, Python {platform.python_version()}"}
+    steps = [("flood", 500_000, 0), ("steady", 80_000, 4_000), ("fast", 200_000, 10_000)]
+    for key, frames, rate in steps:
+        results[key] = []
+        for number, kind in enumerate(kinds):
+            if key == "fast" and kind == NAIVE:
+                continue  # it keeps no receive times
+            with console.status(f"{key}: {kind}"):
+                results[key].append(measure(kind, place, f"{key}-{number}", frames=frames // scale, rate=rate))
+    with console.status("memory over 5 million frames"):
+        results["memory"] = measure(OURS, place, "memory", frames=5_000_000 // scale)
+    with console.status(f"reconnecting (after {HEALTHY_S} s of good health)"):
+        results["reconnects"] = reconnects([OURS, OURS, *kinds[1:]], place)
+    return results
+
+
+if __name__ == "__main__":
+    main()
