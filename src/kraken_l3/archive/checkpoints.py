@@ -15,6 +15,9 @@ import msgspec
 __all__ = ["Checkpoint", "append_checkpoints", "read_checkpoints"]
 
 
+_NULL = msgspec.Raw(b"null")
+
+
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One symbol's book after the first `line` lines of the file.
 
@@ -23,8 +26,8 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         end_offset: where the next line begins.
         symbol: whose book.
         depth: price levels a side that are kept.
-        message: a level3 snapshot as Kraken would send it, with its checksum; None when the book was not in step.
-        reason: why there is no book: "awaiting_snapshot" or "diverged".
+        message: a level3 snapshot as Kraken would send it, with its checksum; null when the book was not in step.
+        reason: why there is no book: "awaiting_snapshot", "diverged" or "unverified".
         newest_ns: latest order time seen; with `amending` it lets the meaning of later events be told as without a cut.
         amending: orders deleted in order to be added anew, oldest first.
     """
@@ -33,10 +36,16 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     end_offset: int
     symbol: str
     depth: Optional[int] = None
-    message: Optional[msgspec.Raw] = None
+    message: msgspec.Raw = _NULL
     reason: str = ""
     newest_ns: int = 0
     amending: list[str] = []
+
+    @property
+    def snapshot(self) -> Optional[bytes]:
+        """The message's text, or None when there is no book."""
+        text = bytes(self.message)
+        return text if text != b"null" else None
 
 
 _decoder = msgspec.json.Decoder(Checkpoint)

@@ -131,7 +131,7 @@ def _find_begin(archive: Archive, symbol: str, end: Place) -> tuple[Optional[Pla
         best = None
         for checkpoint in _checkpoints(path):
             within = path != end.path or checkpoint.line <= end.position.line
-            if checkpoint.symbol == symbol and checkpoint.message is not None and within:
+            if checkpoint.symbol == symbol and checkpoint.snapshot is not None and within:
                 best = checkpoint
         if best is not None:
             return Place(path, Position(best.line, best.end_offset)), best

@@ -62,7 +62,7 @@ class Checkpointing:
             append_checkpoints(path, made)
         for checkpoint in made:
             self._data_bytes[checkpoint.symbol] = 0.0
-            self._sizes[checkpoint.symbol] = len(bytes(checkpoint.message or b""))
+            self._sizes[checkpoint.symbol] = len(checkpoint.snapshot or b"")
 
     def _checkpoint(self, tally: SymbolTally, line: int, end_offset: int) -> Checkpoint:
         image = self._engine.export_book(tally.symbol) if tally.state is State.SYNCED else None
@@ -76,7 +76,7 @@ class Checkpointing:
             end_offset=end_offset,
             symbol=tally.symbol,
             depth=tally.depth,
-            message=msgspec.Raw(image.message) if image is not None else None,
+            message=msgspec.Raw(image.message if image is not None else b"null"),
             reason=reason or "",
             newest_ns=image.newest_ns if image is not None else 0,
             amending=list(image.amending) if image is not None else [],

@@ -21,6 +21,11 @@ from kraken_l3.rebuild.engine import (
 
 __all__ = ["NativeEngine"]
 
+#: The interface that this file is written for; an installed package of another version is as good as none.
+_PORT = 1
+if getattr(kraken_l3_native, "PORT", None) != _PORT:
+    raise ImportError(f"kraken_l3_native has port {getattr(kraken_l3_native, 'PORT', None)}, not {_PORT}")
+
 
 class NativeEngine:
     """See `engine.Engine`. The interpreter lock is released while a block is processed."""

@@ -138,21 +138,20 @@ def verify_part(
     for step in walk(engine, open_archive(path), facts):
         name = step.path.name
         if not files or files[-1].file != name:
-            _blame(engine.tallies(), blamed, files)
             files.append(FilePart(name))
         files[-1].lines += step.result.lines
         files[-1].bytes += len(step.block.data)
-        notes += [Located(name, note) for note in step.result.notes[: MAX_NOTES - len(notes)]]
+        if step.result.notes:
+            notes += [Located(name, note) for note in step.result.notes[: MAX_NOTES - len(notes)]]
+            _blame(engine.tallies(), blamed, name)
         if progress is not None:
             progress(len(step.block.data))
-    tallies = engine.tallies()
-    _blame(tallies, blamed, files)
-    symbols = {t.symbol: SymbolReport(t, blamed.get(t.symbol, "")) for t in tallies if t.messages}
+    symbols = {t.symbol: SymbolReport(t, blamed.get(t.symbol, "")) for t in engine.tallies() if t.messages}
     return Findings(engine.name, engine.totals(), symbols, files, notes)
 
 
-def _blame(tallies: Sequence[SymbolTally], blamed: dict[str, str], files: Sequence[FilePart]) -> None:
-    """The first bad message of a symbol stands in the file during which it turned up."""
+def _blame(tallies: Sequence[SymbolTally], blamed: dict[str, str], file: str) -> None:
+    """The first bad message of a symbol stands in the file in which it turned up; a symbol's first is always noted."""
     for tally in tallies:
-        if tally.first_bad is not None and files:
-            blamed.setdefault(tally.symbol, files[-1].file)
+        if tally.first_bad is not None:
+            blamed.setdefault(tally.symbol, file)

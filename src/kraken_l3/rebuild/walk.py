@@ -134,10 +134,10 @@ def _begin_day(engine: Engine, file: DataFile, last_day: Optional[dt.date], dire
 
 def load_checkpoint(engine: Engine, checkpoint: Checkpoint) -> bool:
     """Give an engine a checkpoint's book; whether there was one and it is whole."""
-    if checkpoint.message is None:
+    message = checkpoint.snapshot
+    if message is None:
         return False
     engine.set_symbol(checkpoint.symbol, depth=checkpoint.depth)
-    message = bytes(checkpoint.message)
     return engine.load_book(BookImage(checkpoint.symbol, message, checkpoint.newest_ns, tuple(checkpoint.amending)))
 
 
