@@ -1,7 +1,5 @@
 """`kraken-l3 simulate`: a Kraken on this machine, for trying things out and for tests in any language."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import ipaddress

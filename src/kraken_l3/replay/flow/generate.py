@@ -49,11 +49,10 @@ def generate(
         depth: the subscribed depth.
         messages: how many messages in all, snapshots included.
         seed: decides everything.
-        start_ns: the time of the first message.
-        rate: messages a second on the simulated clock.
+        start_ns, rate: time of the first message; messages a second on the simulated clock.
         levels: levels kept a side; by default some more than the depth.
         habits: what traders do; `Habits()` by default, spread wider for a deep window.
-        odd_numbers: share of numbers written with an exponent or in quotes.
+        odd_numbers: share written with an exponent or in quotes.
         trades: called with each `trade` message as it happens.
     """
     count = levels if levels is not None else depth + max(20, depth // 4)
@@ -67,9 +66,7 @@ def generate(
         yield trader.market.snapshot(depth)
     left -= len(traders)
     rng = random.Random(seed)
-    shares = popularity(len(traders))
-    pause = 2_000_000_000.0 / rate
-    now = float(start_ns)
+    shares, pause, now = popularity(len(traders)), 2_000_000_000.0 / rate, float(start_ns)
     while left > 0:
         now += rng.random() * pause
         trader = traders[bisect(shares, rng.random() * shares[-1])] if len(traders) > 1 else traders[0]
