@@ -1,0 +1,106 @@
+"""`kraken-l3 demo` as a user types it, and its comparison against archives that are not what was sent."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from kraken_l3.app import demo
+from kraken_l3.archive.journal import Disconnected, GapClosed, Stopped
+from processes import run
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory):
+    """One run that is kept: what it printed, and its directory."""
+    directory = tmp_path_factory.mktemp("demo")
+    # settings of the user's own: a demo that heeded them would talk to their servers
+    done = run(
+        "demo", "--keep", "kept", directory=directory, KRAKEN_L3_WS_URL="wss://not.here", KRAKEN_API_KEY="theirs"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout, directory / "kept"
+
+
+def test_it_shows_the_cut_the_lines_and_the_commands(shown) -> None:
+    text, _ = shown
+    assert "the connection broke" in text
+    assert f"{len(demo.SYMBOLS)} symbols whole again" in text
+    assert '"type":"snapshot"' in text
+    for command in ("info", "verify"):
+        assert f"$ kraken-l3 {command} {demo.ARCHIVE}" in text
+    for symbol in demo.SYMBOLS:
+        assert symbol in text
+    assert "verified" in text
+    assert f"{Path('kept') / demo.ARCHIVE}" in text.splitlines()[-1]
+
+
+def test_the_figures_are_those_of_the_archive(shown) -> None:
+    text, directory = shown
+    recorded = b"".join(path.read_bytes() for path in sorted((directory / demo.ARCHIVE).glob("l3-*.ndjson")))
+    count = recorded.count(b"\n")
+    assert count > demo.CUT_AFTER_MESSAGES
+    assert f"{count:,} of {count:,} messages are byte for byte what the exchange sent" in text
+    (missing,) = re.findall(r"whole again; ([\d.]+) s are missing", text)
+    assert 0 < float(missing) < demo.RECORD_S
+
+
+def test_the_archive_tells_the_same_story(shown) -> None:
+    _, directory = shown
+    records = demo.journal_of(directory / demo.ARCHIVE)
+    assert {record.symbol for record in records if isinstance(record, GapClosed)} == set(demo.SYMBOLS)
+    assert "network" in [record.cause for record in records if isinstance(record, Disconnected)]
+    assert any(isinstance(record, Stopped) for record in records)
+
+
+def test_the_comparison_finds_one_changed_byte(shown, tmp_path: Path) -> None:
+    _, kept = shown
+    directory = shutil.copytree(kept, tmp_path / "copy")
+    before = demo.compare(directory)
+    assert before.identical == before.recorded
+    path = next((directory / demo.ARCHIVE).glob("l3-*.ndjson"))
+    data = bytearray(path.read_bytes())
+    at = data.index(b"checksum", len(data) // 2) + len(b'checksum":')
+    data[at] = ord("1") if data[at] != ord("1") else ord("2")
+    path.write_bytes(data)
+    assert demo.compare(directory) == before._replace(identical=before.identical - 1)
+
+
+def test_the_comparison_counts_what_was_under_way(shown, tmp_path: Path) -> None:
+    _, kept = shown
+    directory = shutil.copytree(kept, tmp_path / "copy")
+    before = demo.compare(directory)
+    last = sorted(set((directory / "sent.ndjson.connections").read_text().split()))[-1]
+    for name, more in (("sent.ndjson", b'{"channel":"level3"}\n'), ("sent.ndjson.connections", last.encode() + b"\n")):
+        with (directory / name).open("ab") as file:
+            file.write(more)
+    assert demo.compare(directory) == before._replace(under_way=before.under_way + 1)
+
+
+def test_without_keep_nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    done = run("demo", directory=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("precious")
+    done = run("demo", "--keep", ".", directory=tmp_path)
+    assert done.returncode == 1
+    assert "new or empty" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("command", ["simulate", "record"])
+def test_a_process_that_does_not_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    clean = demo.clean_environment(tmp_path)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "sitecustomize.py").write_text(
+        f"import sys\nif {command!r} in sys.orig_argv:\n    sys.exit('no ' + 'chance')\n"
+    )
+    monkeypatch.setattr(demo, "clean_environment", lambda _: {**clean, "PYTHONPATH": str(tmp_path / "broken")})
+    with pytest.raises(demo.DemoFailed, match="no chance") as caught:
+        demo.record_with_a_cut(tmp_path, lambda _: None)
+    assert caught.value.where == f"kraken-l3 {command}"
