@@ -1,107 +1,112 @@
-"""The live table, as drawn on a screen of a given size."""
+"""The live table, as text on screens of different sizes."""
 
 import io
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
-from kraken_l3.monitor.live import FRAME_LINES, LiveTable, render, size
+from kraken_l3.monitor.live import LiveTable, render, size
 from kraken_l3.monitor.view import RecorderView, SymbolRow
 
-NOW_NS = 1_795_300_000_000_000_000
-S = 1_000_000_000
+NOW_NS = 1_790_000_000_000_000_000
 
 
-def row(number=0, **values):
-    fields = {
-        "symbol": f"S{number:03}/USD",
-        "connection": 1 + number // 200,
-        "state": "recording",
-        "messages": 100 * number,
-        "rate": float(number),
-        "lag_s": 0.012,
-        "last_snapshot_ns": NOW_NS - 185 * S,
-        "gaps": 0,
-    }
-    return SymbolRow(**{**fields, **values})
+def row(symbol, **values):
+    usual = {"connection": 1, "state": "recording", "messages": 0, "rate": 0.0, "lag_s": 0.05, "gaps": 0}
+    return SymbolRow(symbol=symbol, **{**usual, "last_snapshot_ns": NOW_NS - 65 * 10**9, **values})
 
 
 def view(rows, **values):
-    fields = {
-        "now_ns": NOW_NS,
-        "since_ns": NOW_NS - 7_500 * S,
-        "directory": "data",
-        "rows": rows,
-        "written_bytes": 5 * 1024**3,
-        "queue_bytes": 0,
-        "disk_free_bytes": 800 * 1024**3,
-    }
-    return RecorderView(**{**fields, **values})
+    usual = {"messages": 5, "rate": 12.0, "written_bytes": 3 * 1024**3, "queue_bytes": 0, "disk_free_bytes": 2**40}
+    since = {"now_ns": NOW_NS, "since_ns": NOW_NS - 3_700 * 10**9}
+    return RecorderView(rows=rows, directory="data", **since, **{**usual, **values})
 
 
-def drawn(shown, height=24, width=80):
-    console = Console(file=io.StringIO(), width=width, height=height, color_system=None)
+def text(shown, width=100, height=24):
+    console = Console(file=io.StringIO(), width=width, height=height)
     console.print(render(shown, height=height))
-    return console.file.getvalue().splitlines()
+    return console.file.getvalue()
 
 
-def test_a_symbol_is_one_line_with_all_that_is_asked_for():
-    lines = drawn(view([row(7, symbol="BTC/USD", messages=12_345, rate=48.25, gaps=2)]))
-    (line,) = [line for line in lines if "BTC/USD" in line]
-    assert " ".join(line.split()) == "BTC/USD recording 1 12,345 48.2 12 ms 3 min 05 s ago 2"
-    assert "1 of 1 symbols recording, 48 messages/s, 2 gaps, for 2 h 05 min" in lines[0]
-    assert lines[-1].startswith("5.0 GiB written to data, 800.0 GiB free. Ctrl+C stops.")
+def test_a_symbol_is_a_row_with_everything():
+    said = text(view([row("BTC/USD", messages=12_345, rate=67.25, gaps=2, connection=3)]))
+    assert "BTC/USD" in said
+    for word in ("recording", "3", "12,345", "67.2", "50 ms", "1 min 05 s ago", "2 gaps", "for 1 h 01 min"):
+        assert word in said, word
+    for word in ("3.0 GiB written to data", "1.00 TiB free", "Ctrl+C"):
+        assert word in said, word
+    assert "waiting" not in said
 
 
-def test_before_anything_has_come_it_says_so_with_dashes():
-    lines = drawn(view([row(symbol="BTC/USD", connection=0, state="waiting", lag_s=None, last_snapshot_ns=None)]))
-    (line,) = [line for line in lines if "BTC/USD" in line]
+def test_what_is_not_known_is_a_dash():
+    said = text(view([row("BTC/USD", connection=0, state="waiting", lag_s=None, last_snapshot_ns=None)]))
+    (line,) = [line for line in said.splitlines() if "BTC/USD" in line]
     assert line.split() == ["BTC/USD", "waiting", "-", "0", "0.0", "-", "-", "0"]
 
 
-@pytest.mark.parametrize("height", [12, 24, 50])
-def test_of_700_symbols_the_busiest_fit_the_screen_and_the_rest_is_counted(height):
-    lines = drawn(view([row(number) for number in range(700)]), height=height)
-    assert len(lines) < height
-    names = [line.split()[0] for line in lines if line.startswith("S")]
-    assert names == [f"S{699 - n:03}/USD" for n in range(height - FRAME_LINES - 1)]
-    (rest,) = [line for line in lines if " more" in line]
-    assert rest.startswith(f"{700 - len(names)} more")
-    assert f"{700 - len(names)} recording" in rest
-    assert not any("…" in line for line in lines)  # on 80 columns every number is whole
+def test_of_700_symbols_the_busiest_are_shown_and_the_rest_counted():
+    rows = [row(f"S{number:03}/USD", rate=float(number % 100), messages=number) for number in range(700)]
+    said = text(view(rows), width=80, height=30)
+    assert "…" not in said  # on 80 columns every number is whole
+    assert len(said.splitlines()) < 30
+    assert "S699/USD" in said
+    assert "S000/USD" not in said
+    shown = sum("/USD" in line for line in said.splitlines())
+    (more,) = [line for line in said.splitlines() if "more" in line]
+    assert more.split()[0] == str(700 - shown)
 
 
-def test_what_was_rejected_is_never_hidden_by_what_is_busy():
-    rows = [row(number) for number in range(100)]
-    rows[0] = row(0, state="rejected", rate=0.0)
-    assert any(line.split()[:2] == ["S000/USD", "rejected"] for line in drawn(view(rows), height=12))
+def test_trouble_comes_before_business():
+    rows = [row(f"S{number:03}/USD", rate=100.0) for number in range(100)] + [row("BAD/USD", state="rejected")]
+    assert "BAD/USD" in text(view(rows), height=12)
 
 
-@pytest.mark.parametrize("width", [40, 80, 200])
-def test_no_line_is_wider_than_the_screen(width):
-    long = view([row(n) for n in range(50)], directory="/a/very/long/" + "path/" * 40, queue_bytes=3 * 1024**2)
-    lines = drawn(long, width=width, height=20)
-    assert max(map(len, lines)) <= width
+def test_a_queue_and_a_mismatch_are_told():
+    said = text(view([row("A/B")], queue_bytes=5 * 1024**2, verified=1_000, mismatched=1), width=160)
+    assert "5.0 MiB waiting" in said
+    assert "1,000 verified, 1 MISMATCHED" in said
 
 
-def test_a_queue_that_grows_is_shown():
-    assert "3.0 MiB waiting" in drawn(view([row()], queue_bytes=3 * 1024**2))[-1]
-    assert "waiting" not in drawn(view([row()], queue_bytes=10))[-1]
+def test_before_the_list_of_pairs_is_known():
+    assert "waiting for Kraken's list" in text(view([]))
 
 
-def test_it_draws_until_it_is_left():
-    console = Console(file=io.StringIO(), width=80, height=24, force_terminal=True, color_system=None)
-    with LiveTable(console) as table:
-        table.show(view([row(symbol="BTC/USD")]))
-        table.show(view([row(symbol="ETH/USD")]))
-    text = console.file.getvalue()
-    assert "BTC/USD" in text
-    assert text.rindex("ETH/USD") > text.rindex("BTC/USD")
-    assert "\x1b[?25h" in text  # the cursor is shown again
+@given(
+    st.integers(0, 60),
+    st.integers(20, 250),
+    st.integers(0, 800),
+    st.floats(0, 1e7),
+    st.floats(-1e6, 1e6),
+    st.integers(0),
+)
+def test_it_fits_any_screen(height, width, count, rate, lag_s, messages):
+    rows = [row(f"S{number}/USD", rate=rate, lag_s=lag_s, messages=messages) for number in range(count)]
+    lines = text(view(rows), width=width, height=height).splitlines()
+    if width >= 80 and height >= 10:
+        assert len(lines) < height
+    assert all(len(line) <= width for line in lines)
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 * 1024**4, "3.00 TiB")]
+    ("count", "says"),
+    [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 * 1024**3, "5.0 GiB"), (3 * 1024**4, "3.00 TiB")],
 )
-def test_sizes(count, text):
-    assert size(count) == text
+def test_sizes(count, says):
+    assert size(count) == says
+
+
+def test_no_table_without_a_terminal_that_can_redraw():
+    assert not LiveTable(Console(file=io.StringIO())).can_show
+    assert not LiveTable(Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "dumb"})).can_show
+    assert LiveTable(Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "xterm"})).can_show
+
+
+def test_it_is_redrawn_in_place():
+    file = io.StringIO()
+    with LiveTable(Console(file=file, force_terminal=True, width=100, height=24, _environ={"TERM": "xterm"})) as live:
+        live.show(view([row("BTC/USD", messages=1)]))
+        live.show(view([row("BTC/USD", messages=2)]))
+    assert "\x1b[1A" in file.getvalue()
+    assert "\x1b[?25h" in file.getvalue()  # the cursor is shown again

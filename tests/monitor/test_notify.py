@@ -87,3 +87,11 @@ def test_a_manager_that_does_not_read_blocks_nobody(tmp_path):
         for _ in range(2_000):
             notifier.status("x" * 200)
         notifier.watchdog()
+
+
+def test_a_system_without_unix_sockets(monkeypatch):
+    assert Notifier({"NOTIFY_SOCKET": "/run/x"}).is_heard
+    monkeypatch.delattr(socket, "AF_UNIX")
+    notifier = Notifier({"NOTIFY_SOCKET": "/run/x", "WATCHDOG_USEC": "1000000"})
+    assert not notifier.is_heard
+    notifier.watchdog()

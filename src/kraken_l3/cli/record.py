@@ -1,7 +1,5 @@
 """`kraken-l3 record`: record until stopped."""
 
-from __future__ import annotations
-
 import asyncio
 import signal
 import sys
@@ -11,9 +9,10 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from kraken_l3.app.recorder import Recorder
+from kraken_l3.app.attended import record_attended
 from kraken_l3.cli.options import Config, Depth, Symbols, Tier, read_settings
 from kraken_l3.config.settings import Settings
+from kraken_l3.telemetry import configure_logging
 
 __all__ = ["record"]
 
@@ -28,6 +27,7 @@ def record(
     duration: Annotated[
         Optional[float], typer.Option("--duration", min=0.1, help="Stop after so many seconds.")
     ] = None,
+    table: Annotated[bool, typer.Option("--table/--no-table", help="Show the live table on a terminal.")] = True,
 ) -> None:
     """Record Kraken's level3 channel, byte for byte, until Ctrl+C or SIGTERM.
 
@@ -36,15 +36,16 @@ def record(
     4 refused by Kraken, 5 a fault of this machine.
     """
     settings = read_settings(config, symbols=symbols, depth=depth, output_dir=output_dir, trades=trades, tier=tier)
-    _run(_record(settings, duration))
+    configure_logging()
+    _run(_record(settings, duration, table))
 
 
-async def _record(settings: Settings, duration: Optional[float]) -> None:
+async def _record(settings: Settings, duration: Optional[float], table: bool) -> None:
     stop = asyncio.Event()
     _stop_on_signals(stop)
     if duration is not None:
         asyncio.get_running_loop().call_later(duration, stop.set)
-    await Recorder(settings).run(stop)
+    await record_attended(settings, stop, table=table)
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

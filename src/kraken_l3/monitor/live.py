@@ -30,7 +30,12 @@ class LiveTable:
 
     def __init__(self, console: Optional[Console] = None) -> None:
         self._console = console if console is not None else Console(stderr=True)
-        self._live = Live(console=self._console, auto_refresh=False, transient=False)
+        self._live = Live(console=self._console, auto_refresh=False, transient=False, redirect_stdout=False)
+
+    @property
+    def can_show(self) -> bool:
+        """Whether there is a terminal that can redraw."""
+        return self._console.is_terminal and not self._console.is_dumb_terminal
 
     def __enter__(self) -> LiveTable:
         self._live.start()
@@ -104,8 +109,15 @@ def _title(view: RecorderView) -> Text:
 def _totals(view: RecorderView) -> Text:
     free = "" if view.disk_free_bytes is None else f", {size(view.disk_free_bytes)} free"
     waiting = f", {size(view.queue_bytes)} waiting" if view.queue_bytes >= 1024 * 1024 else ""
-    text = f"{size(view.written_bytes)} written to {view.directory}{waiting}{free}. Ctrl+C stops."
-    return Text(text, style="dim", overflow="ellipsis", no_wrap=True)
+    text = f"{size(view.written_bytes)} written to {view.directory}{waiting}{free}{_verified(view)}. Ctrl+C stops."
+    style = "red" if view.mismatched else "dim"
+    return Text(text, style=style, overflow="ellipsis", no_wrap=True)
+
+
+def _verified(view: RecorderView) -> str:
+    if view.verified is None:
+        return ""
+    return f", {view.verified:,} verified" + (f", {view.mismatched:,} MISMATCHED" if view.mismatched else "")
 
 
 def _lag(seconds: Optional[float]) -> str:

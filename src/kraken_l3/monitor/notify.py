@@ -31,6 +31,11 @@ class Notifier:
         #: Seconds between two calls of `watchdog` (half of what systemd waits for), or None when it does not watch.
         self.watchdog_interval_s = _watchdog_interval_s(env) if usable else None
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether somebody listens at all."""
+        return bool(self._address)
+
     def ready(self, status: str) -> None:
         """Start-up is complete."""
         self._send(f"READY=1\nSTATUS={_line(status)}")

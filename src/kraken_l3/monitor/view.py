@@ -43,18 +43,28 @@ class RecorderView:
         since_ns: when the recorder started.
         directory: of the archive.
         rows: a row a symbol, in any order.
+        messages: messages of all channels written since the start.
+        rate: of them, a second lately.
         written_bytes: bytes of data written since the start.
         queue_bytes: bytes that wait to be written.
         disk_free_bytes: room on the archive's file system (None: not known).
+        reconnects: connections that ended or could not be made since the start.
+        verified: messages whose book agrees with Kraken's checksum (None: no verifier runs).
+        mismatched: those whose book does not.
     """
 
     now_ns: int
     since_ns: int
     directory: str
     rows: Sequence[SymbolRow]
+    messages: int
+    rate: float
     written_bytes: int
     queue_bytes: int
     disk_free_bytes: Optional[int]
+    reconnects: int = 0
+    verified: Optional[int] = None
+    mismatched: int = 0
 
     @property
     def recording(self) -> int:
@@ -62,11 +72,18 @@ class RecorderView:
         return sum(row.state == "recording" for row in self.rows)
 
     @property
-    def rate(self) -> float:
-        """Messages a second over all symbols."""
-        return sum(row.rate for row in self.rows)
+    def gaps(self) -> int:
+        """Gaps of all symbols since the start."""
+        return sum(row.gaps for row in self.rows)
 
     def headline(self) -> str:
         """One line for a status display."""
-        gaps = sum(row.gaps for row in self.rows)
-        return f"{self.recording} of {len(self.rows)} symbols recording, {self.rate:,.0f} messages/s, {gaps:,} gaps"
+        if not self.rows:
+            return "waiting for Kraken's list of pairs"
+        return (
+            f"{self.recording} of {len(self.rows)} symbols recording, {self.rate:,.0f} messages/s, {_gaps(self.gaps)}"
+        )
+
+
+def _gaps(count: int) -> str:
+    return f"{count:,} gap{'' if count == 1 else 's'}"
