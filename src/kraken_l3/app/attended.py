@@ -86,7 +86,7 @@ class _Attendance:
         free: Optional[int] = None
         with live:
             for round_number in range(2**62):
-                if round_number % int(STATUS_S / REDRAW_S) == 0:
+                if free is None or round_number % int(STATUS_S / REDRAW_S) == 0:
                     free = await asyncio.to_thread(_free_bytes, self._directory)
                 live.show(viewer.view(free))
                 await asyncio.sleep(REDRAW_S)
