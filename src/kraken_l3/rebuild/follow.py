@@ -81,6 +81,7 @@ class LiveVerifier:
         self._trades = _Tail()
         self._state = JournalState()
         self._messages: dict[str, int] = {}
+        self._reported: set[str] = set()
         self._file: Optional[Path] = None
         self._at = Position()
         self._live_from = self._end_of_data()
@@ -139,16 +140,12 @@ class LiveVerifier:
             self._stop.wait(self._poll_s)  # its acknowledgement is on its way into the journal
         self._read_journal(path)
         result = self._engine.feed(block.data, block.first_line, block.offset)
-        was = self._at
         self._at = Position(block.first_line + result.lines, block.offset + len(block.data))
-        is_live = self._is_live(path, self._at.offset)
         for note in result.notes:
             if self._is_live(path, note.offset + 1):
                 self._report(block.file, note)
-        if is_live and not self._is_live(path, was.offset + 1):
-            self._report_diverged(path)
-        if is_live:
-            self._listen(block, result.lines)
+        if self._is_live(path, self._at.offset):
+            self._look_at_tallies(block, result.lines)
         self._checkpointing.fed(self._checkpoint_path(path), *self._at, lines=result.lines, size=len(block.data))
         self._periodically()
 
@@ -165,26 +162,27 @@ class LiveVerifier:
         self._say({"finding": {"symbol": note.symbol, "what": what, **where, "detail": note.detail, **sums}})
         if note.kind in _RESYNC_KINDS and note.symbol:
             left_ns = file.receipts[note.line].recv_ns if file.receipts is not None else 0
+            self._reported.add(note.symbol)
             doubt = {"resync": note.symbol, "cause": "mismatch", "left_ns": left_ns}
             self._say({**doubt, "file": file.path.name, **where, **sums})
 
-    def _report_diverged(self, path: Path) -> None:
-        """What was wrong when this began is still wrong."""
-        for tally in self._engine.tallies():
-            if tally.state is State.DIVERGED:
-                self._say({"resync": tally.symbol, "cause": "mismatch", "file": path.name, "line": self._at.line})
-
-    def _listen(self, block: Block, lines: int) -> None:
-        """Who spoke, and when."""
+    def _look_at_tallies(self, block: Block, lines: int) -> None:
+        """Who spoke and when, and whose book is wrong since before this began."""
         receipts = block.file.receipts
-        if receipts is None or not lines:
-            return
-        recv_ns = receipts[block.first_line + lines - 1].recv_ns
+        recv_ns = receipts[block.first_line + lines - 1].recv_ns if receipts is not None else 0
         for tally in self._engine.tallies():
             count = tally.messages - self._messages.get(tally.symbol, 0)
-            if count:
+            if not count:
+                continue
+            self._messages[tally.symbol] = tally.messages
+            if recv_ns:
                 self._silence.messages(tally.symbol, count, recv_ns)
-                self._messages[tally.symbol] = tally.messages
+            if tally.state is not State.DIVERGED:
+                self._reported.discard(tally.symbol)
+            elif tally.symbol not in self._reported:
+                self._reported.add(tally.symbol)
+                where = {"file": block.file.path.name, "line": tally.last_line}
+                self._say({"resync": tally.symbol, "cause": "mismatch", "left_ns": recv_ns, **where})
 
     def _idle(self, seconds: float) -> bool:
         self._periodically()
