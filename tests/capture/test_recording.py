@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from kraken_l3.capture import supervisor as supervisor_module
 from kraken_l3.errors import ArchiveLocked
 from kraken_l3.replay.exchange import Exchange
 from kraken_l3.replay.faults import Close, Corrupt, Drop, Fragment, Garbage, Giant, Reject, Stall
@@ -229,5 +230,39 @@ def test_a_restart_on_the_same_day_appends_and_closes_the_gap(tmp_path: Path) ->
                 await recording.until_records("GapClosed", 2, cause="stop")
             assert_archive_is_what_was_sent(recording, exchange)
             assert len({record.connection for record in recording.records("Connected")}) == 4
+
+    run(main())
+
+
+def test_a_pair_that_is_listed_later_is_recorded_from_then_on(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Exchange(flow()) as exchange:
+            exchange.set_pair_status("ETH/USD", "work_in_progress")
+            async with Recording(tmp_path, exchange, symbols=["*/USD"], trades=True) as recording:
+                await recording.until(lambda r: len(r.lines()) > 50)
+                assert recording.recorder.symbols == ["BTC/USD"]
+                exchange.set_pair_status("ETH/USD", "online")
+                await recording.until(lambda r: any(b"ETH/USD" in line[:90] for line in r.lines()))
+                await recording.until(lambda r: any(b"ETH/USD" in line[:90] for line in r.lines("trade")))
+            assert_archive_is_what_was_sent(recording, exchange)
+            assert exchange.connections_made == 4  # the look-up of the pattern, and one a channel
+            known = {i.symbol for record in recording.records("Instruments") for i in record.instruments}
+            assert known == {"BTC/USD", "ETH/USD"}
+
+    run(main())
+
+
+def test_a_pair_listed_when_every_connection_is_full_gets_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module, "SYMBOLS_PER_CONNECTION", 1)
+
+    async def main() -> None:
+        async with Exchange(flow()) as exchange:
+            exchange.set_pair_status("ETH/USD", "work_in_progress")
+            async with Recording(tmp_path, exchange, symbols=["all"]) as recording:
+                await recording.until(lambda r: len(r.lines()) > 50)
+                exchange.set_pair_status("ETH/USD", "online")
+                await recording.until(lambda r: len(r.by_connection()) == 2)
 
     run(main())

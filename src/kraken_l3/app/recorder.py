@@ -29,8 +29,9 @@ from kraken_l3.capture.trades import TradeWatch
 from kraken_l3.capture.verifier import Finding, VerifierProcess, Wish
 from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.config.settings import Settings, require_key
-from kraken_l3.config.symbols import expand, needs_instruments
+from kraken_l3.config.symbols import expand, fitting_pairs, is_pattern, needs_instruments
 from kraken_l3.errors import ConfigError, KrakenL3Error
+from kraken_l3.model.instruments import Instrument
 from kraken_l3.protocol.budget import RATE_PER_S, SubscriptionBudget
 from kraken_l3.protocol.plan import shards
 
@@ -106,9 +107,9 @@ class Recorder:
 
     async def _record(self, symbols: list[str], writer: ArchiveWriter, sink: Sink, stop: asyncio.Event) -> None:
         settings, clock = self._settings, self._clock
-        self.symbols, self.sink = symbols, sink
+        self.symbols, self.sink = list(symbols), sink
         self.gaps = GapLedger(writer.state.gaps.values(), sink.note, clock)
-        watch = InstrumentWatch(symbols, writer.state.instruments, sink.note, clock)
+        watch = InstrumentWatch(symbols, writer.state.instruments, sink.note, clock, listed=self._on_list)
         sink.note(self._started(symbols))
         shared = Surroundings(
             sink=sink,
@@ -129,6 +130,18 @@ class Recorder:
         finally:
             verifying.cancel()
             await asyncio.wait([verifying])
+
+    def _on_list(self, instruments: list[Instrument]) -> list[str]:
+        """Pairs that were listed since the start and that a configured pattern means: they are recorded from now on."""
+        patterns = [symbol for symbol in self._settings.symbols if is_pattern(symbol)]
+        fitting = dict.fromkeys(name for pattern in patterns for name in fitting_pairs(pattern, instruments))
+        new = [name for name in fitting if name not in self.symbols]
+        for symbol in new:
+            log.info("a pair was listed, recording it too", symbol=symbol)
+            self.symbols.append(symbol)
+            if self.supervisor is not None:
+                self.supervisor.record_also(symbol)
+        return new
 
     def _verifier(self, sink: Sink, supervisor: Supervisor) -> VerifierProcess:
         def on_wish(wish: Wish) -> None:

@@ -26,7 +26,7 @@ class Channel(NamedTuple):
 
     Attributes:
         name: Kraken's name of the channel, also the archive's name of the stream.
-        symbols: what to subscribe; [None] when the channel has no symbols.
+        symbols: what to subscribe; [None] when the channel has no symbols. It grows when pairs are listed.
         depth: price levels a side, None where there is no such thing.
         private: whether a session token is needed.
         cost: what one subscription takes from the budget.
@@ -35,7 +35,7 @@ class Channel(NamedTuple):
     """
 
     name: str
-    symbols: Sequence[Optional[str]]
+    symbols: list[Optional[str]]
     depth: Optional[int] = None
     private: bool = False
     cost: int = PUBLIC_COST

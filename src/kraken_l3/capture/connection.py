@@ -155,6 +155,12 @@ class Connection:
         if self._socket is not None and not self._closed.is_set():
             self._socket.resume_reading()
 
+    def add(self, symbol: str) -> None:
+        """Subscribe one more symbol of the channel."""
+        if self._session is not None:
+            self._session.add(symbol)
+        self._work.set()
+
     def resync(self, symbol: Optional[str]) -> bool:
         """Unsubscribe the symbol (None: the channel) and subscribe it anew. False when it is not whole anyway."""
         done = self._session is not None and self._session.resync(symbol)

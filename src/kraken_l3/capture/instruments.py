@@ -79,13 +79,21 @@ class InstrumentWatch:
         known: what the journal knew already.
         note: takes the journal records.
         clock: dates them.
+        listed: is asked of each list which pairs have become of interest.
     """
 
     def __init__(
-        self, symbols: Iterable[str], known: dict[str, Instrument], note: Callable[[Record], None], clock: Clock
+        self,
+        symbols: Iterable[str],
+        known: dict[str, Instrument],
+        note: Callable[[Record], None],
+        clock: Clock,
+        *,
+        listed: Callable[[list[Instrument]], Iterable[str]],
     ) -> None:
-        self._symbols = frozenset(symbols)
+        self._symbols = set(symbols)
         self._known = dict(known)
+        self._listed = listed
         self._note = note
         self._clock = clock
 
@@ -96,6 +104,7 @@ class InstrumentWatch:
         except msgspec.DecodeError as error:
             log.warning("unreadable instrument message", connection=connection, error=str(error))
             return
+        self._symbols.update(self._listed(instruments))
         changed = [i for i in instruments if i.symbol in self._symbols and self._known.get(i.symbol) != i]
         if not changed:
             return

@@ -203,7 +203,7 @@ class Sink:
         return [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_FRAMES))]
 
     def _write(self, items: list[tuple[str, Any]], next_sync: float) -> float:
-        groups = deque((stream, [item for _, item in group]) for stream, group in groupby(items, itemgetter(0)))
+        groups = deque((stream, deque(item for _, item in group)) for stream, group in groupby(items, itemgetter(0)))
         try:
             while groups:
                 self._write_group(*groups[0])
@@ -224,17 +224,20 @@ class Sink:
         frames = [item for _, item in items if isinstance(item, Frame)]
         self._taken_bytes += sum(map(len, (frame.payload for frame in frames))) + FRAME_OVERHEAD_BYTES * len(frames)
 
-    def _write_group(self, stream: str, group: list[Any]) -> None:
+    def _write_group(self, stream: str, group: deque[Any]) -> None:
+        """Write what stands together; records leave the group one by one, so that a full disk repeats none."""
         if stream == _RECORD:
-            for record in group:
-                self._writer.journal(record)
+            while group:
+                self._writer.journal(group[0])
+                group.popleft()
         elif stream == _RESTART_DAY:
             self._writer.restart_day(group[-1])
         else:
-            self._writer.append(stream, group)
-            self.written_bytes += sum(len(frame.payload) + 1 for frame in group)
+            frames = list(group)
+            self._writer.append(stream, frames)
+            self.written_bytes += sum(len(frame.payload) + 1 for frame in frames)
             if self._observer is not None:
-                self._observer(stream, group)
+                self._observer(stream, frames)
 
     def _write_records(self, items: list[tuple[str, Any]]) -> None:
         """On a full disk the reserve carries the journal; the frames that were under way are in the gap it tells of."""

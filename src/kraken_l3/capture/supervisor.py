@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, Optional
 
 import structlog
@@ -16,7 +16,7 @@ from kraken_l3.capture.transport import ConnectFailed
 from kraken_l3.errors import KrakenL3Error, LocalFault, RefusedByKraken
 from kraken_l3.model.timestamps import NS_PER_S, day_of
 from kraken_l3.protocol.backoff import Backoff
-from kraken_l3.protocol.budget import ConnectionBudget
+from kraken_l3.protocol.budget import SYMBOLS_PER_CONNECTION, ConnectionBudget
 from kraken_l3.protocol.resync import QUARANTINE_AFTER, ResyncPolicy
 from kraken_l3.protocol.session import SymbolState
 
@@ -43,7 +43,8 @@ class Supervisor:
     """
 
     def __init__(self, shards: Sequence[Shard], shared: Surroundings, *, last_connection: int) -> None:
-        self._shards = shards
+        self._shards = list(shards)
+        self._tasks: list[asyncio.Future[None]] = []
         self._shared = shared
         self._sink = shared.sink
         self._clock = shared.clock
@@ -52,7 +53,7 @@ class Supervisor:
         self._open: dict[int, Connection] = {}
         self._may_connect = asyncio.Event()
         self._may_connect.set()
-        self._fault: asyncio.Future[KrakenL3Error] = asyncio.get_running_loop().create_future()
+        self._fault: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._pause_timer: Optional[asyncio.TimerHandle] = None
         self._resyncs = ResyncPolicy()
         self._wanted: dict[str, str] = {}
@@ -66,23 +67,33 @@ class Supervisor:
             LocalFault: the archive cannot be written any more.
         """
         self._listen_to_sink()
-        tasks = [asyncio.ensure_future(self._keep(shard)) for shard in self._shards]
-        tasks.append(asyncio.ensure_future(self._watch()))
+        for shard in self._shards:
+            self._start(self._keep(shard))
+        self._start(self._watch())
         stopping = asyncio.ensure_future(stop.wait())
         try:
-            waiting: list[asyncio.Future[Any]] = [*tasks, stopping, self._fault]
-            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            if self._fault in done:
+            waiting: list[asyncio.Future[Any]] = [stopping, self._fault]
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if self._fault.done():
                 raise self._fault.result()
-            for task in done:
-                task.result()
         finally:
-            await self._end_all([*tasks, stopping])
+            stopping.cancel()
+            await self._end_all()
 
-    async def _end_all(self, tasks: Sequence[asyncio.Future[Any]]) -> None:
-        for task in tasks:
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        task.add_done_callback(self._on_task_done)
+        self._tasks.append(task)
+
+    def _on_task_done(self, task: asyncio.Future[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._fault.done():
+            self._fault.set_result(error)
+
+    async def _end_all(self) -> None:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._pause_timer is not None:
             self._pause_timer.cancel()
 
@@ -133,6 +144,24 @@ class Supervisor:
             await asyncio.sleep(wait_ns / NS_PER_S)
 
     # -- what others want ----------------------------------------------------------------------------------------------
+
+    def record_also(self, symbol: str) -> None:
+        """Record a pair that was listed since: on the first connection that has room for it, else on a new one."""
+        for name in {shard.channel.name for shard in self._shards if shard.channel.recorded_symbols()}:
+            shards = [shard for shard in self._shards if shard.channel.name == name]
+            shard = next((s for s in shards if len(s.channel.symbols) < SYMBOLS_PER_CONNECTION), None)
+            if shard is None:
+                shard = shards[0]._replace(channel=shards[0].channel._replace(symbols=[symbol]))
+                self._shards.append(shard)
+                self._start(self._keep(shard))
+            else:
+                shard.channel.symbols.append(symbol)
+                self._subscribe_now(shard, symbol)
+
+    def _subscribe_now(self, shard: Shard, symbol: str) -> None:
+        for connection in self._open.values():
+            if connection.channel is shard.channel:
+                connection.add(symbol)
 
     def resync(self, symbol: str, cause: str, left_ns: int) -> None:
         """Have a symbol's book sent anew, as soon as `ResyncPolicy` allows: a gap from `left_ns` on till its snapshot.

@@ -1,7 +1,5 @@
 """`kraken-l3 book`: the order book of a pair as it was."""
 
-from __future__ import annotations
-
 import json
 import sys
 from decimal import Decimal

@@ -1,12 +1,11 @@
 """`kraken-l3 demo`: record from the embedded exchange for a few seconds and show what that gives."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Optional
@@ -36,7 +35,7 @@ __all__ = ["demo"]
 
 _RAW_LINES = 4
 #: Columns; None is the terminal's own.
-_WIDTH = None if sys.stdout.isatty() else 110
+_WIDTH = None if sys.stdout.isatty() else 120
 
 
 def demo(
@@ -58,6 +57,7 @@ def demo(
         _print_comparison(console, directory)
         _run(console, directory, "info", ARCHIVE)
         _run(console, directory, "verify", ARCHIVE)
+        _export(console, directory)
     if keep is not None:
         console.print(f"\nThe archive is kept: {keep / ARCHIVE}", soft_wrap=True)
 
@@ -146,6 +146,13 @@ def _print_comparison(console: Console, directory: Path) -> None:
     )
     if result.under_way:
         console.print(f"{result.under_way:,} more were on their way when their connection ended: they are in the gap.")
+
+
+def _export(console: Console, directory: Path) -> None:
+    if find_spec("pyarrow") is None or find_spec("numpy") is None:
+        console.print("\nThe export is left out: it needs numpy and pyarrow (pip install 'kraken-l3-recorder[research]').")
+        return
+    _run(console, directory, "export", "snapshots", ARCHIVE, "--out", "tables", "--levels", "2")
 
 
 def _run(console: Console, directory: Path, *arguments: str) -> None:

@@ -1,7 +1,5 @@
 """Collects the commands and maps every ending to its exit code."""
 
-from __future__ import annotations
-
 import sys
 import traceback
 from importlib import import_module
@@ -23,6 +21,7 @@ COMMANDS = {
     "recover": "recover",
     "verify": "verify",
     "book": "book",
+    "export": "export",
     "simulate": "simulate",
     "demo": "demo",
     "service": "service",

@@ -1,7 +1,5 @@
 """Command-line options that several commands share, and the configuration they lead to."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any, Optional
 

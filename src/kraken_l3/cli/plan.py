@@ -1,7 +1,5 @@
 """`kraken-l3 plan`: what the configuration will need."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from typing import Annotated, Any

@@ -1,7 +1,5 @@
 """`kraken-l3 service`: the recorder as a systemd user service."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Annotated, Optional

@@ -1,7 +1,5 @@
 """`kraken-l3 verify`: is every message of an archive consistent with Kraken's checksum?"""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import sys

@@ -1,7 +1,5 @@
 """`kraken-l3 verify-live` (hidden): the verifier that `record` runs beside itself. Its stdout is for the parent."""
 
-from __future__ import annotations
-
 import json
 import signal
 import sys

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from kraken_l3.errors import ConfigError
 from kraken_l3.model.instruments import Instrument
 
-__all__ = ["expand", "needs_instruments"]
+__all__ = ["expand", "fitting_pairs", "is_pattern", "needs_instruments"]
 
 #: Pairs in these states have a book or will have one again.
 _WITHOUT_BOOK = frozenset({"delisted", "work_in_progress"})
@@ -16,7 +16,7 @@ _WITHOUT_BOOK = frozenset({"delisted", "work_in_progress"})
 
 def needs_instruments(symbols: Iterable[str]) -> bool:
     """Whether the list cannot be understood without knowing what Kraken trades."""
-    return any(_is_pattern(symbol) for symbol in symbols)
+    return any(is_pattern(symbol) for symbol in symbols)
 
 
 def expand(symbols: Sequence[str], instruments: Iterable[Instrument]) -> list[str]:
@@ -25,18 +25,22 @@ def expand(symbols: Sequence[str], instruments: Iterable[Instrument]) -> list[st
     Raises:
         ConfigError: a pattern fits no pair.
     """
-    traded = sorted(instrument.symbol for instrument in instruments if instrument.status not in _WITHOUT_BOOK)
+    traded = list(instruments)
     found: list[str] = []
     for symbol in symbols:
-        if not _is_pattern(symbol):
-            found.append(symbol)
-            continue
-        fitting = traded if symbol == "all" else [name for name in traded if fnmatchcase(name, symbol)]
+        fitting = fitting_pairs(symbol, traded) if is_pattern(symbol) else [symbol]
         if not fitting:
             raise ConfigError(f"{symbol!r} fits none of Kraken's {len(traded)} pairs", where="symbols")
         found += fitting
     return list(dict.fromkeys(found))
 
 
-def _is_pattern(symbol: str) -> bool:
+def fitting_pairs(pattern: str, instruments: Iterable[Instrument]) -> list[str]:
+    """The pairs with a book that a pattern, or `all`, means; in alphabetical order."""
+    names = (instrument.symbol for instrument in instruments if instrument.status not in _WITHOUT_BOOK)
+    return sorted(name for name in names if pattern == "all" or fnmatchcase(name, pattern))
+
+
+def is_pattern(symbol: str) -> bool:
+    """Whether it stands for pairs that have to be looked up."""
     return symbol == "all" or any(character in symbol for character in "*?[")

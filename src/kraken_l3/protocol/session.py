@@ -195,6 +195,10 @@ class Session:
         self._last_req_id += 1
         return Request("ping", None, self._last_req_id)
 
+    def add(self, symbol: str) -> None:
+        """One more symbol to subscribe."""
+        self._symbols.setdefault(symbol, _Symbol())
+
     def resync(self, symbol: Optional[str]) -> bool:
         """Have the symbol's book sent anew. False when it is not whole anyway."""
         entry = self._symbols.get(symbol)
