@@ -108,7 +108,7 @@ class Recorder(Process):
             KRAKEN_L3_OUTPUT_DIR=str(self.directory),
             KRAKEN_L3_REST_URL=f"https://127.0.0.1:{port}",
             KRAKEN_L3_WS_URL=f"wss://127.0.0.1:{port}/v2",
-            PYTHONPATH=str(ROOT),
+            PYTHONPATH=os.pathsep.join((str(ROOT / "src"), str(ROOT))),  # this tree, whatever is installed
             SSL_CERT_FILE=str(place.authority),
             XDG_STATE_HOME=str(place.directory / f"state-{name}"),
         )
