@@ -1,0 +1,232 @@
+"""`kraken-l3 export`: verified data as tables, and as other tools' files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Callable, Optional
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+
+from kraken_l3.archive.reader import open_archive
+from kraken_l3.errors import UsageError
+from kraken_l3.rebuild.facts import read_instruments
+
+if TYPE_CHECKING:
+    from kraken_l3.export.job import Report, TableOptions
+
+__all__ = ["export"]
+
+export = typer.Typer(
+    name="export",
+    help="Write tables (Parquet) and other tools' formats from an archive. Every message is verified on the way.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+Source = Annotated[str, typer.Argument(help="An archive directory or an NDJSON file; a path or a URL (s3://...).")]
+Target = Annotated[str, typer.Option("--out", "-o", help="Directory to write to; a path or a URL.")]
+Only = Annotated[Optional[str], typer.Option("--symbols", help="Only these pairs, comma separated.")]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes on this machine.")]
+Cluster = Annotated[
+    Optional[str], typer.Option("--cluster", help="Dask scheduler whose workers do the work: tcp://host:8786.")
+]
+Pairs = Annotated[
+    Optional[Path], typer.Option("--instruments", help="Messages of the instrument channel, for the pairs' decimals.")
+]
+EngineName = Annotated[str, typer.Option("--engine", help="auto, native or python.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+
+_SPAN = re.compile(r"(\d+)(ns|us|ms|s|m|h)")
+_SPAN_NS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9}
+_SHOWN_FILES = 12
+_SHOWN_ROWS = 5
+
+
+@export.command("snapshots")
+def snapshots(
+    source: Source,
+    out: Target,
+    every: Annotated[str, typer.Option("--every", help="1s, 100ms, ... on the receive clock, or change.")] = "1s",
+    levels: Annotated[int, typer.Option("--levels", min=1, max=1000, help="Price levels a side.")] = 10,
+    wide: Annotated[bool, typer.Option("--wide", help="More columns: verdict, suspect, mid, spread, ...")] = False,
+    keep_gaps: Annotated[
+        bool, typer.Option("--keep-gaps", help="Keep rows over gaps, marked in a column over_gap.")
+    ] = False,
+    symbols: Only = None,
+    jobs: Jobs = 1,
+    cluster: Cluster = None,
+    instruments: Pairs = None,
+    engine: EngineName = "auto",
+    as_json: AsJson = False,
+) -> int:
+    """Book snapshots: timestamp, bid_prices, bid_qtys, ask_prices, ask_qtys; best first, one row a snapshot.
+
+    Rows over a gap are left out. Exit code 2: some rows are suspect (see --wide); 3: some data could not be verified.
+    """
+    options = _table_options("snapshots", symbols, levels=levels, grid_ns=_grid_ns(every), wide=wide, gaps=keep_gaps)
+    return _export_table(source, out, options, jobs, cluster, instruments, engine, as_json)
+
+
+@export.command("events")
+def events(
+    source: Source,
+    out: Target,
+    symbols: Only = None,
+    jobs: Jobs = 1,
+    cluster: Cluster = None,
+    instruments: Pairs = None,
+    engine: EngineName = "auto",
+    as_json: AsJson = False,
+) -> int:
+    """Order events: every change of every order, what it meant, and where the order stood in its queue.
+
+    Exit code 2: some events are suspect (flag 4); 3: some data could not be verified.
+    """
+    return _export_table(source, out, _table_options("events", symbols), jobs, cluster, instruments, engine, as_json)
+
+
+def _table_options(
+    table: str,
+    symbols: Optional[str],
+    *,
+    levels: int = 10,
+    grid_ns: Optional[int] = None,
+    wide: bool = False,
+    gaps: bool = False,
+) -> TableOptions:
+    _need_research()
+    from kraken_l3.export.job import TableOptions
+
+    return TableOptions(table, levels, grid_ns, wide, gaps, _symbols(symbols))
+
+
+def _need_research() -> None:
+    try:
+        import numpy  # noqa: F401 - only whether it is there
+        import pyarrow  # noqa: F401
+    except ImportError:
+        raise UsageError(
+            "exporting needs numpy and pyarrow", hint="pip install 'kraken-l3-recorder[research]'"
+        ) from None
+
+
+def _symbols(text: Optional[str]) -> Optional[frozenset[str]]:
+    if text is None:
+        return None
+    names = frozenset(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise UsageError("no pair is named", where="--symbols")
+    return names
+
+
+def _grid_ns(every: str) -> Optional[int]:
+    """Spacing of a grid, None for "change"."""
+    if every == "change":
+        return None
+    match = _SPAN.fullmatch(every)
+    if match is None or not int(match[1]):
+        raise UsageError(f"{every!r} is no time span", where="--every", hint="Say 1s, 100ms, 5m, or change")
+    return int(match[1]) * _SPAN_NS[match[2]]
+
+
+def _export_table(
+    source: str,
+    out: str,
+    options: TableOptions,
+    jobs: int,
+    cluster: Optional[str],
+    instruments: Optional[Path],
+    engine: str,
+    as_json: bool,
+) -> int:
+    from kraken_l3.export.bulk import export_table
+
+    pairs = read_instruments(instruments) if instruments is not None else []
+    with progress_of(source) as progress:
+        report = export_table(
+            source,
+            out,
+            options,
+            jobs=jobs,
+            cluster=cluster,
+            engine=engine,
+            instruments=pairs,
+            progress=progress,
+        )
+    if as_json:
+        typer.echo(json.dumps({"out": out, "exit_code": report.exit_code(), **dataclasses.asdict(report)}))
+    else:
+        _print_report(out, options, report)
+    return report.exit_code()
+
+
+@contextmanager
+def progress_of(source: str) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, nothing elsewhere."""
+    total = None
+    if "://" not in source:
+        total = sum(file.stat().st_size for file in open_archive(Path(source)).files())
+    console = Console(stderr=True)
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("export", total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+def _print_report(out: str, options: TableOptions, report: Report) -> None:
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    table = Table(header_style="bold")
+    for heading in ("symbol", "date"):
+        table.add_column(heading)
+    for heading in ("rows", "left out", "suspect", "kB"):
+        table.add_column(heading, justify="right")
+    table.add_column("file", overflow="fold")
+    for file in report.files[:_SHOWN_FILES]:
+        counts = [f"{count:,}" if count else "" for count in (file.rows, file.left_out, file.suspect)]
+        style = "red" if file.suspect else ""
+        table.add_row(file.symbol, file.date, *counts, f"{file.bytes / 1e3:,.0f}", file.name, style=style)
+    console.print(table)
+    if len(report.files) > _SHOWN_FILES:
+        console.print(f"... {len(report.files) - _SHOWN_FILES:,} more files; --json lists them", markup=False)
+    if options.table == "snapshots" and report.files and "://" not in out:
+        _print_rows(console, Path(out) / report.files[0].name, report.files[0].symbol)
+    before = f" ({report.already_there:,} made before)" if report.already_there else ""
+    console.print(
+        f"{sum(file.rows for file in report.files):,} rows in {len(report.files):,} files{before} under {out}; of"
+        f" {report.messages:,} messages {report.ok:,} verified, {report.bad:,} bad, {report.unverified:,} unverifiable",
+        markup=False,
+    )
+
+
+def _print_rows(console: Console, path: Path, symbol: str) -> None:
+    """The first rows of a file of snapshots."""
+    import pyarrow.parquet as pq
+
+    batch = next(pq.ParquetFile(path).iter_batches(_SHOWN_ROWS, columns=list(_COLUMNS)), None)
+    if batch is None:
+        return
+    table = Table(title=f"{symbol}, first rows of {path.name}", title_justify="left", header_style="bold")
+    for name in batch.schema.names:
+        table.add_column(name)
+    names = batch.schema.names
+    for row in zip(*(batch.column(name) for name in names)):
+        table.add_row(*(_cell(value.as_py() if name != "timestamp" else value) for name, value in zip(names, row)))
+    console.print(table)
+
+
+_COLUMNS = ("timestamp", "bid_prices", "bid_qtys", "ask_prices", "ask_qtys")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(f"{number:.10g}" for number in value[:2]) + (", ...]" if len(value) > 2 else "]")
+    return str(value)

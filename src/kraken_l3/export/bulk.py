@@ -1,0 +1,154 @@
+"""All of an archive to one table: by this process, by several, or by a Dask cluster.
+
+Each chain of files is a job of its own; where there are more processes than chains, the pairs of a chain are shared out
+as well. Every sharing gives the same files.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from ctypes import c_uint64
+from typing import Any, Optional
+
+from kraken_l3.archive.reader import Archive, open_archive
+from kraken_l3.errors import UsageError
+from kraken_l3.export.job import Job, Progress, Report, TableOptions, run_job
+from kraken_l3.export.storage import fetched
+from kraken_l3.export.walking import chains_in
+from kraken_l3.model.instruments import Instrument
+from kraken_l3.rebuild.facts import Fact, facts_in
+from kraken_l3.rebuild.verify_jobs import verify
+
+__all__ = ["export_table", "facts_for", "plan_jobs"]
+
+_POLL_S = 0.1
+
+
+def export_table(
+    source: str,
+    target: str,
+    options: TableOptions,
+    *,
+    jobs: int = 1,
+    cluster: Optional[str] = None,
+    engine: str = "auto",
+    instruments: Sequence[Instrument] = (),
+    progress: Optional[Progress] = None,
+) -> Report:
+    """Export one table of an archive.
+
+    Args:
+        source: path or URL of an archive directory or an NDJSON file.
+        target: path or URL of a directory.
+        options: what is wanted.
+        jobs: processes on this machine.
+        cluster: address of a Dask scheduler, whose workers do the work instead.
+        engine: see `rebuild.engines`.
+        instruments: precisions that the user knows.
+        progress: called with the bytes done.
+    """
+    planned = plan_jobs(source, target, options, shares=jobs, engine=engine, instruments=instruments)
+    if cluster is not None:
+        reports = _on_cluster(planned, cluster, progress)
+    elif jobs > 1 and len(planned) > 1:
+        reports = _in_processes(planned, jobs, progress)
+    else:
+        reports = [run_job(job, progress) for job in planned]
+    report = Report()
+    for other in reports:
+        report.add(other)
+    report.files.sort(key=lambda file: (file.symbol, file.date))
+    return report
+
+
+def plan_jobs(
+    source: str,
+    target: str,
+    options: TableOptions,
+    *,
+    shares: int = 1,
+    engine: str = "auto",
+    instruments: Sequence[Instrument] = (),
+) -> list[Job]:
+    """The jobs that make up an export, for at least `shares` processes where pairs can be shared."""
+    with fetched(source, heads=True) as path:
+        archive = open_archive(path)
+        facts = tuple(facts_for(archive, instruments, engine))
+        chains = chains_in(archive)
+    parts = -(-shares // len(chains)) if chains else 1
+    return [
+        Job(source, target, options, chain, facts, (part, parts), engine) for chain in chains for part in range(parts)
+    ]
+
+
+def facts_for(archive: Archive, instruments: Iterable[Instrument] = (), engine: str = "auto") -> list[Fact]:
+    """What is known of the symbols; for a file that nobody tells anything about, what a verification finds out."""
+    facts = facts_in(archive, instruments)
+    if facts or archive.is_directory:
+        return facts
+    findings, _ = verify(archive.path, engine_name=engine)
+    tallies = [report.tally for report in findings.symbols.values()]
+    return [Fact(0, t.symbol, t.price_precision, t.qty_precision, t.depth) for t in tallies]
+
+
+def _in_processes(planned: Sequence[Job], jobs: int, progress: Optional[Progress]) -> list[Report]:
+    context = multiprocessing.get_context("spawn")
+    done = context.Array(c_uint64, len(planned), lock=False)
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_share, initargs=(done,)) as pool:
+        futures = [pool.submit(_run_share, number, job) for number, job in enumerate(planned)]
+        try:
+            _watch(futures, done, progress)
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+        return [future.result() for future in futures]
+
+
+def _watch(futures: Sequence[Future[Report]], done: Any, progress: Optional[Progress]) -> None:
+    seen = 0
+    while not all(future.done() for future in futures):
+        for future in futures:
+            if future.done() and future.exception() is not None:
+                future.result()
+        time.sleep(_POLL_S)
+        if progress is not None:
+            progress(sum(done) - seen)
+            seen = sum(done)
+
+
+_done: Any = None
+
+
+def _share(done: Any) -> None:
+    """In a new process: where it tells how far it is."""
+    global _done
+    _done = done
+
+
+def _run_share(number: int, job: Job) -> Report:
+    def progress(count: int) -> None:
+        _done[number] += count
+
+    return run_job(job, progress)
+
+
+def _on_cluster(planned: Sequence[Job], address: str, progress: Optional[Progress]) -> list[Report]:
+    try:
+        from distributed import Client, as_completed
+    except ImportError:
+        raise UsageError("a cluster needs Dask", hint="pip install 'dask[distributed]'") from None
+    try:
+        client = Client(address, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"no Dask scheduler answers ({error})", where=address) from None
+    with client:
+        futures = [client.submit(run_job, job, pure=False, retries=2) for job in planned]
+        for future in as_completed(futures):
+            if progress is not None and future.status == "finished":
+                progress(future.result().bytes)
+        reports: list[Report] = client.gather(futures)
+        return reports

@@ -1,0 +1,131 @@
+"""Which trade filled which order, where trades were recorded.
+
+Kraken publishes a trade for each pair of orders that met, at the resting order's price. So a fill of a resting order
+has a trade with the same price and quantity, the other side as taker, and nearly the same time. `fill_confidence`:
+
+    1.0   one trade fits, to the quantity, within 1 ms, and no other event asks for its like
+    0.9   likewise, within 100 ms
+    1/n   (times 0.9 beyond 1 ms) n trades or n events of one price and quantity lie so close: each event gets the
+          trade nearest in time of those left
+    0.0   the book says fill, trades were recorded, and none fits
+    null  not a fill, or no trades were recorded
+
+A reduction (quantity down, place kept) that a trade explains becomes a partial fill. Trades may have been recorded
+twice (a reconnect repeats some): each `trade_id` counts once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from bisect import bisect_left, insort
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from kraken_l3.archive.layout import DayPaths, Stream
+from kraken_l3.archive.reader import Archive, DataFile, Skipped
+from kraken_l3.errors import MalformedMessage
+from kraken_l3.model.decimals import parse_scaled
+from kraken_l3.model.events import Meaning, Side
+from kraken_l3.model.messages import Trade
+from kraken_l3.protocol.decoding import decode_trades
+
+__all__ = ["CLOSE_NS", "WINDOW_NS", "DayTrades", "Matcher"]
+
+CLOSE_NS = 1_000_000
+WINDOW_NS = 100_000_000
+_FAR_CONFIDENCE = 0.9
+_MAKER_SIDE = {"buy": Side.ASK, "sell": Side.BID}
+_FILLS = (Meaning.FILL, Meaning.PARTIAL_FILL)
+
+
+class DayTrades:
+    """The trades of a day by symbol; `recorded` is False where there is no such file."""
+
+    def __init__(self, archive: Archive, day: dt.date) -> None:
+        path = DayPaths(archive.directory, day).data(Stream.TRADE)
+        self.recorded = path.exists()
+        self._trades: dict[str, list[Trade]] = defaultdict(list)
+        if not self.recorded:
+            return
+        with DataFile(path) as file:
+            for line in file.lines(skipped=Skipped()):
+                try:
+                    trades = decode_trades(line.payload)
+                except MalformedMessage:
+                    continue
+                for trade in trades:
+                    self._trades[trade.symbol].append(trade)
+
+    def matcher(self, symbol: str) -> Matcher:
+        """For one symbol's events."""
+        return Matcher(self._trades.get(symbol, ()))
+
+
+class Matcher:
+    """Gives each fill of one symbol its trade; events come in row groups, in order."""
+
+    def __init__(self, trades: Iterable[Trade]) -> None:
+        self._trades = list({trade.trade_id: trade for trade in trades}.values())
+        self._scales = (-1, -1)
+        self._left: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
+        self._used: set[int] = set()
+
+    def match(self, records: Any) -> tuple[Any, Any, Any]:
+        """Records (with reductions that were fills called so), trade ids (-1: none), confidences (NaN: no fill)."""
+        meaning = records["meaning"]
+        asking = np.flatnonzero(np.isin(meaning, (*_FILLS, Meaning.REDUCTION)))
+        trade_ids = np.full(len(records), -1, np.int64)
+        confidence = np.full(len(records), np.nan, np.float32)
+        confidence[np.isin(meaning, _FILLS)] = 0.0
+        wanted = records[asking]
+        keys = list(zip(wanted["side"].tolist(), wanted["price"].tolist(), (-wanted["change"]).tolist()))
+        rivals: dict[tuple[int, int, int], list[int]] = defaultdict(list)
+        for key, at_ns in zip(keys, wanted["ts_event"].tolist()):
+            rivals[key].append(at_ns)
+        filled = []
+        scales = zip(wanted["price_scale"].tolist(), wanted["qty_scale"].tolist())
+        for index, key, at_ns, scale in zip(asking.tolist(), keys, wanted["ts_event"].tolist(), scales):
+            if scale != self._scales:
+                self._index(*scale)
+            found = self._take(key, at_ns, rivals[key])
+            if found is not None:
+                trade_ids[index], confidence[index] = found
+                filled.append(index)
+        called_reduction = [index for index in filled if meaning[index] == Meaning.REDUCTION]
+        if called_reduction:
+            records = records.copy()
+            records["meaning"][called_reduction] = Meaning.PARTIAL_FILL
+        return records, trade_ids, confidence
+
+    def _index(self, price_scale: int, qty_scale: int) -> None:
+        """The trades that are left, by what an event asks for."""
+        self._scales = (price_scale, qty_scale)
+        self._left = {}
+        for trade in self._trades:
+            side = _MAKER_SIDE.get(trade.side)
+            if side is None or trade.trade_id in self._used:
+                continue
+            try:
+                price = parse_scaled(trade.price.encode(), price_scale)
+                qty = parse_scaled(trade.qty.encode(), qty_scale)
+            except ValueError:
+                continue
+            insort(self._left.setdefault((int(side), price, qty), []), (trade.timestamp_ns, trade.trade_id))
+
+    def _take(self, key: tuple[int, int, int], at_ns: int, rivals: list[int]) -> tuple[int, float] | None:
+        trades = self._left.get(key)
+        if not trades:
+            return None
+        low = bisect_left(trades, (at_ns - WINDOW_NS, 0))
+        high = bisect_left(trades, (at_ns + WINDOW_NS + 1, 0))
+        if low == high:
+            return None
+        nearest = min(range(low, high), key=lambda i: (abs(trades[i][0] - at_ns), i))
+        time_ns, trade_id = trades.pop(nearest)
+        self._used.add(trade_id)
+        others = sum(1 for rival in rivals if abs(rival - at_ns) <= WINDOW_NS)
+        certainty = 1.0 if abs(time_ns - at_ns) <= CLOSE_NS else _FAR_CONFIDENCE
+        return trade_id, certainty / max(high - low, others, 1)

@@ -1,0 +1,69 @@
+"""Parquet files with their provenance, published when they are complete.
+
+Nothing in them depends on when, where or by how many processes they were made: the same source gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kraken_l3._version import __version__
+from kraken_l3.export.storage import Output
+
+__all__ = ["COMPRESSION_LEVEL", "ParquetOutput"]
+
+COMPRESSION_LEVEL = 3
+_DELTA = "DELTA_BINARY_PACKED"
+
+
+class ParquetOutput:
+    """One Parquet file in the making.
+
+    Args:
+        output: where it goes.
+        schema: of its rows.
+        description: what stands in its metadata from the start, each as "kraken_l3.<key>".
+    """
+
+    def __init__(self, output: Output, schema: pa.Schema, description: dict[str, str]) -> None:
+        self._output = output
+        words = [field.name for field in schema if pa.types.is_dictionary(field.type) or pa.types.is_int8(field.type)]
+        named = {f"kraken_l3.{key}": value for key, value in description.items()}
+        encodings = {f.name: _DELTA for f in schema if pa.types.is_timestamp(f.type) or pa.types.is_int64(f.type)}
+        self._writer = pq.ParquetWriter(
+            output.file,
+            schema.with_metadata(named),
+            version="2.6",
+            compression="zstd",
+            compression_level=COMPRESSION_LEVEL,
+            use_dictionary=words,
+            column_encoding={name: code for name, code in encodings.items() if name in ("line",)},
+            write_statistics=True,
+        )
+        self.rows = 0
+
+    def write(self, table: pa.Table) -> None:
+        """Add a row group."""
+        self._writer.write_table(table, row_group_size=max(1, len(table)))
+        self.rows += len(table)
+
+    def publish(self, **description: Any) -> int:
+        """Add what is known only now (as JSON unless text), and make the file appear; gives its size."""
+        texts = {key: value if isinstance(value, str) else _json(value) for key, value in description.items()}
+        texts["program"] = f"kraken-l3-recorder {__version__}"
+        self._writer.add_key_value_metadata({f"kraken_l3.{key}": text for key, text in sorted(texts.items())})
+        self._writer.close()
+        return self._output.publish()
+
+    def abandon(self) -> None:
+        """Leave no trace."""
+        self._writer.close()
+        self._output.abandon()
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,294 @@
+"""What an engine gives, as numpy records: one a row, each symbol's rows together, times and scales filled in.
+
+A record's bytes are all that is known of a row, so that rows can be put aside on disk and taken back as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Optional
+
+import numpy as np
+
+from kraken_l3.export.schema import BAD_RECEIVE_TIME, LAST, MAYBE_BAD_BOOK, SNAPSHOT, VERDICT_CODES
+from kraken_l3.model.events import Action, MessageKind, Verdict
+from kraken_l3.rebuild.engine import (
+    EVENT_COLUMNS,
+    MESSAGE_COLUMNS,
+    ORDER_ID_BYTES,
+    ROW_COLUMNS,
+    Columns,
+    Engine,
+    Result,
+)
+
+__all__ = ["EVENT", "ODD_ID", "Recorder", "Records", "Times", "columns_of", "row_dtype"]
+
+Records = Any  # numpy arrays: their types say little before numpy 2, and we support older ones
+
+EVENT = np.dtype(
+    [
+        ("ts_recv", "<i8"),
+        ("ts_event", "<i8"),
+        ("ts_order", "<i8"),
+        ("line", "<i8"),
+        ("price", "<i8"),
+        ("qty", "<i8"),
+        ("change", "<i8"),
+        ("ahead", "<i8"),
+        ("level", "<i4"),
+        ("queue", "<i4"),
+        ("order_id", f"S{ORDER_ID_BYTES}"),
+        ("side", "u1"),
+        ("action", "u1"),
+        ("meaning", "u1"),
+        ("verdict", "u1"),
+        ("flags", "u1"),
+        ("price_scale", "i1"),
+        ("qty_scale", "i1"),
+    ]
+)
+#: An id that does not fit its column is this byte, which no UTF-8 text holds, and a number in `Recorder.odd_ids`.
+ODD_ID = b"\xff"
+
+_BOOK_SIDES = ("bid_price", "bid_qty", "ask_price", "ask_qty")
+_INFERRED = re.compile(r"price_precision=(\d+) qty_precision=(\d+) ")
+_VERDICTS = np.array(VERDICT_CODES, np.uint8)
+
+
+def row_dtype(levels: int) -> np.dtype[Any]:
+    """A book row of so many levels a side."""
+    scalars = [("timestamp", "<i8"), ("ts_event", "<i8"), ("line", "<i8"), ("verdict", "u1"), ("suspect", "?")]
+    scales = [("price_scale", "i1"), ("qty_scale", "i1"), ("over_gap", "?")]
+    return np.dtype([*scalars, *scales, *((name, "<i8", (levels,)) for name in _BOOK_SIDES)])
+
+
+def columns_of(columns: Columns, codes: dict[str, str]) -> dict[str, Records]:
+    """The port's columns as arrays, without a copy."""
+    types = {name: np.dtype("S20" if code == "20s" else f"<{code}") for name, code in codes.items()}
+    return {name: np.frombuffer(columns[name], dtype) for name, dtype in types.items()}
+
+
+class Times(NamedTuple):
+    """When the lines of a block came.
+
+    Attributes:
+        first_line: number of the first line.
+        recv_ns: receive time of each line, never falling; None where no receipts are.
+        doubtful: lines whose own receipt says something else, or nothing.
+    """
+
+    first_line: int
+    recv_ns: Optional[Records]
+    doubtful: Optional[Records]
+
+
+class _Messages:
+    """The message columns of one result, and which of them leave a doubtful book behind."""
+
+    def __init__(self, result: Result, doubtful_books: Records) -> None:
+        columns = columns_of(result.messages, MESSAGE_COLUMNS)
+        self.line, self.symbol, self.kind = columns["line"], columns["symbol"], columns["kind"]
+        self.msg_ns = columns["msg_ns"]
+        self.verdict = _VERDICTS[columns["verdict"], columns["reason"]]
+        self._order = _by_symbol(self.symbol)
+        self._suspect(columns["verdict"], doubtful_books)
+
+    def _suspect(self, verdict: Records, doubtful_books: Records) -> None:
+        """After a mismatch or an unreadable message a book is suspect until the next good snapshot."""
+        order = slice(None) if self._order is None else self._order
+        symbol, verdict = self.symbol[order], verdict[order]
+        count = len(symbol)
+        opens = (verdict == Verdict.MISMATCH) | (verdict == Verdict.MALFORMED)
+        decides = opens | (self.kind[order] == MessageKind.SNAPSHOT)
+        numbers = np.arange(count)
+        starts = _starts(symbol)
+        last = np.maximum.accumulate(np.where(decides, numbers, -1)) if count else numbers
+        first = np.repeat(starts, np.diff(starts, append=count))
+        carried = doubtful_books[symbol] & (symbol >= 0)
+        suspect = np.where(last >= first, opens[last], carried)
+        self.before = doubtful_books.copy()
+        ends = np.append(starts[1:], count)[: len(starts)] - 1
+        known = symbol[ends] >= 0
+        doubtful_books[symbol[ends][known]] = suspect[ends][known]
+        self.suspect = np.empty(count, bool)
+        self.suspect[order] = suspect
+        self._keys = (symbol.astype(np.int64) << 40) + self.line[order]
+        self._sorted_suspect = suspect
+
+    def suspect_at(self, symbol: Records, line: Records) -> Records:
+        """Whether the book of a symbol was suspect after its message in a line, this block's or an earlier one."""
+        keys = (symbol.astype(np.int64) << 40) + line
+        if not len(self._keys):
+            return self.before[symbol]
+        at = np.searchsorted(self._keys, keys, side="right") - 1
+        found = (at >= 0) & (self._keys[at] == keys)
+        return np.where(found, self._sorted_suspect[at], self.before[symbol])
+
+
+class Recorder:
+    """Makes records of one engine's results; knows the symbols' scales and which books are suspect.
+
+    Attributes:
+        odd_ids: order ids that do not fit their column.
+    """
+
+    def __init__(self, engine: Engine, levels: int = 0) -> None:
+        self._engine = engine
+        self._row = row_dtype(levels)
+        self._doubtful = np.zeros(0, bool)
+        self._scales = np.full((0, 2), -1, np.int8)
+        self._shown_ns: dict[str, int] = {}
+        self.odd_ids: list[str] = []
+        self.symbols: Sequence[str] = ()
+
+    def look(self) -> None:
+        """Take note of the engine's symbols and their precisions, before the first feed and where books were loaded."""
+        tallies = self._engine.tallies()
+        self.symbols = [tally.symbol for tally in tallies]
+        new = len(tallies) - len(self._doubtful)
+        self._doubtful = np.append(self._doubtful, np.zeros(new, bool))
+        scales = [(-1 if t.price_precision is None else t.price_precision, _or_none(t.qty_precision)) for t in tallies]
+        self._scales = np.array(scales, np.int8).reshape(len(tallies), 2)
+
+    def take(self, result: Result, times: Times, *, new_snapshots: bool) -> Taken:
+        """Records of a result.
+
+        Args:
+            result: what the engine gave.
+            times: of the lines that were fed.
+            new_snapshots: whether a snapshot may be among them (only these change scales and bring symbols).
+        """
+        scales = self._scales
+        changes: list[tuple[int, int, Records]] = []
+        symbols = np.frombuffer(result.messages["symbol"], "<i4")
+        if new_snapshots or (len(symbols) and symbols.max() >= len(self.symbols)):
+            self.look()
+            changes = list(self._scale_changes(result, scales))
+        messages = _Messages(result, self._doubtful)
+        return Taken(self, result, times, messages, changes)
+
+    def _scale_changes(self, result: Result, before: Records) -> Iterator[tuple[int, int, Records]]:
+        """(symbol, first line with the old scales no more, scales) for symbols whose scales changed."""
+        columns = columns_of(result.messages, MESSAGE_COLUMNS)
+        for index in np.flatnonzero((self._scales[: len(before)] != before).any(axis=1)).tolist():
+            if before[index, 0] < 0:
+                continue
+            yield index, -1, before[index]
+            told = [note for note in result.notes if note.kind == "inferred" and note.symbol == self.symbols[index]]
+            for note in told:
+                match = _INFERRED.match(note.detail)
+                if match is not None:
+                    yield index, note.line, np.array([int(match[1]), int(match[2])], np.int8)
+            if not told:
+                of_symbol = (columns["symbol"] == index) & (columns["kind"] == MessageKind.SNAPSHOT)
+                yield index, int(columns["line"][of_symbol][0]), self._scales[index]
+
+    def keep_rising(self, symbol: str, timestamp: Records) -> None:
+        """Without receipts the messages tell the time, and theirs may step back."""
+        np.maximum.accumulate(timestamp, out=timestamp)
+        np.maximum(timestamp, self._shown_ns.get(symbol, 0), out=timestamp)
+        self._shown_ns[symbol] = int(timestamp[-1])
+
+    def scales_at(self, symbol: Records, line: Records, changes: Sequence[tuple[int, int, Records]]) -> Records:
+        """The two scales of rows."""
+        scales = self._scales[symbol]
+        for index, first_line, values in changes:
+            scales[(symbol == index) & (line >= first_line)] = values
+        return scales
+
+
+def _or_none(precision: Optional[int]) -> int:
+    return -1 if precision is None else precision
+
+
+class Taken:
+    """The records of one result; made by `Recorder.take`."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        result: Result,
+        times: Times,
+        messages: _Messages,
+        changes: Sequence[tuple[int, int, Records]],
+    ) -> None:
+        self._recorder, self._result, self._times = recorder, result, times
+        self._messages, self._changes = messages, changes
+
+    def events(self) -> Iterator[tuple[str, Records]]:
+        """Each symbol with its events in the order they happened."""
+        columns = columns_of(self._result.events, EVENT_COLUMNS)
+        messages, message = self._messages, columns["message"]
+        if not len(message):
+            return
+        records = np.zeros(len(message), EVENT)
+        symbol, line = messages.symbol[message], messages.line[message]
+        for name in ("price", "qty", "change", "ahead", "level", "queue", "order_id", "side", "action", "meaning"):
+            records[name] = columns[name]
+        records["ts_event"] = messages.msg_ns[message]
+        records["ts_order"] = columns["order_ns"]
+        records["line"] = line
+        records["verdict"] = messages.verdict[message]
+        records["flags"] = self._flags(message, columns["action"], line)
+        scales = self._recorder.scales_at(symbol, line, self._changes)
+        records["price_scale"], records["qty_scale"] = scales[:, 0], scales[:, 1]
+        if self._times.recv_ns is not None:
+            records["ts_recv"] = self._times.recv_ns[line - self._times.first_line]
+        for index, order_id in self._result.odd_ids.items():
+            records["order_id"][index] = ODD_ID + b"%d" % len(self._recorder.odd_ids)
+            self._recorder.odd_ids.append(order_id)
+        yield from self._by_symbol(symbol, records)
+
+    def _flags(self, message: Records, action: Records, line: Records) -> Records:
+        flags = np.zeros(len(message), np.uint8)
+        flags[:-1][message[1:] != message[:-1]] = LAST
+        flags[-1] = LAST
+        flags[(action == Action.SNAPSHOT) | (action == Action.CLEAR)] |= SNAPSHOT
+        flags[self._messages.suspect[message]] |= MAYBE_BAD_BOOK
+        if self._times.doubtful is not None:
+            flags[self._times.doubtful[line - self._times.first_line]] |= BAD_RECEIVE_TIME
+        return flags
+
+    def rows(self) -> Iterator[tuple[str, Records]]:
+        """Each symbol with its book rows in the order of time."""
+        columns = columns_of(self._result.rows, ROW_COLUMNS)
+        symbol, line = columns["symbol"], columns["line"]
+        if not len(symbol):
+            return
+        records = np.zeros(len(symbol), self._recorder._row)
+        records["timestamp"], records["ts_event"], records["line"] = columns["at_ns"], columns["msg_ns"], line
+        records["verdict"] = columns["verdict"]
+        records["suspect"] = self._messages.suspect_at(symbol, line)
+        scales = self._recorder.scales_at(symbol, line, self._changes)
+        records["price_scale"], records["qty_scale"] = scales[:, 0], scales[:, 1]
+        for name in _BOOK_SIDES:
+            records[name] = columns[name].reshape(len(symbol), -1)
+        for name, of_symbol in self._by_symbol(symbol, records):
+            self._recorder.keep_rising(name, of_symbol["timestamp"])
+            yield name, of_symbol
+
+    def _by_symbol(self, symbol: Records, records: Records) -> Iterator[tuple[str, Records]]:
+        names = self._recorder.symbols
+        order = _by_symbol(symbol)
+        if order is None:
+            yield names[symbol[0]], records
+            return
+        symbol, records = symbol[order], records[order]
+        starts = _starts(symbol)
+        for start, end in zip(starts, np.append(starts[1:], len(symbol))):
+            yield names[symbol[start]], records[start:end].copy()
+
+
+def _by_symbol(symbol: Records) -> Optional[Records]:
+    """The order that puts symbols together, or None when they are."""
+    if not len(symbol) or symbol.min() == symbol.max():
+        return None
+    return np.argsort(symbol, kind="stable")
+
+
+def _starts(symbol: Records) -> Records:
+    """Where each symbol begins in a column that has them together."""
+    changes = np.flatnonzero(symbol[1:] != symbol[:-1]) + 1
+    return np.append(0, changes) if len(symbol) else changes

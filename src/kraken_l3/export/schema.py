@@ -1,0 +1,121 @@
+"""The tables: their columns, versions, and the words behind the numbers.
+
+Prices and quantities of `events` are exact: a 64-bit integer and, in a column of its own, how many of its digits are
+decimals. A pair's precision may change within a day, so a scale in the file's head could not be true; int64 also
+writes and reads several times as fast as decimal128 (docs/export.md has the measurement). Those of `snapshots` are
+doubles, each the nearest to its exact value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from kraken_l3.model.events import Action, Meaning, Reason, Side, Verdict
+
+__all__ = [
+    "ACTIONS",
+    "BAD_RECEIVE_TIME",
+    "EVENTS",
+    "EVENTS_VERSION",
+    "LAST",
+    "MAYBE_BAD_BOOK",
+    "MEANINGS",
+    "SIDES",
+    "SNAPSHOT",
+    "SNAPSHOTS",
+    "SNAPSHOTS_VERSION",
+    "TIME",
+    "VERDICTS",
+    "VERDICT_CODES",
+    "snapshots_schema",
+]
+
+EVENTS_VERSION = "1"
+SNAPSHOTS_VERSION = "1"
+
+# Bits of `flags`, as Databento defines them (dbn `flags.rs`).
+LAST = 128
+SNAPSHOT = 32
+BAD_RECEIVE_TIME = 8
+MAYBE_BAD_BOOK = 4
+
+TIME = pa.timestamp("ns", tz="UTC")
+_WORD = pa.dictionary(pa.int8(), pa.string())
+
+
+def _words(values: Sequence[str]) -> pa.Array:
+    return pa.array(values, pa.string())
+
+
+SIDES = _words([side.name.lower() for side in Side])
+ACTIONS = _words([action.name.lower() for action in Action])
+MEANINGS = _words([meaning.name.lower() for meaning in Meaning])
+
+_REASONS = [f"unverifiable_{reason.name.lower()}" for reason in Reason if reason is not Reason.NONE]
+#: Words of a verdict; one that is unverifiable names its reason.
+VERDICTS = _words([*(verdict.name.lower() for verdict in Verdict), *_REASONS])
+#: Index into `VERDICTS` by verdict and reason.
+VERDICT_CODES = [[verdict.value for _ in Reason] for verdict in Verdict]
+VERDICT_CODES[Verdict.UNVERIFIABLE][1:] = range(len(Verdict), len(VERDICTS))
+
+EVENTS = pa.schema(
+    [
+        pa.field("ts_recv", TIME),
+        pa.field("ts_event", TIME),
+        pa.field("ts_order", TIME),
+        pa.field("line", pa.int64(), nullable=False),
+        pa.field("side", _WORD, nullable=False),
+        pa.field("action", _WORD, nullable=False),
+        pa.field("meaning", _WORD, nullable=False),
+        pa.field("order_id", pa.string()),
+        pa.field("price", pa.int64()),
+        pa.field("price_scale", pa.int8(), nullable=False),
+        pa.field("qty", pa.int64()),
+        pa.field("qty_change", pa.int64()),
+        pa.field("qty_scale", pa.int8(), nullable=False),
+        pa.field("level", pa.int32()),
+        pa.field("queue", pa.int32()),
+        pa.field("ahead", pa.int64()),
+        pa.field("verdict", _WORD, nullable=False),
+        pa.field("flags", pa.uint8(), nullable=False),
+        pa.field("trade_id", pa.int64()),
+        pa.field("fill_confidence", pa.float32()),
+    ]
+)
+
+_DOUBLES = pa.list_(pa.float64())
+
+#: What Crank and Mentat read: these five and nothing else.
+SNAPSHOTS = pa.schema(
+    [
+        pa.field("timestamp", TIME),
+        pa.field("bid_prices", _DOUBLES),
+        pa.field("bid_qtys", _DOUBLES),
+        pa.field("ask_prices", _DOUBLES),
+        pa.field("ask_qtys", _DOUBLES),
+    ]
+)
+
+_WIDE = [
+    pa.field("ts_event", TIME),
+    pa.field("line", pa.int64(), nullable=False),
+    pa.field("verdict", _WORD, nullable=False),
+    pa.field("suspect", pa.bool_(), nullable=False),
+    pa.field("mid", pa.float64()),
+    pa.field("spread", pa.float64()),
+    pa.field("microprice", pa.float64()),
+    pa.field("imbalance", pa.float64()),
+]
+_OVER_GAP = pa.field("over_gap", pa.bool_(), nullable=False)
+
+
+def snapshots_schema(*, wide: bool, over_gap: bool) -> pa.Schema:
+    """The columns of `snapshots` with those that were asked for."""
+    fields = list(SNAPSHOTS)
+    if wide:
+        fields += _WIDE
+    if over_gap:
+        fields.append(_OVER_GAP)
+    return pa.schema(fields)

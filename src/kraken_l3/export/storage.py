@@ -1,0 +1,237 @@
+"""Where tables go: a directory here, or an object store by its URL. A file appears complete or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Optional, Protocol
+
+from kraken_l3.archive.layout import JOURNAL_PREFIX, parse_name
+from kraken_l3.errors import LocalFault, UsageError
+
+__all__ = ["LocalStore", "Output", "RemoteStore", "Store", "fetched", "open_store"]
+
+
+class Output(Protocol):
+    """A file in the making."""
+
+    file: BinaryIO
+
+    def publish(self) -> int:
+        """Make it appear under its name, on disk for good; gives its size."""
+
+    def abandon(self) -> None:
+        """Leave no trace."""
+
+
+class Store(Protocol):
+    """A directory or a bucket; names are relative and have "/" in them."""
+
+    def begin(self, name: str) -> Output:
+        """Start a file."""
+
+    def read(self, name: str) -> Optional[bytes]:
+        """A small file's content, or None."""
+
+    def size(self, name: str) -> Optional[int]:
+        """Bytes of a published file, or None."""
+
+    def where(self, name: str) -> str:
+        """The name as a person can use it."""
+
+    @property
+    def scratch(self) -> Optional[Path]:
+        """A directory for temporary files, or None for the system's."""
+
+
+class _LocalOutput:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._made = [parent for parent in path.parents if not parent.exists()]
+        self._temporary = path.with_name(f".{path.name}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.file: BinaryIO = self._temporary.open("wb")
+        except OSError as error:
+            raise LocalFault(f"cannot write: {error.strerror}", where=str(path)) from error
+
+    def publish(self) -> int:
+        try:
+            self.file.flush()
+            size = self.file.tell()
+            os.fsync(self.file.fileno())
+            self.file.close()
+            self._temporary.replace(self._path)
+            for directory in {self._path.parent, *(parent.parent for parent in self._made)}:
+                _sync_directory(directory)
+        except OSError as error:
+            raise LocalFault(f"cannot write: {error.strerror}", where=str(self._path)) from error
+        return size
+
+    def abandon(self) -> None:
+        self.file.close()
+        self._temporary.unlink(missing_ok=True)
+
+
+def _sync_directory(directory: Path) -> None:
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class LocalStore:
+    """A directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def begin(self, name: str) -> Output:
+        """See `Store.begin`."""
+        return _LocalOutput(self._directory / name)
+
+    def read(self, name: str) -> Optional[bytes]:
+        """See `Store.read`."""
+        path = self._directory / name
+        return path.read_bytes() if path.exists() else None
+
+    def size(self, name: str) -> Optional[int]:
+        """See `Store.size`."""
+        path = self._directory / name
+        return path.stat().st_size if path.exists() else None
+
+    def where(self, name: str) -> str:
+        """See `Store.where`."""
+        return str(self._directory / name)
+
+    @property
+    def scratch(self) -> Optional[Path]:
+        """See `Store.scratch`."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        return self._directory
+
+
+class _RemoteOutput:
+    """Written here, then put there in one piece: an object appears when all of it has arrived."""
+
+    def __init__(self, filesystem: Any, path: str) -> None:
+        self._filesystem, self._path = filesystem, path
+        descriptor, self._local = tempfile.mkstemp(prefix="kraken-l3-")
+        self.file: BinaryIO = os.fdopen(descriptor, "wb")
+
+    def publish(self) -> int:
+        self.file.flush()
+        size = self.file.tell()
+        self.file.close()
+        self._filesystem.put_file(self._local, self._path)
+        Path(self._local).unlink()
+        return size
+
+    def abandon(self) -> None:
+        self.file.close()
+        Path(self._local).unlink(missing_ok=True)
+
+
+class RemoteStore:
+    """A place that fsspec knows (s3://bucket/path, gs://...)."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+        self._filesystem, self._root = _filesystem_of(self._url)
+
+    def begin(self, name: str) -> Output:
+        """See `Store.begin`."""
+        return _RemoteOutput(self._filesystem, f"{self._root}/{name}")
+
+    def read(self, name: str) -> Optional[bytes]:
+        """See `Store.read`."""
+        try:
+            content: bytes = self._filesystem.cat_file(f"{self._root}/{name}")
+        except FileNotFoundError:
+            return None
+        return content
+
+    def size(self, name: str) -> Optional[int]:
+        """See `Store.size`."""
+        try:
+            return int(self._filesystem.info(f"{self._root}/{name}")["size"])
+        except FileNotFoundError:
+            return None
+
+    def where(self, name: str) -> str:
+        """See `Store.where`."""
+        return f"{self._url}/{name}"
+
+    @property
+    def scratch(self) -> Optional[Path]:
+        """See `Store.scratch`."""
+        return None
+
+
+def open_store(place: str) -> Store:
+    """The store at a path or URL."""
+    return RemoteStore(place) if "://" in place else LocalStore(Path(place))
+
+
+def _filesystem_of(url: str) -> tuple[Any, str]:
+    try:
+        import fsspec
+    except ImportError:
+        raise UsageError("reading and writing URLs needs fsspec", where=url, hint="pip install fsspec s3fs") from None
+    try:
+        filesystem, root = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"cannot open: {error}", where=url) from None
+    filesystem.invalidate_cache()
+    return filesystem, str(root).rstrip("/")
+
+
+class fetched:  # noqa: N801 - used like a function
+    """A local path for an archive that may lie in an object store; what was fetched is gone afterwards.
+
+    Args:
+        place: path or URL of a directory or of one file.
+        files: names of the data files that are wanted, which come with their days' companions; None for all.
+        heads: fetch only what is needed to plan (journals, checkpoints); data files are there, but empty.
+    """
+
+    def __init__(self, place: str, files: Optional[Sequence[str]] = None, *, heads: bool = False) -> None:
+        self._place, self._heads = place, heads
+        parsed = [parse_name(name) for name in files] if files is not None else None
+        self._days = {name.day for name in parsed if name is not None} if parsed is not None else None
+        self._directory: Optional[str] = None
+
+    def __enter__(self) -> Path:
+        if "://" not in self._place:
+            return Path(self._place)
+        filesystem, root = _filesystem_of(self._place)
+        self._directory = tempfile.mkdtemp(prefix="kraken-l3-")
+        local = Path(self._directory)
+        if not filesystem.isdir(root):
+            if not filesystem.exists(root):
+                raise UsageError("there is no such file or directory", where=self._place)
+            filesystem.get_file(root, str(local / root.rsplit("/", 1)[-1]))
+            return local / root.rsplit("/", 1)[-1]
+        for path in filesystem.ls(root, detail=False):
+            self._fetch(filesystem, str(path), local / str(path).rsplit("/", 1)[-1])
+        return local
+
+    def _fetch(self, filesystem: Any, path: str, local: Path) -> None:
+        name = parse_name(local.name)
+        if name is None or (self._days is not None and name.day not in self._days):
+            return
+        if self._heads and name.prefix != JOURNAL_PREFIX and name.suffix != "checkpoints":
+            local.touch()
+        else:
+            filesystem.get_file(path, str(local))
+
+    def __exit__(self, *_: object) -> None:
+        if self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)

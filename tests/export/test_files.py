@@ -1,0 +1,182 @@
+"""How tables come to be on disk: complete or not at all, the same each time, in any number of processes."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import msgspec
+import pyarrow.parquet as pq
+import pytest
+from archives import NIGHT_NS, record
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kraken_l3.archive.checkpoints import Checkpoint, append_checkpoints
+from kraken_l3.archive.layout import DayPaths
+from kraken_l3.archive.reader import open_archive
+from kraken_l3.export.bulk import export_table, plan_jobs
+from kraken_l3.export.job import TableOptions, run_job
+from kraken_l3.export.naming import escape_symbol, part_path, unescape_symbol
+from kraken_l3.export.walking import chains_in
+from kraken_l3.rebuild.engine import EngineOptions
+from kraken_l3.rebuild.facts import facts_in
+from kraken_l3.rebuild.python_engine import PythonEngine
+
+EVENTS = TableOptions("events")
+EVERY_100_MS = TableOptions("snapshots", grid_ns=100_000_000)
+TABLES = [EVENTS, EVERY_100_MS, TableOptions("snapshots", levels=3, wide=True)]
+
+
+def tree(directory: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(directory)): p.read_bytes() for p in sorted(directory.rglob("*.parquet"))}
+
+
+def export(source: Path, target: Path, options: TableOptions = EVENTS, **how):
+    return export_table(str(source), str(target), options, **how)
+
+
+@pytest.mark.parametrize("options", TABLES)
+def test_exporting_again_gives_the_same_bytes(tmp_path, options):
+    source = record(tmp_path / "a", gap=True, trades=True)
+    export(source, tmp_path / "o1", options)
+    export(source, tmp_path / "o2", options)
+    assert tree(tmp_path / "o1") == tree(tmp_path / "o2") != {}
+
+
+@pytest.mark.parametrize("options", TABLES)
+def test_so_does_any_number_of_processes(tmp_path, options):
+    source = record(tmp_path / "a", symbols=("BTC/USD", "ETH/USD", "DOGE/USD"), gap=True, start_ns=NIGHT_NS)
+    one = export(source, tmp_path / "o1", options)
+    two = export(source, tmp_path / "o2", options, jobs=3)
+    assert tree(tmp_path / "o1") == tree(tmp_path / "o2") != {}
+    assert (one.files, one.messages, one.ok, one.bad) == (two.files, two.messages, two.ok, two.bad)
+
+
+@pytest.mark.parametrize("options", TABLES)
+def test_rows_put_aside_on_disk_come_back_the_same(tmp_path, options, monkeypatch):
+    source = record(tmp_path / "a", symbols=("BTC/USD", "ETH/USD", "DOGE/USD"))
+    export(source, tmp_path / "o1", options)
+    monkeypatch.setattr("kraken_l3.export.job._SPOOL_BYTES", 20_000)
+    monkeypatch.setattr("kraken_l3.export.job._BLOCK_BYTES", 10_000)
+    monkeypatch.setattr("kraken_l3.export.job._FEWEST_BLOCK_BYTES", 10_000)
+    export(source, tmp_path / "o2", options)
+    assert tree(tmp_path / "o1") == tree(tmp_path / "o2")
+    assert not list((tmp_path / "o2").glob(".spool*"))
+
+
+def test_the_metadata_tell_where_a_file_comes_from(tmp_path):
+    source = record(tmp_path / "a")
+    export(source, tmp_path / "o")
+    path = tmp_path / "o" / part_path("events", "BTC/USD", open_archive(source).days[0])
+    metadata = {k.decode(): v.decode() for k, v in pq.ParquetFile(path).metadata.metadata.items()}
+    data = (source / "l3-2026-11-22.ndjson").read_bytes()
+    [said] = json.loads(metadata["kraken_l3.sources"])
+    assert said == {
+        "name": "l3-2026-11-22.ndjson",
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "bytes": len(data),
+        "lines": data.count(b"\n"),
+    }
+    assert metadata["kraken_l3.symbol"] == "BTC/USD"
+    assert metadata["kraken_l3.schema_version"] == "1"
+    assert metadata["kraken_l3.program"].startswith("kraken-l3-recorder ")
+
+
+def test_an_interrupted_job_leaves_nothing_half_made_and_goes_on(tmp_path, monkeypatch):
+    source = record(tmp_path / "a", messages=3_000, start_ns=NIGHT_NS)
+    export(source, tmp_path / "whole")
+    [job] = plan_jobs(str(source), str(tmp_path / "o"), EVENTS)
+    size = (source / "l3-2026-11-22.ndjson").stat().st_size
+    seen = 0
+
+    def interrupt(count: int) -> None:
+        nonlocal seen
+        seen += count
+        if seen > size:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_job(job, interrupt)
+    first_day = {name: data for name, data in tree(tmp_path / "whole").items() if "2026-11-22" in name}
+    assert tree(tmp_path / "o") == first_day
+    assert not [p for p in (tmp_path / "o").rglob("*") if p.name.startswith(".")]
+    report = export(source, tmp_path / "o")
+    assert report.already_there == len(first_day)
+    assert tree(tmp_path / "o") == tree(tmp_path / "whole")
+
+
+def test_what_was_made_is_not_made_again_until_something_changes(tmp_path):
+    source = record(tmp_path / "a")
+    export(source, tmp_path / "o")
+    path = tmp_path / "o" / part_path("events", "BTC/USD", open_archive(source).days[0])
+    before = path.stat().st_ino
+    assert export(source, tmp_path / "o").already_there == 2
+    assert path.stat().st_ino == before
+    data = source / "l3-2026-11-22.ndjson"
+    data.write_bytes(data.read_bytes() + data.read_bytes().splitlines(keepends=True)[0])
+    assert export(source, tmp_path / "o").already_there == 0
+    path.unlink()
+    assert export(source, tmp_path / "o").already_there == 0
+    assert path.exists()
+
+
+@pytest.mark.parametrize("options", TABLES)
+def test_a_day_with_checkpoints_stands_alone_and_gives_the_same_rows(tmp_path, options):
+    source = record(tmp_path / "a", messages=3_000, start_ns=NIGHT_NS)
+    export(source, tmp_path / "o1", options)
+    assert len(chains_in(open_archive(source))) == 1
+    _write_checkpoints(source)
+    assert [chain.checkpointed for chain in chains_in(open_archive(source))] == [False, True]
+    export(source, tmp_path / "o2", options, jobs=2)
+    whole, alone = _rows(tmp_path / "o1"), _rows(tmp_path / "o2")
+    if options.table == "snapshots" and options.grid_ns is None:
+        for name, rows in alone.items():  # a day's first change is always shown: what was before it is not
+            rows[: len(rows) - len(whole[name])] = []
+    assert whole == alone != {}
+    (source / "l3-2026-11-22.ndjson").unlink()
+    export(source, tmp_path / "o3", options)
+    second_day = {name: rows for name, rows in _rows(tmp_path / "o2").items() if "2026-11-23" in name}
+    assert _rows(tmp_path / "o3") == second_day != {}
+
+
+def _write_checkpoints(source: Path) -> None:
+    """As the verifier does at the start of a day."""
+    archive = open_archive(source)
+    engine = PythonEngine(EngineOptions())
+    for fact in facts_in(archive):
+        engine.set_symbol(fact.symbol, price_precision=fact.price_precision, qty_precision=fact.qty_precision)
+    engine.feed((source / "l3-2026-11-22.ndjson").read_bytes(), 0, 0)
+    images = [engine.export_book(symbol) for symbol in engine.symbols()]
+    checkpoints = [
+        Checkpoint(
+            line=0,
+            end_offset=0,
+            symbol=image.symbol,
+            depth=10,
+            message=msgspec.Raw(image.message),
+            newest_ns=image.newest_ns,
+            amending=list(image.amending),
+        )
+        for image in images
+    ]
+    append_checkpoints(DayPaths(source, archive.days[1]).checkpoints, checkpoints)
+
+
+def _rows(directory: Path) -> dict[str, list]:
+    return {name: pq.ParquetFile(directory / name).read().to_pylist() for name in tree(directory)}
+
+
+@given(st.text(min_size=1))
+def test_names_lead_back_to_symbols(symbol):
+    try:
+        symbol.encode()
+    except UnicodeEncodeError:
+        return
+    name = escape_symbol(symbol)
+    assert unescape_symbol(name) == symbol
+    assert not set(name) - set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-~")
+
+
+def test_the_usual_name_is_the_usual_one():
+    assert escape_symbol("BTC/USD") == "BTC-USD"
+    assert escape_symbol("A-B/USD") == "A~2DB-USD"
