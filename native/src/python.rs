@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -11,6 +11,9 @@ use crate::columns::Columns;
 use crate::engine::{self, Options, Output, RowOptions};
 use crate::notes::Note;
 use crate::symbol::{Bad, Symbol};
+
+/// Number of this interface; the main package takes no other.
+const PORT: u32 = 1;
 
 type PyNote = (&'static str, i64, i64, String, String, Option<i64>, Option<i64>);
 type PyBad = (&'static str, i64, i64, Option<i64>, Option<i64>);
@@ -197,8 +200,22 @@ fn counts<'py>(py: Python<'py>, counts: &[(&'static str, u64)]) -> PyResult<Boun
     Ok(dict)
 }
 
+/// How many lines a block has, found one after the other: the floor that the benchmark compares with.
+#[pyfunction]
+fn count_lines(block: &[u8]) -> usize {
+    let mut rest = block;
+    let mut lines = 0;
+    while let Some(end) = memchr(b'\n', rest) {
+        rest = &rest[end + 1..];
+        lines += 1;
+    }
+    lines + usize::from(!rest.is_empty())
+}
+
 #[pymodule]
 fn kraken_l3_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("PORT", PORT)?;
+    module.add_function(wrap_pyfunction!(count_lines, module)?)?;
     module.add_class::<Engine>()
 }

@@ -93,11 +93,22 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> Option<i64> {
     Some(era * 146_097 + day_of_era - 719_468)
 }
 
-/// Reads the form that Kraken writes (`2026-01-02T03:04:05.678901234Z`, thirty bytes) and remembers the last minute.
-#[derive(Default)]
+/// Reads the form that Kraken writes (`2026-01-02T03:04:05.678901234Z`, thirty bytes) and remembers recent minutes.
 pub struct UsualTime {
-    minute: [u8; 17],
-    minute_ns: i64,
+    minutes: [Minute; 64],
+}
+
+/// A minute's text and start.
+#[derive(Clone, Copy, Default)]
+struct Minute {
+    text: [u8; 17],
+    start_ns: i64,
+}
+
+impl Default for UsualTime {
+    fn default() -> Self {
+        Self { minutes: [Minute::default(); 64] }
+    }
 }
 
 impl UsualTime {
@@ -105,8 +116,9 @@ impl UsualTime {
     #[inline(always)]
     pub fn parse(&mut self, text: &[u8; 30]) -> Option<i64> {
         let minute: &[u8; 17] = text.first_chunk()?;
-        if *minute != self.minute {
-            self.learn(minute)?;
+        let slot = usize::from(text[14].wrapping_mul(10).wrapping_add(text[15]) % 64);
+        if *minute != self.minutes[slot].text {
+            self.learn(minute, slot)?;
         }
         if text[19] != b'.' || text[29] != b'Z' {
             return None;
@@ -117,18 +129,17 @@ impl UsualTime {
         if seconds > 59 {
             return None;
         }
-        self.minute_ns.checked_add(seconds * NS_PER_S + fraction)
+        self.minutes[slot].start_ns.checked_add(seconds * NS_PER_S + fraction)
     }
 
     #[cold]
-    fn learn(&mut self, minute: &[u8; 17]) -> Option<()> {
+    fn learn(&mut self, minute: &[u8; 17], slot: usize) -> Option<()> {
         if minute[10] != b'T' || minute[16] != b':' {
             return None;
         }
         let mut text = [b'0'; 19];
         text[..17].copy_from_slice(minute);
-        self.minute_ns = parse(&text)?;
-        self.minute = *minute;
+        self.minutes[slot] = Minute { text: *minute, start_ns: parse(&text)? };
         Some(())
     }
 }

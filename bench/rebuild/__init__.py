@@ -1,0 +1,1 @@
+"""Speed of rebuilding and verifying: `python -m bench.rebuild` prints the table."""

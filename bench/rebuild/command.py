@@ -1,0 +1,90 @@
+"""`kraken-l3 verify` as a user runs it: start to report, with the memory of all its processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["CommandRun", "run_verify"]
+
+POLL_S = 0.01
+READ_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class CommandRun:
+    """One run of the command. `anon_bytes`: the most anonymous memory that its processes held together."""
+
+    seconds: float
+    bytes: int
+    messages: int
+    ok: int
+    exit_code: int
+    anon_bytes: int
+
+
+def run_verify(path: Path, jobs: int, engine: str = "native") -> CommandRun:
+    """Verify a file that is in the page cache."""
+    size = _warm(path)
+    start = time.perf_counter()
+    command = [
+        sys.executable,
+        "-m",
+        "kraken_l3",
+        "verify",
+        str(path),
+        "--json",
+        "--jobs",
+        str(jobs),
+        "--engine",
+        engine,
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        anon = _peak_anon(process)
+        out, _ = process.communicate()
+    seconds = time.perf_counter() - start
+    report = json.loads(out)
+    counts = report.get("total", report)
+    return CommandRun(seconds, size, counts["messages"], counts["ok"], process.returncode, anon)
+
+
+def _warm(path: Path) -> int:
+    size = 0
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(READ_BYTES):
+            size += len(chunk)
+    return size
+
+
+def _peak_anon(process: subprocess.Popen[bytes]) -> int:
+    """Follows the processes until the first ends; 0 where there is no /proc."""
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, sum(_anon(pid) for pid in _family(process.pid)))
+        time.sleep(POLL_S)
+    return peak
+
+
+def _family(pid: int) -> Iterator[int]:
+    yield pid
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            pids = children.read_text().split()
+        except OSError:  # it ended meanwhile
+            continue
+        for child in pids:
+            yield from _family(int(child))
+
+
+def _anon(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    return int(fields.get("RssAnon", "0 kB").split()[0]) * 1024
