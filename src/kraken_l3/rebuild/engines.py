@@ -11,8 +11,8 @@ __all__ = ["ENGINES", "make_engine"]
 ENGINES = ("auto", "native", "python")
 
 
-def make_engine(options: EngineOptions, name: str = "auto") -> Engine:
-    """A new engine.
+def make_engine(options: EngineOptions, name: str = "auto", *, threads: int = 1) -> Engine:
+    """A new engine; with several `threads`, where it can use them, one that only judges (no columns).
 
     Raises:
         UsageError: there is no such engine, or "native" was asked for and is not installed.
@@ -22,11 +22,12 @@ def make_engine(options: EngineOptions, name: str = "auto") -> Engine:
     if name != "python":
         try:
             from kraken_l3.rebuild.native_engine import NativeEngine
+            from kraken_l3.rebuild.native_team import NativeTeam
         except ImportError:
             if name == "native":
                 raise UsageError(
                     "the native engine is not installed", hint="With Rust's cargo at hand: pip install ./native"
                 ) from None
         else:
-            return NativeEngine(options)
+            return NativeTeam(threads, options.only) if threads > 1 else NativeEngine(options)
     return PythonEngine(options)

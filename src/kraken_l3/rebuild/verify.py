@@ -128,10 +128,11 @@ def verify_part(
     options: EngineOptions,
     *,
     engine_name: str = "auto",
+    threads: int = 1,
     progress: Optional[Progress] = None,
 ) -> Findings:
     """Run one engine over an archive; `options` may restrict it to some symbols."""
-    engine = make_engine(options, engine_name)
+    engine = make_engine(options, engine_name, threads=threads)
     files: list[FilePart] = []
     notes: list[Located] = []
     blamed: dict[str, str] = {}

@@ -1,4 +1,7 @@
-"""Verifies with several processes, each of which takes its share of the symbols out of the same files."""
+"""Verifies with several jobs, each of which takes its share of the symbols out of the same files.
+
+Native engines share one reading of the files among threads; the Python engine needs processes.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from typing import Any, Optional
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.rebuild.engine import EngineOptions
+from kraken_l3.rebuild.engines import make_engine
 from kraken_l3.rebuild.facts import Fact, facts_in
 from kraken_l3.rebuild.second_look import look_again
 from kraken_l3.rebuild.verify import Findings, Progress, verify_part
@@ -36,15 +40,16 @@ def verify(
         path: a directory of ours, or any NDJSON file of level3 messages.
         instruments: precisions that the user knows; they outweigh the journal's.
         engine_name: see `engines`.
-        jobs: processes; each reads the files and handles its share of the symbols.
+        jobs: threads or processes; each handles its share of the symbols.
         progress: called with the bytes done (of each job).
 
     Returns:
         What was found, and sentences about what had to be tried because nothing told it.
     """
     facts = facts_in(open_archive(path), instruments)
-    if jobs <= 1:
-        findings = verify_part(path, facts, EngineOptions(), engine_name=engine_name, progress=progress)
+    if jobs <= 1 or make_engine(EngineOptions(), engine_name).name == "native":
+        each = None if progress is None else lambda count: progress(count * jobs)
+        findings = verify_part(path, facts, EngineOptions(), engine_name=engine_name, threads=jobs, progress=each)
     else:
         findings = _verify_in_processes(path, facts, engine_name, jobs, progress)
     return findings, look_again(findings, path, facts, engine_name)

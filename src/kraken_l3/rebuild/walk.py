@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, Optional
 
@@ -94,16 +95,29 @@ def walk(
             if not is_begin:
                 _begin_day(engine, file, day, archive.directory)
             day = file.day
-            for block in _until(end, file.blocks(begin.position if begin is not None and is_begin else BEGINNING)):
-                for piece in _cut_at_facts(engine, file, block, later):
+            start = begin.position if begin is not None and is_begin else BEGINNING
+            line = start.line
+            for block in _until(end, file.blocks(start, numbered=False)):
+                for piece in _cut_at_facts(engine, file, block._replace(first_line=line), later):
                     recv_ns = recv_times(file, piece) if times else None
-                    yield Step(path, piece, engine.feed(piece.data, piece.first_line, piece.offset, recv_ns))
+                    result = engine.feed(piece.data, piece.first_line, piece.offset, recv_ns)
+                    line += result.lines
+                    yield Step(path, piece, result)
 
 
 def _between(files: Sequence[Path], begin: Optional[Place], end: Optional[Place]) -> list[Path]:
     first = files.index(begin.path) if begin is not None else 0
     last = files.index(end.path) if end is not None else len(files) - 1
     return list(files[first : last + 1])
+
+
+def _one_ahead(blocks: Iterator[Block]) -> Iterator[Block]:
+    """The next block is read while the engine, which may have released the interpreter lock, is at work on this one."""
+    with ThreadPoolExecutor(1) as reader:
+        ahead = reader.submit(next, blocks, None)
+        while (block := ahead.result()) is not None:
+            ahead = reader.submit(next, blocks, None)
+            yield block
 
 
 def _until(end: Optional[Place], blocks: Iterator[Block]) -> Iterator[Block]:
