@@ -148,7 +148,7 @@ def test_midnight_begins_a_day_with_checkpoints_that_stand_alone(tmp_path):
         scene.write(lines[:90])
         live.until_line(90)
         scene.write(lines[90:])
-        live.until(lambda: live.said("verified")[-1]["verified"]["file"] == "l3-2026-11-23.ndjson")
+        live.until(lambda: any(w["verified"]["file"] == "l3-2026-11-23.ndjson" for w in live.said("verified")))
     scene.close()
     second = open_archive(tmp_path).files()[1]
     starts = [c for c in read_checkpoints(second.with_suffix(".checkpoints")) if c.line == 0]
