@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --qui
 NATIVE_SOURCES := $(wildcard native/Cargo.* native/pyproject.toml native/src/*.rs)
 JOBS ?= 2
 
-.PHONY: help demo test soak bench lint clean
+.PHONY: help demo test soak bench lint picture clean
 
 help:
 	@echo 'make demo    record from an exchange on this machine and show the result (no key, 10 seconds)'
@@ -35,6 +35,10 @@ lint: $(VENV)/.lint
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The README's picture, drawn from a demo that runs now.
+picture: $(VENV)/.base
+	$(BIN)/python docs/picture.py
+
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
@@ -53,6 +57,7 @@ $(VENV)/.made:
 $(VENV)/.base: $(VENV)/.made pyproject.toml requirements.txt
 	@echo 'Installing the recorder'
 	@$(PIP) -r requirements.txt
+	@$(PIP) -e '.[research]' || echo 'numpy and pyarrow cannot be installed here: there will be no export'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.base

@@ -28,11 +28,12 @@ def test_it_shows_the_cut_the_lines_and_the_commands(shown) -> None:
     assert "the connection broke" in text
     assert f"{len(demo.SYMBOLS)} symbols whole again" in text
     assert '"type":"snapshot"' in text
-    for command in ("info", "verify"):
+    for command in ("info", "verify", "export snapshots"):
         assert f"$ kraken-l3 {command} {demo.ARCHIVE}" in text
     for symbol in demo.SYMBOLS:
         assert symbol in text
     assert "verified" in text
+    assert "symbol=BTC-USD" in text
     assert f"{Path('kept') / demo.ARCHIVE}" in text.splitlines()[-1]
 
 

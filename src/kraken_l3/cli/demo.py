@@ -78,8 +78,8 @@ def _heading(console: Console, text: str) -> None:
 def _record(console: Console, directory: Path) -> None:
     _heading(console, "Recording from an exchange on this machine")
     console.print(
-        f"{', '.join(SYMBOLS)} at {MESSAGES_PER_S} messages a second, two processes, real sockets. "
-        f"The exchange cuts the connection after {CUT_AFTER_MESSAGES} messages."
+        f"{', '.join(SYMBOLS)} at {MESSAGES_PER_S} messages a second, over real sockets; "
+        f"after {CUT_AFTER_MESSAGES} messages the exchange cuts the connection."
     )
     progress = Console(stderr=True)
     if not progress.is_terminal:
@@ -150,7 +150,7 @@ def _print_comparison(console: Console, directory: Path) -> None:
 
 def _export(console: Console, directory: Path) -> None:
     if find_spec("pyarrow") is None or find_spec("numpy") is None:
-        console.print("\nThe export is left out: it needs numpy and pyarrow (pip install 'kraken-l3-recorder[research]').")
+        console.print("\nNo export: it needs numpy and pyarrow (pip install 'kraken-l3-recorder[research]').")
         return
     _run(console, directory, "export", "snapshots", ARCHIVE, "--out", "tables", "--levels", "2")
 
