@@ -51,8 +51,8 @@ def test_each_fill_gets_its_trade(trades, rows, expected):
 
 def test_a_reduction_that_a_trade_explains_is_a_partial_fill():
     rows = fills((Meaning.REDUCTION, AT_NS, 25), (Meaning.REDUCTION, AT_NS, 26))
-    records, trade_ids, confidence = Matcher([trade(7)]).match(rows)
-    assert records["meaning"].tolist() == [Meaning.PARTIAL_FILL, Meaning.REDUCTION]
+    meaning, trade_ids, confidence = Matcher([trade(7)]).match(rows)
+    assert meaning.tolist() == [Meaning.PARTIAL_FILL, Meaning.REDUCTION]
     assert trade_ids.tolist() == [7, -1]
     assert np.isnan(confidence[1])
 

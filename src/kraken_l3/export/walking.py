@@ -12,13 +12,14 @@ where books are told by checkpoints. Without receipts the messages' own times ar
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import hashlib
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from kraken_l3.archive.layout import DayPaths, parse_name
 from kraken_l3.archive.reader import Archive, Block, DataFile
 from kraken_l3.archive.receipts import RECEIPT_BYTES, RECEIVE_TIME_UNKNOWN
 from kraken_l3.export.records import Times, columns_of
+from kraken_l3.model.events import MessageKind
 from kraken_l3.model.timestamps import NS_PER_DAY, day_start_ns
 from kraken_l3.rebuild.engine import MESSAGE_COLUMNS, Engine, EngineOptions, Result
 from kraken_l3.rebuild.engines import make_engine
@@ -35,6 +37,8 @@ from kraken_l3.rebuild.walk import load_checkpoint
 
 __all__ = ["Chain", "FileEnd", "Piece", "chains_in", "walk_chain"]
 
+_MESSAGE_BYTES = 300  # most are longer
+_BLOCKS_AHEAD = 2
 _RECEIPT = np.dtype([("recv_ns", "<i8"), ("mono_ns", "<i8"), ("end", "<u8"), ("connection", "<u4"), ("flags", "<u4")])
 
 
@@ -106,7 +110,7 @@ def walk_chain(
     facts: Sequence[Fact],
     *,
     grid_ns: Optional[int] = None,
-    block_bytes: int = 4 * 1024 * 1024,
+    block_bytes: int = 1024 * 1024,
 ) -> Iterator[Piece | FileEnd]:
     """Feed a chain to a new engine.
 
@@ -122,24 +126,24 @@ def walk_chain(
     clock = _Clock(engine.name, needs_times=grid_ns is not None)
     for name, follows in zip(chain.files, chain.follows):
         path = archive.directory / name
-        with DataFile(path) as file, _Hash() as sha256:
+        with DataFile(path) as file, _ReadAhead(file, block_bytes) as ahead:
             if name == chain.files[0] and chain.checkpointed and file.day is not None:
                 _load_books(engine, archive.directory, file.day)
                 if grid_ns is not None:
                     engine.advance(day_start_ns(file.day))
             lines = offset = 0
-            for block in _cut(engine, file, later, block_bytes):
-                sha256.update(block.data)
+            for block in _cut(engine, file, later, ahead):
+                block = block._replace(first_line=lines)
                 times = clock.times(file, block)
                 recv = times.recv_ns.tobytes() if times.recv_ns is not None else None
                 result = engine.feed(block.data, block.first_line, block.offset, recv)
-                news = offset == 0 or b"snapshot" in block.data
+                news = offset == 0 or MessageKind.SNAPSHOT in result.messages["kind"]
                 lines, offset = block.first_line + result.lines, block.offset + len(block.data)
                 yield Piece(path, file.day, result, clock.shown(times, file), len(block.data), news)
             if grid_ns is not None:
                 until = day_start_ns(file.day) + NS_PER_DAY if follows and file.day is not None else clock.now_ns + 1
                 yield Piece(path, file.day, engine.advance(until), Times(0, None, None), 0, False)
-            yield FileEnd(path, file.day, offset, lines, sha256.hexdigest())
+            yield FileEnd(path, file.day, offset, lines, ahead.sha256.hexdigest())
 
 
 def _tell_first(engine: Engine, facts: Sequence[Fact], chain: Chain) -> list[Fact]:
@@ -168,27 +172,29 @@ def _load_books(engine: Engine, directory: Path, day: dt.date) -> None:
             load_checkpoint(engine, checkpoint)
 
 
-def _cut(engine: Engine, file: DataFile, later: list[Fact], size: int) -> Iterator[Block]:
-    """The file in blocks, with the facts told between the lines where they begin to hold."""
-    for block in file.blocks(size=size):
+def _cut(engine: Engine, file: DataFile, later: list[Fact], blocks: Iterable[Block]) -> Iterator[Block]:
+    """The blocks, with the facts told between the lines where they begin to hold."""
+    for block in blocks:
         while later and file.receipts is not None:
-            lines = file.receipts.line_at_time(later[0].at_ns) - block.first_line
-            if lines > block.data.count(b"\n"):
+            begins = file.receipts.start_of(file.receipts.line_at_time(later[0].at_ns)) - block.offset
+            if begins > len(block.data):
                 break
-            head, block = _split(block, max(lines, 0))
-            if head.data:
-                yield head
+            begins = max(begins, 0)
+            if begins:
+                yield block._replace(data=block.data[:begins])
+            block = block._replace(data=block.data[begins:], offset=block.offset + begins)
             _tell(engine, later.pop(0))
         if block.data:
             yield block
 
 
-def _split(block: Block, lines: int) -> tuple[Block, Block]:
-    at = 0
-    for _ in range(lines):
-        at = block.data.find(b"\n", at) + 1 or len(block.data)
-    rest = block._replace(data=block.data[at:], first_line=block.first_line + lines, offset=block.offset + at)
-    return block._replace(data=block.data[:at]), rest
+def _lines_in(block: Block) -> int:
+    return block.data.count(b"\n") + (not block.data.endswith(b"\n"))
+
+
+def _receipts(file: DataFile, first: int, count: int) -> Any:
+    data = file.receipt_bytes(first, count)
+    return np.frombuffer(data[: len(data) - len(data) % RECEIPT_BYTES], _RECEIPT)
 
 
 class _Clock:
@@ -202,9 +208,9 @@ class _Clock:
 
     def times(self, file: DataFile, block: Block) -> Times:
         """Of the lines of a block, as the engine takes them."""
-        count = block.data.count(b"\n") + (not block.data.endswith(b"\n"))
         if file.receipts is not None:
-            return self._of_receipts(file.receipt_bytes(block.first_line, count), block.first_line, count)
+            return self._of_receipts(file, block)
+        count = _lines_in(block)
         if not self._needs_times:
             return Times(block.first_line, None, None)
         return Times(block.first_line, self._rising(self._of_messages(block, count)), None)
@@ -213,14 +219,23 @@ class _Clock:
         """What rows may call receive times: a message's own time is none."""
         return times if file.receipts is not None else Times(times.first_line, None, None)
 
-    def _of_receipts(self, data: bytes, first_line: int, count: int) -> Times:
-        receipts = np.frombuffer(data[: len(data) - len(data) % RECEIPT_BYTES], _RECEIPT)
+    def _of_receipts(self, file: DataFile, block: Block) -> Times:
+        end = block.offset + len(block.data)
+        count = max(len(block.data) // _MESSAGE_BYTES, 1)
+        receipts = _receipts(file, block.first_line, count)
+        while len(receipts) == count and receipts["end"][-1] < end:
+            count *= 2
+            receipts = _receipts(file, block.first_line, count)
+        receipts = receipts[: int(np.searchsorted(receipts["end"], end, side="right"))]
+        told = len(receipts) and receipts["end"][-1] == end
+        count = len(receipts) if told else _lines_in(block)
+        receipts = receipts[:count]
         raw = np.zeros(count, np.int64)  # lines without a receipt keep 0: their time is that of the line before
         raw[: len(receipts)] = receipts["recv_ns"]
         doubtful = np.ones(count, bool)
         doubtful[: len(receipts)] = receipts["flags"] & RECEIVE_TIME_UNKNOWN != 0
         recv_ns = self._rising(raw)
-        return Times(first_line, recv_ns, doubtful | (raw < recv_ns))
+        return Times(block.first_line, recv_ns, doubtful | (raw < recv_ns))
 
     def _of_messages(self, block: Block, count: int) -> Any:
         if self._reader is None:
@@ -239,34 +254,44 @@ class _Clock:
         return rising
 
 
-class _Hash:
-    """SHA-256 of what is read, in a thread of its own: it takes as long as half of the rest."""
+class _ReadAhead:
+    """A file's blocks (lines not counted) and its SHA-256, in a thread of its own: together they take half as long
+    as the engine.
+    """
 
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-        self._blocks: queue.Queue[Optional[bytes]] = queue.Queue(4)
+    def __init__(self, file: DataFile, block_bytes: int) -> None:
+        self.sha256 = hashlib.sha256()
+        self._blocks = file.blocks(size=block_bytes, numbered=False)
+        self._read: queue.Queue[Union[Block, BaseException, None]] = queue.Queue(_BLOCKS_AHEAD)
+        self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> _Hash:
+    def __enter__(self) -> _ReadAhead:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._blocks.put(None)
-        self._thread.join()
+        self._is_over.set()
+        while self._thread.is_alive():  # it may be waiting for room
+            with contextlib.suppress(queue.Empty):
+                self._read.get(timeout=0.01)
 
-    def update(self, data: bytes) -> None:
-        self._blocks.put(data)
-
-    def hexdigest(self) -> str:
-        """Ends the thread's work."""
-        self._blocks.put(None)
-        self._thread.join()
-        return self._hash.hexdigest()
+    def __iter__(self) -> Iterator[Block]:
+        while True:
+            read = self._read.get()
+            if read is None:
+                return
+            if isinstance(read, BaseException):
+                raise read
+            yield read
 
     def _run(self) -> None:
-        while True:
-            data = self._blocks.get()
-            if data is None:
-                return
-            self._hash.update(data)
+        try:
+            for block in self._blocks:
+                self.sha256.update(block.data)
+                self._read.put(block)
+                if self._is_over.is_set():
+                    return
+            self._read.put(None)
+        except Exception as error:  # noqa: BLE001 - raised where the blocks are wanted
+            self._read.put(error)
