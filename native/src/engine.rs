@@ -198,12 +198,9 @@ impl Engine {
     /// Handles the line at the start of the text; its length without the newline.
     #[inline(always)]
     fn line(&mut self, text: &[u8], line: i64, offset: i64) -> usize {
-        if self.routing.on() {
-            let length = memchr(b'\n', text).unwrap_or(text.len());
-            if !self.routing.handles(&text[..length]) {
-                self.books.totals.skipped += 1;
-                return length;
-            }
+        if self.routing.on() && !self.routing.handles(text) {
+            self.books.totals.skipped += 1;
+            return memchr(b'\n', text).unwrap_or(text.len());
         }
         if let Some(length) = scan::scan(text, &mut self.parsed, &mut self.time) {
             let at = At { line, offset, text: &text[..length] };

@@ -1,12 +1,13 @@
 //! Which lines an engine handles, told from their first symbol before any parsing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use memchr::{memchr, memmem};
 
 use crate::crc;
-use crate::names::MAX_SYMBOLS;
+use crate::names::Names;
 
+const USUAL_SYMBOL_BYTES: usize = 24;
 const KEY: &[u8] = br#""symbol""#;
 /// How a line starts in the usual form; the symbol's text follows.
 const USUAL_STARTS: [&[u8]; 2] = [
@@ -19,12 +20,21 @@ pub struct Routing {
     parts: u32,
     only: Option<HashSet<String>>,
     finder: memmem::Finder<'static>,
-    decided: HashMap<Box<[u8]>, bool>,
+    decided: Names,
+    /// By the index of the symbol's text in `decided`.
+    handled: Vec<bool>,
 }
 
 impl Routing {
     pub fn new((part, parts): (u32, u32), only: Option<HashSet<String>>) -> Self {
-        Self { part, parts: parts.max(1), only, finder: memmem::Finder::new(KEY), decided: HashMap::new() }
+        Self {
+            part,
+            parts: parts.max(1),
+            only,
+            finder: memmem::Finder::new(KEY),
+            decided: Names::default(),
+            handled: Vec::new(),
+        }
     }
 
     /// Whether there is anything to decide.
@@ -33,28 +43,33 @@ impl Routing {
         self.parts > 1 || self.only.is_some()
     }
 
+    /// Whether the line at the start of the text, whose length is worked out only when needed, is to be handled.
     #[inline]
-    pub fn handles(&mut self, line: &[u8]) -> bool {
-        let Some(symbol) = self.symbol(line) else {
-            return self.part == 0;
-        };
-        if let Some(decided) = self.decided.get(symbol) {
-            return *decided;
+    pub fn handles(&mut self, text: &[u8]) -> bool {
+        if let Some(symbol) = usual_symbol(text) {
+            return self.handles_symbol(symbol);
+        }
+        let line = &text[..memchr(b'\n', text).unwrap_or(text.len())];
+        match self.symbol(line) {
+            Some(symbol) => self.handles_symbol(symbol),
+            None => self.part == 0,
+        }
+    }
+
+    #[inline(always)]
+    fn handles_symbol(&mut self, symbol: &[u8]) -> bool {
+        if let Some(index) = self.decided.get(symbol) {
+            return self.handled[index];
         }
         let handled = self.decide(symbol);
-        if self.decided.len() < MAX_SYMBOLS {
-            self.decided.insert(symbol.into(), handled);
+        if self.decided.add(symbol).is_some() {
+            self.handled.push(handled);
         }
         handled
     }
 
     /// What stands between the quotes of the first `"symbol"` that has a string as its value.
     fn symbol<'a>(&self, line: &'a [u8]) -> Option<&'a [u8]> {
-        for start in USUAL_STARTS {
-            if let Some(rest) = line.strip_prefix(start) {
-                return memchr(b'"', rest).map(|end| &rest[..end]);
-            }
-        }
         let mut rest = line;
         while let Some(at) = self.finder.find(rest) {
             rest = &rest[at + KEY.len()..];
@@ -71,6 +86,14 @@ impl Routing {
         let wanted = |only: &HashSet<String>| only.contains(&String::from_utf8_lossy(symbol).replace("\\/", "/"));
         tables.finish(tables.bytes(symbol)) % self.parts == self.part && self.only.as_ref().is_none_or(wanted)
     }
+}
+
+/// The symbol of a line in the usual form, if it is no longer than symbols are.
+#[inline(always)]
+fn usual_symbol(text: &[u8]) -> Option<&[u8]> {
+    let rest = USUAL_STARTS.iter().find_map(|start| text.strip_prefix(*start))?;
+    let end = rest.iter().take(USUAL_SYMBOL_BYTES).position(|byte| matches!(byte, b'"' | b'\n'))?;
+    (rest[end] == b'"').then(|| &rest[..end])
 }
 
 fn string_value(text: &[u8]) -> Option<&[u8]> {
@@ -90,7 +113,9 @@ mod tests {
 
     fn symbol(line: &str) -> Option<String> {
         let routing = Routing::new((0, 2), None);
-        routing.symbol(line.as_bytes()).map(|symbol| String::from_utf8_lossy(symbol).into_owned())
+        usual_symbol(line.as_bytes())
+            .or_else(|| routing.symbol(line.as_bytes()))
+            .map(|symbol| String::from_utf8_lossy(symbol).into_owned())
     }
 
     #[test]
@@ -100,6 +125,8 @@ mod tests {
         assert_eq!(symbol(r#"{"data":[{"symbol" : "A","x":{"symbol":"B"}}]}"#).as_deref(), Some("A"));
         assert_eq!(symbol(r#"{"x":"symbol","symbol":5,"symbol":"C"}"#).as_deref(), Some("C"));
         assert_eq!(symbol(r#"{"symbol":"D"#), None);
+        assert_eq!(symbol(&usual.replace("BTC", &"B".repeat(99))), Some("B".repeat(99) + "/USD"));
+        assert_eq!(usual_symbol(usual.replace("/USD\"", "\n\"").as_bytes()), None);
         assert_eq!(symbol(r#"{"channel":"heartbeat"}"#), None);
     }
 
