@@ -10,12 +10,12 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from bench.rebuild.command import CommandRun, run_verify
-from bench.rebuild.data import WORKLOADS, archive_of
-from bench.rebuild.engines import VARIANTS, Speed, measure, split_speed
 from rich.console import Console
 from rich.table import Table
 
+from bench.rebuild.command import CommandRun, run_verify
+from bench.rebuild.data import WORKLOADS, archive_of
+from bench.rebuild.engines import VARIANTS, Speed, measure, split_speed
 from kraken_l3.errors import UsageError
 
 #: From the issue: native messages a second at a, b, c; Python engine anywhere; cost at depth 1000 against depth 10.
@@ -46,7 +46,9 @@ def measure_all(messages: int, console: Console) -> Speeds:
 
 def engine_table(speeds: Speeds) -> Table:
     """One row a variant: for each workload messages/s, MB/s and the share of line splitting's speed."""
-    table = Table(title="Rebuild and verify every checksum, one core, from memory (CPU time, medians)", header_style="bold")
+    table = Table(
+        title="Rebuild and verify every checksum, one core, from memory (CPU time, medians)", header_style="bold"
+    )
     table.add_column("messages/s (MB/s; times the cost of line splitting)")
     for workload in WORKLOADS:
         table.add_column(f"{workload.name}: {workload.title}", justify="right")
