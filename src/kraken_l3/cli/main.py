@@ -64,7 +64,10 @@ USAGE_EXIT_CODE = 1
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"kraken-l3 {__version__}")
+        from kraken_l3.rebuild.engine import EngineOptions
+        from kraken_l3.rebuild.engines import make_engine  # only here: no other start pays for it
+
+        typer.echo(f"kraken-l3 {__version__} ({make_engine(EngineOptions()).name} engine)")
         raise typer.Exit
 
 
