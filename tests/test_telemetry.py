@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 import structlog
@@ -14,12 +15,18 @@ from kraken_l3 import telemetry
 from kraken_l3.telemetry import LONGEST_VALUE, REPEATS, Repeats, configure_logging, get_logger
 
 
+def flush():
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
 class Stderr:
     def __init__(self, capsys):
         self._capsys = capsys
         self._text = ""
 
     def getvalue(self):
+        flush()
         self._text += self._capsys.readouterr().err
         return self._text
 
@@ -31,6 +38,7 @@ def stderr(capsys):
     root = logging.getLogger()
     for handler in [each for each in root.handlers if isinstance(each, telemetry._StderrHandler)]:
         root.removeHandler(handler)
+        handler.close()
     root.setLevel(logging.WARNING)
     logging.getLogger("kraken_l3").setLevel(logging.NOTSET)
 
@@ -139,6 +147,21 @@ def test_a_stderr_that_is_gone_does_not_stop_the_program(stderr, monkeypatch):
     gone.close()
     monkeypatch.setattr(sys, "stderr", gone)
     get_logger("kraken_l3.some").error("nobody hears this")
+    flush()
+
+
+def test_a_stderr_that_takes_nothing_does_not_hold_up_who_logs(stderr, monkeypatch):
+    read, write = os.pipe()
+    with os.fdopen(write, "w") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        configure_logging()
+        began = time.monotonic()
+        for number in range(5_000):  # far more than a pipe and the queue hold
+            get_logger("kraken_l3.some").error(f"event {number}", text="x" * 100)
+        assert time.monotonic() - began < 20
+        os.close(read)  # the writer's thread fails, and goes on
+        monkeypatch.undo()
+        flush()
 
 
 def test_journald_learns_the_level(tmp_path):

@@ -3,6 +3,9 @@
 Lines of other libraries (asyncio, aiohttp) take the same way. Whatever the cause, the log stays bounded: a value is cut
 at 2,000 characters, and an event that repeats is written 10 times a minute; the next line of it says how many were
 left out. What looks like a secret by its name is replaced; nothing in this package logs one on purpose.
+
+A thread of its own writes the lines, since whoever logs must not wait for a terminal that is stopped (Ctrl+S, a dead
+ssh connection) or for journald: what does not fit the queue meanwhile is lost.
 """
 
 from __future__ import annotations
@@ -10,7 +13,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import queue
 import sys
+import threading
 import time
 from collections.abc import MutableMapping
 from typing import Any, Callable, NamedTuple, Optional
@@ -21,6 +26,8 @@ __all__ = ["configure_logging", "get_logger"]
 
 LONGEST_VALUE = 2_000
 REPEATS = 10
+WAITING_LINES = 1_000
+FLUSH_S = 1.0
 REPEATS_PER_S = 60.0
 _SECRET_WORDS = ("token", "secret", "password", "api_key", "apikey", "api-key", "api_sign", "api-sign", "authorization")
 _HIDDEN = "[hidden]"
@@ -67,6 +74,7 @@ def configure_logging(json: Optional[bool] = None, level: str = "info") -> None:
     root = logging.getLogger()
     for old in [each for each in root.handlers if isinstance(each, _StderrHandler)]:
         root.removeHandler(old)
+        old.close()
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger("kraken_l3").setLevel(level.upper())
@@ -88,13 +96,39 @@ def _rendering(as_json: bool, journal: bool) -> list[Any]:
 
 
 class _StderrHandler(logging.Handler):
-    """Writes to whatever stderr is at that moment (the live table redirects it), and never fails."""
+    """Has its thread write to whatever stderr is at that moment (the live table redirects it), and never fails.
+
+    Python's logging flushes and closes it at the end of the process.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: queue.Queue[Optional[str]] = queue.Queue(WAITING_LINES)
+        threading.Thread(target=self._write, name="log-writer", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """A terminal that is gone or a full disk behind stderr must not end a recording."""
-        with contextlib.suppress(structlog.DropEvent, OSError, ValueError):
-            sys.stderr.write(self.format(record) + "\n")
-            sys.stderr.flush()
+        """Queue one line."""
+        with contextlib.suppress(structlog.DropEvent, queue.Full):
+            self._lines.put_nowait(self.format(record))
+
+    def flush(self) -> None:
+        """Wait for the thread, but not for ever."""
+        with self._lines.all_tasks_done:
+            self._lines.all_tasks_done.wait_for(lambda: not self._lines.unfinished_tasks, FLUSH_S)
+
+    def close(self) -> None:
+        """End the thread."""
+        with contextlib.suppress(queue.Full):
+            self._lines.put_nowait(None)
+        super().close()
+
+    def _write(self) -> None:
+        while (line := self._lines.get()) is not None:
+            with contextlib.suppress(OSError, ValueError):  # a terminal that is gone, a full disk behind stderr
+                sys.stderr.write(line + "\n")
+                sys.stderr.flush()
+            self._lines.task_done()
+        self._lines.task_done()
 
 
 class _Journal:

@@ -234,6 +234,31 @@ def test_on_a_terminal_there_is_one_live_table(tmp_path, table):
     assert "Traceback" not in drawn
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_a_terminal_that_takes_nothing_does_not_hold_up_the_recording(tmp_path):
+    ours, theirs = pty.openpty()
+    with simulate("--rate", "500") as exports:
+        env = {name: value for name, value in os.environ.items() if not name.startswith("KRAKEN")}
+        env.update(exports, XDG_STATE_HOME=str(tmp_path / "state"), KRAKEN_L3_SYMBOLS="BTC/USD,ETH/USD", TERM="xterm")
+        command = [sys.executable, "-m", "kraken_l3", "record"]
+        process = subprocess.Popen(command, cwd=tmp_path, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        try:
+            time.sleep(12)  # some 4 KiB fit, then the table is stuck; nobody reads
+            (file,) = (tmp_path / "data").glob("l3-*.ndjson")
+            before = file.stat().st_size
+            time.sleep(2)
+            assert file.stat().st_size > before + 50_000
+            process.terminate()
+            assert process.wait(15) == 0
+        finally:
+            process.kill()
+            process.wait()
+            os.close(ours)
+    kinds = [line for path in (tmp_path / "data").glob("journal-*") for line in path.read_text().splitlines()]
+    assert not any('"gap_opened"' in line and '"stop"' not in line and '"start"' not in line for line in kinds)
+
+
 def test_without_a_terminal_the_log_is_json(tmp_path):
     import json
 

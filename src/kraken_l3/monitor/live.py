@@ -1,9 +1,17 @@
-"""The one live table of `kraken-l3 record` on a terminal."""
+"""The one live table of `kraken-l3 record` on a terminal.
+
+It is drawn by a thread of its own: a terminal that takes nothing (Ctrl+S, a dead ssh connection) holds up nobody else.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import queue
+import sys
+import threading
 from types import TracebackType
-from typing import Optional
+from typing import IO, Optional
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -12,6 +20,7 @@ from rich.text import Text
 
 from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.monitor.view import RecorderView, SymbolRow
+from kraken_l3.telemetry import get_logger
 
 __all__ = ["LiveTable", "render"]
 
@@ -19,6 +28,10 @@ __all__ = ["LiveTable", "render"]
 FRAME_LINES = 6
 STATE_STYLES = {"recording": "green", "rejected": "red", "waiting": "yellow"}
 SLOW_S = 2.0
+WAITING_VIEWS = 3
+LEAVE_S = 1.0
+
+log = get_logger("kraken_l3.monitor.live")
 
 
 class LiveTable:
@@ -29,8 +42,10 @@ class LiveTable:
     """
 
     def __init__(self, console: Optional[Console] = None) -> None:
-        self._console = console if console is not None else Console(stderr=True)
+        self._console = console if console is not None else Console(file=_own_stderr(), stderr=True)
         self._live = Live(console=self._console, auto_refresh=False, transient=False, redirect_stdout=False)
+        self._views: queue.Queue[Optional[RecorderView]] = queue.Queue(WAITING_VIEWS)
+        self._thread = threading.Thread(target=self._draw, name="live-table", daemon=True)
 
     @property
     def can_show(self) -> bool:
@@ -38,17 +53,38 @@ class LiveTable:
         return self._console.is_terminal and not self._console.is_dumb_terminal
 
     def __enter__(self) -> LiveTable:
-        self._live.start()
+        self._thread.start()
         return self
 
     def __exit__(
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        self._live.stop()
+        with contextlib.suppress(queue.Full):
+            self._views.put_nowait(None)
+        self._thread.join(LEAVE_S)
 
     def show(self, view: RecorderView) -> None:
-        """Draw this moment."""
-        self._live.update(render(view, height=self._console.size.height), refresh=True)
+        """Have this moment drawn; it is left out when the terminal does not keep up."""
+        with contextlib.suppress(queue.Full):
+            self._views.put_nowait(view)
+
+    def _draw(self) -> None:
+        try:
+            with self._live:
+                while (view := self._views.get()) is not None:
+                    self._live.update(render(view, height=self._console.size.height), refresh=True)
+        except OSError:  # the terminal is gone
+            return
+        except Exception:  # showing the recorder must never end it
+            log.exception("the live table failed, recording goes on without it")
+
+
+def _own_stderr() -> Optional[IO[str]]:
+    """Another handle on the terminal: at the end of the process Python waits for its own, which must not be stuck."""
+    try:
+        return open(os.dup(sys.stderr.fileno()), "w", encoding="utf-8") if sys.stderr.isatty() else None  # noqa: PTH123
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def render(view: RecorderView, *, height: int) -> RenderableType:
