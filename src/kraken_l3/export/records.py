@@ -85,46 +85,63 @@ class Times(NamedTuple):
 
 
 class _Messages:
-    """The message columns of one result, and which of them leave a doubtful book behind."""
+    """The message columns of one result, and which of them leave a suspect book behind.
 
-    def __init__(self, result: Result, doubtful_books: Records) -> None:
+    After a mismatch or an unreadable message a book is suspect until the next good snapshot. `suspect_books`, by
+    symbol, is what held before; it is brought up to date.
+    """
+
+    def __init__(self, result: Result, suspect_books: Records) -> None:
         columns = columns_of(result.messages, MESSAGE_COLUMNS)
-        self.line, self.symbol, self.kind = columns["line"], columns["symbol"], columns["kind"]
-        self.msg_ns = columns["msg_ns"]
-        self.verdict = _VERDICTS[columns["verdict"], columns["reason"]]
-        self._order = _by_symbol(self.symbol)
-        self._suspect(columns["verdict"], doubtful_books)
+        self.line, self.symbol, self.msg_ns = columns["line"], columns["symbol"], columns["msg_ns"]
+        self._verdict, self._reason = columns["verdict"], columns["reason"]
+        opens = (self._verdict == Verdict.MISMATCH) | (self._verdict == Verdict.MALFORMED)
+        decides = opens | (columns["kind"] == MessageKind.SNAPSHOT)
+        self._before = suspect_books
+        self._changes = bool(decides.any())
+        if self._changes:
+            self._before = suspect_books.copy()
+            self._follow(opens, decides, suspect_books)
 
-    def _suspect(self, verdict: Records, doubtful_books: Records) -> None:
-        """After a mismatch or an unreadable message a book is suspect until the next good snapshot."""
-        order = slice(None) if self._order is None else self._order
-        symbol, verdict = self.symbol[order], verdict[order]
+    def _follow(self, opens: Records, decides: Records, suspect_books: Records) -> None:
+        order = _by_symbol(self.symbol)
+        if order is None:
+            order = np.arange(len(self.symbol))
+        symbol, opens, decides = self.symbol[order], opens[order], decides[order]
         count = len(symbol)
-        opens = (verdict == Verdict.MISMATCH) | (verdict == Verdict.MALFORMED)
-        decides = opens | (self.kind[order] == MessageKind.SNAPSHOT)
-        numbers = np.arange(count)
         starts = _starts(symbol)
-        last = np.maximum.accumulate(np.where(decides, numbers, -1)) if count else numbers
+        last = np.maximum.accumulate(np.where(decides, np.arange(count), -1))
         first = np.repeat(starts, np.diff(starts, append=count))
-        carried = doubtful_books[symbol] & (symbol >= 0)
+        carried = self._before[symbol] & (symbol >= 0)
         suspect = np.where(last >= first, opens[last], carried)
-        self.before = doubtful_books.copy()
-        ends = np.append(starts[1:], count)[: len(starts)] - 1
+        ends = np.append(starts[1:], count) - 1
         known = symbol[ends] >= 0
-        doubtful_books[symbol[ends][known]] = suspect[ends][known]
-        self.suspect = np.empty(count, bool)
-        self.suspect[order] = suspect
-        self._keys = (symbol.astype(np.int64) << 40) + self.line[order]
+        suspect_books[symbol[ends][known]] = suspect[ends][known]
+        self._sorted_keys = _keys(symbol, self.line[order])
         self._sorted_suspect = suspect
+        self._suspect = np.empty(count, bool)
+        self._suspect[order] = suspect
+
+    def verdict(self, message: Records) -> Records:
+        """Indices into the words of verdicts."""
+        return _VERDICTS[self._verdict, self._reason][message]
+
+    def suspect(self, message: Records) -> Records:
+        """Whether messages left a suspect book."""
+        return self._suspect[message] if self._changes else self._before[self.symbol[message]]
 
     def suspect_at(self, symbol: Records, line: Records) -> Records:
         """Whether the book of a symbol was suspect after its message in a line, this block's or an earlier one."""
-        keys = (symbol.astype(np.int64) << 40) + line
-        if not len(self._keys):
-            return self.before[symbol]
-        at = np.searchsorted(self._keys, keys, side="right") - 1
-        found = (at >= 0) & (self._keys[at] == keys)
-        return np.where(found, self._sorted_suspect[at], self.before[symbol])
+        if not self._changes:
+            return self._before[symbol]
+        keys = _keys(symbol, line)
+        at = np.searchsorted(self._sorted_keys, keys, side="right") - 1
+        found = (at >= 0) & (self._sorted_keys[at] == keys)
+        return np.where(found, self._sorted_suspect[at], self._before[symbol])
+
+
+def _keys(symbol: Records, line: Records) -> Records:
+    return (symbol.astype(np.int64) << 40) + line
 
 
 class Recorder:
@@ -137,7 +154,7 @@ class Recorder:
     def __init__(self, engine: Engine, levels: int = 0) -> None:
         self._engine = engine
         self._row = row_dtype(levels)
-        self._doubtful = np.zeros(0, bool)
+        self._suspect = np.zeros(0, bool)
         self._scales = np.full((0, 2), -1, np.int8)
         self._shown_ns: dict[str, int] = {}
         self.odd_ids: list[str] = []
@@ -147,8 +164,8 @@ class Recorder:
         """Take note of the engine's symbols and their precisions, before the first feed and where books were loaded."""
         tallies = self._engine.tallies()
         self.symbols = [tally.symbol for tally in tallies]
-        new = len(tallies) - len(self._doubtful)
-        self._doubtful = np.append(self._doubtful, np.zeros(new, bool))
+        new = len(tallies) - len(self._suspect)
+        self._suspect = np.append(self._suspect, np.zeros(new, bool))
         scales = [(-1 if t.price_precision is None else t.price_precision, _or_none(t.qty_precision)) for t in tallies]
         self._scales = np.array(scales, np.int8).reshape(len(tallies), 2)
 
@@ -163,10 +180,10 @@ class Recorder:
         scales = self._scales
         changes: list[tuple[int, int, Records]] = []
         symbols = np.frombuffer(result.messages["symbol"], "<i4")
-        if new_snapshots or (len(symbols) and symbols.max() >= len(self.symbols)):
+        if new_snapshots or symbols.max(initial=-1) >= len(self.symbols):
             self.look()
             changes = list(self._scale_changes(result, scales))
-        messages = _Messages(result, self._doubtful)
+        messages = _Messages(result, self._suspect)
         return Taken(self, result, times, messages, changes)
 
     def _scale_changes(self, result: Result, before: Records) -> Iterator[tuple[int, int, Records]]:
@@ -230,7 +247,7 @@ class Taken:
         records["ts_event"] = messages.msg_ns[message]
         records["ts_order"] = columns["order_ns"]
         records["line"] = line
-        records["verdict"] = messages.verdict[message]
+        records["verdict"] = messages.verdict(message)
         records["flags"] = self._flags(message, columns["action"], line)
         scales = self._recorder.scales_at(symbol, line, self._changes)
         records["price_scale"], records["qty_scale"] = scales[:, 0], scales[:, 1]
@@ -246,7 +263,7 @@ class Taken:
         flags[:-1][message[1:] != message[:-1]] = LAST
         flags[-1] = LAST
         flags[(action == Action.SNAPSHOT) | (action == Action.CLEAR)] |= SNAPSHOT
-        flags[self._messages.suspect[message]] |= MAYBE_BAD_BOOK
+        flags[self._messages.suspect(message)] |= MAYBE_BAD_BOOK
         if self._times.doubtful is not None:
             flags[self._times.doubtful[line - self._times.first_line]] |= BAD_RECEIVE_TIME
         return flags
