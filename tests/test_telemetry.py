@@ -1,5 +1,6 @@
 """Logging as it is read: by a person at a terminal, by programs, by journald."""
 
+import contextlib
 import io
 import json
 import logging
@@ -152,16 +153,18 @@ def test_a_stderr_that_is_gone_does_not_stop_the_program(stderr, monkeypatch):
 
 def test_a_stderr_that_takes_nothing_does_not_hold_up_who_logs(stderr, monkeypatch):
     read, write = os.pipe()
-    with os.fdopen(write, "w") as full:
-        monkeypatch.setattr(sys, "stderr", full)
-        configure_logging()
-        began = time.monotonic()
-        for number in range(5_000):  # far more than a pipe and the queue hold
-            get_logger("kraken_l3.some").error(f"event {number}", text="x" * 100)
-        assert time.monotonic() - began < 20
-        os.close(read)  # the writer's thread fails, and goes on
-        monkeypatch.undo()
-        flush()
+    full = os.fdopen(write, "w")
+    monkeypatch.setattr(sys, "stderr", full)
+    configure_logging()
+    began = time.monotonic()
+    for number in range(5_000):  # far more than a pipe and the queue hold
+        get_logger("kraken_l3.some").error(f"event {number}", text="x" * 100)
+    assert time.monotonic() - began < 20
+    os.close(read)  # now its thread fails, and goes on
+    monkeypatch.undo()
+    flush()
+    with contextlib.suppress(OSError):
+        full.close()
 
 
 def test_journald_learns_the_level(tmp_path):
