@@ -1,6 +1,7 @@
 //! The level3 book of one symbol. Rules and their reasons: `kraken_l3.book.book`, whose twin this is.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use crate::crc::{Piece, Tables};
 use crate::hash::Folded;
@@ -128,16 +129,33 @@ impl Book {
         crc ^ u32::MAX
     }
 
-    /// Fills the empty book from a snapshot, not yet cut to the depth.
+    /// Fills the empty book from a snapshot, not yet cut to the depth. Sorts once, so that size and order do no harm.
     pub fn fill(&mut self, bids: &[Change], asks: &[Change]) {
-        for (is_bid, changes) in [(true, bids), (false, asks)] {
-            for change in changes {
-                if let Some(slot) = self.orders.get(&change.id).copied() {
-                    self.take_out(change.id, slot);
-                }
-                self.put_in(change, is_bid);
-                self.memory.newest_ns = self.memory.newest_ns.max(change.ns);
+        self.fill_side(false, asks);
+        self.fill_side(true, bids);
+    }
+
+    /// Of several entries with the same id the last counts; all asks come after all bids and are filled in before them.
+    fn fill_side(&mut self, is_bid: bool, changes: &[Change]) {
+        let mut queued: Vec<(i64, i64, usize)> = Vec::with_capacity(changes.len());
+        for (arrival, change) in changes.iter().enumerate().rev() {
+            self.memory.newest_ns = self.memory.newest_ns.max(change.ns);
+            if let Entry::Vacant(place) = self.orders.entry(change.id) {
+                place.insert(0);
+                queued.push((key_of(change, is_bid), change.ns, arrival));
             }
+        }
+        queued.sort_unstable();
+        let mut slot = 0;
+        for (key, _, arrival) in queued {
+            let side = if is_bid { &mut self.bids } else { &mut self.asks };
+            if side.best() != Some(key) {
+                slot = self.levels.add(key, is_bid);
+                side.insert(0, key, slot);
+            }
+            let Change { id, ns, qty, .. } = changes[arrival];
+            self.levels.get_mut(slot).queue(Order::new(id, ns, qty));
+            self.orders.insert(id, slot);
         }
     }
 
@@ -320,7 +338,7 @@ impl Book {
     /// Queues an order whose id does not rest; its level and place.
     #[inline(always)]
     fn put_in(&mut self, change: &Change, is_bid: bool) -> (u32, usize) {
-        let key = if is_bid { change.price } else { -change.price };
+        let key = key_of(change, is_bid);
         let side = if is_bid { &mut self.bids } else { &mut self.asks };
         let (rank, found) = side.find(key);
         let slot = match found {
@@ -377,6 +395,12 @@ const CLEAR: Event = Event {
     queue: -1,
     ahead: -1,
 };
+
+/// What levels are sorted by, the best highest.
+#[inline(always)]
+fn key_of(change: &Change, is_bid: bool) -> i64 {
+    if is_bid { change.price } else { -change.price }
+}
 
 /// What every event says of its order: where it rests and as what.
 #[inline(always)]
