@@ -39,8 +39,9 @@ class _StreamFiles:
 
     def __init__(self, filesystem: FileSystem, paths: DayPaths, stream: str) -> None:
         self.name = paths.data(stream).name
-        self.data = filesystem.open(paths.data(stream))
+        # receipts first: whoever sees data appear, and follows it, finds them there
         self.receipts = filesystem.open(paths.receipts(stream))
+        self.data = filesystem.open(paths.data(stream))
         self.offset = self.data.size()
         self.lines = self.receipts.size() // RECEIPT_BYTES
         self.unsynced = False

@@ -42,7 +42,7 @@ __all__ = ["LiveVerifier"]
 Say = Callable[[dict[str, Any]], None]
 
 _BLOCK_BYTES = 1024 * 1024
-_SAY_EVERY_NS = NS_PER_S
+_EVERY_NS = NS_PER_S
 #: Notes that cost a symbol its book, or say that it is wrong.
 _RESYNC_KINDS = ("incident_opened", "unverifiable", "malformed")
 
@@ -85,7 +85,7 @@ class LiveVerifier:
         self._file: Optional[Path] = None
         self._at = Position()
         self._live_from = self._end_of_data()
-        self._said_ns = 0
+        self._said_ns = self._looked_ns = 0
         self._said_at: Optional[tuple[Optional[Path], int]] = None
 
     def run(self) -> None:
@@ -185,18 +185,20 @@ class LiveVerifier:
                 self._say({"resync": tally.symbol, "cause": "mismatch", "left_ns": recv_ns, **where})
 
     def _idle(self, seconds: float) -> bool:
+        """All there is was read; only now does silence mean anything."""
         self._periodically()
+        now_ns = self._clock.mono_ns()
+        if self._file is not None and now_ns - self._looked_ns >= _EVERY_NS:
+            self._looked_ns = now_ns
+            self._read_journal(self._file)
+            self._tell_silent(self._file, self._clock.wall_ns())
         return self._stop.wait(seconds)
 
     def _periodically(self) -> None:
-        now_ns = self._clock.wall_ns()
-        if abs(now_ns - self._said_ns) < _SAY_EVERY_NS:
-            return
-        self._said_ns = now_ns
-        self._tell_progress()
-        if self._file is not None:
-            self._read_journal(self._file)
-            self._tell_silent(self._file, now_ns)
+        now_ns = self._clock.mono_ns()
+        if now_ns - self._said_ns >= _EVERY_NS:
+            self._said_ns = now_ns
+            self._tell_progress()
 
     def _tell_progress(self) -> None:
         if (self._file, self._at.line) == self._said_at or self._file is None:
