@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kraken_l3.archive.journal import GapOpened
 from kraken_l3.archive.writer import ArchiveWriter
 from kraken_l3.model.frames import Frame
 from kraken_l3.model.timestamps import parse_rfc3339
@@ -65,16 +66,21 @@ def test_verify_for_programs(bad):
     assert report["verdict"] == "damaged"
     assert report["lines"] == 301
     assert report["bytes"] == bad.stat().st_size
-    assert (report["malformed"], report["not_data"]) == (1, 1)
-    assert report["messages"] == report["ok"] + report["mismatched"] == 299
+    total = report["total"]
+    assert (total["malformed"], report["not_data"]) == (1, 1)
+    assert total["messages"] == total["ok"] + total["mismatched"] == 299
+    assert total["incidents"] == 1
+    bad_lines = bad.read_bytes().splitlines(keepends=True)
+    first = total["first_bad"]
+    assert first["offset"] == sum(map(len, bad_lines[: first["line"]]))
+    assert first["expected"] != first["computed"]
     hit = next(s for s in report["symbols"].values() if s["first_bad"])
     assert hit["incidents"] == 1
     assert hit["first_bad"]["file"] == "theirs.ndjson"
     assert hit["first_bad"]["line"] >= 100
     assert {
-        "messages", "snapshots", "ok", "mismatched", "incidents", "before_snapshot", "unverifiable", "findings",
-        "malformed", "first_bad", "depth", "depth_inferred", "price_precision", "qty_precision", "precision_inferred",
-    } <= hit.keys()  # fmt: skip
+        "messages", "ok", "mismatched", "incidents", "before_snapshot", "unverifiable", "gaps", "findings", "first_bad",
+    } <= hit.keys() & total.keys()  # fmt: skip
     assert any(note["kind"] == "malformed" and note["line"] == 299 for note in report["notes"])
 
 
@@ -94,7 +100,52 @@ def test_kraken_docs_example():
 def test_updates_without_a_snapshot_are_not_verifiable(tmp_path, lines):
     code, out, _ = run("verify", write(tmp_path / "x.ndjson", lines[2:]), "--json")
     assert (code, json.loads(out)["verdict"]) == (3, "not all verifiable")
-    assert json.loads(out)["before_snapshot"] == 298
+    assert json.loads(out)["total"]["before_snapshot"] == 298
+
+
+def test_several_paths_are_one_report(good, bad, lines):
+    code, out, _ = run("verify", good, bad, "--json")
+    report = json.loads(out)
+    assert code == 2
+    assert report["paths"] == [str(good), str(bad)]
+    assert report["total"]["messages"] == 300 + 299
+    assert report["lines"] == 300 + 301
+
+
+def test_a_depth_that_the_user_knows(good, tmp_path):
+    deep = write(tmp_path / "deep.ndjson", generate(symbols=["BTC/USD"], depth=100, messages=2000, seed=3))
+    code, out, _ = run("verify", deep, "--depth", "100", "--json")
+    assert (code, json.loads(out)["symbols"]["BTC/USD"]["depth_inferred"]) == (0, False)
+    code, out, _ = run("verify", deep, "--depth", "10", "--json")
+    assert (code, json.loads(out)["symbols"]["BTC/USD"]["depth"]) == (2, 10)
+    assert run("verify", deep, "--depth", "11")[0] == 1
+
+
+def test_lost_zeros_are_not_called_wrong(good, tmp_path):
+    """As the naive recorder wrote it: through json.loads and json.dumps."""
+    lossy = [json.dumps(json.loads(line)).encode() for line in good.read_bytes().splitlines()]
+    code, out, _ = run("verify", write(tmp_path / "lossy.ndjson", lossy), "--json")
+    total = json.loads(out)["total"]
+    assert code in (0, 3)
+    assert total["mismatched"] == total["findings"] == 0
+    assert total["ok"] + total["unverifiable"] + total["before_snapshot"] == 300
+
+
+def test_a_gap_counts_where_completeness_is_asked_for(tmp_path, lines):
+    writer = ArchiveWriter.open(tmp_path, clock=Clock())
+    frames = [Frame(line, NOON_NS + i, NOON_NS + i, 1) for i, line in enumerate(lines)]
+    writer.append("level3", frames[:100])
+    gap = {"at_ns": NOON_NS, "channel": "level3", "symbol": "BTC/USD", "cause": "network", "left_ns": NOON_NS + 1}
+    writer.journal(GapOpened(**gap))
+    writer.append("level3", frames[100:])
+    writer.journal(GapOpened(**{**gap, "symbol": "ETH/USD", "left_ns": NOON_NS + 10_000}))  # nothing came after it
+    writer.close()
+    code, out, _ = run("verify", tmp_path, "--json")
+    report = json.loads(out)
+    assert (report["symbols"]["BTC/USD"]["gaps"], report["symbols"]["ETH/USD"]["gaps"]) == (1, 0)
+    assert report["total"]["gaps"] == 1
+    assert (code, report["verdict"]) == (0, "verified, with gaps")
+    assert run("verify", tmp_path, "--require-complete")[0] == 3
 
 
 def test_instruments_from_a_file(tmp_path, good):

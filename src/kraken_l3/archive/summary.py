@@ -14,6 +14,7 @@ from typing import Any, Callable, Optional, Union
 
 import msgspec
 
+from kraken_l3.archive.gaps import Gap, GapHistory
 from kraken_l3.archive.journal import (
     Acknowledged,
     Connected,
@@ -85,17 +86,6 @@ class FileSummary(msgspec.Struct):
     last_received_ns: Optional[int] = None
     connections: list[int] = []
     symbols: list[SymbolSummary] = []
-
-
-class Gap(msgspec.Struct):
-    """A symbol was missing; `right_ns` and `seconds` are None while it still is."""
-
-    channel: str
-    symbol: str
-    cause: str
-    left_ns: int
-    right_ns: Optional[int] = None
-    seconds: Optional[float] = None
 
 
 class Connection(msgspec.Struct):
@@ -253,7 +243,7 @@ class _Story:
 
     def __init__(self, summary: Summary) -> None:
         self._summary = summary
-        self._gaps: dict[tuple[str, str], Gap] = {}
+        self._gaps = GapHistory()
         self._connections: dict[int, Connection] = {}
         self._rejected: dict[tuple[str, str], Rejection] = {}
 
@@ -266,13 +256,12 @@ class _Story:
                 self._apply(record)
         if not archive.days:
             self._summary.missing.append("no day in the name: companions, if there are any, were not looked for")
-        self._summary.gaps += self._gaps.values()
-        self._summary.gaps.sort(key=lambda gap: gap.left_ns)
+        self._summary.gaps = self._gaps.gaps()
         self._summary.rejected = list(self._rejected.values())
 
     def _apply(self, record: Record) -> None:
         if isinstance(record, (GapOpened, GapClosed)):
-            self._apply_gap(record)
+            self._gaps.apply(record)
         elif isinstance(record, (Connected, Disconnected)):
             self._apply_connection(record)
         elif isinstance(record, Acknowledged):
@@ -287,18 +276,6 @@ class _Story:
             self._summary.starts += not record.restated
         elif isinstance(record, Stopped):
             self._summary.stops += 1
-
-    def _apply_gap(self, record: Union[GapOpened, GapClosed]) -> None:
-        key = (record.channel, record.symbol)
-        if isinstance(record, GapOpened):
-            gap = Gap(record.channel, record.symbol, record.cause, record.left_ns)
-            self._gaps.setdefault(key, gap)
-            return
-        # its opening may stand in a journal that is not here
-        gap = self._gaps.pop(key, Gap(record.channel, record.symbol, record.cause, record.left_ns))
-        gap.right_ns = record.right_ns
-        gap.seconds = (record.right_ns - gap.left_ns) / 1e9
-        self._summary.gaps.append(gap)
 
     def _apply_connection(self, record: Union[Connected, Disconnected]) -> None:
         if isinstance(record, Connected):

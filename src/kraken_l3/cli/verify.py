@@ -1,6 +1,5 @@
 """`kraken-l3 verify`: is every message of an archive consistent with Kraken's checksum?"""
 
-import dataclasses
 import json
 import sys
 import time
@@ -15,21 +14,31 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 from rich.table import Table
 
 from kraken_l3.archive.reader import open_archive
+from kraken_l3.errors import UsageError
 from kraken_l3.rebuild.facts import read_instruments
-from kraken_l3.rebuild.verify import Findings, Located, SymbolReport
+from kraken_l3.rebuild.report import Report
+from kraken_l3.rebuild.symbol_book import DEPTHS
 from kraken_l3.rebuild.verify import Progress as OnBytes
 from kraken_l3.rebuild.verify_jobs import verify as run_verification
 
 __all__ = ["verify"]
 
 _SHOWN_NOTES = 20
-_VERDICTS = {0: "verified", 2: "damaged", 3: "not all verifiable"}
 
 
 def verify(
-    path: Annotated[Path, typer.Argument(help="An archive directory, or any NDJSON file of level3 messages.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH...", help="Archive directories, days, or any NDJSON files of level3 messages."),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes; each takes a share of the pairs.")] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Jobs; each takes a share of the pairs.")] = 1,
+    require_complete: Annotated[
+        bool, typer.Option("--require-complete", help="A gap is not all right either: exit 3.")
+    ] = False,
+    depth: Annotated[
+        Optional[int], typer.Option("--depth", help="Subscribed depth: 10, 100 or 1000 (default: as the journal says).")
+    ] = None,
     instruments: Annotated[
         Optional[Path],
         typer.Option("--instruments", help="Messages of the instrument channel, for the pairs' decimals."),
@@ -39,18 +48,25 @@ def verify(
     """Rebuild every book and compare every checksum.
 
     Exit code 0: all verified; 2: something is wrong (mismatch, unreadable line, impossible change); 3: something could
-    not be verified. The checksum covers the 10 best levels of each side.
+    not be verified, or, with --require-complete, is missing. The checksum covers the 10 best levels of each side.
     """
+    if depth is not None and depth not in DEPTHS:
+        raise UsageError(f"there is no depth {depth}", where="--depth", hint="Kraken serves 10, 100 and 1000")
     pairs = read_instruments(instruments) if instruments is not None else []
+    report = Report(require_complete=require_complete)
     start = time.perf_counter()
-    with _progress(path, jobs) as progress:
-        findings, remarks = run_verification(path, instruments=pairs, engine_name=engine, jobs=jobs, progress=progress)
+    for path in paths:
+        with _progress(path, jobs) as progress:
+            findings, remarks = run_verification(
+                path, instruments=pairs, depth=depth, engine_name=engine, jobs=jobs, progress=progress
+            )
+        report.add(path, findings, remarks)
     seconds = time.perf_counter() - start
     if as_json:
-        typer.echo(json.dumps(_report(path, findings, remarks, seconds)))
+        typer.echo(json.dumps({"paths": [str(path) for path in paths], "seconds": seconds, **report.as_dict()}))
     else:
-        _print_report(findings, remarks, seconds)
-    return findings.exit_code()
+        _print_report(report, seconds)
+    return report.exit_code()
 
 
 @contextmanager
@@ -63,66 +79,63 @@ def _progress(path: Path, jobs: int) -> Iterator[OnBytes]:
         yield lambda count: bar.advance(task, count)
 
 
-def _report(path: Path, findings: Findings, remarks: list[str], seconds: float) -> dict[str, Any]:
-    totals = findings.totals
-    return {
-        "path": str(path),
-        "verdict": _VERDICTS[findings.exit_code()],
-        "exit_code": findings.exit_code(),
-        "engine": findings.engine,
-        "seconds": round(seconds, 3),
-        "lines": totals.lines,
-        "bytes": sum(file.bytes for file in findings.files),
-        "not_data": totals.not_data,
-        "malformed": totals.malformed + findings.sum_of("malformed"),
-        **{name: findings.sum_of(name) for name in _SUMS},
-        "symbols": {symbol: report.as_dict() for symbol, report in sorted(findings.symbols.items())},
-        "files": [dataclasses.asdict(file) for file in findings.files],
-        "notes": [{"file": at.file, **dataclasses.asdict(at.note)} for at in findings.notes],
-        "remarks": remarks,
-    }
+_COLUMNS = {
+    "messages": "messages",
+    "verified": "ok",
+    "mismatched": "mismatched",
+    "incidents": "incidents",
+    "before snapshot": "before_snapshot",
+    "unverifiable": "unverifiable",
+    "gaps": "gaps",
+    "findings": "findings",
+}
 
 
-_SUMS = ("messages", "snapshots", "ok", "mismatched", "incidents", "before_snapshot", "unverifiable", "findings")
-
-
-def _print_report(findings: Findings, remarks: list[str], seconds: float) -> None:
+def _print_report(report: Report, seconds: float) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
-    table = Table(title=None, header_style="bold")
-    table.add_column("symbol")
-    for heading in ("depth", "messages", "verified", "mismatched", "incidents", "before snapshot", "other", "findings"):
-        table.add_column(heading, justify="right")
-    table.add_column("first bad line")
-    for symbol, report in sorted(findings.symbols.items()):
-        table.add_row(symbol, *_cells(report), style="red" if report.bad else "yellow" if report.unverified else "")
-    console.print(table)
-    if any(report.tally.depth_inferred for report in findings.symbols.values()):
+    console.print(_table(report))
+    if any(counts.get("depth_inferred") for counts in report.symbols.values()):
         console.print("? no journal says it: told from the snapshots")
-    for remark in remarks:
+    for remark in report.remarks:
         console.print(remark, markup=False)
-    _print_notes(console, findings.notes)
-    totals = findings.totals
+    _print_notes(console, report)
+    unread = f"{report.total()['malformed']:,} unreadable, {report.not_data:,} other than level3"
     console.print(
-        f"{totals.lines:,} lines, {sum(file.bytes for file in findings.files) / 1e6:,.1f} MB in {seconds:.1f} s"
-        f" ({findings.engine} engine); {totals.malformed:,} unreadable, {totals.not_data:,} other than level3",
+        f"{report.lines:,} lines, {report.bytes / 1e6:,.1f} MB in {seconds:.1f} s ({report.engine} engine); {unread}",
         markup=False,
     )
-    console.print(
-        _VERDICTS[findings.exit_code()], style={0: "bold green", 2: "bold red"}.get(findings.exit_code(), "bold")
-    )
+    style = {0: "bold green", 2: "bold red"}.get(report.exit_code(), "bold yellow")
+    console.print(report.verdict(), style=style)
 
 
-def _cells(report: SymbolReport) -> list[str]:
-    tally = report.tally
-    other = sum(tally.unverifiable.values()) + tally.malformed
-    bad = f"{report.first_bad_file}: {tally.first_bad.line} ({tally.first_bad.kind})" if tally.first_bad else ""
-    depth = f"{tally.depth}{'?' if tally.depth_inferred else ''}" if tally.depth else ""
-    counts = [tally.messages, tally.ok, tally.mismatched, tally.incidents, tally.before_snapshot, other]
-    return [depth, *(f"{n:,}" if n else "" for n in [*counts, sum(tally.findings.values())]), bad]
+def _table(report: Report) -> Table:
+    table = Table(header_style="bold", show_footer=len(report.symbols) > 1)
+    total = report.total()
+    table.add_column("symbol", footer="all")
+    table.add_column("depth", justify="right")
+    for heading, name in _COLUMNS.items():
+        table.add_column(heading, justify="right", footer=_number(total[name]))
+    table.add_column("first bad line")
+    for symbol, counts in report.symbols.items():
+        unsure = counts["unverifiable"] or counts["before_snapshot"]
+        style = "red" if counts["first_bad"] else "yellow" if unsure else ""
+        table.add_row(symbol, *_cells(counts), style=style)
+    return table
 
 
-def _print_notes(console: Console, notes: list[Located]) -> None:
-    shown = [at for at in notes if at.note.kind not in ("inferred", "incident_closed")]
+def _cells(counts: dict[str, Any]) -> list[str]:
+    depth = f"{counts['depth']}{'?' if counts['depth_inferred'] else ''}" if counts.get("depth") else ""
+    bad = counts["first_bad"]
+    where = f"{bad['file']}: {bad['line']} ({bad['kind']})" if bad else ""
+    return [depth, *(_number(counts[name]) for name in _COLUMNS.values()), where]
+
+
+def _number(count: int) -> str:
+    return f"{count:,}" if count else ""
+
+
+def _print_notes(console: Console, report: Report) -> None:
+    shown = [at for at in report.notes if at.note.kind not in ("inferred", "incident_closed")]
     for at in shown[:_SHOWN_NOTES]:
         note = at.note
         sums = f" expected {note.expected}, computed {note.computed}" if note.expected is not None else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Optional
 
@@ -34,13 +34,20 @@ def facts_of_record(record: Record) -> Iterator[Fact]:
         yield Fact(record.at_ns, record.symbol, depth=record.depth)
 
 
-def facts_in(archive: Archive, instruments: Iterable[Instrument] = ()) -> list[Fact]:
-    """All facts of an archive, oldest first and without repetitions; precisions that the user gives are final."""
+def facts_in(
+    archive: Archive, instruments: Iterable[Instrument] = (), depths: Optional[Mapping[str, int]] = None
+) -> list[Fact]:
+    """All facts of an archive, oldest first and without repetitions; precisions and depths that the user gives are
+    final.
+    """
     facts = list(_instrument_facts(instruments, 0))
     given = {fact.symbol for fact in facts}
+    facts += (Fact(0, symbol, depth=depth) for symbol, depth in (depths or {}).items())
     for day in archive.days:
         for record in archive.journal(day):
-            facts += (fact for fact in facts_of_record(record) if fact.depth is not None or fact.symbol not in given)
+            for fact in facts_of_record(record):
+                if fact.symbol not in (given if fact.depth is None else depths or {}):
+                    facts.append(fact)
     return list(_changes(sorted(facts, key=lambda fact: fact.at_ns)))
 
 

@@ -25,7 +25,7 @@ from kraken_l3.rebuild.reading import Precision, decimals_of, read_content
 from kraken_l3.rebuild.symbol_book import DEPTHS
 from kraken_l3.rebuild.verify import Findings, SymbolReport, verify_part
 
-__all__ = ["look_again", "precision_by_checksum"]
+__all__ = ["look_again", "precision_by_checksum", "symbols_in"]
 
 _SNAPSHOT = re.compile(rb'"type" *: *"snapshot"')
 _TRIED_DECIMALS = 12
@@ -89,6 +89,16 @@ def _precisions(archive: Archive, symbols: Iterable[str]) -> Iterator[tuple[str,
         precision = precision_by_checksum(data)
         if precision is not None:
             yield symbol, precision
+
+
+def symbols_in(archive: Archive) -> list[str]:
+    """The symbols that have a snapshot, found without reading the updates."""
+    found: dict[str, None] = {}
+    for path in archive.files():
+        with DataFile(path) as file:
+            for block in file.blocks():
+                found.update((data.symbol, None) for data in _snapshots_in(block.data))
+    return list(found)
 
 
 def _first_snapshots(archive: Archive, wanted: set[str]) -> Iterator[tuple[str, Level3Data]]:

@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Callable, Optional
 
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.errors import DamageFound, DataMissing
-from kraken_l3.rebuild.engine import Bad, EngineOptions, Note, SymbolTally, Totals
+from kraken_l3.rebuild.engine import EngineOptions, Note, SymbolTally, Totals
 from kraken_l3.rebuild.engines import make_engine
 from kraken_l3.rebuild.facts import Fact
 from kraken_l3.rebuild.walk import walk
@@ -51,20 +50,6 @@ class SymbolReport:
         """Messages that could not be judged."""
         return self.tally.before_snapshot + sum(self.tally.unverifiable.values())
 
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        values = dataclasses.asdict(self.tally)
-        symbol_free = {name: value for name, value in values.items() if name not in ("symbol", "first_bad", "state")}
-        return {
-            **symbol_free,
-            "state": self.tally.state.name.lower(),
-            "first_bad": _bad_as_dict(self.tally.first_bad, self.first_bad_file),
-        }
-
-
-def _bad_as_dict(bad: Optional[Bad], file: str) -> Optional[dict[str, Any]]:
-    return {"file": file, **dataclasses.asdict(bad)} if bad is not None else None
-
 
 @dataclass
 class FilePart:
@@ -94,11 +79,6 @@ class Findings:
         if nothing or self.totals.too_many_symbols or any(report.unverified for report in reports):
             return DataMissing.exit_code
         return 0
-
-    def sum_of(self, name: str) -> int:
-        """A count over all symbols."""
-        values = (getattr(report.tally, name) for report in self.symbols.values())
-        return sum(sum(value.values()) if isinstance(value, dict) else value for value in values)
 
     def replace(self, other: Findings) -> None:
         """Take over the symbols that another run saw better."""

@@ -18,7 +18,7 @@ from kraken_l3.model.instruments import Instrument
 from kraken_l3.rebuild.engine import EngineOptions
 from kraken_l3.rebuild.engines import make_engine
 from kraken_l3.rebuild.facts import Fact, facts_in
-from kraken_l3.rebuild.second_look import look_again
+from kraken_l3.rebuild.second_look import look_again, symbols_in
 from kraken_l3.rebuild.verify import Findings, Progress, verify_part
 
 __all__ = ["verify"]
@@ -30,6 +30,7 @@ def verify(
     path: Path,
     *,
     instruments: Sequence[Instrument] = (),
+    depth: Optional[int] = None,
     engine_name: str = "auto",
     jobs: int = 1,
     progress: Optional[Progress] = None,
@@ -39,6 +40,7 @@ def verify(
     Args:
         path: a directory of ours, or any NDJSON file of level3 messages.
         instruments: precisions that the user knows; they outweigh the journal's.
+        depth: the subscribed depth, if the user knows it; it outweighs the journal's.
         engine_name: see `engines`.
         jobs: threads or processes; each handles its share of the symbols.
         progress: called with the bytes done (of each job).
@@ -46,7 +48,9 @@ def verify(
     Returns:
         What was found, and sentences about what had to be tried because nothing told it.
     """
-    facts = facts_in(open_archive(path), instruments)
+    archive = open_archive(path)
+    depths = None if depth is None else dict.fromkeys(symbols_in(archive), depth)
+    facts = facts_in(archive, instruments, depths)
     if jobs <= 1 or make_engine(EngineOptions(), engine_name).name == "native":
         each = None if progress is None else lambda count: progress(count * jobs)
         findings = verify_part(path, facts, EngineOptions(), engine_name=engine_name, threads=jobs, progress=each)

@@ -1,0 +1,174 @@
+"""What verification found, as one object for programs and for the table: `total` and `symbols` with the same keys.
+
+messages        level3 messages seen
+ok              consistent with Kraken's checksum
+mismatched      not consistent
+incidents       runs of mismatches: from the first to the next match or snapshot
+before_snapshot came before the symbol's first snapshot, or while a gap was open: cannot be judged
+unverifiable    cannot be judged for another reason (`why` counts the reasons)
+malformed       lines that are no message
+gaps            gaps of the journal that lie within the data
+findings        changes that cannot be (`kinds` counts them: unknown_id, crossed, wrong_side, too_deep)
+first_bad       None, or {kind, file, line, offset, expected, computed}; lines count from 0, offsets are bytes
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Optional
+
+from kraken_l3.archive.gaps import gaps_in
+from kraken_l3.archive.layout import Stream
+from kraken_l3.archive.reader import DataFile, open_archive
+from kraken_l3.errors import DamageFound, DataMissing
+from kraken_l3.rebuild.verify import Findings, Located, SymbolReport
+
+__all__ = ["Report"]
+
+_SUMS = (
+    "messages",
+    "ok",
+    "mismatched",
+    "incidents",
+    "before_snapshot",
+    "unverifiable",
+    "malformed",
+    "gaps",
+    "findings",
+)
+_VERDICTS = {0: "verified", DamageFound.exit_code: "damaged", DataMissing.exit_code: "not all verifiable"}
+_WITHOUT_COMPLETENESS = "verified, with gaps"
+
+Counts = dict[str, Any]
+
+
+class Report:
+    """The findings of one or several paths together.
+
+    Args:
+        require_complete: whether a gap counts as something missing.
+    """
+
+    def __init__(self, *, require_complete: bool) -> None:
+        self._require_complete = require_complete
+        self._code = 0
+        self.symbols: dict[str, Counts] = {}
+        self.notes: list[Located] = []
+        self.remarks: list[str] = []
+        self.lines = self.bytes = self.not_data = self.malformed = 0
+        self.engine = ""
+
+    def add(self, path: Path, findings: Findings, remarks: Iterable[str]) -> None:
+        """One more path was verified."""
+        gaps = _gaps_within(path)
+        for symbol in sorted({*findings.symbols, *gaps}):
+            counts = _counts(findings.symbols.get(symbol), gaps[symbol])
+            earlier = self.symbols.get(symbol)
+            self.symbols[symbol] = counts if earlier is None else _sum(earlier, counts)
+        self._code = _graver(self._code, findings.exit_code())
+        self.notes += findings.notes
+        self.remarks += remarks
+        self.lines += findings.totals.lines
+        self.bytes += sum(file.bytes for file in findings.files)
+        self.not_data += findings.totals.not_data
+        self.malformed += findings.totals.malformed
+        self.engine = findings.engine
+
+    def exit_code(self) -> int:
+        """2: something is wrong. 3: something could not be verified, or is missing where that counts. 0: all well."""
+        gap = self._require_complete and any(counts["gaps"] for counts in self.symbols.values())
+        return _graver(self._code, DataMissing.exit_code if gap else 0)
+
+    def verdict(self) -> str:
+        """The exit code in words."""
+        code = self.exit_code()
+        has_gaps = any(counts["gaps"] for counts in self.symbols.values())
+        return _WITHOUT_COMPLETENESS if code == 0 and has_gaps else _VERDICTS[code]
+
+    def total(self) -> Counts:
+        """The sums over all symbols, and the earliest bad line of all."""
+        sums: Counts = {name: sum(counts[name] for counts in self.symbols.values()) for name in _SUMS}
+        sums["malformed"] += self.malformed
+        bad = [counts["first_bad"] for counts in self.symbols.values() if counts["first_bad"]]
+        bad += [_bad_of_note(located) for located in self.notes if located.note.kind == "malformed"]
+        return {**sums, "first_bad": min(bad, key=lambda b: (b["file"], b["line"]), default=None)}
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "verdict": self.verdict(),
+            "exit_code": self.exit_code(),
+            "engine": self.engine,
+            "lines": self.lines,
+            "bytes": self.bytes,
+            "not_data": self.not_data,
+            "total": self.total(),
+            "symbols": self.symbols,
+            "notes": [{"file": at.file, **dataclasses.asdict(at.note)} for at in self.notes],
+            "remarks": self.remarks,
+        }
+
+
+def _graver(one: int, other: int) -> int:
+    order = (0, DataMissing.exit_code, DamageFound.exit_code)
+    return max(one, other, key=order.index)
+
+
+def _gaps_within(path: Path) -> Counter[str]:
+    """Gaps by symbol. One that is open at the end of the data is none yet: nothing came after it."""
+    archive = open_archive(path)
+    last_ns = max((_last_receive_ns(file) for file in archive.files()[-1:]), default=0)
+    level3 = (gap for gap in gaps_in(archive) if gap.channel == Stream.LEVEL3.value)
+    return Counter(gap.symbol for gap in level3 if gap.right_ns is not None or gap.left_ns < last_ns)
+
+
+def _last_receive_ns(path: Path) -> int:
+    with DataFile(path) as file:
+        if file.receipts is None or not len(file.receipts):
+            return 0
+        return file.receipts[len(file.receipts) - 1].recv_ns
+
+
+def _counts(report: Optional[SymbolReport], gaps: int) -> Counts:
+    if report is None:
+        return {**dict.fromkeys(_SUMS, 0), "gaps": gaps, "first_bad": None, "why": {}, "kinds": {}}
+    tally = report.tally
+    first_bad = (
+        None if tally.first_bad is None else {"file": report.first_bad_file, **dataclasses.asdict(tally.first_bad)}
+    )
+    return {
+        "messages": tally.messages,
+        "ok": tally.ok,
+        "mismatched": tally.mismatched,
+        "incidents": tally.incidents,
+        "before_snapshot": tally.before_snapshot,
+        "unverifiable": sum(tally.unverifiable.values()),
+        "malformed": tally.malformed,
+        "gaps": gaps,
+        "findings": sum(tally.findings.values()),
+        "first_bad": first_bad,
+        "why": dict(tally.unverifiable),
+        "kinds": dict(tally.findings),
+        "snapshots": tally.snapshots,
+        "state": tally.state.name.lower(),
+        "depth": tally.depth,
+        "depth_inferred": tally.depth_inferred,
+        "price_precision": tally.price_precision,
+        "qty_precision": tally.qty_precision,
+        "precision_inferred": tally.precision_inferred,
+    }
+
+
+def _sum(one: Counts, other: Counts) -> Counts:
+    sums = {name: one[name] + other[name] for name in _SUMS}
+    kinds: Counts = {name: dict(Counter(one[name]) + Counter(other[name])) for name in ("why", "kinds")}
+    return {**one, **other, **sums, **kinds, "first_bad": one["first_bad"] or other["first_bad"]}
+
+
+def _bad_of_note(located: Located) -> Counts:
+    note = located.note
+    where = {"kind": note.kind, "file": located.file, "line": note.line, "offset": note.offset}
+    return {**where, "expected": note.expected, "computed": note.computed}
