@@ -1,5 +1,29 @@
-"""Kraken's order-by-order book: recorded byte for byte, verified, rebuilt, exported."""
+"""Kraken's order-by-order book: recorded byte for byte, verified, rebuilt, exported.
+
+`kraken_l3.open(path)` opens an archive for research; `app.archive_api` describes what it gives. Importing this package
+imports nothing else: what is heavy comes when it is used.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from kraken_l3._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from kraken_l3.app.archive_api import Archive
+    from kraken_l3.app.archive_api import open_for_research as open
+
+__all__ = ["Archive", "__version__", "open"]
+
+_LAZY = {"open": "open_for_research", "Archive": "Archive"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from kraken_l3.app import archive_api
+
+    return getattr(archive_api, _LAZY[name])
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])

@@ -1,10 +1,7 @@
 """`kraken-l3 export`: verified data as tables, and as other tools' files."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
+from kraken_l3.app.archive_api import span_ns
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.errors import UsageError
 from kraken_l3.rebuild.facts import read_instruments
@@ -45,8 +43,6 @@ Pairs = Annotated[
 EngineName = Annotated[str, typer.Option("--engine", help="auto, native or python.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 
-_SPAN = re.compile(r"(\d+)(ns|us|ms|s|m|h)")
-_SPAN_NS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9}
 _SHOWN_FILES = 12
 _SHOWN_ROWS = 5
 
@@ -72,7 +68,7 @@ def snapshots(
 
     Rows over a gap are left out. Exit code 2: some rows are suspect (see --wide); 3: some data could not be verified.
     """
-    options = _table_options("snapshots", symbols, levels=levels, grid_ns=_grid_ns(every), wide=wide, gaps=keep_gaps)
+    options = _table_options("snapshots", symbols, levels=levels, grid_ns=span_ns(every), wide=wide, gaps=keep_gaps)
     return _export_table(source, out, options, jobs, cluster, instruments, engine, as_json)
 
 
@@ -102,7 +98,7 @@ def _table_options(
     grid_ns: Optional[int] = None,
     wide: bool = False,
     gaps: bool = False,
-) -> TableOptions:
+) -> "TableOptions":
     _need_research()
     from kraken_l3.export.job import TableOptions
 
@@ -128,20 +124,10 @@ def _symbols(text: Optional[str]) -> Optional[frozenset[str]]:
     return names
 
 
-def _grid_ns(every: str) -> Optional[int]:
-    """Spacing of a grid, None for "change"."""
-    if every == "change":
-        return None
-    match = _SPAN.fullmatch(every)
-    if match is None or not int(match[1]):
-        raise UsageError(f"{every!r} is no time span", where="--every", hint="Say 1s, 100ms, 5m, or change")
-    return int(match[1]) * _SPAN_NS[match[2]]
-
-
 def _export_table(
     source: str,
     out: str,
-    options: TableOptions,
+    options: "TableOptions",
     jobs: int,
     cluster: Optional[str],
     instruments: Optional[Path],
@@ -182,7 +168,7 @@ def progress_of(source: str) -> Iterator[Callable[[int], None]]:
         yield lambda count: bar.advance(task, count)
 
 
-def _print_report(out: str, options: TableOptions, report: Report) -> None:
+def _print_report(out: str, options: "TableOptions", report: "Report") -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     table = Table(header_style="bold")
     for heading in ("symbol", "date"):

@@ -126,7 +126,7 @@ def walk_chain(
     clock = _Clock(engine.name, needs_times=grid_ns is not None)
     for name, follows in zip(chain.files, chain.follows):
         path = archive.directory / name
-        with DataFile(path) as file, _ReadAhead(file, block_bytes) as ahead:
+        with DataFile(path) as file, _ReadAhead(path, block_bytes) as ahead:
             if name == chain.files[0] and chain.checkpointed and file.day is not None:
                 _load_books(engine, archive.directory, file.day)
                 if grid_ns is not None:
@@ -168,7 +168,7 @@ def _tell(engine: Engine, fact: Fact) -> None:
 
 def _load_books(engine: Engine, directory: Path, day: dt.date) -> None:
     for checkpoint in read_checkpoints(DayPaths(directory, day).checkpoints):
-        if checkpoint.line == 0 and checkpoint.message:
+        if checkpoint.line == 0:
             load_checkpoint(engine, checkpoint)
 
 
@@ -259,9 +259,10 @@ class _ReadAhead:
     as the engine.
     """
 
-    def __init__(self, file: DataFile, block_bytes: int) -> None:
+    def __init__(self, path: Path, block_bytes: int) -> None:
         self.sha256 = hashlib.sha256()
-        self._blocks = file.blocks(size=block_bytes, numbered=False)
+        self._file = DataFile(path)  # not the caller's: two threads cannot share a place in a file
+        self._blocks = self._file.blocks(size=block_bytes, numbered=False)
         self._read: queue.Queue[Union[Block, BaseException, None]] = queue.Queue(_BLOCKS_AHEAD)
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -275,6 +276,7 @@ class _ReadAhead:
         while self._thread.is_alive():  # it may be waiting for room
             with contextlib.suppress(queue.Empty):
                 self._read.get(timeout=0.01)
+        self._file.close()
 
     def __iter__(self) -> Iterator[Block]:
         while True:
