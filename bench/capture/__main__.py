@@ -138,6 +138,12 @@ class Recorder(Process):
         tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
         return [int(word) for task in tasks for word in (task / "children").read_text().split()]
 
+    def must_be_verified(self) -> None:
+        """What the verifier finds wrong costs a new subscription: such a run measured something else."""
+        for path in self.directory.glob("journal-*.ndjson"):
+            if b'"kind":"finding"' in path.read_bytes():
+                raise SystemExit(f"the live verifier found mismatches: {path}")
+
     def until_lines(self, count: int) -> None:
         """Until the file has so many lines; `count` is a multiple of 100, as the original's flushes."""
         lines = offset = 0
@@ -191,6 +197,7 @@ def measure(kind: str, place: Place, name: str, *, frames: int, rate: float = 0.
                 result["verifier_mb"] = max(map(_resident_bytes, verifiers)) / 1e6
             if rate and kind != NAIVE:
                 result["delay_ms"] = delays_ms(recorder.directory)
+        recorder.must_be_verified()
         shutil.rmtree(recorder.directory)
         return result
 
@@ -240,7 +247,7 @@ def reconnects(kinds: list[str], place: Place) -> list[dict]:
             running.append((kind, server))
         for _, server in running:
             server.until("subscribed", START_S)
-        return [{"recorder": kind, "back_ms": server.until("subscribed")["back_ms"]} for kind, server in running]
+        return [{"recorder": kind, "back_ms": server.until("back")["back_ms"]} for kind, server in running]
 
 
 def report(results: dict, console: Console) -> None:

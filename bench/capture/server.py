@@ -119,7 +119,11 @@ class Server:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(options.cert, options.key)
         made = list(generate(symbols=[SYMBOL], depth=10, messages=FRAMES + 1, seed=1))
-        self.snapshot, self.updates = made[0], made[1:]
+        self.snapshot = made[0]
+        self.updates = [
+            *made[1:],
+            made[0],
+        ]  # sent round and round: a snapshot begins each round, so every book is right
         self.heads = [update[: -STAMP_LENGTH - len(TAIL)] for update in self.updates]
         self.dropped_ns = 0
         self.stamp = Stamper()
@@ -229,8 +233,10 @@ class Session:
         else:
             self.peer.send(frame(self.server.snapshot))
             self._level3 = True
-            back_ms = (time.time_ns() - self.server.dropped_ns) / 1e6 if self.server.dropped_ns else None
-            say(event="subscribed", back_ms=back_ms)
+            if self.server.dropped_ns:
+                say(event="back", back_ms=(time.time_ns() - self.server.dropped_ns) / 1e6)
+            else:
+                say(event="subscribed")
 
     def _stream(self) -> None:
         options = self.server.options
@@ -250,7 +256,7 @@ class Session:
         frames = [frame(update) for update in self.server.updates]
         for first in range(0, count, FLOOD_CHUNK):
             for n in range(first, min(count, first + FLOOD_CHUNK)):
-                self.peer.write(frames[n % FRAMES])
+                self.peer.write(frames[n % len(frames)])
             self.peer.flush()
             if first % (FLOOD_CHUNK * 100) == 0:
                 self._listen(0)
@@ -275,7 +281,7 @@ class Session:
         raise ConnectionError
 
     def _send_stamped(self, n: int) -> None:
-        head = self.server.heads[n % FRAMES]
+        head = self.server.heads[n % len(self.server.heads)]
         self.peer.send(frame(head + self.server.stamp(time.time_ns()) + TAIL))
 
 
