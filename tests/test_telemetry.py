@@ -117,6 +117,19 @@ def test_secrets_are_hidden_wherever_they_hide(stderr, json_wanted):
     assert "BTC/USD" in stderr.getvalue()
 
 
+@pytest.mark.parametrize("json_wanted", [True, False])
+def test_a_traceback_does_not_show_the_values_of_variables(stderr, json_wanted):
+    configure_logging(json=json_wanted)
+    secret = "S3CRET"[::-1]
+    try:
+        int("odd" + secret[:0])
+    except ValueError:
+        get_logger("kraken_l3.some").exception("it broke")
+    text = stderr.getvalue()
+    assert "invalid literal" in text
+    assert "TERC3S" not in text
+
+
 @pytest.mark.parametrize("value", ["x" * 50_000, b"x" * 50_000, {"frame": "x" * 50_000}, ["x" * 50_000]])
 def test_long_values_are_cut(stderr, value):
     configure_logging()

@@ -88,7 +88,11 @@ def get_logger(name: str) -> Any:
 def _rendering(as_json: bool, journal: bool) -> list[Any]:
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     if not as_json:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            pad_event_to=0,
+            exception_formatter=structlog.dev.plain_traceback,  # rich's would show local variables: the token, the key
+        )
         return [remove_meta, _drop_logger_name, renderer]
     render = structlog.processors.JSONRenderer(ensure_ascii=False)
     rendering = [remove_meta, structlog.processors.format_exc_info, render]
