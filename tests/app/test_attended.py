@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+import processes
 from kraken_l3.app import attended
 from kraken_l3.app.attended import record_attended
 from kraken_l3.app.view import Gauge, Viewer, _Rate
@@ -277,3 +278,10 @@ def test_without_a_terminal_the_log_is_json(tmp_path):
         events = [json.loads(line) for line in recorder.said.splitlines()]
     assert events[0]["event"] == "recording"
     assert len(events) < 6
+
+
+def test_a_start_that_cannot_work_says_one_line(tmp_path):
+    done = processes.run("record", directory=tmp_path, KRAKEN_L3_SYMBOLS="BTC/USD")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("kraken-l3: api_key: ")

@@ -65,7 +65,9 @@ def _aside(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         except Exception:  # showing the recorder must never end it
             log.exception("a display failed, recording goes on without it")
 
-    return asyncio.ensure_future(guarded())
+    task = asyncio.ensure_future(guarded())
+    task.add_done_callback(lambda _: work.close())  # cancelled before its first step, it would be warned about
+    return task
 
 
 class _Attendance:
