@@ -102,7 +102,8 @@ def test_what_was_there_before_is_not_told_again_but_what_is_still_wrong_is(tmp_
     lines = scene.flow(300)
     btc = [n for n in range(300) if b'"BTC/USD"' in lines[n]]
     doge = [n for n in range(300) if b'"DOGE/USD"' in lines[n]]
-    lines[btc[20]] = spoil(lines[btc[20]])
+    for n in btc[20:]:
+        lines[n] = spoil(lines[n])
     lines[doge[-1]] = spoil(lines[doge[-1]])
     scene.write(lines[:250])
     with Live(tmp_path) as live:
