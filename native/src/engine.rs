@@ -576,6 +576,10 @@ impl Books {
             Verdict::Ok => {
                 symbol.tally.ok += 1;
                 symbol.tally.last_ok_line = at.line;
+                if symbol.agree() {
+                    let note = Note::new("incident_closed", at.line, at.offset);
+                    self.notes.add(index as i32, Note { detail: "match".into(), ..note });
+                }
             }
             Verdict::Mismatch => self.differ(index, expected, computed, at),
             _ => self.call_unverifiable(index, kind, Reason::NoChecksum, (expected, msg_ns), at),

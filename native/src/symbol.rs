@@ -186,6 +186,12 @@ impl Symbol {
         opened
     }
 
+    /// A checksum agreed; true when that closed an incident.
+    #[inline(always)]
+    pub fn agree(&mut self) -> bool {
+        self.state == State::Diverged && self.enter(State::Synced)
+    }
+
     /// Keeps the first bad thing.
     pub fn blame(&mut self, bad: Bad) {
         self.tally.first_bad.get_or_insert(bad);

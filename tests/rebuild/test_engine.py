@@ -77,7 +77,7 @@ def test_a_gap_takes_the_book(engine):
     assert tally(e).unverifiable == {"after_gap": 1}
 
 
-def test_an_incident_lasts_until_the_next_snapshot(engine):
+def test_an_incident_lasts_until_a_match_or_a_snapshot(engine):
     e = engine(messages=True)
     right = crc("11030" + "10020")
     result = feed(
@@ -86,10 +86,12 @@ def test_an_incident_lasts_until_the_next_snapshot(engine):
     kinds = [(note.kind, note.line, note.detail) for note in result.notes if note.kind != "inferred"]
     assert kinds == [
         ("incident_opened", 1, ""),
+        ("incident_closed", 2, "match"),
+        ("incident_opened", 3, ""),
         ("incident_closed", 4, "snapshot"),
         ("incident_opened", 5, ""),
     ]
-    assert (tally(e).incidents, tally(e).mismatched, tally(e).ok) == (2, 3, 3)
+    assert (tally(e).incidents, tally(e).mismatched, tally(e).ok) == (3, 3, 3)
 
 
 def test_no_checksum_is_unverifiable_and_applied(engine):

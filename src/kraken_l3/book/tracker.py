@@ -4,10 +4,10 @@
 | --- | --- | --- | --- | --- |
 | AWAITING_SNAPSHOT | SYNCED | - | - | AWAITING_SNAPSHOT |
 | SYNCED | SYNCED | SYNCED | DIVERGED, incident opens | AWAITING_SNAPSHOT |
-| DIVERGED | SYNCED, incident closes | DIVERGED | DIVERGED | AWAITING_SNAPSHOT, incident closes |
+| DIVERGED | SYNCED, incident closes | SYNCED, incident closes | DIVERGED | AWAITING_SNAPSHOT, incident closes |
 
-A snapshot is first taken as the new truth, then compared like any message. A message that agrees does not end an
-incident: an error may hide below the tenth level and come up again; only a snapshot makes whole.
+A snapshot is first taken as the new truth, then compared like any message. A message that agrees ends an incident too:
+one flipped checksum is one mismatch. An error that only hid below the tenth level shows as the next incident.
 """
 
 from __future__ import annotations
@@ -41,6 +41,10 @@ class Tracker:
         self.state = State.DIVERGED
         self.incidents += 1
         return True
+
+    def agree(self) -> bool:
+        """A checksum agreed; True when that closed an incident."""
+        return self.state is State.DIVERGED and self._enter(State.SYNCED)
 
     def _enter(self, state: State) -> bool:
         closed = self.state is State.DIVERGED

@@ -315,6 +315,8 @@ class PythonEngine:
                 tally.ok += 1
                 tally.last_ok_line = self._line
                 verdict = Verdict.OK
+                if entry.tracker.agree():
+                    self._note("incident_closed", entry.symbol, "match")
             else:
                 verdict = Verdict.MISMATCH
                 self._differ(entry, content.checksum, computed)
