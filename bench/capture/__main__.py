@@ -8,7 +8,6 @@ receive times (receipts) less the stamps that the sender put into the frames: on
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import platform
@@ -34,15 +33,14 @@ ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 300
 START_S = 30
 STOP_S = 20
-OURS, OURS_UVLOOP, NAIVE = "ours", "ours, uvloop", "as the original"
+OURS, NAIVE = "ours", "as the original"
 #: Our backoff reconnects at once only after this long in good health; then the cut comes.
 HEALTHY_S = 62
 DROP_RATE = 1_000
 RECEIPT = struct.Struct("<qqQII")
 COMMANDS = {
-    OURS: "import sys; sys.modules['uvloop'] = None; sys.argv[1:] = ['record']; from kraken_l3.cli import main; main()",
-    OURS_UVLOOP: "import sys; sys.argv[1:] = ['record']; from kraken_l3.cli import main; main()",
-    NAIVE: "import runpy; runpy.run_module('bench.capture.naive', run_name='__main__')",
+    OURS: ["-m", "kraken_l3", "record"],
+    NAIVE: ["-m", "bench.capture.naive"],
 }
 
 
@@ -124,7 +122,7 @@ class Recorder(Process):
             env["KRAKEN_L3_PUBLIC_WS_URL"] = f"wss://127.0.0.1:{port}/public"
         self._said = self.directory.with_suffix(".log")
         with self._said.open("wb") as log:
-            super().__init__([sys.executable, "-c", COMMANDS[kind]], env=env, stdout=log, stderr=log)
+            super().__init__([sys.executable, *COMMANDS[kind]], env=env, stdout=log, stderr=log)
 
     def cpu_ns(self) -> int:
         """Of all threads that live."""
@@ -320,7 +318,7 @@ def main() -> None:
     options = parser.parse_args()
     if not Path("/proc/self/schedstat").exists():
         raise SystemExit("bench.capture reads /proc/PID/task/*/schedstat, which only Linux has")
-    kinds = [OURS, *([OURS_UVLOOP] if importlib.util.find_spec("uvloop") else []), NAIVE]
+    kinds = [OURS, NAIVE]
     console = Console(stderr=options.json)
     if not console.is_terminal:
         console.width = 120
@@ -351,7 +349,7 @@ def run_all(kinds: list[str], place: Place, scale: int, steps: Sequence[str], co
             results["memory"] = measure(OURS, place, "memory", frames=_hundreds(5_000_000, scale))
     if "reconnects" in steps:
         with console.status(f"reconnecting (after {HEALTHY_S} s of good health)"):
-            results["reconnects"] = reconnects([OURS, OURS, *kinds[1:]], place)
+            results["reconnects"] = reconnects([OURS, OURS, NAIVE], place)
     return results
 
 
