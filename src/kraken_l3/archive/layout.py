@@ -24,6 +24,7 @@ __all__ = [
     "Stream",
     "days_in",
     "parse_name",
+    "stem",
 ]
 
 JOURNAL_PREFIX = "journal"
@@ -70,6 +71,11 @@ def parse_name(name: str) -> Optional[FileName]:
         return FileName(match[1], dt.date.fromisoformat(match[2]), match[3])
     except ValueError:
         return None
+
+
+def stem(path: Path) -> str:
+    """The part of a name that all of a day's files of a kind share, be they sealed or not: "l3-2026-11-22"."""
+    return path.name.split(".")[0]
 
 
 def days_in(names: Iterable[str]) -> list[dt.date]:

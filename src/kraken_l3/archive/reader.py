@@ -21,10 +21,10 @@ from typing import Callable, NamedTuple, Optional
 import msgspec
 
 from kraken_l3.archive.journal import Record, decode_record
-from kraken_l3.archive.layout import DayPaths, Stream, days_in, parse_name
+from kraken_l3.archive.layout import DayPaths, Stream, days_in, parse_name, stem
 from kraken_l3.archive.receipts import RECEIPT_BYTES, Receipt, ReceiptIndex
 from kraken_l3.archive.scan import BOM
-from kraken_l3.archive.source import ByteSource, open_source
+from kraken_l3.archive.source import SEALED_SUFFIX, ByteSource, open_source
 from kraken_l3.errors import ArchiveError, MalformedMessage, UsageError
 
 __all__ = ["BEGINNING", "Archive", "Block", "DataFile", "Follow", "Line", "Position", "Skipped", "open_archive"]
@@ -139,7 +139,7 @@ class DataFile:
         self.source: ByteSource = open_source(path)
         self.receipts: Optional[ReceiptIndex] = None
         self._receipts_source: Optional[ByteSource] = None
-        receipts_path = path.parent / f"{path.name.split('.')[0]}.receipts"
+        receipts_path = path.with_name(f"{stem(path)}.receipts")
         if name is not None and receipts_path.exists():
             self._receipts_source = open_source(receipts_path)
             self.receipts = ReceiptIndex(self._receipts_source)
@@ -345,8 +345,7 @@ class Archive:
         found = []
         for day in self.days:
             plain = DayPaths(self.path, day).data(stream)
-            sealed = plain.with_name(plain.name + ".zst")
-            found += [path for path in (plain, sealed) if path.exists()][:1]
+            found += [path for path in (plain, plain.with_name(plain.name + SEALED_SUFFIX)) if path.exists()][:1]
         return found
 
     def journal(self, day: dt.date, *, strict: bool = False) -> Iterator[Record]:
@@ -404,14 +403,14 @@ class Archive:
         follow: Optional[Follow],
         begin: Optional[tuple[Path, Position]] = None,
     ) -> Iterator[tuple[DataFile, Position, Optional[Follow]]]:
-        seen = {path for path in self.files(stream) if path.name < begin[0].name} if begin is not None else set()
+        seen = {stem(path) for path in self.files(stream) if begin is not None and stem(path) < stem(begin[0])}
         while True:
-            new = [path for path in self.files(stream) if path not in seen]
+            new = [path for path in self.files(stream) if stem(path) not in seen]
             for path in new:
-                seen.add(path)
+                seen.add(stem(path))
                 waiting = _UntilNextFile(follow, self, stream, seen) if follow and path == new[-1] else None
                 with DataFile(path) as file:
-                    if begin is not None and path == begin[0]:
+                    if begin is not None and stem(path) == stem(begin[0]):
                         yield file, begin[1], waiting
                     else:
                         yield file, file.at_time(start_ns) if start_ns is not None else Position(), waiting
@@ -424,7 +423,7 @@ class Archive:
 class _UntilNextFile(Follow):
     """Follows a file until there is a newer one and this is read to its end: a file once left stays as it is."""
 
-    def __init__(self, follow: Follow, archive: Archive, stream: str, seen: set[Path]) -> None:
+    def __init__(self, follow: Follow, archive: Archive, stream: str, seen: set[str]) -> None:
         self._follow, self._archive, self._stream, self._seen = follow, archive, stream, seen
         self._has_next = False
         self.is_stopped = False
@@ -433,7 +432,7 @@ class _UntilNextFile(Follow):
         if self._has_next:
             return True
         # seen first, then one more look at this file: what was written before the next one began is read
-        self._has_next = any(path not in self._seen for path in self._archive.files(self._stream))
+        self._has_next = any(stem(path) not in self._seen for path in self._archive.files(self._stream))
         if not self._has_next:
             self.is_stopped = self._follow.is_over()
         return self.is_stopped

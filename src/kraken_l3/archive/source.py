@@ -7,9 +7,12 @@ import os
 from pathlib import Path
 from typing import Protocol
 
+from kraken_l3.archive.framed import UnpackedFile
 from kraken_l3.errors import ArchiveError
 
-__all__ = ["ByteSource", "PlainFile", "open_source"]
+__all__ = ["SEALED_SUFFIX", "ByteSource", "PlainFile", "content_size", "open_source"]
+
+SEALED_SUFFIX = ".zst"
 
 
 class ByteSource(Protocol):
@@ -56,7 +59,25 @@ class PlainFile:
 
 
 def open_source(path: Path) -> ByteSource:
-    """The source for a path, by its ending. Sealed files (.zst) will be one more branch here."""
-    if path.suffix == ".zst":
-        raise ArchiveError("sealed files cannot be read yet", where=str(path), hint="Unpack it with `zstd -d` first")
+    """The source for a path: .zst files are unpacked as they are read, and stand in for a plain file that was sealed.
+
+    Raises:
+        ArchiveError: there is no such file, or it cannot be read.
+    """
+    sealed = path if path.suffix == SEALED_SUFFIX else path.with_name(path.name + SEALED_SUFFIX)
+    if path == sealed or (not path.exists() and sealed.exists()):
+        return UnpackedFile(PlainFile(sealed), str(sealed))
     return PlainFile(path)
+
+
+def content_size(path: Path) -> int:
+    """Bytes of a file's content, unpacked.
+
+    Raises:
+        ArchiveError: there is no such file, or it cannot be read.
+    """
+    source = open_source(path)
+    try:
+        return source.size()
+    finally:
+        source.close()
