@@ -8,20 +8,16 @@ use crate::ids;
 use crate::message::{Action, Element, Entry, Kind, MAX_ID_BYTES, Number, Parsed, Span};
 use crate::time::UsualTime;
 
-/// What every level3 line starts with in the usual form.
-const HEAD: &[u8; 27] = br#"{"channel":"level3","type":"#;
-
 /// Reads the line at the start of `text` (which may go on beyond it). The length of the line without its newline, or
 /// None when it is not in the usual form.
 #[inline]
 pub fn scan(text: &[u8], parsed: &mut Parsed, time: &mut UsualTime) -> Option<usize> {
     parsed.clear();
     let mut scanner = Scanner { text, at: 0 };
-    scanner.literal(HEAD)?;
-    let kind = if scanner.literal(br#""update","data":[{"#).is_some() {
+    let kind = if scanner.literal(br#"{"channel":"level3","type":"update","data":[{"#).is_some() {
         Kind::Update
     } else {
-        scanner.literal(br#""snapshot","data":[{"#)?;
+        scanner.literal(br#"{"channel":"level3","type":"snapshot","data":[{"#)?;
         Kind::Snapshot
     };
     parsed.kind = Some(kind);
@@ -53,6 +49,25 @@ impl Scanner<'_> {
         }
         self.at += N;
         Some(())
+    }
+
+    /// The id behind this text.
+    #[inline(always)]
+    fn id<const N: usize>(&mut self, before: &[u8; N]) -> Option<ids::Key> {
+        let (start, rest) = self.text.get(self.at..)?.split_first_chunk::<N>()?;
+        let id = ids::usual(rest.first_chunk()?)?;
+        self.at += N + ids::USUAL_LEN;
+        (start == before).then_some(id)
+    }
+
+    /// The time behind this text, up to and with its closing quote.
+    #[inline(always)]
+    fn time<const N: usize>(&mut self, before: &[u8; N], time: &mut UsualTime) -> Option<i64> {
+        let (start, rest) = self.text.get(self.at..)?.split_first_chunk::<N>()?;
+        let text = rest.first_chunk::<31>()?;
+        let ns = time.parse(text.first_chunk()?)?;
+        self.at += N + 31;
+        (start == before && text[30] == b'"').then_some(ns)
     }
 
     /// From behind its opening brace to behind its closing one. Each key once, in any order.
@@ -90,10 +105,7 @@ impl Scanner<'_> {
                     8
                 }
                 b"\"ti" => {
-                    self.literal(br#""timestamp":""#)?;
-                    element.ns = time.parse(self.chunk::<30>()?)?;
-                    self.at += 30;
-                    self.literal(b"\"")?;
+                    element.ns = self.time(br#""timestamp":""#, time)?;
                     16
                 }
                 _ => return None,
@@ -215,33 +227,19 @@ impl Scanner<'_> {
 
     #[inline(always)]
     fn entry(&mut self, kind: Kind, time: &mut UsualTime) -> Option<Entry> {
-        let mut action = Action::Add;
-        if kind == Kind::Update {
-            self.literal(br#"{"event":""#)?;
-            action = match self.chunk::<4>()? {
-                b"add\"" => Action::Add,
-                b"dele" => Action::Delete,
-                b"modi" => Action::Modify,
-                _ => return None,
-            };
-            match action {
-                Action::Add => self.literal(br#"add","order_id":""#)?,
-                Action::Delete => self.literal(br#"delete","order_id":""#)?,
-                Action::Modify => self.literal(br#"modify","order_id":""#)?,
-            }
-        } else {
-            self.literal(br#"{"order_id":""#)?;
-        }
-        let id = ids::usual(self.chunk::<19>()?)?;
-        self.at += 19;
+        let (action, id) = match (kind, self.chunk::<14>()?) {
+            (Kind::Update, br#"{"event":"add""#) => (Action::Add, self.id(br#"{"event":"add","order_id":""#)?),
+            (Kind::Update, br#"{"event":"dele"#) => (Action::Delete, self.id(br#"{"event":"delete","order_id":""#)?),
+            (Kind::Update, br#"{"event":"modi"#) => (Action::Modify, self.id(br#"{"event":"modify","order_id":""#)?),
+            (Kind::Snapshot, _) => (Action::Add, self.id(br#"{"order_id":""#)?),
+            _ => return None,
+        };
         self.literal(br#"","limit_price":"#)?;
         let mut price = self.number()?;
         self.literal(br#","order_qty":"#)?;
         let qty = self.number()?;
-        self.literal(br#","timestamp":""#)?;
-        let ns = time.parse(self.chunk::<30>()?)?;
-        self.at += 30;
-        self.literal(br#""}"#)?;
+        let ns = self.time(br#","timestamp":""#, time)?;
+        self.literal(b"}")?;
         if action == Action::Delete {
             price = Number::NONE;
         }
