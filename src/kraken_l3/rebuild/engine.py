@@ -213,7 +213,7 @@ class Note:
     """Something at a line that a person may want to look at.
 
     `kind`: "malformed", "incident_opened" (expected, computed), "incident_closed" (`detail`: "match",
-    "snapshot", "gap" (invalidate) or "dropped" (the book was taken away); `line` is where it closed, for `invalidate` -1),
+    "snapshot", "gap" (invalidate) or "dropped" (the book was taken away); `line` is where it closed, -1 for a gap),
     "unverifiable" (`detail`: the reason; only PRECISION, TOO_MANY_ORDERS, TOO_MANY_SYMBOLS), a finding ("unknown_id",
     "wrong_side": `detail` is the id; "crossed", "too_deep"), or "inferred" (precision or depth inferred at this
     snapshot differ from before: `detail` "price_precision=1 qty_precision=8 depth=10"). `offset` is where the line
