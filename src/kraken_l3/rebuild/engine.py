@@ -46,8 +46,8 @@ Orders in a level queue by (order time, arrival): a new one goes behind all whos
   levels than a depth that was set: finding TOO_DEEP. Findings are counted one per entry (CROSSED, TOO_DEEP: one per
   message) and change no verdict.
 
-Incidents: a MISMATCH opens one for its symbol unless one is open; a snapshot (before its own verdict), `invalidate`
-and whatever takes the book away close it. Meanwhile messages are still applied and compared.
+Incidents: a MISMATCH opens one for its symbol unless one is open; the next OK, a snapshot (before its own verdict),
+`invalidate` and whatever takes the book away close it. Meanwhile messages are still applied and compared.
 
 Precision and depth of a symbol are those last set before its last snapshot (`set_symbol`; takes effect at the next
 snapshot). What was not set is inferred at each snapshot: precision = the most decimals written in any of its
