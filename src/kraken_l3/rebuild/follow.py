@@ -9,8 +9,8 @@ out as objects of one key that tells what they are:
     {"verified": {"file", "line", "offset", "messages", "ok", "mismatched", "symbols", "synced"}}      once a second
 
 `left_ns` is the receive time of the first wrong line, or of the last line before the silence (0: unknown). A resync is
-asked for once an incident: the snapshot that follows closes it. What was in the files before it began is
-read in order to have the books, but not reported again; a book that is still wrong then is.
+asked for once an incident. What was in the files before it began is read in order to have the books, but not reported
+again; a book that is still wrong then is.
 """
 
 from __future__ import annotations
