@@ -266,6 +266,25 @@ def test_a_terminal_that_is_stopped_does_not_hold_up_the_recording(tmp_path):
     assert '"kind":"stop"' in "".join(path.read_text() for path in (tmp_path / "data").glob("journal-*"))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGHUP")
+@pytest.mark.parametrize("nohup", [False, True])
+def test_the_end_of_the_terminal_is_a_stop_in_order_unless_nohup_says_otherwise(tmp_path, nohup):
+    from processes import RecordProcess
+
+    record = [sys.executable, "-m", "kraken_l3", "record"]
+    command = ["nohup", *record] if nohup else record
+    with simulate("--rate", "300") as exports, RecordProcess(tmp_path, exports, command=command) as recorder:
+        recorder.until_lines(50)
+        recorder.process.send_signal(signal.SIGHUP)
+        if nohup:
+            recorder.until_lines(recorder.data().count(b"\n") + 200)
+            recorder.process.terminate()
+        assert recorder.wait(10) == 0, recorder.said
+        assert recorder.journal()[-1]["kind"] in ("stop", "sync")
+        (stop,) = [record for record in recorder.journal() if record["kind"] == "stop"]
+        assert stop["reason"] == "stop"
+
+
 def test_without_a_terminal_the_log_is_json(tmp_path):
     import json
 

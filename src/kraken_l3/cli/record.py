@@ -28,7 +28,7 @@ def record(
     ] = None,
     table: Annotated[bool, typer.Option("--table/--no-table", help="Show the live table on a terminal.")] = True,
 ) -> None:
-    """Record Kraken's level3 channel, byte for byte, until Ctrl+C or SIGTERM.
+    """Record Kraken's level3 channel, byte for byte, until Ctrl+C, SIGTERM or the end of the terminal.
 
     Reads config.yaml, then the environment (KRAKEN_L3_SYMBOLS, KRAKEN_L3_OUTPUT_DIR, KRAKEN_API_KEY, KRAKEN_API_SECRET
     and every other key as KRAKEN_L3_<KEY>), then these options. Exit codes: 0 stopped in order, 1 configuration,
@@ -49,9 +49,11 @@ async def _record(settings: Settings, duration: Optional[float], table: bool) ->
 
 def _stop_on_signals(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)  # the terminal was closed, and nohup does not ask to outlive it
+    for number in numbers:
         if sys.platform == "win32":
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
         else:
             loop.add_signal_handler(number, stop.set)
-
