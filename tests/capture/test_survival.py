@@ -14,9 +14,8 @@ from kraken_l3.app import recorder as composition
 from kraken_l3.archive.writer import ArchiveWriter
 from kraken_l3.capture import sink as sink_module
 from kraken_l3.capture import supervisor as supervisor_module
-from kraken_l3.capture.sink import Sink
 from kraken_l3.clock import SystemClock
-from kraken_l3.errors import DiskFull, LocalFault, SyncFailed
+from kraken_l3.errors import DiskFull, SyncFailed
 from kraken_l3.model.frames import Frame
 from kraken_l3.replay.exchange import Exchange
 from recording import Recording, flow, run
@@ -285,31 +284,5 @@ class TestDisk:
                 with pytest.raises(SyncFailed) as caught:
                     await asyncio.wait_for(recording.task, 10)
                 assert caught.value.exit_code == 5
-
-        run(main())
-
-
-class TestSink:
-    def test_an_unforeseen_error_of_the_writer_is_not_swallowed(self) -> None:
-        class Broken(FullDisk):
-            def __init__(self) -> None:
-                self.is_full = False
-
-            def append(self, stream: str, frames: Sequence[Frame]) -> None:
-                raise ZeroDivisionError("what")
-
-            def close(self) -> None:
-                """Nothing was opened."""
-
-        async def main() -> None:
-            sink = Sink(Broken(), flush_interval_s=0.01, fsync_interval_s=1)
-            told = asyncio.get_running_loop().create_future()
-            sink.on_fault = told.set_result
-            sink.start()
-            sink.put("level3", Frame(b"{}", 1, 1, 1))
-            error = await asyncio.wait_for(told, 5)
-            assert isinstance(error, LocalFault)
-            assert "ZeroDivisionError" in str(error)
-            await sink.stop()
 
         run(main())

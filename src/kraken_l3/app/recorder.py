@@ -91,9 +91,11 @@ class Recorder:
             self._note_stopped(sink, type(error).__name__)
             raise
         finally:
-            await sink.stop()
-            if self.verifier is not None:  # after the sink: the child reads what is on disk
-                await self.verifier.finish()
+            try:
+                await sink.stop()
+            finally:
+                if self.verifier is not None:  # after the sink: the child reads what is on disk
+                    await self.verifier.finish()
 
     async def _symbols(self, stop: asyncio.Event) -> list[str]:
         names = asyncio.ensure_future(resolve_symbols(self._settings))

@@ -98,6 +98,7 @@ class Connection:
         self._closed = asyncio.Event()
         self._work = asyncio.Event()
         self._close_code: Optional[int] = None
+        self._kept_until_ns = 0
         self._paused = False
         self._unrecognised = 0
         self.last_recv_ns = 0
@@ -120,6 +121,8 @@ class Connection:
             wants_snapshot=self.channel.whole_by_snapshot,
         )
         self._socket = await connect(self._url, self, self._clock)
+        if self._paused:  # meanwhile
+            self.pause()
         tasks = [asyncio.ensure_future(self._send_requests()), asyncio.ensure_future(self._let_time_pass())]
         try:
             waiting: list[asyncio.Future[Any]] = [self._over, *tasks]
@@ -137,8 +140,9 @@ class Connection:
                 task.cancel()
             await self._close_socket()
 
-    def end(self, cause: str, detail: str) -> None:
-        """Have `run` end, with this cause."""
+    def end(self, cause: str, detail: str, *, kept_until_ns: int = 0) -> None:
+        """Have `run` end, with this cause. What was received after `kept_until_ns` is lost (0: nothing is)."""
+        self._kept_until_ns = self._kept_until_ns or kept_until_ns
         if not self._over.done():
             self._over.set_result(Dead(cause, detail))
 
@@ -189,14 +193,13 @@ class Connection:
             log.warning("unrecognised frames", connection=self.number, count=self._unrecognised)
         for symbol in self._session.known_whole():
             if symbol is not None:
-                left_ns = self._left_edge_ns(dead.cause)
-                self._shared.gaps.open(self.channel.name, symbol, dead.cause, left_ns, self.number)
+                self._shared.gaps.open(self.channel.name, symbol, dead.cause, self._left_edge_ns(), self.number)
         maintenance = self._session.system != "online"
         return Ending(dead.cause, dead.detail, self._session.healthy_ns(now_ns), maintenance)
 
-    def _left_edge_ns(self, cause: str) -> int:
+    def _left_edge_ns(self) -> int:
         known_ns = self.last_recv_ns or self._clock.wall_ns()
-        return min(known_ns, self._sink.last_written_ns or known_ns) if cause == "disk" else known_ns
+        return min(known_ns, self._kept_until_ns or known_ns)
 
     async def _close_socket(self) -> None:
         assert self._socket is not None

@@ -63,6 +63,16 @@ class GapLedger:
             )
         )
 
+    def reach_back(self, cause: str, left_ns: int) -> None:
+        """What was received after `left_ns` is lost: the open gaps that began later begin there.
+
+        In the journal each of them is closed where it began, and opened anew.
+        """
+        for (channel, symbol), gap in list(self._open.items()):
+            if gap.left_ns > left_ns:
+                self.close(channel, symbol, gap.left_ns, gap.connection)
+                self.open(channel, symbol, cause, left_ns, gap.connection)
+
     def is_open(self, channel: str, symbol: str) -> bool:
         """Whether the symbol is missing now."""
         return (channel, symbol) in self._open

@@ -16,7 +16,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Callable, Optional, Protocol
 
-from kraken_l3.archive.journal import Record
+from kraken_l3.archive.journal import Alive, Record
 from kraken_l3.errors import DiskFull, KrakenL3Error, LocalFault
 from kraken_l3.model.frames import Frame
 
@@ -94,13 +94,16 @@ class Sink:
         self._stopping = False
         self._full = False
         self._disk_is_full = False
+        self._probe_at = 0.0
         self._held: deque[Record] = deque(maxlen=HELD_RECORDS)
         self._loop: Optional[asyncio.AbstractEventLoop] = None
+        self._fault: Optional[KrakenL3Error] = None
         self._thread = threading.Thread(target=self._run, name="archive-writer", daemon=True)
         self.written_bytes = 0
         self.on_full: Callable[[], None] = lambda: None
         self.on_room: Callable[[], None] = lambda: None
-        self.on_disk_full: Callable[[], None] = lambda: None
+        #: Called with the receive time of the last frame that is in the archive (0: none): later ones are lost.
+        self.on_disk_full: Callable[[int], None] = lambda _kept_until_ns: None
         self.on_disk_ok: Callable[[], None] = lambda: None
         self.on_fault: Callable[[KrakenL3Error], None] = lambda _error: None
 
@@ -136,11 +139,6 @@ class Sink:
         return self._put_bytes - self._taken_bytes
 
     @property
-    def last_written_ns(self) -> int:
-        """Receive time of the last data frame that is in the archive (0: none yet)."""
-        return self._writer.last_written_ns
-
-    @property
     def written_frames(self) -> int:
         """Data frames that are in the archive, of this run."""
         return self._writer.frames_written
@@ -151,10 +149,16 @@ class Sink:
         return self._full
 
     async def stop(self) -> None:
-        """Write what is queued, sync, close the archive."""
+        """Write what is queued, sync, close the archive.
+
+        Raises:
+            LocalFault: not all of it could be written, now or before.
+        """
         self._stopping = True
         self._wake.set()
         await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+        if self._fault is not None:
+            raise self._fault
 
     def _tell(self, callback: Callable[..., None], *args: Any) -> None:
         assert self._loop is not None
@@ -173,13 +177,17 @@ class Sink:
         try:
             step()
         except KrakenL3Error as error:
-            self._tell(self.on_fault, error)
+            self._fail(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, the recorder must hear of it and stop
-            fault = LocalFault(f"the archive writer failed: {type(error).__name__}: {error}", where="archive")
+            self._fail(LocalFault(f"the archive writer failed: {type(error).__name__}: {error}", where="archive"))
+
+    def _fail(self, fault: KrakenL3Error) -> None:
+        if self._fault is None:
+            self._fault = fault
             self._tell(self.on_fault, fault)
 
     def _write_until_stopped(self) -> None:
-        next_sync = next_probe = time.monotonic()
+        next_sync = time.monotonic()
         while True:
             if len(self._queue) < BATCH_FRAMES:
                 self._wake.wait(self._flush_interval_s)
@@ -187,9 +195,9 @@ class Sink:
             stopping = self._stopping  # read before the queue, so that nothing put before `stop` is left behind
             items = self._take()
             if self._disk_is_full:
-                if time.monotonic() >= next_probe:
+                if time.monotonic() >= self._probe_at:
                     self._probe_disk()
-                    next_probe = time.monotonic() + DISK_PROBE_S
+                    self._probe_at = time.monotonic() + DISK_PROBE_S
                 self._write_records(items)
                 self._count_taken(items)
             else:
@@ -214,7 +222,8 @@ class Sink:
                 next_sync = time.monotonic() + self._fsync_interval_s
         except DiskFull:
             self._disk_is_full = True
-            self._tell(self.on_disk_full)
+            self._probe_at = time.monotonic() + DISK_PROBE_S  # not before the connections were ended
+            self._tell(self.on_disk_full, self._writer.last_written_ns)
             self._write_records([(stream, item) for stream, group in groups for item in group])
         finally:
             self._count_taken(items)
@@ -246,7 +255,8 @@ class Sink:
                 try:
                     self._writer.journal(item)
                 except DiskFull:  # even the reserve is used up
-                    self._held.append(item)
+                    if not isinstance(item, Alive):  # a weekend of those would push out what counts
+                        self._held.append(item)
 
     def _probe_disk(self) -> None:
         if not self._writer.resume():
@@ -257,6 +267,14 @@ class Sink:
         self._tell(self.on_disk_ok)
 
     def _make_room(self) -> None:
-        if self._full and self._put_bytes - self._taken_bytes <= QUEUE_LIMIT_BYTES // 2:
+        if self._full and self._has_room():
+            self._tell(self._go_on)
+
+    def _has_room(self) -> bool:
+        return self.queued_bytes <= QUEUE_LIMIT_BYTES // 2
+
+    def _go_on(self) -> None:
+        """In the event loop, as `put` is: so that filling up and having room are never told in the wrong order."""
+        if self._full and self._has_room():
             self._full = False
-            self._tell(self.on_room)
+            self.on_room()

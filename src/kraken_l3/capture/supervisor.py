@@ -53,6 +53,8 @@ class Supervisor:
         self._open: dict[int, Connection] = {}
         self._may_connect = asyncio.Event()
         self._may_connect.set()
+        self._disk_is_full = False
+        self._started_ns = shared.clock.wall_ns()
         self._fault: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._pause_timer: Optional[asyncio.TimerHandle] = None
         self._resyncs = ResyncPolicy()
@@ -129,6 +131,7 @@ class Supervisor:
     async def _connect_once(self, shard: Shard, ended_ns: int) -> Ending:
         if shard.channel.private and self._shared.tokens is not None:
             await self._shared.tokens.get(newer_than_ns=ended_ns)
+        await self._may_connect.wait()  # the token may have taken long
         self._last_connection += 1
         connection = Connection(self._last_connection, shard, self._shared)
         self._open[connection.number] = connection
@@ -232,26 +235,38 @@ class Supervisor:
         for connection in self._open.values():
             connection.pause()
         self._pause_timer = asyncio.get_running_loop().call_later(PAUSE_LIMIT_S, self._on_paused_too_long)
+        self._look_whether_to_connect()
 
     def _on_room(self) -> None:
         if self._pause_timer is not None:
             self._pause_timer.cancel()
         for connection in self._open.values():
             connection.resume()
-        self._may_connect.set()
+        self._look_whether_to_connect()
 
     def _on_paused_too_long(self) -> None:
-        self._may_connect.clear()
         self._end_connections("writer", f"the archive took nothing for {PAUSE_LIMIT_S:.0f} s")
 
-    def _on_disk_full(self) -> None:
+    def _on_disk_full(self, kept_until_ns: int) -> None:
         log.error("the disk is full, recording stops until there is room", hint="Free space on the archive's disk")
-        self._may_connect.clear()
-        self._end_connections("disk", "the disk is full")
+        self._disk_is_full = True
+        self._look_whether_to_connect()
+        kept_until_ns = kept_until_ns or self._started_ns
+        self._shared.gaps.reach_back("disk", kept_until_ns)
+        for connection in self._open.values():
+            connection.end("disk", "the disk is full", kept_until_ns=kept_until_ns)
 
     def _on_disk_ok(self) -> None:
         log.info("the disk has room again")
-        self._may_connect.set()
+        self._disk_is_full = False
+        self._look_whether_to_connect()
+
+    def _look_whether_to_connect(self) -> None:
+        """On a full disk a new connection's snapshot would be lost; with a full queue it would not be paused."""
+        if self._disk_is_full or self._sink.is_full:
+            self._may_connect.clear()
+        else:
+            self._may_connect.set()
 
     def _on_fault(self, error: KrakenL3Error) -> None:
         if not self._fault.done():

@@ -1,0 +1,68 @@
+"""What the supervisor decides: when to connect, what to send anew, and which edges a gap has."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from kraken_l3.archive.journal import GapOpened
+from kraken_l3.capture.gaps import GapLedger
+from kraken_l3.clock import SystemClock
+from kraken_l3.replay.exchange import Exchange
+from kraken_l3.replay.faults import TokenError
+from recording import Recording, flow, run
+
+#: Longer than the first delay before connecting again, with its jitter.
+RECONNECT_S = 1.3
+
+
+def connected_since(recording: Recording, at_ns: int) -> list[Any]:
+    return [record for record in recording.records("Connected", channel="level3") if record.at_ns >= at_ns]
+
+
+class TestFullDisk:
+    def test_room_in_the_queue_is_not_room_on_the_disk(self, tmp_path: Path) -> None:
+        async def main() -> None:
+            async with Exchange(flow()) as exchange, Recording(tmp_path, exchange) as recording:
+                await recording.until(lambda r: len(r.lines()) > 50)
+                sink, supervisor = recording.recorder.sink, recording.recorder.supervisor
+                assert sink is not None
+                assert supervisor is not None
+                full_ns = SystemClock.wall_ns()
+                sink.on_full()
+                sink.on_disk_full(full_ns)
+                sink.on_room()
+                await recording.until(lambda _: not supervisor.connections())
+                await asyncio.sleep(RECONNECT_S)
+                assert not connected_since(recording, full_ns)
+                sink.on_disk_ok()
+                await recording.until_records("GapClosed", 2, cause="disk")
+
+        run(main())
+
+    def test_a_token_that_was_waited_for_does_not_open_a_connection(self, tmp_path: Path) -> None:
+        async def main() -> None:
+            faults = [TokenError(times=1)]
+            async with Exchange(flow(), faults=faults) as exchange, Recording(tmp_path, exchange) as recording:
+                await recording.until(lambda r: r.recorder.supervisor is not None)
+                sink = recording.recorder.sink
+                assert sink is not None
+                sink.on_disk_full(0)
+                await asyncio.sleep(RECONNECT_S)
+                assert exchange.tokens_given == 1
+                assert not connected_since(recording, 0)
+                sink.on_disk_ok()
+                await recording.until(lambda r: len(r.lines()) > 50)
+
+        run(main())
+
+    def test_a_gap_that_began_after_the_first_lost_frame_reaches_back_to_it(self) -> None:
+        earlier = GapOpened(at_ns=5, channel="level3", symbol="A/B", cause="rejected", left_ns=5)
+        later = GapOpened(at_ns=20, channel="level3", symbol="C/D", cause="network", left_ns=20)
+        notes: list[Any] = []
+        ledger = GapLedger([earlier, later], notes.append, SystemClock())
+        ledger.reach_back("disk", 10)
+        closed, opened = notes
+        assert (closed.symbol, closed.cause, closed.left_ns, closed.right_ns) == ("C/D", "network", 20, 20)
+        assert (opened.symbol, opened.cause, opened.left_ns) == ("C/D", "disk", 10)
+        ledger.close("level3", "C/D", 30, 1)
+        assert (notes[-1].left_ns, notes[-1].right_ns) == (10, 30)
