@@ -2,13 +2,14 @@
 
 import re
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from kraken_l3.app import demo
 from kraken_l3.archive.journal import Disconnected, GapClosed, Stopped
-from processes import run
+from processes import ROOT, run
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +29,14 @@ def test_it_shows_the_cut_the_lines_and_the_commands(shown) -> None:
     assert "the connection broke" in text
     assert f"{len(demo.SYMBOLS)} symbols whole again" in text
     assert '"type":"snapshot"' in text
-    for command in ("info", "verify", "export snapshots"):
+    for command in ("info", "verify"):
         assert f"$ kraken-l3 {command} {demo.ARCHIVE}" in text
     for symbol in demo.SYMBOLS:
         assert symbol in text
     assert "verified" in text
-    assert "symbol=BTC-USD" in text
+    if find_spec("pyarrow") is not None:
+        assert f"$ kraken-l3 export snapshots {demo.ARCHIVE}" in text
+        assert "symbol=BTC-USD" in text
     assert f"{Path('kept') / demo.ARCHIVE}" in text.splitlines()[-1]
 
 
@@ -53,6 +56,17 @@ def test_the_archive_tells_the_same_story(shown) -> None:
     assert {record.symbol for record in records if isinstance(record, GapClosed)} == set(demo.SYMBOLS)
     assert "network" in [record.cause for record in records if isinstance(record, Disconnected)]
     assert any(isinstance(record, Stopped) for record in records)
+
+
+def test_the_example_of_the_readme_reads_the_archive(shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pyarrow")
+    _, directory = shown
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(directory)
+    said: dict = {}
+    exec(example, said)
+    assert said["archive"].symbols == sorted(demo.SYMBOLS)
+    assert said["archive"].snapshots("BTC/USD", every="1s", levels=10).read_all().num_rows > 1
 
 
 def test_the_comparison_finds_one_changed_byte(shown, tmp_path: Path) -> None:
