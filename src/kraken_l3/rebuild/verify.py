@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Optional
 
-from kraken_l3.archive.reader import open_archive
+from kraken_l3.archive.reader import BLOCK_BYTES, open_archive
 from kraken_l3.errors import DamageFound, DataMissing
 from kraken_l3.rebuild.engine import EngineOptions, Note, SymbolTally, Totals
 from kraken_l3.rebuild.engines import make_engine
@@ -19,6 +19,8 @@ from kraken_l3.rebuild.walk import walk
 
 __all__ = ["FilePart", "Findings", "Located", "SymbolReport", "verify_part"]
 
+#: What threads share is larger, since they wait for each other at its end.
+SHARED_BLOCK_BYTES = 4 * BLOCK_BYTES
 #: Notes kept of one run; tallies count everything.
 MAX_NOTES = 1_000
 
@@ -116,7 +118,8 @@ def verify_part(
     files: list[FilePart] = []
     notes: list[Located] = []
     blamed: dict[str, str] = {}
-    for step in walk(engine, open_archive(path), facts):
+    block_bytes = BLOCK_BYTES if threads <= 1 else SHARED_BLOCK_BYTES
+    for step in walk(engine, open_archive(path), facts, block_bytes=block_bytes):
         name = step.path.name
         if not files or files[-1].file != name:
             files.append(FilePart(name))

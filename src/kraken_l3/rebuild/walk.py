@@ -15,7 +15,7 @@ from typing import NamedTuple, Optional
 
 from kraken_l3.archive.checkpoints import Checkpoint, read_checkpoints
 from kraken_l3.archive.layout import DayPaths
-from kraken_l3.archive.reader import BEGINNING, Archive, Block, DataFile, Position
+from kraken_l3.archive.reader import BEGINNING, BLOCK_BYTES, Archive, Block, DataFile, Position
 from kraken_l3.rebuild.engine import BookImage, Engine, Result
 from kraken_l3.rebuild.facts import Fact
 
@@ -76,6 +76,7 @@ def walk(
     times: bool = False,
     begin: Optional[Place] = None,
     end: Optional[Place] = None,
+    block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[Step]:
     """Feed the level3 data of an archive.
 
@@ -86,6 +87,7 @@ def walk(
         times: hand the engine the receive times too.
         begin: where to begin (the caller has loaded the books); else at the first line, with the books of checkpoints.
         end: the line before which to end.
+        block_bytes: about how much to feed at a time.
     """
     later = make_known(engine, facts)
     day: Optional[dt.date] = None
@@ -97,7 +99,8 @@ def walk(
             day = file.day
             start = begin.position if begin is not None and is_begin else BEGINNING
             line = start.line
-            for block in _until(end, file.blocks(start, numbered=False)):
+            blocks = _until(end, file.blocks(start, size=block_bytes, numbered=False))
+            for block in _one_ahead(blocks):
                 for piece in _cut_at_facts(engine, file, block._replace(first_line=line), later):
                     recv_ns = recv_times(file, piece) if times else None
                     result = engine.feed(piece.data, piece.first_line, piece.offset, recv_ns)
