@@ -4,13 +4,17 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from kraken_l3.archive.journal import GapOpened
 from kraken_l3.capture.gaps import GapLedger
 from kraken_l3.clock import SystemClock
+from kraken_l3.protocol import resync as resync_module
 from kraken_l3.replay.exchange import Exchange
-from kraken_l3.replay.faults import TokenError
+from kraken_l3.replay.faults import Drop, Maintenance, TokenError
 from recording import Recording, flow, run
 
+NS_PER_S = 1_000_000_000
 #: Longer than the first delay before connecting again, with its jitter.
 RECONNECT_S = 1.3
 
@@ -66,3 +70,40 @@ class TestFullDisk:
         assert (opened.symbol, opened.cause, opened.left_ns) == ("C/D", "disk", 10)
         ledger.close("level3", "C/D", 30, 1)
         assert (notes[-1].left_ns, notes[-1].right_ns) == (10, 30)
+
+
+class TestResync:
+    def test_a_wish_that_a_reconnect_has_granted_is_forgotten(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Sent anew once more, the symbol would be missing meanwhile, and no gap would say so."""
+        monkeypatch.setattr(resync_module, "PAUSES_S", (0, 3, 3, 3, 3, 3))
+
+        async def main() -> None:
+            async with Exchange(flow()) as exchange, Recording(tmp_path, exchange) as recording:
+                await recording.until(lambda r: len(r.lines()) > 50)
+                supervisor = recording.recorder.supervisor
+                assert supervisor is not None
+                supervisor.resync("BTC/USD", "mismatch", SystemClock.wall_ns())
+                await recording.until_records("GapClosed", 1, cause="mismatch")
+                supervisor.resync("BTC/USD", "mismatch", SystemClock.wall_ns())  # has to wait
+                await exchange.push(Drop())
+                await recording.until_records("GapClosed", 2, cause="mismatch")
+                await recording.until(lambda _: not supervisor._wanted)
+            assert len(recording.records("Resync")) == 1
+            snapshots = [line for line in recording.lines() if b'"snapshot"' in line[:60] and b"BTC/USD" in line[:90]]
+            assert len(snapshots) == 3
+
+        run(main())
+
+
+def test_during_maintenance_a_failed_attempt_is_not_repeated_within_five_seconds(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Exchange(flow()) as exchange, Recording(tmp_path, exchange) as recording:
+            await recording.until(lambda r: len(r.lines()) > 50)
+            await exchange.push(Maintenance(announce_s=0.1, for_s=6, stage_s=0.1))
+            await recording.until_records("GapClosed", 2)
+        refused = [record.at_ns for record in recording.records("Connected", channel="level3")]
+        assert refused[1] - refused[0] > 9 * NS_PER_S  # at 5 s it was refused, and then not asked before 10 s
+
+    run(main())

@@ -106,23 +106,24 @@ class Supervisor:
         backoff = Backoff(random.random)
         ended_ns = 0
         failures = 0
+        maintenance = False
         while True:
             await self._may_connect.wait()
             await self._wait_for_attempt()
             try:
                 ending = await self._connect_once(shard, ended_ns)
-                failures = 0
+                failures, maintenance = 0, ending.maintenance
                 log.warning("connection ended", channel=shard.channel.name, cause=ending.cause, detail=ending.detail)
             except (RefusedByKraken, LocalFault):
                 raise
             except ConnectFailed as error:
-                ending = Ending("network", str(error), 0, maintenance=False)
+                ending = Ending("network", str(error), 0, maintenance)
                 failures += 1
                 if failures in (1, 10) or failures % 60 == 0:
                     log.warning("cannot connect", error=str(error), attempts=failures)
             except Exception:  # a defect in handling one connection must not end the others
                 log.exception("unforeseen error on a connection", channel=shard.channel.name)
-                ending = Ending("fault", "unforeseen error", 0, maintenance=False)
+                ending = Ending("fault", "unforeseen error", 0, maintenance)
             ended_ns = self._clock.mono_ns()
             self.reconnects += 1
             delay_s = backoff.next_delay_s(healthy_ns=ending.healthy_ns, maintenance=ending.maintenance)
@@ -181,6 +182,9 @@ class Supervisor:
     def _grant_resyncs(self) -> None:
         now_ns = self._clock.mono_ns()
         for symbol, cause in list(self._wanted.items()):
+            if not self._shared.gaps.is_open("level3", symbol):  # a reconnect brought its snapshot
+                del self._wanted[symbol]
+                continue
             if self._resyncs.wait_ns(symbol, now_ns):
                 continue
             del self._wanted[symbol]
@@ -294,7 +298,7 @@ class Supervisor:
             if mono_ns - alive_at_ns >= ALIVE_S * NS_PER_S:
                 alive_at_ns = mono_ns
                 self._note_alive(wall_ns, mono_ns)
-            if day_of(wall_ns) > day:
+            if day_of(wall_ns) != day:  # also when a clock that was years ahead is set right
                 day = day_of(wall_ns)
                 self._refresh_instruments()
 
