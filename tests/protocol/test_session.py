@@ -257,6 +257,41 @@ class TestResync:
         session.resync("A/B")
         assert session.known_whole() == ["A/B"]
 
+    def test_an_anonymous_answer_is_not_for_one_that_was_sent_anew_long_ago(self) -> None:
+        session = opened("A/B", "C/D")
+        make_live(session, "A/B")
+        session.resync("A/B")
+        unsubscribe = session.next_request(2)
+        assert unsubscribe is not None
+        session.response(Response(method="unsubscribe", success=True, req_id=unsubscribe.req_id), 3)
+        make_live(session, "A/B", 4)
+        session.next_request(5)
+        assert session.response(accepted(None), 6) == [Acked("C/D", None)]
+
+    def test_a_late_acknowledgement_is_not_taken_for_that_of_leaving(self) -> None:
+        session = opened("A/B")
+        first = session.next_request(1)
+        assert first is not None
+        session.snapshot("A/B", 2)  # it overtook its acknowledgement
+        session.resync("A/B")
+        leave = session.next_request(3)
+        assert leave is not None
+        session.response(accepted(first.req_id), 4)
+        assert session.state("A/B") is SymbolState.LEAVING
+        session.response(Response(method="unsubscribe", success=True, req_id=leave.req_id), 5)
+        assert session.state("A/B") is SymbolState.WAITING
+
+    def test_leaving_that_is_answered_late_does_not_acknowledge_the_next_subscription(self) -> None:
+        session = opened("A/B")
+        make_live(session, "A/B")
+        session.resync("A/B")
+        leave = session.next_request(2)
+        assert leave is not None
+        session.tick(2 + ANSWER_NS, 2 + ANSWER_NS)
+        assert session.next_request(3 + ANSWER_NS) is not None
+        assert session.response(Response(method="unsubscribe", success=True, req_id=leave.req_id), 4 + ANSWER_NS) == []
+        assert session.state("A/B") is SymbolState.REQUESTED
+
 
 class TestLiveness:
     def test_silence_is_the_end(self) -> None:

@@ -241,7 +241,11 @@ class Session:
         if not found:
             return []
         symbol = self._symbols[name]
-        if symbol.state is SymbolState.LEAVING and symbol.asked_unsubscribe:
+        leaving = symbol.state is SymbolState.LEAVING and symbol.asked_unsubscribe
+        other = "subscribe" if leaving else "unsubscribe"
+        if response.method == other and response.req_id != symbol.req_id:
+            return []  # the late answer to a request before
+        if leaving:
             symbol.state = SymbolState.WAITING
             return []
         if response.success:
@@ -262,7 +266,8 @@ class Session:
         waiting = [
             (symbol.req_id, name)
             for name, symbol in self._symbols.items()
-            if symbol.state is SymbolState.REQUESTED or symbol.asked_unsubscribe
+            if symbol.state is SymbolState.REQUESTED
+            or (symbol.state is SymbolState.LEAVING and symbol.asked_unsubscribe)
         ]
         return (min(waiting)[1], True) if waiting else (None, False)
 
