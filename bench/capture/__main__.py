@@ -2,7 +2,8 @@
 
 Ours runs as a user starts it, live verification included; the verifier is a process of its own and counted apart. CPU
 is what the kernel charged to all threads of a process, between the snapshot and the last line in the file. Delays are
-receive times (receipts) less the stamps that the sender put into the frames: one machine, one clock.
+receive times (receipts) less the stamps that the sender put into the frames: one machine, one clock. A process that
+only sleeps runs beside: by so much the machine, when it is busy with other things, makes everybody late.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 300
 START_S = 30
 STOP_S = 20
+SLEEP_S = 0.002
 OURS, NAIVE = "ours", "as the original"
 #: Our backoff reconnects at once only after this long in good health; then the cut comes.
 HEALTHY_S = 62
@@ -180,7 +182,8 @@ def measure(kind: str, place: Place, name: str, *, frames: int, rate: float = 0.
             verified_ns = sum(map(_cpu_ns, verifiers))
             server.go()
             with memory:
-                seconds = server.until("done")["seconds"]
+                with _Sleeper() as sleeper:
+                    seconds = server.until("done")["seconds"]
                 recorder.until_lines(frames)
             result = {
                 "recorder": kind,
@@ -195,6 +198,7 @@ def measure(kind: str, place: Place, name: str, *, frames: int, rate: float = 0.
                 result["verifier_mb"] = max(map(_resident_bytes, verifiers)) / 1e6
             if rate and kind != NAIVE:
                 result["delay_ms"] = delays_ms(recorder.directory)
+                result["sleeper_ms"] = sleeper.longest_ms
         recorder.must_be_verified()
         shutil.rmtree(recorder.directory)
         return result
@@ -221,6 +225,29 @@ class _MemoryWatch:
             self.samples.append(self._recorder.resident_bytes() / 1e6)
             if self._over.wait(0.1):
                 return
+
+
+class _Sleeper:
+    """How late a process that does nothing but sleep wakes up at worst: what the machine itself adds to a delay."""
+
+    def __init__(self) -> None:
+        self.longest_ms = 0.0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            began = time.monotonic()
+            time.sleep(SLEEP_S)
+            self.longest_ms = max(self.longest_ms, (time.monotonic() - began - SLEEP_S) * 1e3)
 
 
 def delays_ms(directory: Path) -> dict:
@@ -269,6 +296,9 @@ def report(results: dict, console: Console) -> None:
         if delay:
             cells = (_cell(delay.get(k, {}).get(name), ".2f") for k in kinds)
             table.add_row(f"delay ms at 10,000/s, {name}", *cells, "", "< 100" if name == "max" else "")
+    if delay:
+        late = {each["recorder"]: each["sleeper_ms"] for each in results["fast"]}
+        table.add_row("  a process that only sleeps, max", *(_cell(late.get(k), ".2f") for k in kinds))
     if "memory" in results:
         _report_memory(results["memory"], kinds, table)
     for kind_rows in _by_kind(results.get("reconnects", []), kinds):

@@ -34,4 +34,5 @@ def test_the_two_recorders_are_measured_on_the_same_frames():
     (fast, *_) = results["fast"]
     assert fast["recorder"] == "ours"
     assert fast["delay_ms"]["frames"] == 1_999  # every update has its delay; the snapshot carries no stamp of its own
+    assert fast["sleeper_ms"] > 0
     assert 0 <= fast["delay_ms"]["p50"] <= fast["delay_ms"]["max"]
