@@ -19,6 +19,7 @@ __all__ = [
     "JOURNAL_PREFIX",
     "LOCK_NAME",
     "RESERVE_NAME",
+    "SEAL_LOCK_NAME",
     "DayPaths",
     "FileName",
     "Stream",
@@ -30,6 +31,7 @@ __all__ = [
 JOURNAL_PREFIX = "journal"
 LOCK_NAME = "writer.lock"
 RESERVE_NAME = "disk.reserve"
+SEAL_LOCK_NAME = "seal.lock"
 
 
 class Stream(str, Enum):

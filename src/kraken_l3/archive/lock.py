@@ -39,13 +39,18 @@ def _try_lock(file: io.FileIO) -> bool:
 class DirectoryLock:
     """Held from construction until `release`.
 
+    Args:
+        directory: what is locked.
+        name: of the lock file; another name is another lock.
+        holder: who has it when it cannot be had, in words.
+
     Raises:
         ArchiveLocked: another process (or another writer of this one) holds it; the text names its pid and host.
         ArchiveError: the directory cannot be written to.
     """
 
-    def __init__(self, directory: Path) -> None:
-        path = directory / LOCK_NAME
+    def __init__(self, directory: Path, name: str = LOCK_NAME, *, holder: str = "another recorder writes here") -> None:
+        path = directory / name
         try:
             self._file = io.FileIO(path, "a+b")
         except OSError as error:
@@ -53,13 +58,12 @@ class DirectoryLock:
                 f"cannot make the lock file: {error.strerror}", where=str(path), hint="Check who owns the directory"
             ) from error
         if not _try_lock(self._file):
-            holder = self._holder()
+            pid = self._holder()
             self._file.close()
-            raise ArchiveLocked(
-                f"another recorder writes here ({holder})",
-                where=str(directory),
-                hint="Stop it, or give this one an output_dir of its own",
+            hint = (
+                "Stop it, or give this one an output_dir of its own" if name == LOCK_NAME else "Wait until it is done"
             )
+            raise ArchiveLocked(f"{holder} ({pid})", where=str(directory), hint=hint)
         self._sign()
 
     def _sign(self) -> None:

@@ -19,6 +19,8 @@ COMMANDS = {
     "plan": "plan",
     "info": "info",
     "recover": "recover",
+    "seal": "seal",
+    "check": "check",
     "verify": "verify",
     "book": "book",
     "export": "export",

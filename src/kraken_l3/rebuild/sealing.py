@@ -1,0 +1,65 @@
+"""What a manifest says of the days that it seals: their lines and times, and the verdict on their books."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kraken_l3.archive.gaps import Gap, GapHistory
+from kraken_l3.archive.journal import GapClosed, GapOpened
+from kraken_l3.archive.layout import Stream
+from kraken_l3.archive.manifest import Description, StreamSummary
+from kraken_l3.archive.reader import Archive
+from kraken_l3.archive.sealing import Sealing
+from kraken_l3.archive.source import SEALED_SUFFIX
+from kraken_l3.archive.summary import FileSummary, summarise
+from kraken_l3.rebuild.report import Report
+from kraken_l3.rebuild.verify_jobs import verify
+
+__all__ = ["describe"]
+
+
+def describe(sealing: Sealing) -> Description:
+    """Read the sealed files of a day, and verify its books; reading them is one more proof that they can be read."""
+    paths = [sealing.directory / (name + SEALED_SUFFIX) for name in sealing.data]
+    summaries = [summarise(Archive(path)) for path in paths]
+    files = [file for summary in summaries for file in summary.files]
+    verdicts = next(
+        (_verdicts(path) for path, file in zip(paths, files) if file.stream == Stream.LEVEL3.value and file.lines), None
+    )
+    symbols = verdicts["symbols"] if verdicts else {}
+    return Description(
+        streams=[_stream(file) for file in files],
+        depths={symbol: counts["depth"] for symbol, counts in symbols.items() if counts.get("depth")},
+        verdicts=verdicts,
+        gaps=_gaps(sealing),
+        missing=list(dict.fromkeys(text for summary in summaries for text in summary.missing)),
+    )
+
+
+def _stream(file: FileSummary) -> StreamSummary:
+    return StreamSummary(
+        name=file.name,
+        stream=file.stream,
+        lines=file.lines,
+        first_received_ns=file.first_received_ns,
+        last_received_ns=file.last_received_ns,
+        symbols=[symbol.symbol for symbol in file.symbols],
+    )
+
+
+def _verdicts(path: Path) -> dict[str, Any]:
+    report = Report(require_complete=False)
+    report.add(path, *verify(path))
+    wanted = ("verdict", "engine", "total", "symbols", "remarks")
+    return {name: value for name, value in report.as_dict().items() if name in wanted}
+
+
+def _gaps(sealing: Sealing) -> list[Gap]:
+    if sealing.day is None:
+        return []
+    history = GapHistory()
+    for record in Archive(sealing.directory).journal(sealing.day):
+        if isinstance(record, (GapOpened, GapClosed)):
+            history.apply(record)
+    return history.gaps()
