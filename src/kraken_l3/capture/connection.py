@@ -113,13 +113,6 @@ class Connection:
             ConnectFailed: there was no connection.
             RefusedByKraken: the key is refused.
         """
-        opening_ns = self._clock.mono_ns()
-        self._session = Session(
-            self.channel.symbols,
-            now_ns=opening_ns,
-            liveness_ns=int(self._shared.liveness_s * NS_PER_S),
-            wants_snapshot=self.channel.whole_by_snapshot,
-        )
         self._socket = await connect(self._url, self, self._clock)
         if self._paused:  # meanwhile
             self.pause()
@@ -217,7 +210,13 @@ class Connection:
     # -- frames, as the transport hands them in ------------------------------------------------------------------------
 
     def on_opened(self, extensions: str) -> None:
-        """See `transport.Receiver`."""
+        """See `transport.Receiver`. The session's deadlines count from here: connecting may have taken long."""
+        self._session = Session(
+            self.channel.symbols,
+            now_ns=self._clock.mono_ns(),
+            liveness_ns=int(self._shared.liveness_s * NS_PER_S),
+            wants_snapshot=self.channel.whole_by_snapshot,
+        )
         self._sink.note(
             Connected(
                 at_ns=self._clock.wall_ns(),

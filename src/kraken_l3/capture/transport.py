@@ -22,6 +22,8 @@ __all__ = ["MAX_FRAME_BYTES", "ConnectFailed", "Receiver", "WebSocket", "connect
 
 #: A depth-1000 snapshot is around 1 MB; this leaves room for any book, and bounds memory.
 MAX_FRAME_BYTES = 64 * 1024 * 1024
+#: For everything from the look-up of the name to the end of the handshake.
+CONNECT_S = 15.0
 HANDSHAKE_S = 10.0
 #: RFC 6455, 7.4.1: what a close frame without a code counts as.
 CLOSE_WITHOUT_CODE = 1005
@@ -206,14 +208,18 @@ async def connect(url: str, receiver: Receiver, clock: Clock) -> WebSocket:
     """
     context = ssl.create_default_context() if url.startswith("wss:") else None
     try:
-        _, socket = await ws_connect(
-            lambda: _PicowsSocket(receiver, clock),
-            url,
-            ssl_context=context,
-            websocket_handshake_timeout=HANDSHAKE_S,
-            max_frame_size=MAX_FRAME_BYTES,
-            extra_headers={"User-Agent": f"kraken-l3-recorder/{__version__}"},
-            logger_name=_LOGGER,
+        _, socket = await asyncio.wait_for(
+            ws_connect(
+                lambda: _PicowsSocket(receiver, clock),
+                url,
+                ssl_context=context,
+                websocket_handshake_timeout=HANDSHAKE_S,
+                max_redirects=0,  # the token goes to the configured host and to no other
+                max_frame_size=MAX_FRAME_BYTES,
+                extra_headers={"User-Agent": f"kraken-l3-recorder/{__version__}"},
+                logger_name=_LOGGER,
+            ),
+            CONNECT_S,
         )
     except (OSError, WSError, ssl.SSLError, asyncio.TimeoutError) as error:
         raise ConnectFailed(f"cannot connect: {str(error) or type(error).__name__}", where=url) from error

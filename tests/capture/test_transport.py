@@ -1,0 +1,103 @@
+"""Connecting, against servers that make it hard."""
+
+import asyncio
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kraken_l3.capture import transport
+from kraken_l3.capture.transport import ConnectFailed, connect
+from kraken_l3.clock import SystemClock
+from kraken_l3.replay.exchange import Exchange
+from recording import Recording, flow, run
+
+Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
+
+
+class Nobody:
+    """A receiver that does nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+
+async def upgrade(reader: Reader, writer: Writer, after_s: float) -> None:
+    """The server's half of the handshake, slowly."""
+    request = await reader.readuntil(b"\r\n\r\n")
+    (key,) = [line[19:].strip() for line in request.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:")]
+    accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+    await asyncio.sleep(after_s)
+    writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
+    writer.write(b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+
+
+def test_a_server_that_takes_the_connection_and_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a firewall does: what comes before the WebSocket handshake (here TLS) must not be waited for for long."""
+    monkeypatch.setattr(transport, "CONNECT_S", 0.2)
+
+    async def main() -> None:
+        done = asyncio.Event()
+
+        async def mute(_: Reader, writer: Writer) -> None:
+            await done.wait()
+            writer.close()
+
+        server = await asyncio.start_server(mute, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(ConnectFailed):
+            await asyncio.wait_for(connect(f"wss://127.0.0.1:{port}/v2", Nobody(), SystemClock()), 5)
+        done.set()
+        server.close()
+
+    run(main())
+
+
+def test_a_redirect_is_not_followed() -> None:
+    """The token would go to whatever host it names."""
+
+    async def main() -> None:
+        asked = 0
+
+        async def redirect(reader: Reader, writer: Writer) -> None:
+            nonlocal asked
+            asked += 1
+            await reader.readuntil(b"\r\n\r\n")
+            place = f"ws://127.0.0.1:{port}/elsewhere".encode()
+            writer.write(b"HTTP/1.1 302 Found\r\nLocation: " + place + b"\r\nContent-Length: 0\r\n\r\n")
+            writer.close()
+
+        server = await asyncio.start_server(redirect, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(ConnectFailed):
+            await connect(f"ws://127.0.0.1:{port}/v2", Nobody(), SystemClock())
+        assert asked == 1
+        server.close()
+
+    run(main())
+
+
+def test_a_handshake_slower_than_the_liveness_timeout_is_no_silence(tmp_path: Path) -> None:
+    async def main() -> None:
+        early: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+        async def slow(reader: Reader, writer: Writer) -> None:
+            await upgrade(reader, writer, after_s=2.2)
+            reading = asyncio.ensure_future(reader.read(1))
+            await asyncio.wait([reading], timeout=0.8)  # neither a request nor a close: it waits for the status
+            if not early.done():
+                early.set_result(reading.result() if reading.done() else b"")
+            reading.cancel()
+            writer.close()
+
+        server = await asyncio.start_server(slow, "127.0.0.1", 0)
+        async with Exchange(flow()) as exchange:
+            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/v2"
+            async with Recording(tmp_path, exchange, ws_url=url, liveness_timeout_s=2) as recording:
+                await recording.until(lambda _: early.done())
+        server.close()
+        assert early.result() == b""
+
+    run(main())
