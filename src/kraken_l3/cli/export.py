@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Callable, Optional
 
@@ -13,9 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
-from kraken_l3.app.archive_api import span_ns
+from kraken_l3.app.archive_api import Archive, span_ns
 from kraken_l3.archive.reader import open_archive
-from kraken_l3.errors import UsageError
+from kraken_l3.archive.source import content_size
+from kraken_l3.errors import DataMissing, UsageError
 from kraken_l3.rebuild.facts import read_instruments
 
 if TYPE_CHECKING:
@@ -90,6 +92,97 @@ def events(
     return _export_table(source, out, _table_options("events", symbols), jobs, cluster, instruments, engine, as_json)
 
 
+@export.command("tardis")
+def tardis(
+    source: Source, out: Target, symbols: Only = None, instruments: Pairs = None, engine: EngineName = "auto"
+) -> int:
+    """Tardis' incremental_book_L2 and book_snapshot_25 (csv.gz), one a pair and day."""
+    _need_research()
+    from kraken_l3.export.tardis import export_tardis
+
+    return _export_days(source, out, symbols, instruments, engine, export_tardis)
+
+
+@export.command("lobster")
+def lobster(
+    source: Source,
+    out: Target,
+    levels: Annotated[int, typer.Option("--levels", min=1, max=1000, help="Levels in the orderbook file.")] = 10,
+    symbols: Only = None,
+    instruments: Pairs = None,
+    engine: EngineName = "auto",
+) -> int:
+    """LOBSTER's message and orderbook files, with their scales and order ids beside them."""
+    _need_research()
+    from kraken_l3.export.lobster import export_lobster
+
+    return _export_days(source, out, symbols, instruments, engine, partial(export_lobster, levels=levels))
+
+
+@export.command("hftbacktest")
+def hftbacktest(
+    source: Source,
+    out: Target,
+    resync: Annotated[
+        str, typer.Option("--resync", help="A snapshot within a day: diff (keeps your simulated orders) or clear.")
+    ] = "diff",
+    symbols: Only = None,
+    instruments: Pairs = None,
+    engine: EngineName = "auto",
+) -> int:
+    """hftbacktest's level 3 events (npz), with the order ids beside them."""
+    _need_research()
+    from kraken_l3.export.hftbacktest import RESYNCS, export_hftbacktest
+
+    if resync not in RESYNCS:
+        raise UsageError(f"{resync!r} is no way to resync", where="--resync", hint="Say diff or clear")
+    return _export_days(source, out, symbols, instruments, engine, partial(export_hftbacktest, resync=resync))
+
+
+@export.command("nautilus")
+def nautilus(
+    source: Source,
+    out: Target,
+    symbols: Only = None,
+    instruments: Pairs = None,
+    engine: EngineName = "auto",
+) -> int:
+    """NautilusTrader's data catalog of OrderBookDelta, written through the installed nautilus_trader."""
+    _need_research()
+    from kraken_l3.export.nautilus import export_nautilus
+
+    if "://" in out:
+        raise UsageError("the catalog is written to a directory of this machine", where="--out")
+    return _export_days(source, out, symbols, instruments, engine, lambda pair, _: export_nautilus(pair, Path(out)))
+
+
+def _export_days(
+    source: str,
+    out: str,
+    symbols: Optional[str],
+    instruments: Optional[Path],
+    engine: str,
+    write: Callable[..., list[str]],
+) -> int:
+    """Each pair through a format that is written day by day."""
+    from kraken_l3.export.bulk import facts_for
+    from kraken_l3.export.order_stream import Source as Pair
+    from kraken_l3.export.storage import fetched, open_store
+
+    pairs = read_instruments(instruments) if instruments is not None else []
+    store = open_store(out)
+    with fetched(source) as path:
+        facts = facts_for(open_archive(path), pairs, engine)
+        wanted = _symbols(symbols)
+        names = Archive(path, engine=engine).symbols if wanted is None else sorted(wanted)
+        found = 0
+        for symbol in names:
+            for name in write(Pair(open_archive(path), symbol, facts, engine), store):
+                typer.echo(store.where(name))
+                found += 1
+    return 0 if found else DataMissing.exit_code
+
+
 def _table_options(
     table: str,
     symbols: Optional[str],
@@ -160,7 +253,7 @@ def progress_of(source: str) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal, nothing elsewhere."""
     total = None
     if "://" not in source:
-        total = sum(file.stat().st_size for file in open_archive(Path(source)).files())
+        total = sum(content_size(file) for file in open_archive(Path(source)).files())
     console = Console(stderr=True)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:

@@ -45,10 +45,10 @@ class DayTrades:
     """The trades of a day by symbol; `recorded` is False where there is no such file."""
 
     def __init__(self, archive: Archive, day: dt.date) -> None:
-        path = DayPaths(archive.directory, day).data(Stream.TRADE)
-        self.recorded = path.exists()
+        path = existing(DayPaths(archive.directory, day).data(Stream.TRADE))
+        self.recorded = path is not None
         self._trades: dict[str, list[Trade]] = defaultdict(list)
-        if not self.recorded:
+        if path is None:
             return
         with DataFile(path) as file:
             for line in file.lines(skipped=Skipped()):

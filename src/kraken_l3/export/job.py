@@ -205,7 +205,7 @@ def _key_of(job: Job, archive: Archive, path: Path) -> Any:
     """What a file's tables depend on; as JSON gives it back."""
     options = asdict(job.options)
     options["symbols"] = sorted(job.options.symbols) if job.options.symbols is not None else None
-    sources = {source.name: source.stat().st_size for source in _sources(archive, path)}
+    sources = {source.name.removesuffix(SEALED_SUFFIX): content_size(source) for source in _sources(archive, path)}
     facts = [list(fact) for fact in job.facts]
     return json.loads(json.dumps([__version__, options, list(job.part), sources, facts]))
 
@@ -217,7 +217,7 @@ def _sources(archive: Archive, path: Path) -> Iterator[Path]:
     for day in found:
         paths = DayPaths(archive.directory, day)
         companions = (paths.receipts(Stream.LEVEL3), paths.journal, paths.data(Stream.TRADE), paths.checkpoints)
-        yield from (companion for companion in companions if companion.exists())
+        yield from (found for found in map(existing, companions) if found is not None)
 
 
 def _run(

@@ -1,0 +1,274 @@
+"""Exports for other tools, each read back by that tool itself, in an environment of its own.
+
+`make tools` installs them (.venv-hftbacktest, .venv-nautilus, .venv-lobster); a test whose tool is missing is skipped.
+"""
+
+import csv
+import gzip
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from archives import NIGHT_NS, START_NS, record
+from books import Oracle
+
+from kraken_l3.archive.reader import open_archive
+from kraken_l3.cli.main import main
+from kraken_l3.export.order_stream import NumberedIds
+
+ROOT = Path(__file__).resolve().parents[2]
+READERS = Path(__file__).parent / "readers"
+SECOND_NS = 1_000_000_000
+
+
+def python_of(tool: str) -> str:
+    python = ROOT / f".venv-{tool}" / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"{tool} is not installed ('make tools' does it)")
+    return str(python)
+
+
+def read_with(tool: str, script: str, *arguments: object):
+    command = [python_of(tool), str(READERS / script), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def export(monkeypatch, *arguments: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["kraken-l3", "export", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """Over midnight, with a gap in the second day, so that days begin in every way."""
+    directory = tmp_path_factory.mktemp("tools") / "a"
+    return record(directory, messages=6_000, gap=True, trades=True, start_ns=NIGHT_NS)
+
+
+@pytest.fixture(scope="module")
+def days(source):
+    return [day.isoformat() for day in open_archive(source).days]
+
+
+def tops(source, times: list[int], levels: int = 1) -> list:
+    oracle = Oracle(source)
+    found = []
+    for at in times:
+        oracle.go_to(at)
+        found.append(oracle.top("BTC/USD", levels))
+    return found
+
+
+# -- hftbacktest
+
+
+@pytest.mark.parametrize("resync", ["diff", "clear"])
+def test_a_backtest_sees_the_book_and_fills_an_order(source, days, tmp_path, monkeypatch, resync):
+    python_of("hftbacktest")
+    export(monkeypatch, "hftbacktest", source, "--out", tmp_path, "--symbols", "BTC/USD", "--resync", resync)
+    for day, start in zip(days, (NIGHT_NS + SECOND_NS, NIGHT_NS + 11 * SECOND_NS)):
+        npz = tmp_path / f"hftbacktest/BTC-USD_{day}.npz"
+        data = np.load(npz)["data"]
+        seconds = (int(data["local_ts"][-1]) - start) // SECOND_NS
+        told = read_with("hftbacktest", "hftbacktest_book.py", npz, 0.1, 1e-8, start, seconds)
+        assert len(told["tops"]) == seconds
+        expected = tops(source, [start + i * SECOND_NS for i in range(seconds)])
+        for (bid, bid_qty, ask, ask_qty), ([want_bid], [want_ask]) in zip(told["tops"], expected):
+            assert (bid, ask) == pytest.approx((want_bid[0], want_ask[0]))
+            assert (bid_qty, ask_qty) == pytest.approx((want_bid[1], want_ask[1]), abs=1e-9)
+        assert told["status"] is not None
+
+
+def test_hftbacktest_events_are_possible_ones(source, days, tmp_path, monkeypatch):
+    """What its book would refuse: an id added twice, one unknown cancelled or modified."""
+    export(monkeypatch, "hftbacktest", source, "--out", tmp_path, "--symbols", "BTC/USD")
+    kinds: Counter = Counter()
+    for day in days:
+        live: set[int] = set()
+        data = np.load(tmp_path / f"hftbacktest/BTC-USD_{day}.npz")["data"]
+        assert data.dtype.itemsize == 64
+        assert (np.diff(data["exch_ts"]) >= 0).all()
+        assert (np.diff(data["local_ts"]) >= 0).all()
+        assert (data["local_ts"] >= data["exch_ts"]).all()
+        for ev, order_id in zip(data["ev"].tolist(), data["order_id"].tolist()):
+            kind = ev & 0xFF
+            kinds[kind] += 1
+            if kind == 3:
+                live.clear()
+            elif kind == 10:
+                assert order_id not in live
+                live.add(order_id)
+            else:
+                assert order_id in live
+                if kind == 11:
+                    live.remove(order_id)
+        with (tmp_path / f"hftbacktest/BTC-USD_{day}_ids.csv").open() as file:
+            ids = {int(row["number"]): row["order_id"] for row in csv.DictReader(file)}
+        assert set(ids) == set(data["order_id"].tolist()) - {0}
+    assert kinds[3] == len(days)
+    assert kinds[13] > 10
+
+
+# -- NautilusTrader
+
+
+def test_the_nautilus_book_has_the_same_top(source, tmp_path):
+    python = python_of("nautilus")
+    command = [python, "-m", "kraken_l3", "export", "nautilus", source, "--out", tmp_path, "--symbols", "BTC/USD"]
+    subprocess.run([str(part) for part in command], check=True, capture_output=True)
+    told = read_with("nautilus", "nautilus_book.py", tmp_path / "nautilus", "BTC/USD.KRAKEN")
+    assert len(told) > 2_000
+    chosen = [row for row, after in zip(told, told[1:]) if row[0] != after[0] and row[0] % (86_400 * SECOND_NS)]
+    expected = tops(source, [row[0] for row in chosen])
+    for (_, bid, bid_qty, ask, ask_qty), ([want_bid], [want_ask]) in zip(chosen, expected):
+        assert (float(bid), float(bid_qty)) == want_bid
+        assert (float(ask), float(ask_qty)) == want_ask
+
+
+# -- Tardis
+
+
+def test_the_nautilus_tardis_loader_reads_both_files(source, days, tmp_path, monkeypatch):
+    python_of("nautilus")
+    export(monkeypatch, "tardis", source, "--out", tmp_path, "--symbols", "BTC/USD")
+    oracle = Oracle(source)
+    for day in days:
+        files = [
+            tmp_path / f"tardis/kraken_{k}_{day}_BTC-USD.csv.gz" for k in ("incremental_book_L2", "book_snapshot_25")
+        ]
+        told = read_with("nautilus", "nautilus_tardis.py", *files, 1, 8)
+        assert len(told["tops"]) > 100
+        latest = {at: rest for at, *rest in told["tops"]}
+        for at, bids, asks in told["depths"]:
+            oracle.go_to(at + 999)  # Tardis' times are microseconds
+            want_bids, want_asks = oracle.top("BTC/USD", 10)
+            assert [tuple(level) for level in bids if level[1]] == want_bids
+            assert [tuple(level) for level in asks if level[1]] == want_asks
+            if at in latest:
+                assert latest[at] == [want_bids[0][0], want_asks[0][0]]
+
+
+def test_hftbacktest_converts_the_tardis_file(source, days, tmp_path, monkeypatch):
+    python_of("hftbacktest")
+    export(monkeypatch, "tardis", source, "--out", tmp_path, "--symbols", "BTC/USD")
+    told = read_with(
+        "hftbacktest", "hftbacktest_tardis.py", tmp_path / f"tardis/kraken_incremental_book_L2_{days[0]}_BTC-USD.csv.gz"
+    )
+    assert told["rows"] > 100
+    assert set(told["kinds"]) <= {1, 3, 4}
+
+
+def test_tardis_levels_followed_are_the_book(source, days, tmp_path, monkeypatch):
+    export(monkeypatch, "tardis", source, "--out", tmp_path, "--symbols", "BTC/USD")
+    oracle = Oracle(source)
+    for day in days:
+        levels: dict = {}
+        with gzip.open(tmp_path / f"tardis/kraken_incremental_book_L2_{day}_BTC-USD.csv.gz", "rt") as file:
+            rows = list(csv.DictReader(file))
+        assert rows[0]["is_snapshot"] == "true"
+        for number, row in enumerate(rows):
+            if row["is_snapshot"] == "true" and (not number or rows[number - 1]["is_snapshot"] == "false"):
+                levels.clear()
+            key = row["side"], float(row["price"])
+            levels[key] = float(row["amount"])
+            if not levels[key]:
+                del levels[key]
+            if number + 1 == len(rows) or rows[number + 1]["local_timestamp"] != row["local_timestamp"]:
+                oracle.go_to(int(row["local_timestamp"]) * 1_000 + 999)
+                bids, asks = oracle.top("BTC/USD", 100)
+                assert levels == {("bid", p): q for p, q in bids} | {("ask", p): q for p, q in asks}
+
+
+# -- LOBSTER
+
+
+def lobster_files(directory: Path, day: str) -> dict[str, Path]:
+    return {path.stem.split("_")[4]: path for path in directory.glob(f"lobster/BTC-USD_{day}_*")}
+
+
+def test_lobster_lines_lead_to_the_book_beside_them(source, days, tmp_path, monkeypatch):
+    export(monkeypatch, "lobster", source, "--out", tmp_path, "--symbols", "BTC/USD", "--levels", "10")
+    types: Counter = Counter()
+    oracle = Oracle(source)
+    for number, day in enumerate(days):
+        files = lobster_files(tmp_path, day)
+        scales = json.loads(files["scales"].read_text())
+        messages = [line.split(",") for line in files["message"].read_text().splitlines()]
+        books = [list(map(int, line.split(","))) for line in files["orderbook"].read_text().splitlines()]
+        assert len(messages) == len(books)
+        orders: dict = {}
+        midnight = (START_NS // (86_400 * SECOND_NS) + number) * 86_400 * SECOND_NS
+        for index, (row, book) in enumerate(zip(messages, books)):
+            kind, order_id, size, price = map(int, row[1:5])
+            types[kind] += 1
+            if kind == 1:
+                assert order_id not in orders
+                orders[order_id] = [price, size, row[5]]
+            elif kind != 7:
+                assert orders[order_id][0] == price
+                orders[order_id][1] -= size
+                if orders[order_id][1] == 0:
+                    del orders[order_id]
+            assert book == _lobster_book(orders.values(), 10)
+            if index + 1 == len(messages) or messages[index + 1][0] != row[0]:
+                seconds, ns = row[0].split(".")
+                oracle.go_to(midnight + int(seconds) * SECOND_NS + int(ns))
+                bids, _ = oracle.top("BTC/USD", 1)
+                assert book[2] / 10 ** scales["price_scale"] == bids[0][0]
+                assert book[3] / 10 ** scales["size_scale"] == bids[0][1]
+    assert set(types) >= {1, 3, 4, 7}
+
+
+def _lobster_book(orders, levels: int) -> list[int]:
+    sides = []
+    for direction, sign, nothing in (("-1", 1, 9_999_999_999), ("1", -1, -9_999_999_999)):
+        totals: Counter = Counter()
+        for price, size, side in orders:
+            if side == direction:
+                totals[price] += size
+        best = sorted(totals.items(), key=lambda item: sign * item[0])[:levels]
+        sides.append(best + [(nothing, 0)] * (levels - len(best)))
+    return [cell for ask, bid in zip(*sides) for cell in (*ask, *bid)]
+
+
+def test_ob_analytics_reads_the_lobster_files(source, days, tmp_path, monkeypatch):
+    python_of("lobster")
+    export(monkeypatch, "lobster", source, "--out", tmp_path, "--symbols", "BTC/USD")
+    files = lobster_files(tmp_path, days[-1])
+    scale = json.loads(files["scales"].read_text())["price_scale"]
+    told = read_with("lobster", "lobster_events.py", files["message"], days[-1], scale)
+    lines = [line.split(",") for line in files["message"].read_text().splitlines()]
+    assert told["counts"] == dict(Counter(line[1] for line in lines if line[1] != "7"))
+    oracle = Oracle(source)
+    oracle.go_to(1 << 62)
+    ids = NumberedIds()
+    orders = oracle.orders("BTC/USD")
+    assert set(told["rests"]) == {str(ids[o["order_id"]]) for side in orders.values() for o in side}
+    for order in (o for side in orders.values() for o in side):
+        price, size = told["rests"][str(ids[order["order_id"]])]
+        assert price == float(order["limit_price"])
+        assert size == int(order["order_qty"].scaleb(8))
+
+
+# -- ids
+
+
+def test_numbered_ids_do_not_collide_and_stay_the_same(monkeypatch):
+    ids, others = NumberedIds(), NumberedIds()
+    numbers = [ids[f"O{n}"] for n in range(1_000)]
+    assert len(set(numbers)) == 1_000
+    assert [others[f"O{n}"] for n in range(1_000)] == numbers
+    assert all(0 < number < 1 << 63 for number in numbers)
+
+
+def test_a_collision_is_seen_and_solved():
+    tiny = NumberedIds(4)
+    assert len({tiny[f"O{n}"] for n in range(12)}) == 12
