@@ -12,9 +12,9 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Callable, Optional
 
-from kraken_l3.archive.seekable import Frame, decompress, read_table, scan_frames, unpack
+from kraken_l3.archive.seekable import Frame, decompress, find_frames, unpack
 from kraken_l3.errors import DamageFound
 
 if TYPE_CHECKING:
@@ -35,18 +35,18 @@ class UnpackedFile:
     Args:
         packed: the file as it stands.
         where: its name, for errors.
+        frames: finds the frames, if somebody knows how to do it once for several readers.
     """
 
-    def __init__(self, packed: ByteSource, where: str) -> None:
+    def __init__(self, packed: ByteSource, where: str, frames: Optional[Callable[[], list[Frame]]] = None) -> None:
         self._packed = packed
         self._where = where
+        self._find = frames or (lambda: find_frames(packed, where))
         self._source: Optional[ByteSource] = None
 
     def _opened(self) -> ByteSource:
         if self._source is None:
-            frames = read_table(self._packed)
-            if frames is None:
-                frames = list(scan_frames(self._packed, self._where))
+            frames = self._find()
             is_fine = max((frame.size for frame in frames), default=0) <= LARGEST_FRAME_BYTES
             self._source = (FramedFile if is_fine else _RunningFile)(self._packed, frames, self._where)
         return self._source

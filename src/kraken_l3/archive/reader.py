@@ -24,7 +24,7 @@ from kraken_l3.archive.journal import Record, decode_record
 from kraken_l3.archive.layout import DayPaths, Stream, days_in, parse_name, stem
 from kraken_l3.archive.receipts import RECEIPT_BYTES, Receipt, ReceiptIndex
 from kraken_l3.archive.scan import BOM
-from kraken_l3.archive.source import SEALED_SUFFIX, ByteSource, open_source
+from kraken_l3.archive.source import ByteSource, existing, open_source
 from kraken_l3.errors import ArchiveError, MalformedMessage, UsageError
 
 __all__ = ["BEGINNING", "Archive", "Block", "DataFile", "Follow", "Line", "Position", "Skipped", "open_archive"]
@@ -344,8 +344,8 @@ class Archive:
             return [self.path]
         found = []
         for day in self.days:
-            plain = DayPaths(self.path, day).data(stream)
-            found += [path for path in (plain, plain.with_name(plain.name + SEALED_SUFFIX)) if path.exists()][:1]
+            path = existing(DayPaths(self.path, day).data(stream))
+            found += [path] if path is not None else []
         return found
 
     def journal(self, day: dt.date, *, strict: bool = False) -> Iterator[Record]:

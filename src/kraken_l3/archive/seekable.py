@@ -37,6 +37,7 @@ __all__ = [
     "compress",
     "decompress",
     "encode_table",
+    "find_frames",
     "pieces",
     "read_table",
     "scan_frames",
@@ -140,6 +141,16 @@ def _placed(sizes: Iterator[tuple[int, ...]]) -> list[Frame]:
         frames.append(Frame(offset, length, start, size))
         offset, start = offset + length, start + size
     return frames
+
+
+def find_frames(source: ByteSource, where: str) -> list[Frame]:
+    """The frames of any .zst file, from its seek table where there is one.
+
+    Raises:
+        DamageFound: there is none, and the file cannot be unpacked.
+    """
+    frames = read_table(source)
+    return list(scan_frames(source, where)) if frames is None else frames
 
 
 def scan_frames(source: ByteSource, where: str) -> Iterator[Frame]:

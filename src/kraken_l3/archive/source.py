@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Optional, Protocol
 
 from kraken_l3.archive.framed import UnpackedFile
+from kraken_l3.archive.seekable import Frame, find_frames
 from kraken_l3.errors import ArchiveError
 
-__all__ = ["SEALED_SUFFIX", "ByteSource", "PlainFile", "content_size", "open_source"]
+__all__ = ["SEALED_SUFFIX", "ByteSource", "PlainFile", "content_size", "existing", "open_source"]
 
 SEALED_SUFFIX = ".zst"
 
@@ -66,8 +68,28 @@ def open_source(path: Path) -> ByteSource:
     """
     sealed = path if path.suffix == SEALED_SUFFIX else path.with_name(path.name + SEALED_SUFFIX)
     if path == sealed or (not path.exists() and sealed.exists()):
-        return UnpackedFile(PlainFile(sealed), str(sealed))
+        return UnpackedFile(PlainFile(sealed), str(sealed), lambda: _frames(sealed))
     return PlainFile(path)
+
+
+def _frames(path: Path) -> list[Frame]:
+    stat = path.stat()
+    return _frames_of(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _frames_of(path: Path, size: int, mtime_ns: int) -> list[Frame]:
+    """Remembered as long as the file is the same, since finding the frames may take unpacking all of it."""
+    packed = PlainFile(path)
+    try:
+        return find_frames(packed, str(path))
+    finally:
+        packed.close()
+
+
+def existing(path: Path) -> Optional[Path]:
+    """A file or what it was sealed as, whichever is there; None when neither is."""
+    return next((each for each in (path, path.with_name(path.name + SEALED_SUFFIX)) if each.exists()), None)
 
 
 def content_size(path: Path) -> int:

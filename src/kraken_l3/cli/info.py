@@ -13,6 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from kraken_l3.archive.reader import Archive, open_archive
+from kraken_l3.archive.source import content_size
 from kraken_l3.archive.summary import FileSummary, Gap, Summary, summarise
 from kraken_l3.model.timestamps import format_rfc3339
 
@@ -36,7 +37,7 @@ def info(
 
 def _with_progress(archive: Archive) -> Summary:
     console = Console(stderr=True)
-    total = sum(path.stat().st_size for path in _all_files(archive))
+    total = sum(content_size(path) for path in _all_files(archive))
     columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=total)

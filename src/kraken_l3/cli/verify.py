@@ -14,6 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 from rich.table import Table
 
 from kraken_l3.archive.reader import open_archive
+from kraken_l3.archive.source import content_size
 from kraken_l3.errors import UsageError
 from kraken_l3.rebuild.facts import read_instruments
 from kraken_l3.rebuild.report import Report
@@ -71,7 +72,7 @@ def verify(
 
 @contextmanager
 def _progress(path: Path, jobs: int) -> Iterator[OnBytes]:
-    total = sum(file.stat().st_size for file in open_archive(path).files()) * jobs
+    total = sum(content_size(file) for file in open_archive(path).files()) * jobs
     console = Console(stderr=True)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:

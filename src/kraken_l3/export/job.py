@@ -20,6 +20,7 @@ import pyarrow as pa
 from kraken_l3._version import __version__
 from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.reader import Archive, open_archive
+from kraken_l3.archive.source import SEALED_SUFFIX, content_size, existing
 from kraken_l3.export.fills import DayTrades, Matcher
 from kraken_l3.export.gaps import Gaps
 from kraken_l3.export.naming import part_path
@@ -217,7 +218,7 @@ def _sources(archive: Archive, path: Path) -> Iterator[Path]:
     for day in found:
         paths = DayPaths(archive.directory, day)
         companions = (paths.receipts(Stream.LEVEL3), paths.journal, paths.data(Stream.TRADE), paths.checkpoints)
-        yield from (found for found in map(existing, companions) if found is not None)
+        yield from (each for each in map(existing, companions) if each is not None)
 
 
 def _run(

@@ -22,8 +22,9 @@ from typing import Any, Callable, Optional
 
 from kraken_l3.archive.checkpoints import Checkpoint, read_checkpoints
 from kraken_l3.archive.journal import JournalState, Record, decode_record
-from kraken_l3.archive.layout import Stream
+from kraken_l3.archive.layout import Stream, stem
 from kraken_l3.archive.reader import Block, DataFile, Follow, Position, open_archive
+from kraken_l3.archive.source import content_size
 from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.events import State
@@ -104,7 +105,7 @@ class LiveVerifier:
 
     def _end_of_data(self) -> tuple[str, int]:
         files = self._archive.files()
-        return (files[-1].name, files[-1].stat().st_size) if files else ("", 0)
+        return (stem(files[-1]), content_size(files[-1])) if files else ("", 0)
 
     def _resume(self) -> Optional[tuple[Path, Position]]:
         """Load each symbol's last checkpoint of the newest day; reading goes on where the oldest of them stands."""
@@ -118,7 +119,7 @@ class LiveVerifier:
         self._read_journal(newest)
         places = {Position(c.line, c.end_offset) for c in latest.values()}
         start = min(places) if len(places) == 1 else Position()
-        if start.offset > newest.stat().st_size:  # the file was cut by a recovery since
+        if start.offset > content_size(newest):  # the file was cut by a recovery since
             start = Position()
         for checkpoint in latest.values() if start.line else _at_start(read_checkpoints(self._checkpoint_path(newest))):
             load_checkpoint(self._engine, checkpoint)
@@ -126,7 +127,7 @@ class LiveVerifier:
         return newest, start
 
     def _checkpoint_path(self, file: Path) -> Path:
-        return file.with_name(f"{file.name.split('.')[0]}.checkpoints")
+        return file.with_name(f"{stem(file)}.checkpoints")
 
     # What comes
 
@@ -151,7 +152,7 @@ class LiveVerifier:
 
     def _is_live(self, path: Path, end_offset: int) -> bool:
         name, size = self._live_from
-        return (path.name, end_offset) > (name, size) or not name
+        return (stem(path), end_offset) > (name, size) or not name
 
     def _report(self, file: DataFile, note: Note) -> None:
         if note.kind in ("inferred", "incident_closed"):
@@ -211,7 +212,7 @@ class LiveVerifier:
         self._say({"verified": {**place, **sums, "symbols": len(tallies), "synced": synced}})
 
     def _tell_silent(self, file: Path, now_ns: int) -> None:
-        for line in self._trades.lines(file.with_name(file.name.replace("l3-", "trade-", 1))):
+        for line in self._trades.lines(file.with_name(f"{stem(file).replace('l3-', 'trade-', 1)}.ndjson")):
             for trade in _trades_in(line):
                 self._silence.trade(trade.symbol, trade.timestamp_ns)
         channel = Stream.LEVEL3.value
@@ -224,7 +225,7 @@ class LiveVerifier:
 
     def _read_journal(self, file: Path) -> None:
         """Fold in what the journal has gained, and tell the engine what it says of symbols."""
-        for line in self._journal.lines(file.with_name(file.name.replace("l3-", "journal-", 1))):
+        for line in self._journal.lines(file.with_name(f"{stem(file).replace('l3-', 'journal-', 1)}.ndjson")):
             record = _decode_or_none(line)
             if record is not None:
                 self._state.apply(record)
