@@ -1,7 +1,9 @@
 """Each class of token error, and what is remembered of a key."""
 
 import asyncio
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +80,49 @@ def test_a_reconnect_and_a_refusal_bring_a_fresh_one(tmp_path: Path) -> None:
             clock.mono += 1
             second = await tokens.get(newer_than_ns=clock.mono)
             assert second != first
-            tokens.refuse()
-            assert await tokens.get() not in (first, second)
+            clock.mono += 5 * NS_PER_S
+            tokens.refuse(second)
+            third = await tokens.get()
+            assert third not in (first, second)
+            tokens.refuse(second)  # a late answer to a request that was sent with the token before
+            assert await tokens.get() == third
+
+    run(main())
+
+
+def test_tokens_that_are_refused_at_once_are_not_asked_for_in_a_row(tmp_path: Path) -> None:
+    async def main() -> None:
+        clock, waits = SettableClock(), []
+
+        async def sleep(seconds: float) -> None:
+            waits.append(seconds)
+            clock.mono += int(seconds * NS_PER_S)
+
+        async with Exchange(flow()) as exchange:
+            tokens = tokens_for(exchange, tmp_path, clock, sleep=sleep)
+            for _ in range(4):
+                tokens.refuse(await tokens.get())
+        assert waits == [5, 5, 5]
+
+    run(main())
+
+
+def test_a_state_directory_without_room_is_waited_for(
+    tmp_path: Path, no_waiting: Waits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.fsync
+
+    def full(descriptor: int) -> None:
+        if len(no_waiting) < 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    async def main() -> None:
+        async with Exchange(flow()) as exchange:
+            monkeypatch.setattr(os, "fsync", full)
+            assert await tokens_for(exchange, tmp_path, sleep=no_waiting).get()
+        assert no_waiting[:2] == [1, 2]
+        assert len(list(tmp_path.iterdir())) == 2  # the memory and its lock
 
     run(main())
 

@@ -201,7 +201,9 @@ class TestToken:
     def test_a_refused_token_is_replaced_and_the_symbol_asked_for_again(self) -> None:
         session = opened("A/B")
         session.next_request(1)
-        assert session.response(refused(1, "ESession:Invalid session"), 2) == [TokenRefused("ESession:Invalid session")]
+        assert session.response(refused(1, "ESession:Invalid session"), 2) == [
+            TokenRefused("A/B", "ESession:Invalid session")
+        ]
         request = session.next_request(3)
         assert request is not None
         assert request.symbol == "A/B"

@@ -99,6 +99,7 @@ class Connection:
         self._work = asyncio.Event()
         self._close_code: Optional[int] = None
         self._kept_until_ns = 0
+        self._tokens_sent: dict[Optional[str], str] = {}
         self._paused = False
         self._unrecognised = 0
         self.last_recv_ns = 0
@@ -378,7 +379,7 @@ class Connection:
     def _on_token_refused(self, event: TokenRefused) -> None:
         log.warning("session token refused, fetching another", error=event.error)
         if self._shared.tokens is not None:
-            self._shared.tokens.refuse()
+            self._shared.tokens.refuse(self._tokens_sent.get(event.symbol, ""))
 
     # -- tasks ---------------------------------------------------------------------------------------------------------
 
@@ -393,6 +394,8 @@ class Connection:
             token = await self._shared.tokens.get() if self.channel.private and self._shared.tokens else None
             request = self._session.next_request(self._clock.mono_ns())
             if request is not None:
+                if token is not None:
+                    self._tokens_sent[request.symbol] = token
                 self._send(request, token)
 
     async def _wait_for_budget(self) -> None:

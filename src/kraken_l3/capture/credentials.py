@@ -11,13 +11,14 @@ import hashlib
 import os
 import sys
 import tempfile
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 import msgspec
 
-from kraken_l3.errors import LocalFault
+from kraken_l3.archive.filesystem import is_full
+from kraken_l3.errors import DiskFull, LocalFault
 from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.protocol.nonce import next_nonce
 from kraken_l3.protocol.refusals import LOCKOUT_S
@@ -120,17 +121,24 @@ class KeyMemory:
             ) from error
 
     def _write(self, memory: _Memory) -> None:
+        temporary: Optional[Path] = None
         try:
             descriptor, name = tempfile.mkstemp(dir=self._directory, prefix=self._path.name)
+            temporary = Path(name)
             with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
                 file.write(msgspec.json.encode(memory))
                 file.flush()
                 os.fsync(file.fileno())
-            Path(name).replace(self._path)
+            temporary.replace(self._path)
         except OSError as error:
+            if temporary is not None:
+                with suppress(OSError):
+                    temporary.unlink()
             raise self._fault(error) from error
 
     def _fault(self, error: OSError) -> LocalFault:
+        if is_full(error):
+            return DiskFull("no room for the state of the API key", where=str(self._directory), hint="Make room there")
         return LocalFault(
             f"cannot keep the state of the API key: {error.strerror or error}",
             where=str(self._directory),

@@ -17,7 +17,7 @@ import structlog
 from kraken_l3._version import __version__
 from kraken_l3.capture.credentials import KeyMemory
 from kraken_l3.clock import Clock
-from kraken_l3.errors import RefusedByKraken
+from kraken_l3.errors import DiskFull, RefusedByKraken
 from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.protocol.refusals import LOCKOUT_S, Action, Refusal, refusal_of, throttled_until_s
 from kraken_l3.protocol.signature import decode_secret, sign
@@ -32,6 +32,8 @@ TOKEN_MAX_AGE_NS = 600 * NS_PER_S
 #: Kraken asks for seconds, not tenths, when it limits a rate.
 RATE_LIMIT_MIN_S = 5.0
 LARGEST_BACKOFF_S = 60.0
+#: When Kraken refuses even fresh tokens, it is not asked for another more often than this.
+REFUSED_SPACING_NS = 5 * NS_PER_S
 
 log = structlog.get_logger("kraken_l3.capture.rest")
 
@@ -74,15 +76,18 @@ class TokenClient:
             aiohttp.ClientError, asyncio.TimeoutError: there was no answer.
         """
         async with self._memory.held():
-            nonce = self._memory.take_nonce(self._clock.wall_ns())
-            answer = await self._post(nonce)
+            answer = await self._post(await self._nonce())
             refusal = refusal_of(answer.error)
             if answer.result is None and refusal.action is Action.NONCE:
-                answer = await self._post(self._memory.take_nonce(self._clock.wall_ns()))
+                answer = await self._post(await self._nonce())
                 refusal = refusal_of(answer.error)
             if answer.result is None and refusal.action is not Action.BACK_OFF:
-                self._memory.remember_refusal(refusal.error, self._clock.wall_ns())
+                await asyncio.to_thread(self._memory.remember_refusal, refusal.error, self._clock.wall_ns())
             return answer
+
+    async def _nonce(self) -> int:
+        """In a thread: an fsync may take long, and frames are stamped meanwhile."""
+        return await asyncio.to_thread(self._memory.take_nonce, self._clock.wall_ns())
 
     async def _post(self, nonce: int) -> _Answer:
         body = urlencode({"nonce": nonce}).encode()
@@ -128,11 +133,14 @@ class Tokens:
         self._lock = asyncio.Lock()
         self._token = ""
         self._born_ns = 0
+        self._not_before_ns = 0
         self._failures = 0
 
-    def refuse(self) -> None:
-        """Kraken did not accept the token: the next `get` brings another."""
-        self._token = ""
+    def refuse(self, token: str) -> None:
+        """Kraken did not accept this token: the next `get` brings another, unless it was replaced already."""
+        if token == self._token:
+            self._token = ""
+            self._not_before_ns = self._born_ns + REFUSED_SPACING_NS
 
     async def get(self, *, newer_than_ns: int = 0) -> str:
         """A token made after the monotonic time `newer_than_ns` and less than 10 minutes old; waits until there is one.
@@ -143,6 +151,9 @@ class Tokens:
         async with self._lock:
             while not self._is_good(newer_than_ns):
                 born_ns = self._clock.mono_ns()
+                if born_ns < self._not_before_ns:
+                    await self._sleep((self._not_before_ns - born_ns) / NS_PER_S)
+                    born_ns = self._clock.mono_ns()
                 failure = await self._renew(born_ns)
                 if failure is not None:
                     log.warning("no session token", what=failure.what, hint=failure.remedy, retry_s=failure.wait_s)
@@ -161,6 +172,8 @@ class Tokens:
             answer = await self._client.ask()
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             return self._unreachable(error)
+        except DiskFull as error:  # no nonce without it on disk; there will be room again
+            return _Failure(error.what, error.hint, self._backoff_s())
         token = (answer.result or {}).get("token")
         if isinstance(token, str) and token:
             self._token, self._born_ns, self._failures = token, born_ns, 0

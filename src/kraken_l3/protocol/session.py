@@ -97,8 +97,9 @@ class SymbolRejected(NamedTuple):
 
 
 class TokenRefused(NamedTuple):
-    """The session token does not count any more; the next request needs a new one."""
+    """The session token that the symbol was asked for with does not count any more; the next request needs a new one."""
 
+    symbol: Optional[str]
     error: str
 
 
@@ -293,7 +294,7 @@ class Session:
         if any(words in folded for words in _SESSION_WORDS) and symbol.token_refusals < TOKEN_REFUSALS_MAX:
             symbol.token_refusals += 1
             symbol.state = SymbolState.WAITING
-            return [TokenRefused(error)]
+            return [TokenRefused(name, error)]
         if "already subscribed" in folded:
             self._leave(symbol)
             return []
