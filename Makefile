@@ -8,12 +8,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --qui
 NATIVE_SOURCES := $(wildcard native/Cargo.* native/pyproject.toml native/src/*.rs)
 JOBS ?= 2
 
-.PHONY: help demo test soak bench lint picture clean
+.PHONY: help demo test soak bench tools lint picture clean
 
 help:
 	@echo 'make demo    record from an exchange on this machine and show the result (no key, 10 seconds)'
 	@echo 'make test    all tests but the long ones; make soak: those'
 	@echo 'make bench   the benchmarks; make lint: ruff, mypy, import-linter'
+	@echo 'make tools   the tools of others that exports are tested with'
 
 demo: $(VENV)/.base
 	@$(BIN)/kraken-l3 demo
@@ -27,6 +28,16 @@ soak: $(VENV)/.test $(VENV)/.native
 bench: $(VENV)/.test $(VENV)/.native
 	@set -e; for each in bench/*/__main__.py; do \
 	  name=$$(basename $$(dirname $$each)); echo "== bench.$$name"; $(BIN)/python -m bench.$$name; \
+	done
+
+# The tools that read our exports in the tests, each in an environment of its own, since their versions of numpy clash.
+# nautilus_trader needs a recent Python: make tools PYTHON=python3.12
+tools: $(VENV)/.made
+	@for each in 'hftbacktest hftbacktest' 'nautilus nautilus_trader -e .[research]' 'lobster ob-analytics'; do \
+	  set -- $$each; tool=$$1; shift; echo "Installing $$tool"; \
+	  { $(PYTHON) -m venv .venv-$$tool && .venv-$$tool/bin/python -m pip install --quiet --upgrade pip && \
+	    .venv-$$tool/bin/python -m pip install --quiet "$$@"; } || \
+	  { rm -rf .venv-$$tool; echo "$$tool cannot be installed here; its tests will be skipped"; }; \
 	done
 
 lint: $(VENV)/.lint
