@@ -16,7 +16,7 @@ help:
 	@echo 'make bench   the benchmarks; make lint: ruff, mypy, import-linter'
 	@echo 'make tools   the tools of others that exports are tested with'
 
-demo: $(VENV)/.base
+demo: $(VENV)/.base $(VENV)/.native
 	@$(BIN)/kraken-l3 demo
 
 test: $(VENV)/.test $(VENV)/.native
@@ -81,8 +81,7 @@ $(VENV)/.lint: $(VENV)/.test
 	@$(PIP) -e '.[test,research,lint]'
 	@touch $@
 
-# The Python engine does the same work without it, slower: a missing cargo or a failed build stops nothing. The demo does
-# not wait for it.
+# The Python engine does the same work without it, slower: a missing cargo or a failed build stops nothing.
 $(VENV)/.native: $(NATIVE_SOURCES) | $(VENV)/.base
 	@if ! command -v cargo >/dev/null 2>&1; then \
 	  echo 'No cargo here: the Python engine is used (https://rustup.rs brings cargo, and with it the native engine)'; \
