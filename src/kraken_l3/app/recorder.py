@@ -23,6 +23,7 @@ from kraken_l3.capture.credentials import KeyMemory, state_directory
 from kraken_l3.capture.gaps import GapLedger
 from kraken_l3.capture.instruments import InstrumentWatch, fetch_instruments
 from kraken_l3.capture.rest import TokenClient, Tokens
+from kraken_l3.capture.sealer import SealerProcess
 from kraken_l3.capture.sink import Observer, Sink
 from kraken_l3.capture.supervisor import Supervisor
 from kraken_l3.capture.trades import TradeWatch
@@ -62,6 +63,7 @@ class Recorder:
         self.gaps: Optional[GapLedger] = None
         self.supervisor: Optional[Supervisor] = None
         self.verifier: Optional[VerifierProcess] = None
+        self.sealer: Optional[SealerProcess] = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Record until `stop` is set; everything received is on disk when this returns.
@@ -122,16 +124,19 @@ class Recorder:
         )
         self.supervisor = Supervisor(self._shards(symbols, watch, sink), shared, last_connection=writer.last_connection)
         log.info("recording", symbols=len(symbols), depth=settings.depth, directory=str(settings.output_dir))
-        if not settings.verify:
-            await self.supervisor.run(stop)
-            return
-        self.verifier = self._verifier(sink, self.supervisor)
-        verifying = asyncio.ensure_future(self.verifier.run())
+        children = []
+        if settings.verify:
+            self.verifier = self._verifier(sink, self.supervisor)
+            children.append(asyncio.ensure_future(self.verifier.run()))
+        if settings.seal:
+            self.sealer = self._sealer()
+            children.append(asyncio.ensure_future(self.sealer.run()))
         try:
             await self.supervisor.run(stop)
         finally:
-            verifying.cancel()
-            await asyncio.wait([verifying])
+            for child in children:
+                child.cancel()
+            await asyncio.gather(*children, return_exceptions=True)
 
     def _on_list(self, instruments: list[Instrument]) -> list[str]:
         """Pairs that were listed since the start and that a configured pattern means: they are recorded from now on."""
@@ -160,6 +165,10 @@ class Recorder:
             on_finding=on_finding,
             lines_written=lambda: sink.written_frames,
         )
+
+    def _sealer(self) -> SealerProcess:
+        directory = str(self._settings.output_dir)
+        return SealerProcess([sys.executable, "-m", "kraken_l3", "seal", "--low-priority", directory], self._clock)
 
     def _tokens(self) -> Tokens:
         key, secret = require_key(self._settings)

@@ -48,6 +48,8 @@ __all__ = ["Sealing", "day_sealing", "file_sealing", "leave_newest_day", "seal",
 
 #: Left free for a recorder that writes to the same disk.
 SPARE_BYTES = 64 * 1024 * 1024
+#: Written between two syncs, so that none takes long: it would hold up those of the recorder.
+SYNC_BYTES = 16 * 1024 * 1024
 
 Describe = Callable[["Sealing"], Description]
 Progress = Callable[[int], Any]
@@ -236,13 +238,16 @@ class _Run:
 
     def _write_frames(self, plain: File, file: File) -> None:
         frames: list[Frame] = []
-        offset = start = 0
+        offset = start = unsynced = 0
         for piece in pieces(plain):
             packed = compress(piece)
             self._check_room(len(packed))
             file.append(packed)
             frames.append(Frame(offset, len(packed), start, len(piece)))
-            offset, start = offset + len(packed), start + len(piece)
+            offset, start, unsynced = offset + len(packed), start + len(piece), unsynced + len(packed)
+            if unsynced >= SYNC_BYTES:
+                file.sync()
+                unsynced = 0
             self._progress(len(piece))
         file.append(encode_table(frames))
 

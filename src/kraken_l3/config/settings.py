@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     tier: Literal["standard", "pro"] = Field(default="standard", description="Your Kraken account's rate-limit tier")
     trades: bool = Field(default=False, description="Record the public trades of the same symbols too")
     verify: bool = Field(default=True, description="Check every message against Kraken's checksum while recording")
+    seal: bool = Field(default=False, description="Compress each day when it is over, with a manifest")
     flush_interval_s: float = Field(
         default=0.2, gt=0, le=60, description="Seconds until a line is handed to the system"
     )
