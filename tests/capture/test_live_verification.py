@@ -140,6 +140,32 @@ class TestProcess:
 
         run(main())
 
+    def test_one_that_cannot_be_started_is_tried_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(verifier_module, "FIRST_RESTART_S", 0.01)
+
+        async def main() -> None:
+            process = VerifierProcess(["/nowhere/verifier"], on_wish=print, on_finding=print, lines_written=lambda: 0)
+            running = asyncio.ensure_future(process.run())
+            await self.until(lambda: process.restarts >= 2)
+            running.cancel()
+            await asyncio.wait([running])
+            await process.finish()
+
+        run(main())
+
+    def test_nonsense_as_its_last_words_does_not_spoil_the_end(self) -> None:
+        child = "import sys; sys.stdin.read(); print('nonsense')"
+
+        async def main() -> None:
+            process, _, _ = self.process(child)
+            running = asyncio.ensure_future(process.run())
+            await self.until(lambda: process.pid is not None)
+            running.cancel()
+            await asyncio.wait([running])
+            await process.finish()
+
+        run(main())
+
     def test_one_that_is_stuck_is_replaced(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(verifier_module, "SILENCE_LIMIT_S", 0.05)
         monkeypatch.setattr(verifier_module, "FIRST_RESTART_S", 0.01)

@@ -1,12 +1,14 @@
 """What the supervisor decides: when to connect, what to send anew, and which edges a gap has."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kraken_l3.archive.journal import GapOpened
+from kraken_l3.capture.connection import Connection
 from kraken_l3.capture.gaps import GapLedger
 from kraken_l3.clock import SystemClock
 from kraken_l3.protocol import resync as resync_module
@@ -95,6 +97,28 @@ class TestResync:
             assert len(snapshots) == 3
 
         run(main())
+
+
+def test_a_cancellation_that_is_swallowed_does_not_keep_the_recorder_from_stopping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python before 3.12 does that, in `wait_for`, when what was waited for comes at the same moment."""
+
+    async def swallow(self: Connection) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        await close(self)
+
+    close = Connection._close_socket
+    monkeypatch.setattr(Connection, "_close_socket", swallow)
+
+    async def main() -> None:
+        async with Exchange(flow(), faults=[Drop(after_messages=50)]) as exchange:
+            async with Recording(tmp_path, exchange) as recording:
+                await recording.until_records("Disconnected")
+            assert len(recording.records("Stopped")) == 1
+
+    run(main())
 
 
 def test_during_maintenance_a_failed_attempt_is_not_repeated_within_five_seconds(tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ CLOCK_STEP_NS = NS_PER_S
 #: Above this the day itself is in doubt: the connections are made anew.
 CLOCK_JUMP_NS = 3600 * NS_PER_S
 PAUSE_LIMIT_S = 20.0
+#: Longer than a connection takes to close in order.
+END_WAIT_S = 1.5
 
 log = structlog.get_logger("kraken_l3.capture")
 
@@ -93,9 +95,11 @@ class Supervisor:
             self._fault.set_result(error)
 
     async def _end_all(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Before Python 3.12 `wait_for` may swallow a cancellation: who is still at work is told again.
+        while going := [task for task in self._tasks if not task.done()]:
+            for task in going:
+                task.cancel()
+            await asyncio.wait(going, timeout=END_WAIT_S)
         if self._pause_timer is not None:
             self._pause_timer.cancel()
 

@@ -130,13 +130,20 @@ class VerifierProcess:
         except asyncio.TimeoutError:
             log.warning("the live verifier was behind, it goes on from its checkpoints at the next start")
             await self._kill(process)
+        except Exception as error:  # noqa: BLE001 - its last words must not spoil an orderly stop
+            log.warning("the live verifier cannot be understood", error=str(error))
+            await self._kill(process)
         finally:
             reading.cancel()
 
     async def _run_once(self) -> Optional[int]:
-        process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, limit=LINE_LIMIT_BYTES
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, limit=LINE_LIMIT_BYTES
+            )
+        except OSError as error:  # no memory or no file descriptor for it just now
+            log.warning("the live verifier cannot be started", error=str(error))
+            return None
         self._process = process
         watching = asyncio.ensure_future(self._kill_when_stuck(process))
         try:
