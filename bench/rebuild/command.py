@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -18,9 +19,14 @@ READ_BYTES = 8 << 20
 
 @dataclass(frozen=True)
 class CommandRun:
-    """One run of the command. `anon_bytes`: the most anonymous memory that its processes held together."""
+    """One run of the command.
+
+    `cpu_seconds`: of all its threads and processes; over `seconds` it tells how much of the machine it got.
+    `anon_bytes`: the most anonymous memory that its processes held together.
+    """
 
     seconds: float
+    cpu_seconds: float
     bytes: int
     messages: int
     ok: int
@@ -31,7 +37,7 @@ class CommandRun:
 def run_verify(path: Path, jobs: int, engine: str = "native") -> CommandRun:
     """Verify a file that is in the page cache."""
     size = _warm(path)
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), _children_cpu_s()
     command = [
         sys.executable,
         "-m",
@@ -50,7 +56,13 @@ def run_verify(path: Path, jobs: int, engine: str = "native") -> CommandRun:
     seconds = time.perf_counter() - start
     report = json.loads(out)
     counts = report.get("total", report)
-    return CommandRun(seconds, size, counts["messages"], counts["ok"], process.returncode, anon)
+    cpu_seconds = _children_cpu_s() - cpu_start
+    return CommandRun(seconds, cpu_seconds, size, counts["messages"], counts["ok"], process.returncode, anon)
+
+
+def _children_cpu_s() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def _warm(path: Path) -> int:

@@ -20,7 +20,7 @@ from kraken_l3.rebuild.walk import walk
 __all__ = ["FilePart", "Findings", "Located", "SymbolReport", "verify_part"]
 
 #: What threads share is larger, since they wait for each other at its end.
-SHARED_BLOCK_BYTES = 4 * BLOCK_BYTES
+SHARED_BLOCK_BYTES = 2 * BLOCK_BYTES
 #: Notes kept of one run; tallies count everything.
 MAX_NOTES = 1_000
 
