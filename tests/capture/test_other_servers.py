@@ -31,7 +31,7 @@ class _Tokens(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.asked.append((self.path, dict(self.headers), body))  # type: ignore[attr-defined]
-        answer = b'{"error":[],"result":{"token":"T%d","expires":900}}' % len(self.server.asked)  # type: ignore[attr-defined]
+        answer = b'{"error":[],"result":{"token":"SESSION-T%d","expires":900}}' % len(self.server.asked)  # type: ignore[attr-defined]
         self.send_response(200)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
@@ -137,7 +137,34 @@ def test_every_byte_whatever_the_server_leaves_open(kraken: Kraken, tmp_path: Pa
     assert headers["API-Key"] == "key"
     assert headers["Content-Type"].startswith("application/x-www-form-urlencoded")
     assert body.startswith(b"nonce=")
-    assert [request["params"]["token"] for request in kraken.requests] == ["T1", "T1"]
+    assert [request["params"]["token"] for request in kraken.requests] == ["SESSION-T1", "SESSION-T1"]
+
+
+def test_a_server_that_repeats_the_request_does_not_have_its_token_written_down(
+    tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    class Parrot(Kraken):
+        async def subscribe(self, connection: ServerConnection, request: dict) -> None:
+            error = f"Malformed request: {json.dumps(request)}"
+            await connection.send(
+                json.dumps({"method": "subscribe", "success": False, "req_id": request["req_id"], "error": error})
+            )
+            await connection.send(json.dumps({"params": {"token": request["params"]["token"]}}))
+            await super().subscribe(connection, request)
+
+    async def main() -> None:
+        with token_server() as rest:
+            async with serve(Parrot(), "127.0.0.1", 0) as server:
+                places = Places(rest.server_address[1], server.sockets[0].getsockname()[1])
+                async with Recording(tmp_path, places) as recording:  # type: ignore[arg-type]
+                    await recording.until_records("Rejected", 2)
+                    await recording.until_records("Unrecognised", 2)
+
+    run(main())
+    written = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
+    assert b"[token]" in written
+    assert b"SESSION-T1" not in written
+    assert "SESSION-T1" not in "".join(capfd.readouterr())
 
 
 def test_a_server_that_never_answers_is_left(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, Optional
 import msgspec
 import structlog
 
-from kraken_l3.archive.journal import Acknowledged, Connected, Control, Disconnected, Rejected, Unrecognised
 from kraken_l3.archive.receipts import MALFORMED
 from kraken_l3.capture.channel import Channel
 from kraken_l3.capture.gaps import GapLedger
+from kraken_l3.capture.notes import UNRECOGNISED_KEPT, ConnectionNotes
 from kraken_l3.capture.rest import Tokens
 from kraken_l3.capture.sink import Sink
 from kraken_l3.capture.transport import WebSocket, connect
@@ -23,7 +23,7 @@ from kraken_l3.model.frames import Frame
 from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.protocol import requests
 from kraken_l3.protocol.budget import SubscriptionBudget
-from kraken_l3.protocol.frames import Data, Heartbeat, Pong, Response, Status, classify, snapshot_symbols
+from kraken_l3.protocol.frames import Data, Heartbeat, Incoming, Pong, Response, Status, classify, snapshot_symbols
 from kraken_l3.protocol.session import (
     Acked,
     Dead,
@@ -40,9 +40,6 @@ __all__ = ["Connection", "Ending", "Shard", "Surroundings"]
 
 TICK_S = 0.25
 CLOSE_WAIT_S = 1.0
-UNRECOGNISED_KEPT_BYTES = 64 * 1024
-#: Unrecognised frames after these are counted, and the count is told when the connection ends.
-UNRECOGNISED_KEPT = 100
 
 log = structlog.get_logger("kraken_l3.capture.connection")
 
@@ -91,6 +88,7 @@ class Connection:
         self._shared = shared
         self._sink = shared.sink
         self._clock = shared.clock
+        self._notes = ConnectionNotes(number, shard.channel, shared.sink.note, shared.clock)
         self._update_prefix = f'{{"channel":"{self.channel.name}","type":"update"'.encode()
         self._session: Optional[Session] = None
         self._socket: Optional[WebSocket] = None
@@ -101,7 +99,6 @@ class Connection:
         self._kept_until_ns = 0
         self._tokens_sent: dict[Optional[str], str] = {}
         self._paused = False
-        self._unrecognised = 0
         self.last_recv_ns = 0
         self._last_mono_ns = 0
 
@@ -171,25 +168,14 @@ class Connection:
 
     def _end(self, dead: Dead) -> Ending:
         assert self._session is not None
-        now_ns = self._clock.mono_ns()
-        self._sink.note(
-            Disconnected(
-                at_ns=self._clock.wall_ns(),
-                mono_ns=now_ns,
-                connection=self.number,
-                cause=dead.cause,
-                detail=dead.detail,
-                close_code=self._close_code,
-                last_frame_ns=self.last_recv_ns,
-            )
-        )
-        if self._unrecognised > UNRECOGNISED_KEPT:
-            log.warning("unrecognised frames", connection=self.number, count=self._unrecognised)
+        self._notes.disconnected(dead, self._close_code, self.last_recv_ns)
+        if self._notes.unrecognised_count > UNRECOGNISED_KEPT:
+            log.warning("unrecognised frames", connection=self.number, count=self._notes.unrecognised_count)
         for symbol in self._session.known_whole():
             if symbol is not None:
                 self._shared.gaps.open(self.channel.name, symbol, dead.cause, self._left_edge_ns(), self.number)
         maintenance = self._session.system != "online"
-        return Ending(dead.cause, dead.detail, self._session.healthy_ns(now_ns), maintenance)
+        return Ending(dead.cause, dead.detail, self._session.healthy_ns(self._clock.mono_ns()), maintenance)
 
     def _left_edge_ns(self) -> int:
         known_ns = self.last_recv_ns or self._clock.wall_ns()
@@ -218,17 +204,7 @@ class Connection:
             liveness_ns=int(self._shared.liveness_s * NS_PER_S),
             wants_snapshot=self.channel.whole_by_snapshot,
         )
-        self._sink.note(
-            Connected(
-                at_ns=self._clock.wall_ns(),
-                mono_ns=self._clock.mono_ns(),
-                connection=self.number,
-                url=self._url,
-                channel=self.channel.name,
-                symbols=self.channel.recorded_symbols(),
-                extensions=extensions,
-            )
-        )
+        self._notes.connected(self._url, extensions)
 
     def on_message(self, payload: bytes, recv_ns: int, mono_ns: int) -> None:
         """See `transport.Receiver`."""
@@ -285,41 +261,28 @@ class Connection:
         for symbol in symbols:
             self._take(self._session.snapshot(symbol, mono_ns), recv_ns)
 
-    def _on_control(self, incoming: Status | Response, payload: bytes, mono_ns: int) -> None:
+    def _on_control(self, incoming: Incoming, payload: bytes, mono_ns: int) -> None:
         assert self._session is not None
-        self._note_control(payload)
+        clean = self._without_tokens(payload)
+        if clean != payload:
+            incoming = classify(clean)  # its error text is shown too
+        self._notes.control(clean, self.last_recv_ns, mono_ns)
         if isinstance(incoming, Status):
             self._session.status(incoming)
             if incoming.system != "online" or incoming.maintenance:
                 log.info("exchange status", system=incoming.system, maintenance=len(incoming.maintenance))
-        else:
+        elif isinstance(incoming, Response):
             self._take(self._session.response(incoming, mono_ns), self.last_recv_ns)
         self._work.set()
 
-    def _note_control(self, payload: bytes) -> None:
-        self._sink.note(
-            Control(
-                at_ns=self.last_recv_ns,
-                mono_ns=self._last_mono_ns,
-                connection=self.number,
-                frame=payload[:UNRECOGNISED_KEPT_BYTES].decode(errors="replace"),
-            )
-        )
-
     def _on_unrecognised(self, payload: bytes) -> None:
-        self._unrecognised += 1
-        if self._unrecognised > UNRECOGNISED_KEPT:
-            return
-        self._sink.note(
-            Unrecognised(
-                at_ns=self.last_recv_ns or self._clock.wall_ns(),
-                mono_ns=self._last_mono_ns,
-                connection=self.number,
-                size=len(payload),
-                count=self._unrecognised,
-                frame=payload[:UNRECOGNISED_KEPT_BYTES].decode("latin-1"),
-            )
-        )
+        self._notes.unrecognised(self._without_tokens(payload), self.last_recv_ns, self._last_mono_ns)
+
+    def _without_tokens(self, payload: bytes) -> bytes:
+        """The frame as it may be kept: a server that repeats a request must not have us write its token down."""
+        for token in set(self._tokens_sent.values()):
+            payload = payload.replace(token.encode(), b"[token]")
+        return payload
 
     # -- facts from the session ----------------------------------------------------------------------------------------
 
@@ -338,43 +301,22 @@ class Connection:
                 self.end(event.cause, event.detail)
 
     def _on_acked(self, event: Acked) -> None:
-        if event.symbol is None:
-            return
-        self._sink.note(
-            Acknowledged(
-                at_ns=self.last_recv_ns,
-                mono_ns=self._last_mono_ns,
-                connection=self.number,
-                channel=self.channel.name,
-                symbol=event.symbol,
-                depth=event.depth if event.depth is not None else self.channel.depth,
-            )
-        )
+        if event.symbol is not None:
+            self._notes.acknowledged(event, self.last_recv_ns, self._last_mono_ns)
 
     def _on_rejected(self, event: SymbolRejected, recv_ns: int) -> None:
-        symbol = event.symbol or ""
+        at_ns = recv_ns or self._clock.wall_ns()
         log.error(
             "subscription rejected",
-            symbol=symbol,
+            symbol=event.symbol,
             channel=self.channel.name,
             error=event.error,
             retry_s=event.retry_s,
             hint="Check the symbol's name (BTC/USD, not XBT/USD); the others record on",
         )
-        self._sink.note(
-            Rejected(
-                at_ns=recv_ns or self._clock.wall_ns(),
-                mono_ns=self._clock.mono_ns(),
-                connection=self.number,
-                channel=self.channel.name,
-                symbol=symbol,
-                error=event.error,
-                retry_s=float(event.retry_s),
-            )
-        )
-        if symbol:
-            left_ns = recv_ns or self._clock.wall_ns()
-            self._shared.gaps.open(self.channel.name, symbol, "rejected", left_ns, self.number)
+        self._notes.rejected(event, at_ns)
+        if event.symbol is not None:
+            self._shared.gaps.open(self.channel.name, event.symbol, "rejected", at_ns, self.number)
 
     def _on_token_refused(self, event: TokenRefused) -> None:
         log.warning("session token refused, fetching another", error=event.error)
