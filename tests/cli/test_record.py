@@ -87,6 +87,20 @@ def test_sigterm_at_any_moment_after_the_start(tmp_path: Path, attempt: int) -> 
             assert receipts.stat().st_size == 32 * data.count(b"\n")
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
+@pytest.mark.parametrize("nohup", [False, True])
+def test_a_terminal_that_goes_away_is_an_orderly_end_unless_nohup_says_otherwise(tmp_path: Path, nohup: bool) -> None:
+    command = [*(["nohup"] if nohup else []), sys.executable, "-m", "kraken_l3", "record"]
+    with simulate("--rate", "200") as exports, RecordProcess(tmp_path, exports, command=command) as recorder:
+        recorder.until_lines(20)
+        recorder.process.send_signal(signal.SIGHUP)
+        if nohup:
+            recorder.until_lines(recorder.data().count(b"\n") + 50)
+            recorder.process.terminate()
+        assert recorder.wait(5) == 0, recorder.said
+        assert any(record["kind"] == "stop" for record in recorder.journal())
+
+
 def kill_and_recover(tmp_path: Path, kills: int, seed: int) -> None:
     """kill -9 under load, again and again in the same archive: what had reached a file is never lost or changed."""
     rng = random.Random(seed)

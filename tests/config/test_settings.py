@@ -102,6 +102,12 @@ class TestRefusal:
             with pytest.raises(ConfigError, match="WebSocket interface - On"):
                 require_key(load_settings(flags=flags)[0])
 
+    @pytest.mark.parametrize("key", ["two\nlines", "“quoted”", "tab\tbed"])
+    def test_a_key_that_no_header_can_hold(self, key: str) -> None:
+        with pytest.raises(ConfigError, match="api_key") as caught:
+            require_key(load_settings(flags={"api_key": key, "api_secret": "c2VjcmV0"})[0])
+        assert key not in str(caught.value)
+
     def test_a_secret_is_never_quoted(self) -> None:
         with pytest.raises(ConfigError) as caught:
             require_key(load_settings(flags={"api_key": "k", "api_secret": "hunter2!"})[0])

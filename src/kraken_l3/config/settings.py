@@ -128,7 +128,7 @@ def require_key(settings: Settings) -> tuple[str, str]:
     """The API key and its secret.
 
     Raises:
-        ConfigError: one is missing, or the secret is not base64.
+        ConfigError: one is missing, or is none: the key not plain text, the secret not base64.
     """
     key, secret = settings.api_key.get_secret_value(), settings.api_secret.get_secret_value()
     if not key or not secret:
@@ -141,6 +141,8 @@ def require_key(settings: Settings) -> tuple[str, str]:
                 "put it into config.yaml or KRAKEN_API_KEY and KRAKEN_API_SECRET. `make demo` shows all without a key"
             ),
         )
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError("holds characters that no key has", where="api_key", hint="Copy it again from Kraken")
     decode_secret(secret)
     return key, secret
 
