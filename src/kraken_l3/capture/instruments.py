@@ -9,66 +9,22 @@ import asyncio
 from collections.abc import Iterable
 from typing import Callable, Optional
 
-import msgspec
 import structlog
 
 from kraken_l3.archive.journal import Instruments, Record
 from kraken_l3.capture.transport import connect
 from kraken_l3.clock import Clock
-from kraken_l3.errors import KrakenL3Error
+from kraken_l3.errors import KrakenL3Error, MalformedMessage
 from kraken_l3.model.instruments import Instrument
+from kraken_l3.protocol.decoding import decode_instruments
 from kraken_l3.protocol.frames import Data, classify
 from kraken_l3.protocol.requests import subscribe
 
-__all__ = ["InstrumentWatch", "decode_instruments", "fetch_instruments"]
+__all__ = ["InstrumentWatch", "fetch_instruments"]
 
 FETCH_S = 20.0
 
 log = structlog.get_logger("kraken_l3.capture.instruments")
-
-
-class _Pair(msgspec.Struct):
-    symbol: str
-    price_precision: int
-    qty_precision: int
-    price_increment: msgspec.Raw = msgspec.Raw(b"null")
-    qty_increment: msgspec.Raw = msgspec.Raw(b"null")
-    status: str = "online"
-
-
-class _Data(msgspec.Struct):
-    pairs: list[_Pair] = []
-
-
-class _Message(msgspec.Struct):
-    data: _Data
-
-
-_decoder = msgspec.json.Decoder(_Message)
-
-
-def decode_instruments(payload: bytes) -> list[Instrument]:
-    """The pairs of an `instrument` message; increments keep their wire text.
-
-    Raises:
-        msgspec.DecodeError: it is not one.
-    """
-    return [
-        Instrument(
-            symbol=pair.symbol,
-            price_precision=pair.price_precision,
-            qty_precision=pair.qty_precision,
-            price_increment=_text(pair.price_increment),
-            qty_increment=_text(pair.qty_increment),
-            status=pair.status,
-        )
-        for pair in _decoder.decode(payload).data.pairs
-    ]
-
-
-def _text(raw: msgspec.Raw) -> Optional[str]:
-    text = bytes(raw).decode().strip('"')
-    return None if text == "null" else text
 
 
 class InstrumentWatch:
@@ -101,7 +57,7 @@ class InstrumentWatch:
         """One message of the channel came (already queued for the archive)."""
         try:
             instruments = decode_instruments(payload)
-        except msgspec.DecodeError as error:
+        except MalformedMessage as error:
             log.warning("unreadable instrument message", connection=connection, error=str(error))
             return
         self._symbols.update(self._listed(instruments))
@@ -155,7 +111,7 @@ async def fetch_instruments(public_ws_url: str, clock: Clock) -> list[Instrument
         return decode_instruments(await asyncio.wait_for(receiver.arrived, FETCH_S))
     except asyncio.TimeoutError as error:
         raise KrakenL3Error(f"no instrument list within {FETCH_S:.0f} s", where=public_ws_url) from error
-    except msgspec.DecodeError as error:
+    except MalformedMessage as error:
         raise KrakenL3Error(f"the instrument list cannot be read: {error}", where=public_ws_url) from error
     finally:
         receiver.arrived.cancel()

@@ -7,27 +7,17 @@ from __future__ import annotations
 
 from typing import Callable
 
-import msgspec
 import structlog
 
 from kraken_l3.archive.journal import Record, TradeGap
 from kraken_l3.clock import Clock
+from kraken_l3.errors import MalformedMessage
+from kraken_l3.model.messages import Trade
+from kraken_l3.protocol.decoding import decode_trades
 
 __all__ = ["TradeWatch"]
 
 log = structlog.get_logger("kraken_l3.capture.trades")
-
-
-class _Trade(msgspec.Struct):
-    symbol: str
-    trade_id: int
-
-
-class _Message(msgspec.Struct):
-    data: list[_Trade]
-
-
-_decoder = msgspec.json.Decoder(_Message)
 
 
 class TradeWatch:
@@ -46,14 +36,14 @@ class TradeWatch:
     def observe(self, payload: bytes, connection: int) -> None:
         """One message of the channel came (already queued for the archive)."""
         try:
-            trades = _decoder.decode(payload).data
-        except msgspec.DecodeError as error:
+            trades = decode_trades(payload)
+        except MalformedMessage as error:
             log.warning("unreadable trade message", connection=connection, error=str(error))
             return
         for trade in sorted(trades, key=lambda trade: trade.trade_id):
             self._check(trade, connection)
 
-    def _check(self, trade: _Trade, connection: int) -> None:
+    def _check(self, trade: Trade, connection: int) -> None:
         last_id = self._last_id.get(trade.symbol)
         if last_id is not None and trade.trade_id > last_id + 1:
             self._note(
