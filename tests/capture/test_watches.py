@@ -72,7 +72,7 @@ class TestInstruments:
 
     def test_a_list_that_does_not_come_is_an_error_with_its_place(self) -> None:
         async def main() -> None:
-            with pytest.raises(KrakenL3Error, match="127.0.0.1:9"):
+            with pytest.raises(KrakenL3Error, match=r"127\.0\.0\.1:9"):
                 await fetch_instruments("ws://127.0.0.1:9/nowhere", SystemClock())
 
         run(main())
