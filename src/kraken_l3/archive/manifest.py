@@ -95,7 +95,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """The manifest's text, with its own sum."""
-    text = msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+    unsigned = msgspec.structs.replace(manifest, manifest_sha256=_NO_SUM)
+    text = msgspec.json.format(msgspec.json.encode(unsigned), indent=1) + b"\n"
     head, _, tail = text.rpartition(_NO_SUM.encode())
     return head + hashlib.sha256(text).hexdigest().encode() + tail
 

@@ -13,6 +13,7 @@ from kraken_l3.archive.reader import Archive
 from kraken_l3.archive.sealing import Sealing
 from kraken_l3.archive.source import SEALED_SUFFIX
 from kraken_l3.archive.summary import FileSummary, summarise
+from kraken_l3.rebuild.facts import facts_of_record
 from kraken_l3.rebuild.report import Report
 from kraken_l3.rebuild.verify_jobs import verify
 
@@ -27,14 +28,19 @@ def describe(sealing: Sealing) -> Description:
     verdicts = next(
         (_verdicts(path) for path, file in zip(paths, files) if file.stream == Stream.LEVEL3.value and file.lines), None
     )
-    symbols = verdicts["symbols"] if verdicts else {}
+    missing = [text for summary in summaries for text in summary.missing]
+    if verdicts and verdicts["total"]["before_snapshot"]:
+        missing.append(_ALONE)
     return Description(
         streams=[_stream(file) for file in files],
-        depths={symbol: counts["depth"] for symbol, counts in symbols.items() if counts.get("depth")},
+        depths=_depths(sealing, verdicts["symbols"] if verdicts else {}),
         verdicts=verdicts,
         gaps=_gaps(sealing),
-        missing=list(dict.fromkeys(text for summary in summaries for text in summary.missing)),
+        missing=list(dict.fromkeys(missing)),
     )
+
+
+_ALONE = "verified as a day alone: what came before a symbol's first snapshot or checkpoint of the day is not judged"
 
 
 def _stream(file: FileSummary) -> StreamSummary:
@@ -53,6 +59,15 @@ def _verdicts(path: Path) -> dict[str, Any]:
     report.add(path, *verify(path))
     wanted = ("verdict", "engine", "total", "symbols", "remarks")
     return {name: value for name, value in report.as_dict().items() if name in wanted}
+
+
+def _depths(sealing: Sealing, symbols: dict[str, Any]) -> dict[str, int]:
+    """As the day's journal says, else as verification told them from the snapshots."""
+    found = {symbol: counts["depth"] for symbol, counts in symbols.items() if counts.get("depth")}
+    if sealing.day is not None:
+        for record in Archive(sealing.directory).journal(sealing.day):
+            found.update((fact.symbol, fact.depth) for fact in facts_of_record(record) if fact.depth is not None)
+    return dict(sorted(found.items()))
 
 
 def _gaps(sealing: Sealing) -> list[Gap]:
