@@ -1,0 +1,1 @@
+"""How fast archives become tables, against the usual ways."""

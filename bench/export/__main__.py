@@ -1,0 +1,188 @@
+"""python -m bench.export: the export's speed and memory in one run, as ratios too.
+
+Data are simulated, with right checksums. Every figure is the best of `--repeat` runs, each in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Optional
+
+from rich.console import Console
+from rich.table import Table
+
+from kraken_l3.archive.journal import Acknowledged, Instruments
+from kraken_l3.archive.writer import ArchiveWriter
+from kraken_l3.model.frames import Frame
+from kraken_l3.model.instruments import Instrument
+from kraken_l3.model.timestamps import parse_rfc3339
+from kraken_l3.replay.flow import listing
+from kraken_l3.replay.flow.generate import generate
+
+ROOT = Path(__file__).resolve().parents[2]
+START_NS = parse_rfc3339("2026-11-22T00:00:01Z")
+NAIVE_LINES = 20_000
+NAUTILUS_LINES = 50_000
+
+
+class _SetClock:
+    def __init__(self) -> None:
+        self.now_ns = START_NS
+
+    def wall_ns(self) -> int:
+        return self.now_ns
+
+    def mono_ns(self) -> int:
+        return self.now_ns
+
+
+def record(directory: Path, symbols: Any, messages: int, depth: int = 10, rate: float = 50.0) -> Path:
+    """An archive of simulated messages, evenly received."""
+    clock = _SetClock()
+    writer = ArchiveWriter.open(directory, clock=clock)
+    pairs = listing(symbols)
+    writer.journal(
+        Instruments(
+            at_ns=START_NS,
+            instruments=[
+                Instrument(symbol=p.symbol, price_precision=p.price_precision, qty_precision=p.qty_precision)
+                for p in pairs
+            ],
+        )
+    )
+    for pair in pairs:
+        writer.journal(Acknowledged(at_ns=START_NS, connection=1, channel="level3", symbol=pair.symbol, depth=depth))
+    lines = generate(symbols=symbols, messages=messages, depth=depth, start_ns=START_NS, rate=rate)
+    step_ns = int(1e9 / rate)
+    while batch := list(itertools.islice(lines, 2_000)):
+        frames = [Frame(line, clock.now_ns + step_ns * n, clock.now_ns, 1) for n, line in enumerate(batch, 1)]
+        clock.now_ns = frames[-1].recv_ns
+        writer.append("level3", frames)
+    writer.close()
+    return directory
+
+
+def two_days(source: Path, directory: Path) -> Path:
+    """The same day under two names, a day apart, so that two jobs have one each."""
+    directory.mkdir()
+    for path in source.iterdir():
+        if "2026-11-22" in path.name:
+            shutil.copy(path, directory / path.name)
+            shutil.copy(path, directory / path.name.replace("2026-11-22", "2026-11-24"))
+    return directory
+
+
+def measure(repeat: int, *arguments: object) -> dict[str, float]:
+    """The best of some runs."""
+    command = [sys.executable, "-m", "bench.export.measure", *map(str, arguments)]
+    runs = [_run(command) for _ in range(repeat)]
+    best = min(runs, key=lambda run: run["seconds"])
+    return {**best, "anon_mb": max(run["anon_mb"] for run in runs)}
+
+
+def _run(command: list[str]) -> dict[str, float]:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    if done.returncode:
+        raise SystemExit(done.stderr[-2000:])
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def naive(data: Path) -> Optional[dict[str, float]]:
+    """The usual way, where pandas is installed."""
+    try:
+        import pandas  # noqa: F401 - only whether it is there
+    except ImportError:
+        return None
+    return _run([sys.executable, "-m", "bench.export.naive", str(data), str(NAIVE_LINES)])
+
+
+def nautilus(scratch: Path) -> Optional[dict[str, float]]:
+    """NautilusTrader's book, where it is installed."""
+    python = ROOT / ".venv-nautilus/bin/python"
+    if not python.exists():
+        return None
+    source = record(scratch / "few", ["BTC/USD"], NAUTILUS_LINES)
+    export = [str(python), "-m", "kraken_l3", "export", "nautilus", str(source), "--out", str(scratch / "catalog")]
+    subprocess.run(export, check=True, capture_output=True)
+    return _run([str(python), "bench/export/nautilus_book.py", str(scratch / "catalog/nautilus"), "BTC/USD.KRAKEN"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--messages", type=int, default=1_000_000)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="kraken-l3-bench-") as scratch:
+        rows = list(_rows(Path(scratch), arguments.messages, arguments.repeat))
+    if arguments.json:
+        print(json.dumps([dict(zip(("what", "measured", "wanted", "met"), row)) for row in rows]))
+        return
+    table = Table(title=f"export, {arguments.messages:,} messages of BTC/USD at depth 10", header_style="bold")
+    for heading in ("", "measured", "wanted", ""):
+        table.add_column(heading, justify="right" if heading else "left")
+    for what, measured, wanted, met in rows:
+        table.add_row(what, measured, wanted, "" if met is None else "[green]yes" if met else "[red]no")
+    Console(width=110).print(table)
+
+
+def _rows(scratch: Path, messages: int, repeat: int):
+    source = record(scratch / "one", ["BTC/USD"], messages)
+    data = next(source.glob("l3-*.ndjson"))
+    mb = data.stat().st_size / 1e6
+    verified = measure(repeat, "verify", source)
+    yield "verify, for comparison", f"{mb / verified['seconds']:,.0f} MB/s", "", None
+    events = measure(repeat, "events", source)
+    speed = mb / events["seconds"]
+    yield "events: NDJSON -> verified -> Parquet", f"{speed:,.0f} MB/s", ">= 350", speed >= 350
+    yield (
+        "events",
+        f"{events['rows'] / events['seconds']:,.0f} rows/s, {events['bytes'] / events['rows']:.1f} B",
+        "",
+        None,
+    )
+    change = measure(repeat, "change", source)
+    speed = change["rows"] / change["seconds"]
+    yield "snapshots at every change, 10 levels", f"{speed:,.0f} rows/s", ">= 700,000", speed >= 700_000
+    grid = measure(repeat, "grid", source)
+    ratio = grid["seconds"] / verified["seconds"]
+    yield "snapshots every 1 s, time against verify", f"{ratio:.2f} x", "<= 1.15", ratio <= 1.15
+    most = max(run["anon_mb"] for run in (events, change, grid))
+    yield "anonymous memory, one pair", f"{most:,.0f} MB", "< 600", most < 600
+    many = record(scratch / "many", 700, messages // 2, rate=500.0)
+    for name in ("events", "change"):
+        run = measure(1, name, many)
+        yield f"anonymous memory, 700 pairs, {name}", f"{run['anon_mb']:,.0f} MB", "< 600", run["anon_mb"] < 600
+    pair = two_days(source, scratch / "two")
+    alone = measure(repeat, "events", pair, 1, "pinned")["seconds"]
+    together = measure(repeat, "events", pair, 2)["seconds"]
+    yield "two jobs against one pinned to one core", f"{alone / together:.2f} x", ">= 1.6", alone / together >= 1.6
+    yield from _against_the_usual(scratch, data, change, messages)
+
+
+def _against_the_usual(scratch: Path, data: Path, change: dict[str, float], messages: int):
+    ours = change["rows"] / change["seconds"]
+    usual = naive(data)
+    if usual is None:
+        yield "against json + pandas row by row", "pandas is not installed", "", None
+    else:
+        yield "against json + pandas row by row", f"{ours / (usual['rows'] / usual['seconds']):,.0f} x", "", None
+    theirs = nautilus(scratch)
+    if theirs is None:
+        yield "against NautilusTrader's L3 book", "not installed (make tools)", "", None
+    else:
+        speed = theirs["rows"] / theirs["seconds"]
+        ratio = messages / change["seconds"] / speed
+        yield "against NautilusTrader's L3 book, same deltas", f"{ratio:,.0f} x", "", None
+
+
+if __name__ == "__main__":
+    main()

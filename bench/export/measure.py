@@ -1,0 +1,66 @@
+"""One measurement in a process of its own: python -m bench.export.measure WHAT ARCHIVE [CORES]. Prints JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from kraken_l3.export.bulk import export_table
+from kraken_l3.export.job import TableOptions
+from kraken_l3.rebuild.verify_jobs import verify
+
+TABLES = {
+    "grid": TableOptions("snapshots", grid_ns=1_000_000_000),
+    "change": TableOptions("snapshots"),
+    "events": TableOptions("events"),
+}
+
+
+class PeakMemory:
+    """Largest anonymous memory of this process, looked at every 5 ms; 0 where /proc does not tell."""
+
+    def __init__(self) -> None:
+        self.mb = 0.0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> PeakMemory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        path = Path("/proc/self/status")
+        while path.exists() and not self._over.wait(0.005):
+            line = next(line for line in path.read_text().splitlines() if line.startswith("RssAnon"))
+            self.mb = max(self.mb, int(line.split()[1]) / 1e3)
+
+
+def main() -> None:
+    what, source = sys.argv[1], Path(sys.argv[2])
+    jobs = int(sys.argv[3]) if len(sys.argv) > 3 else 1
+    if "pinned" in sys.argv:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    with tempfile.TemporaryDirectory(prefix="kraken-l3-bench-") as target, PeakMemory() as memory:
+        start = time.perf_counter()
+        rows = bytes_ = 0
+        if what == "verify":
+            verify(source, jobs=jobs)
+        else:
+            report = export_table(str(source), target, TABLES[what], jobs=jobs)
+            rows, bytes_ = sum(f.rows for f in report.files), sum(f.bytes for f in report.files)
+            assert report.exit_code() == 0
+        seconds = time.perf_counter() - start
+    print(json.dumps({"seconds": seconds, "rows": rows, "bytes": bytes_, "anon_mb": memory.mb}))
+
+
+if __name__ == "__main__":
+    main()
