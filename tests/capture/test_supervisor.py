@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_survival import JumpingClock
 
 from kraken_l3.archive.journal import GapOpened
+from kraken_l3.capture import connection as connection_module
 from kraken_l3.capture.connection import Connection
 from kraken_l3.capture.gaps import GapLedger
 from kraken_l3.clock import SystemClock
@@ -17,6 +19,7 @@ from kraken_l3.replay.faults import Drop, Maintenance, TokenError
 from recording import Recording, flow, run
 
 NS_PER_S = 1_000_000_000
+DAY_NS = 86_400 * NS_PER_S
 #: Longer than the first delay before connecting again, with its jitter.
 RECONNECT_S = 1.3
 
@@ -61,6 +64,22 @@ class TestFullDisk:
 
         run(main())
 
+    def test_a_gap_that_is_open_already_reaches_back_to_the_first_lost_frame(self, tmp_path: Path) -> None:
+        async def main() -> None:
+            async with Exchange(flow()) as exchange, Recording(tmp_path, exchange) as recording:
+                await recording.until(lambda r: len(r.lines()) > 50)
+                sink = recording.recorder.sink
+                assert sink is not None
+                await exchange.push(Drop())
+                await recording.until_records("GapOpened", 2, cause="network")
+                kept_ns = recording.receipts()[20][0]
+                sink.on_disk_full(kept_ns)
+                sink.on_disk_ok()
+                await recording.until_records("GapClosed", 2, cause="disk")
+            assert {gap.left_ns for gap in recording.records("GapClosed", cause="disk")} == {kept_ns}
+
+        run(main())
+
     def test_a_gap_that_began_after_the_first_lost_frame_reaches_back_to_it(self) -> None:
         earlier = GapOpened(at_ns=5, channel="level3", symbol="A/B", cause="rejected", left_ns=5)
         later = GapOpened(at_ns=20, channel="level3", symbol="C/D", cause="network", left_ns=20)
@@ -72,6 +91,43 @@ class TestFullDisk:
         assert (opened.symbol, opened.cause, opened.left_ns) == ("C/D", "disk", 10)
         ledger.close("level3", "C/D", 30, 1)
         assert (notes[-1].left_ns, notes[-1].right_ns) == (10, 30)
+
+
+def test_a_connection_that_opens_while_the_queue_is_full_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def connect_when_full(url: str, connection: Any, clock: Any) -> Any:
+        connection.pause()
+        return await connect(url, connection, clock)
+
+    connect = connection_module.connect
+    monkeypatch.setattr(connection_module, "connect", connect_when_full)
+
+    async def main() -> None:
+        async with Exchange(flow()) as exchange, Recording(tmp_path, exchange) as recording:
+            await recording.until_records("Connected", 2)
+            await asyncio.sleep(0.5)
+            assert recording.lines() == []
+            sink = recording.recorder.sink
+            assert sink is not None
+            sink.on_room()
+            await recording.until(lambda r: len(r.lines()) > 50)
+
+    run(main())
+
+
+def test_a_clock_that_was_years_ahead_and_is_set_right_ends_its_days(tmp_path: Path) -> None:
+    """Each day's file of instruments opens with the whole list, also when the clock showed later days before."""
+
+    async def main() -> None:
+        clock = JumpingClock(4 * 365 * DAY_NS)
+        async with Exchange(flow()) as exchange, Recording(tmp_path, exchange, clock) as recording:
+            await recording.until(lambda r: len(r.lines("instruments")) == 1)
+            clock.offset_ns = DAY_NS - SystemClock.wall_ns() % DAY_NS - 5 * NS_PER_S
+            await recording.until(lambda r: len(r.lines("instruments")) == 2)  # of the new connection
+            await recording.until(lambda r: len(r.lines("instruments")) == 3)  # of the new day
+
+    run(main())
 
 
 class TestResync:

@@ -127,6 +127,37 @@ def test_a_state_directory_without_room_is_waited_for(
     run(main())
 
 
+def test_a_redirect_is_not_followed(tmp_path: Path, no_waiting: Waits) -> None:
+    """The signed request is for the configured host and for no other."""
+
+    async def main() -> None:
+        asked = asyncio.Event()
+
+        async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            place = f"{exchange.rest_url}/0/private/GetWebSocketsToken".encode()
+            writer.write(b"HTTP/1.1 307 Moved\r\nLocation: " + place + b"\r\nContent-Length: 0\r\n\r\n")
+            writer.close()
+            asked.set()
+
+        async with Exchange(flow()) as exchange:
+            server = await asyncio.start_server(redirect, "127.0.0.1", 0)
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            memory = KeyMemory(tmp_path, exchange.api_key)
+            client = TokenClient(url, exchange.api_key, exchange.api_secret, memory, SystemClock())
+            asking = asyncio.ensure_future(Tokens(client, SystemClock(), no_waiting).get())
+            await asyncio.wait_for(asked.wait(), 5)
+            while not no_waiting and not asking.done():
+                await asyncio.sleep(0.01)
+            asking.cancel()
+            await asyncio.wait([asking])
+            server.close()
+        assert no_waiting
+        assert exchange.tokens_given == 0
+
+    run(main())
+
+
 def test_many_connections_ask_once(tmp_path: Path) -> None:
     async def main() -> None:
         async with Exchange(flow()) as exchange:
