@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -67,6 +69,30 @@ def test_the_example_of_the_readme_reads_the_archive(shown, monkeypatch: pytest.
     exec(example, said)
     assert said["archive"].symbols == sorted(demo.SYMBOLS)
     assert said["archive"].snapshots("BTC/USD", every="1s", levels=10).read_all().num_rows > 1
+
+
+WITHOUT_PANDAS = """
+import sys
+
+class NoPandas:
+    def find_spec(self, name, *_):
+        if name == "pandas":
+            raise ImportError(name)
+
+sys.meta_path.insert(0, NoPandas())
+from kraken_l3.cli import main
+main()
+"""
+
+
+def test_every_change_can_be_exported_without_pandas(shown, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    _, directory = shown
+    arguments = ["export", "snapshots", directory / demo.ARCHIVE, "--out", tmp_path, "--every", "change"]
+    command = [sys.executable, "-c", WITHOUT_PANDAS, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"T\d\d:\d\d:\d\d\.\d{4}", done.stdout)
 
 
 def test_the_comparison_finds_one_changed_byte(shown, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from kraken_l3.app.archive_api import Archive, span_ns
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.source import content_size
 from kraken_l3.errors import DataMissing, UsageError
+from kraken_l3.model.timestamps import format_rfc3339
 from kraken_l3.rebuild.facts import read_instruments
 
 if TYPE_CHECKING:
@@ -295,17 +296,21 @@ def _print_rows(console: Console, path: Path, symbol: str) -> None:
         return
     table = Table(title=f"{symbol}, first rows of {path.name}", title_justify="left", header_style="bold")
     for name in batch.schema.names:
-        table.add_column(name)
+        table.add_column(name, no_wrap=name == "timestamp")
     names = batch.schema.names
     for row in zip(*(batch.column(name) for name in names)):
-        table.add_row(*(_cell(value.as_py() if name != "timestamp" else value) for name, value in zip(names, row)))
+        table.add_row(*(_cell(value, name) for name, value in zip(names, row)))
     console.print(table)
 
 
 _COLUMNS = ("timestamp", "bid_prices", "bid_qtys", "ask_prices", "ask_qtys")
 
 
-def _cell(value: Any) -> str:
+def _cell(scalar: Any, name: str) -> str:
+    if name == "timestamp":
+        # as a datetime it would lose digits, or need pandas
+        return format_rfc3339(scalar.value)[:-1].rstrip("0").rstrip(".") + "Z"
+    value = scalar.as_py()
     if isinstance(value, list):
         return "[" + ", ".join(f"{number:.10g}" for number in value[:2]) + (", ...]" if len(value) > 2 else "]")
     return str(value)
