@@ -144,7 +144,7 @@ def test_the_manager_hears_ready_status_watchdog_and_stopping(tmp_path, monkeypa
 
 
 def test_the_line_an_hour(tmp_path, monkeypatch):
-    said = []
+    said, before_the_end = [], []
     monkeypatch.setattr(attended.log, "info", lambda event, **values: said.append((event, values)), raising=False)
 
     async def main():
@@ -154,11 +154,12 @@ def test_the_line_an_hour(tmp_path, monkeypatch):
                 record_attended(settings_for(exchange, tmp_path / "data"), stop, summary_s=0.5)
             )
             await exchange.until_sent(600)
+            before_the_end.extend(said)
             stop.set()
             await task
 
     run(main())
-    event, values = said[-1]
+    event, values = before_the_end[-1]
     assert event == "still recording"
     assert values["symbols"] == "2/2"
     assert values["messages"] > 50
