@@ -54,8 +54,8 @@ class SealerProcess:
         """Until cancelled; a child that is at work then is killed."""
         await asyncio.sleep(self._after_start_s)
         while True:
-            await self._seal()
             day = self._day()
+            await self._seal()
             while self._day() == day:  # noqa: ASYNC110 - nobody tells when it is midnight
                 await asyncio.sleep(self._poll_s)
 
