@@ -73,12 +73,12 @@ $(VENV)/.base: $(VENV)/.made pyproject.toml requirements.txt
 
 $(VENV)/.test: $(VENV)/.base
 	@echo 'Installing what the tests need'
-	@$(PIP) -e '.[test,research]'
+	@$(PIP) -e '.[test,research,polars,duckdb,cluster]'
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.test
 	@echo 'Installing the linters'
-	@$(PIP) -e '.[test,research,lint]'
+	@$(PIP) -e '.[test,research,polars,duckdb,cluster,lint]'
 	@touch $@
 
 # The Python engine does the same work without it, slower: a missing cargo or a failed build stops nothing.
