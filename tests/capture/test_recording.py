@@ -3,8 +3,10 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from kraken_l3.archive.receipts import MALFORMED
 from kraken_l3.capture import supervisor as supervisor_module
 from kraken_l3.errors import ArchiveLocked
 from kraken_l3.replay.exchange import Exchange
@@ -44,6 +46,23 @@ def test_every_byte_in_order(tmp_path: Path) -> None:
     run(main())
 
 
+def test_it_says_that_it_is_alive_and_how_far_each_connection_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module, "ALIVE_S", 0.0)
+
+    async def main() -> None:
+        async with Exchange(flow()) as exchange, Recording(tmp_path, exchange) as recording:
+            await recording.until_records("Alive", 2)
+        alive = recording.records("Alive")[-1]
+        (number,) = recording.by_connection()
+        before = [receipt[0] for receipt in recording.receipts() if receipt[0] <= alive.at_ns]
+        assert alive.last_frame_ns[number] >= before[-1]
+        assert 0 < alive.lines <= len(before)
+
+    run(main())
+
+
 def test_receipts_hold_the_receive_times(tmp_path: Path) -> None:
     async def main() -> None:
         async with Exchange(flow()) as exchange, Recording(tmp_path, exchange) as recording:
@@ -78,6 +97,9 @@ def test_a_connection_that_ends_leaves_a_gap_with_both_edges(tmp_path: Path, fau
                 await exchange.until_sent(len(exchange.sent.payloads()) + 100)
             assert_archive_is_what_was_sent(recording, exchange)
             assert exchange.tokens_given == 2
+            ended = recording.records("Disconnected", cause=cause)[0]
+            assert ended.close_code == getattr(fault, "code", None)
+            assert ended.last_frame_ns > 0
             gaps = recording.records("GapClosed", cause=cause)
             assert {gap.symbol for gap in gaps} == {"BTC/USD", "ETH/USD"}
             receipts = list(zip(recording.lines(), recording.receipts()))
@@ -127,6 +149,14 @@ def test_one_rejected_symbol_among_many(tmp_path: Path) -> None:
     run(main())
 
 
+def is_json(line: bytes) -> bool:
+    try:
+        msgspec.json.decode(line, type=msgspec.Raw)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
 def test_malformed_fragmented_and_giant_frames(tmp_path: Path) -> None:
     faults = [
         Garbage(after_messages=20, what="text"),
@@ -145,6 +175,9 @@ def test_malformed_fragmented_and_giant_frames(tmp_path: Path) -> None:
             assert exchange.connections_made == 2
         assert max(map(len, recording.lines())) >= 32 * 1024 * 1024
         assert len(recording.records("Unrecognised")) >= 3
+        for line, (*_, flags) in zip(recording.lines(), recording.receipts()):
+            assert (flags == MALFORMED) is not is_json(line)
+        assert not all(map(is_json, recording.lines()))
         (lines,) = recording.by_connection().values()
         sent = exchange.sent.payloads()
         known = [line for line in lines if line in set(sent)]

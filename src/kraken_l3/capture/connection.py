@@ -210,7 +210,7 @@ class Connection:
         """See `transport.Receiver`."""
         self.last_recv_ns = recv_ns
         self._last_mono_ns = mono_ns
-        if payload.startswith(self._update_prefix):
+        if payload.startswith(self._update_prefix) and payload.endswith(b"}"):
             self._sink.put(self.channel.name, Frame(payload, recv_ns, mono_ns, self.number))
             self.channel.observe(payload, self.number)
             return

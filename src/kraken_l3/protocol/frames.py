@@ -1,7 +1,7 @@
 """What kind of frame is this? Control frames are recognised positively and cheaply; everything else is data.
 
 The order of a message's keys is not fixed, so a frame is decoded as far as its envelope: never its content. (A
-connection spares its updates even this as long as they start the way Kraken writes them today.)
+connection spares its updates even this as long as they start and end the way Kraken writes them today.)
 """
 
 from __future__ import annotations
