@@ -28,6 +28,19 @@ def connected_since(recording: Recording, at_ns: int) -> list[Any]:
     return [record for record in recording.records("Connected", channel="level3") if record.at_ns >= at_ns]
 
 
+def test_a_gap_keeps_its_first_cause_and_edge() -> None:
+    notes: list[Any] = []
+    ledger = GapLedger([], notes.append, SystemClock())
+    ledger.open("level3", "A/B", "mismatch", 5, 1)
+    ledger.open("level3", "A/B", "network", 7, 1)
+    ledger.open("trade", "A/B", "network", 7, 2)
+    ledger.close("level3", "A/B", 9, 3)
+    ledger.close("level3", "A/B", 10, 3)
+    assert [type(note).__name__ for note in notes] == ["GapOpened", "GapOpened", "GapClosed"]
+    assert (notes[2].cause, notes[2].left_ns, notes[2].right_ns) == ("mismatch", 5, 9)
+    assert ledger.counts["A/B"] == 2
+
+
 class TestFullDisk:
     def test_room_in_the_queue_is_not_room_on_the_disk(self, tmp_path: Path) -> None:
         async def main() -> None:
