@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from archives import NIGHT_NS, record
 from books import Oracle, lines_with_times
+from plain import plain
 
 import kraken_l3
 from kraken_l3.errors import DataMissing, UsageError
@@ -50,7 +51,7 @@ def test_opening_needs_no_research_libraries():
 def test_events_are_those_of_the_files(source, tmp_path):
     told = kraken_l3.open(source).events("BTC/USD").read_all()
     filed = files_of(source, tmp_path / "o", TableOptions("events"))
-    assert told.drop(["fill_confidence"]).to_pylist() == filed.drop(["fill_confidence"]).to_pylist()
+    assert plain(told.drop(["fill_confidence"])) == plain(filed.drop(["fill_confidence"]))
 
 
 @pytest.mark.parametrize("how", [{"every": "1s"}, {"every": "change", "levels": 3}, {"every": "100ms", "wide": True}])
@@ -58,7 +59,7 @@ def test_so_are_snapshots(source, tmp_path, how):
     options = {"levels": 10, "wide": False, **how}
     spans = {"1s": SECOND_NS, "100ms": SECOND_NS // 10, "change": None}
     filed = files_of(source, tmp_path / "o", TableOptions("snapshots", grid_ns=spans[options.pop("every")], **options))
-    assert kraken_l3.open(source).snapshots("BTC/USD", **how).read_all().to_pylist() == filed.to_pylist()
+    assert plain(kraken_l3.open(source).snapshots("BTC/USD", **how).read_all()) == plain(filed)
 
 
 def test_between_two_moments(source):
@@ -66,13 +67,13 @@ def test_between_two_moments(source):
     start, end = NIGHT_NS + SECOND_NS, NIGHT_NS + 3 * SECOND_NS
     everything = archive.snapshots("ETH/USD", every="100ms").read_all()
     times = everything["timestamp"].cast(pa.int64()).to_pylist()
-    wanted = [row for row, at in zip(everything.to_pylist(), times) if start <= at < end]
-    assert archive.snapshots("ETH/USD", every="100ms", start=start, end=end).read_all().to_pylist() == wanted
+    wanted = [row for row, at in zip(plain(everything), times) if start <= at < end]
+    assert plain(archive.snapshots("ETH/USD", every="100ms", start=start, end=end).read_all()) == wanted
     moment = dt.datetime.fromtimestamp(start // SECOND_NS, dt.timezone.utc)
     text = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
     naive = moment.replace(tzinfo=None)
     for same in (moment, text, naive):
-        assert archive.snapshots("ETH/USD", every="100ms", start=same, end=end).read_all().to_pylist() == wanted
+        assert plain(archive.snapshots("ETH/USD", every="100ms", start=same, end=end).read_all()) == wanted
     assert archive.events("ETH/USD", start=end, end=end).read_all().num_rows == 0
 
 

@@ -2,11 +2,11 @@ import json
 from collections import Counter
 from decimal import Decimal
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from archives import LATENCY_NS, NIGHT_NS, record, time_of
 from books import Oracle, lines_with_times
+from plain import columns, plain
 
 from kraken_l3.export.bulk import export_table
 from kraken_l3.export.job import TableOptions
@@ -24,11 +24,8 @@ def events_of(target, symbol: str) -> list[dict]:
     rows = []
     for path in sorted(directory.rglob("*.parquet")):
         table = pq.ParquetFile(path).read()
-        assert table.schema.remove_metadata() == EVENTS
-        for name in ("ts_recv", "ts_event", "ts_order"):
-            at = table.schema.get_field_index(name)
-            table = table.set_column(at, name, table[name].cast(pa.int64()))
-        rows += table.to_pylist()
+        assert columns(table) == columns(EVENTS.empty_table())
+        rows += plain(table)
     return rows
 
 

@@ -10,6 +10,7 @@ import pytest
 from archives import NIGHT_NS, record
 from hypothesis import given
 from hypothesis import strategies as st
+from plain import plain
 
 from kraken_l3.archive.checkpoints import Checkpoint, append_checkpoints
 from kraken_l3.archive.layout import DayPaths
@@ -163,7 +164,7 @@ def _write_checkpoints(source: Path) -> None:
 
 
 def _rows(directory: Path) -> dict[str, list]:
-    return {name: pq.ParquetFile(directory / name).read().to_pylist() for name in tree(directory)}
+    return {name: plain(pq.ParquetFile(directory / name).read()) for name in tree(directory)}
 
 
 @given(st.text(min_size=1))

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from archives import NIGHT_NS, START_NS, record
 from books import Oracle, lines_with_times
+from plain import plain
 
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.export.bulk import export_table
@@ -25,9 +26,7 @@ def rows_of(target: Path, symbol: str) -> list[dict]:
     directory = target / "snapshots" / f"symbol={symbol.replace('/', '-')}"
     rows = []
     for path in sorted(directory.rglob("*.parquet")):
-        table = pq.ParquetFile(path).read()
-        times = table["timestamp"].cast(pa.int64()).to_pylist()
-        rows += [{**row, "timestamp": time} for row, time in zip(table.drop(["timestamp"]).to_pylist(), times)]
+        rows += plain(pq.ParquetFile(path).read())
     return rows
 
 

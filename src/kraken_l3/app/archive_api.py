@@ -189,10 +189,9 @@ class Archive:
     ) -> Iterator[Ladder]:
         """The rows of `snapshots`, one by one."""
         for batch in self.snapshots(symbol, every, levels, start=start, end=end):
-            columns = batch.to_pydict()
-            times = batch.column(0).cast("int64").to_pylist()
-            sides = [columns[name] for name in ("bid_prices", "bid_qtys", "ask_prices", "ask_qtys")]
-            for at_ns, bid_prices, bid_qtys, ask_prices, ask_qtys in zip(times, *sides):
+            times, *sides = batch.columns
+            columns = (times.cast("int64").to_pylist(), *(side.to_pylist() for side in sides))
+            for at_ns, bid_prices, bid_qtys, ask_prices, ask_qtys in zip(*columns):
                 yield Ladder(at_ns, list(zip(bid_prices, bid_qtys)), list(zip(ask_prices, ask_qtys)))
 
     def events(self, symbol: str, start: Optional[Moment] = None, end: Optional[Moment] = None) -> pa.RecordBatchReader:

@@ -1,0 +1,40 @@
+"""docs/export.md: its Python runs as it stands, and its tables name every column there is."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from archives import START_NS, record
+
+from kraken_l3.export.bulk import export_table
+from kraken_l3.export.job import TableOptions
+from kraken_l3.export.schema import EVENTS, snapshots_schema
+
+DOCS = (Path(__file__).resolve().parents[2] / "docs/export.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("docs")
+    source = record(directory / "data", messages=1_000, start_ns=START_NS + 9_000 * 10**9 - 5 * 10**9)
+    export_table(str(source), str(directory / "tables"), TableOptions("events"))
+    return directory
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=[re.search(r"import (\w+)", block)[1] for block in BLOCKS])
+def test_the_python_in_it_runs(workplace, block):
+    pytest.importorskip(re.search(r"import (\w+)", block)[1])
+    done = subprocess.run([sys.executable, "-c", block], cwd=workplace, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-1500:]
+
+
+def test_every_column_is_in_it():
+    for name in [*EVENTS.names, *snapshots_schema(wide=True, over_gap=True).names]:
+        assert f"`{name}`" in DOCS, name
+
+
+def test_three_libraries_ask_the_one_question():
+    assert [re.search(r"import (\w+)", block)[1] for block in BLOCKS] == ["polars", "duckdb", "pandas", "kraken_l3"]
