@@ -97,7 +97,7 @@ class SymbolRejected(NamedTuple):
 
 
 class TokenRefused(NamedTuple):
-    """The session token that the symbol was asked for with does not count any more; the next request needs a new one."""
+    """The session token that the symbol was asked for with does not count any more; the next request needs another."""
 
     symbol: Optional[str]
     error: str
