@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -181,3 +183,23 @@ def test_names_lead_back_to_symbols(symbol):
 def test_the_usual_name_is_the_usual_one():
     assert escape_symbol("BTC/USD") == "BTC-USD"
     assert escape_symbol("A-B/USD") == "A~2DB-USD"
+
+
+@pytest.mark.parametrize("options", TABLES)
+def test_either_engine_gives_the_same_bytes(tmp_path, options):
+    pytest.importorskip("kraken_l3_native", reason="the native engine is not installed")
+    source = record(tmp_path / "a", gap=True, trades=True, start_ns=NIGHT_NS)
+    export(source, tmp_path / "o1", options, engine="python")
+    export(source, tmp_path / "o2", options, engine="native")
+    assert tree(tmp_path / "o1") == tree(tmp_path / "o2") != {}
+
+
+@pytest.mark.parametrize("options", TABLES)
+def test_a_sealed_day_gives_the_same_bytes_and_is_not_made_again(tmp_path, options):
+    source = record(tmp_path / "a", start_ns=NIGHT_NS, messages=3_000)
+    made = export(source, tmp_path / "o1", options).files
+    subprocess.run([sys.executable, "-m", "kraken_l3", "seal", str(source)], check=True, capture_output=True)
+    assert (source / "l3-2026-11-22.ndjson.zst").exists()
+    export(source, tmp_path / "o2", options)
+    assert tree(tmp_path / "o1") == tree(tmp_path / "o2") != {}
+    assert export(source, tmp_path / "o1", options).already_there == len(made)

@@ -100,7 +100,7 @@ def _in_processes(planned: Sequence[Job], jobs: int, progress: Optional[Progress
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_share, initargs=(done,)) as pool:
         futures = [pool.submit(_run_share, number, job) for number, job in enumerate(planned)]
         try:
-            _watch(futures, done, progress)
+            _watch(futures, done, progress, planned[0].part[1])
         except BaseException:
             for future in futures:
                 future.cancel()
@@ -108,7 +108,8 @@ def _in_processes(planned: Sequence[Job], jobs: int, progress: Optional[Progress
         return [future.result() for future in futures]
 
 
-def _watch(futures: Sequence[Future[Report]], done: Any, progress: Optional[Progress]) -> None:
+def _watch(futures: Sequence[Future[Report]], done: Any, progress: Optional[Progress], parts: int) -> None:
+    """Wait, and tell the bytes done: those that several jobs read for their pairs count once."""
     seen = 0
     while not all(future.done() for future in futures):
         for future in futures:
@@ -116,8 +117,9 @@ def _watch(futures: Sequence[Future[Report]], done: Any, progress: Optional[Prog
                 future.result()
         time.sleep(_POLL_S)
         if progress is not None:
-            progress(sum(done) - seen)
-            seen = sum(done)
+            now = sum(done) // parts
+            progress(now - seen)
+            seen = now
 
 
 _done: Any = None

@@ -6,6 +6,7 @@ interrupted goes on with the first file that has no note. A note counts only whi
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 from collections.abc import Iterator
@@ -156,6 +157,7 @@ class Report:
 
 def run_job(job: Job, progress: Optional[Progress] = None) -> Report:
     """Do a job; what it made before is not made again."""
+    _allow_many_files()
     store = open_store(job.target)
     with fetched(job.source, job.chain.files) as path:
         archive = open_archive(path)
@@ -163,6 +165,15 @@ def run_job(job: Job, progress: Optional[Progress] = None) -> Report:
         if all(note.report is not None for note in notes.values()):
             return _joined(note.report for note in notes.values() if note.report is not None)
         return _run(job, archive, store, notes, progress)
+
+
+def _allow_many_files() -> None:
+    """Each pair with more than a row group has a file open until the day is through: as many as the system allows."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _joined(reports: Any) -> Report:
@@ -179,7 +190,7 @@ class _Note:
     def __init__(self, store: Store, job: Job, archive: Archive, path: Path) -> None:
         part, parts = job.part
         suffix = "" if parts == 1 else f".{part}-of-{parts}"
-        self._name = f"_jobs/{job.options.table}-{path.name}{suffix}.json"
+        self._name = f"_jobs/{job.options.table}-{path.name.removesuffix(SEALED_SUFFIX)}{suffix}.json"
         self._store = store
         self._key = _key_of(job, archive, path)
         self.report = self._read()
@@ -375,7 +386,8 @@ class _FileTables:
 
     def end(self, end: FileEnd) -> list[TableFile]:
         """Publish all of the file's tables."""
-        sources = [{"name": end.path.name, "sha256": end.sha256, "bytes": end.bytes, "lines": end.lines}]
+        name = end.path.name.removesuffix(SEALED_SUFFIX)
+        sources = [{"name": name, "sha256": end.sha256, "bytes": end.bytes, "lines": end.lines}]
         made = []
         for key, file in sorted(self._files.items()):
             rest = self._spool.rest(key)
