@@ -38,7 +38,7 @@ from kraken_l3.rebuild.walk import load_checkpoint
 __all__ = ["Chain", "FileEnd", "Piece", "chains_in", "walk_chain"]
 
 _MESSAGE_BYTES = 300  # most are longer
-_BLOCKS_AHEAD = 2
+_BLOCKS_AHEAD = 6
 _RECEIPT = np.dtype([("recv_ns", "<i8"), ("mono_ns", "<i8"), ("end", "<u8"), ("connection", "<u4"), ("flags", "<u4")])
 
 
