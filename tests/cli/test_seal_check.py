@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -172,6 +173,7 @@ class TestSeal:
         ("words", "what"),
         [
             (["nowhere"], "no such file"),
+            ([str(Path(__file__).parent)], "no recording here"),
             ([".", "--day", "yesterday"], "not a day"),
             ([".", "--day", "2001-01-01"], "not finished, or not there"),
         ],

@@ -82,7 +82,7 @@ def pieces(source: ByteSource, size: int = FRAME_BYTES) -> Iterator[bytes]:
     while data := source.read_at(offset, want):
         cut = data.rfind(b"\n") + 1
         if not cut and len(data) == want < _LONGEST_PIECE_BYTES:
-            want *= 4
+            want *= 2
             continue
         piece = data[:cut] if cut and len(data) == want else data
         yield piece

@@ -75,7 +75,11 @@ class SealerProcess:
 
     async def _run_child(self) -> tuple[int, str]:
         process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            *self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # a Ctrl+C is for the recorder, which then ends the child
         )
         try:
             _, complaint = await process.communicate()

@@ -61,10 +61,14 @@ def _manifests(path: Path) -> tuple[list[Path], list[str]]:
 def _progress(manifests: list[Path]) -> Iterator[Callable[[int], Any]]:
     console = Console(stderr=True)
     columns = (TextColumn("checking"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    beside = {file for manifest in manifests for file in manifest.parent.glob(f"*{stem(manifest).partition('-')[2]}*")}
+    beside = {file for manifest in manifests for file in manifest.parent.glob(f"*{_day_or_stem(manifest)}.*")}
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=sum(file.stat().st_size for file in beside))
         yield lambda count: bar.advance(task, count)
+
+
+def _day_or_stem(manifest: Path) -> str:
+    return stem(manifest).partition("-")[2] or stem(manifest)
 
 
 def _print(checked: list[Checked], unsealed: list[str]) -> None:

@@ -20,6 +20,7 @@ from kraken_l3.archive.filesystem import OsFileSystem
 from kraken_l3.archive.layout import SEAL_LOCK_NAME, parse_name
 from kraken_l3.archive.lock import DirectoryLock
 from kraken_l3.archive.manifest import Manifest
+from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.recovery import left_days
 from kraken_l3.archive.sealing import Sealing, day_sealing, file_sealing, leave_newest_day, unsealed_days
 from kraken_l3.archive.sealing import seal as seal_files
@@ -51,6 +52,8 @@ def seal(
     if not path.exists():
         raise UsageError("there is no such file or directory", where=str(path))
     directory = path if path.is_dir() else path.parent
+    if path.is_dir() and not open_archive(path).days:
+        raise UsageError("no recording here", where=str(path), hint="Files are called l3-YYYY-MM-DD.ndjson")
     lock = DirectoryLock(directory, SEAL_LOCK_NAME, holder="another `kraken-l3 seal` is at work here")
     try:
         sealings, remarks = _sealings(path, day)
