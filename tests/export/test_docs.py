@@ -38,3 +38,10 @@ def test_every_column_is_in_it():
 
 def test_three_libraries_ask_the_one_question():
     assert [re.search(r"import (\w+)", block)[1] for block in BLOCKS] == ["polars", "duckdb", "pandas", "kraken_l3"]
+
+
+def test_the_api_reference_is_what_the_docstrings_say():
+    directory = Path(__file__).resolve().parents[2] / "docs"
+    code = "import sys; sys.path.insert(0, '.'); import api_reference; sys.stdout.write(api_reference.render())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=directory, capture_output=True, text=True, check=True)
+    assert done.stdout == (directory / "api.md").read_text(encoding="utf-8"), "run python docs/api_reference.py"

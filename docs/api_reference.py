@@ -1,0 +1,55 @@
+"""Writes docs/api.md from the docstrings of the Python API: python docs/api_reference.py"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+from kraken_l3.app import archive_api
+
+CLASSES = (archive_api.Archive, archive_api.Book, archive_api.BookLevel, archive_api.BookOrder, archive_api.Ladder)
+RENAMED = {"open_for_research": "open"}
+
+
+def render() -> str:
+    """The whole page."""
+    parts = ["# Python API", "Made from the docstrings by `docs/api_reference.py`.", _text(archive_api)]
+    parts.append(_function(archive_api.open_for_research, "kraken_l3."))
+    for class_ in CLASSES:
+        parts += [f"## `{class_.__name__}`", _text(class_)]
+        for name, member in vars(class_).items():
+            if name.startswith("_"):
+                continue
+            if isinstance(member, property):
+                parts += [f"### `.{name}`", _text(member)]
+            elif inspect.isfunction(member):
+                parts.append(_function(member, "."))
+    return "\n\n".join(parts) + "\n"
+
+
+def _function(function: Any, prefix: str) -> str:
+    name = RENAMED.get(function.__name__, function.__name__)
+    signature = inspect.signature(function)
+    parameters = [p for p in signature.parameters.values() if p.name != "self"]
+    shown = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(signature.replace(parameters=parameters)))
+    return f"### `{prefix}{name}{shown}`\n\n{_text(function)}"
+
+
+def _text(thing: Any) -> str:
+    """A docstring, with its indented parts as they stand."""
+    paragraphs = inspect.getdoc(thing) or ""
+    blocks = []
+    for block in paragraphs.split("\n\n"):
+        head, _, rest = block.partition("\n")
+        if rest.startswith("    ") and head.endswith(":"):
+            items = [f"- {line.strip()}" if line[4:5] != " " else f"  {line.strip()}" for line in rest.splitlines()]
+            blocks.append(f"{head}\n\n" + "\n".join(items))
+        else:
+            blocks.append(block)
+    return "\n\n".join(blocks)
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("api.md").write_text(render(), encoding="utf-8")
