@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CommandRun", "run_verify"]
+__all__ = ["CommandRun", "run_verify", "sealed_copy"]
 
 POLL_S = 0.01
 READ_BYTES = 8 << 20
@@ -57,7 +58,23 @@ def run_verify(path: Path, jobs: int, engine: str = "native") -> CommandRun:
     report = json.loads(out)
     counts = report.get("total", report)
     cpu_seconds = _children_cpu_s() - cpu_start
-    return CommandRun(seconds, cpu_seconds, size, counts["messages"], counts["ok"], process.returncode, anon)
+    content = report.get("bytes", size)  # of a sealed file what it unpacks to
+    return CommandRun(seconds, cpu_seconds, content, counts["messages"], counts["ok"], process.returncode, anon)
+
+
+def sealed_copy(path: Path) -> Path:
+    """The file as `kraken-l3 seal` leaves it; made once."""
+    directory = path.parent / f"{path.name.split('.')[0]}-sealed"
+    sealed = directory / f"{path.name}.zst"
+    if not sealed.exists():
+        directory.mkdir(exist_ok=True)
+        shutil.copy(path, directory)
+        subprocess.run(
+            [sys.executable, "-m", "kraken_l3", "seal", str(directory / path.name)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+    return sealed
 
 
 def _children_cpu_s() -> float:
