@@ -8,12 +8,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --qui
 NATIVE_SOURCES := $(wildcard native/Cargo.* native/pyproject.toml native/src/*.rs)
 JOBS ?= 2
 
-.PHONY: help demo test soak bench tools lint picture clean
+.PHONY: help demo test soak bench tools cluster-demo lint picture clean
 
 help:
 	@echo 'make demo    record from an exchange on this machine and show the result (no key, 10 seconds)'
 	@echo 'make test    all tests but the long ones; make soak: those'
 	@echo 'make bench   the benchmarks; make lint: ruff, mypy, import-linter'
+	@echo 'make cluster-demo  a week of days exported on a local Dask cluster, a worker killed on the way'
 	@echo 'make tools   the tools of others that exports are tested with'
 
 demo: $(VENV)/.base $(VENV)/.native
@@ -29,6 +30,9 @@ bench: $(VENV)/.test $(VENV)/.native
 	@set -e; for each in bench/*/__main__.py; do \
 	  name=$$(basename $$(dirname $$each)); echo "== bench.$$name"; $(BIN)/python -m bench.$$name; \
 	done
+
+cluster-demo: $(VENV)/.test $(VENV)/.native
+	@$(BIN)/python examples/cluster_demo.py
 
 # The tools that read our exports in the tests, each in an environment of its own, since their versions of numpy clash.
 # nautilus_trader needs a recent Python: make tools PYTHON=python3.12
