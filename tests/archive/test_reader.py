@@ -262,6 +262,15 @@ class TestFollow:
 
         assert payloads(open_archive(tmp_path).lines(follow=Follow(wait=wait))) == [payload(7)]
 
+    def test_what_came_before_the_end_is_read(self, tmp_path, writer):
+        writer.append("level3", [frame(0, NOON_NS)])
+
+        def wait(_: float) -> bool:
+            writer.append("level3", [frame(1, NOON_NS)])  # the writer's last words, then the word to stop
+            return True
+
+        assert payloads(open_archive(tmp_path).lines(follow=Follow(wait=wait))) == [payload(0), payload(1)]
+
     def test_an_event_stops_it(self, tmp_path, writer):
         writer.append("level3", [frame(0, NOON_NS)])
         stop_event = threading.Event()

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from kraken_l3.archive.checkpoints import read_checkpoints
 from kraken_l3.capture import verifier as verifier_module
 from kraken_l3.capture.verifier import Finding, VerifierProcess, Wish
+from kraken_l3.rebuild.python_engine import PythonEngine
 from kraken_l3.replay.exchange import Exchange
-from kraken_l3.replay.faults import Corrupt, Skip
+from kraken_l3.replay.faults import Corrupt, Drop, Skip
 from recording import Recording, flow, run
 
 
@@ -75,6 +77,33 @@ def test_killed_under_load_it_comes_back_and_the_recording_does_not_notice(
             assert not recording.records("Finding")
             assert not recording.records("Resync")
             assert exchange.connections_made == 2
+
+    run(main())
+
+
+@pytest.mark.parametrize("depth", [10, 100])
+def test_at_the_end_its_books_are_those_of_the_recorded_bytes_order_by_order(tmp_path: Path, depth: int) -> None:
+    """Held against the reference engine, fed with the file from its first byte and nothing else."""
+
+    async def main() -> None:
+        faults = [Drop(after_messages=400)]
+        async with Exchange(flow(rate=1000), faults=faults) as exchange:
+            async with Recording(tmp_path, exchange, verify=True, depth=depth) as recording:
+                await recording.until_records("GapClosed", 2, cause="network")
+                good = verified(recording)
+                await recording.until(lambda r: verified(r) > good + 300)
+        (path,) = tmp_path.glob("l3-*.checkpoints")
+        last = {checkpoint.symbol: checkpoint for checkpoint in read_checkpoints(path)}
+        assert {c.line for c in last.values()} == {len(recording.lines())}
+        engine = PythonEngine()
+        for known in recording.records("Instruments")[0].instruments:
+            precisions = {"price_precision": known.price_precision, "qty_precision": known.qty_precision}
+            engine.set_symbol(known.symbol, depth=depth, **precisions)
+        engine.feed(b"".join(line + b"\n" for line in recording.lines()), 0, 0)
+        for symbol in ("BTC/USD", "ETH/USD"):
+            book = engine.export_book(symbol)
+            assert book is not None
+            assert last[symbol].snapshot == book.message
 
     run(main())
 

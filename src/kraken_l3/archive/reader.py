@@ -229,6 +229,7 @@ class DataFile:
         line, offset = start
         if offset == 0 and self.source.read_at(0, len(BOM)) == BOM:
             offset = len(BOM)
+        over = follow is None
         while True:
             end = self.end(growing=follow is not None)
             data = self._whole_lines(offset, end, size, growing=follow is not None)
@@ -236,12 +237,14 @@ class DataFile:
                 yield Block(data, line, offset, self)
                 offset += len(data)
                 line += data.count(b"\n") if numbered else 0
-            elif follow is None or follow.is_over():
+            elif over or follow is None:
                 return
             elif self.source.size() < offset:
                 raise ArchiveError(
                     "the file became shorter while it was followed", where=f"{self.path}, offset {offset}"
                 )
+            else:
+                over = follow.is_over()  # and then one more look: what came before the end is read
 
     def _whole_lines(self, offset: int, end: int, size: int, *, growing: bool) -> bytes:
         while True:
@@ -425,16 +428,12 @@ class _UntilNextFile(Follow):
 
     def __init__(self, follow: Follow, archive: Archive, stream: str, seen: set[str]) -> None:
         self._follow, self._archive, self._stream, self._seen = follow, archive, stream, seen
-        self._has_next = False
         self.is_stopped = False
 
     def is_over(self) -> bool:
-        if self._has_next:
+        if any(stem(path) not in self._seen for path in self._archive.files(self._stream)):
             return True
-        # seen first, then one more look at this file: what was written before the next one began is read
-        self._has_next = any(stem(path) not in self._seen for path in self._archive.files(self._stream))
-        if not self._has_next:
-            self.is_stopped = self._follow.is_over()
+        self.is_stopped = self._follow.is_over()
         return self.is_stopped
 
 
