@@ -118,7 +118,8 @@ class Rejected(_Base, frozen=True, kw_only=True, tag="rejected"):
 class GapOpened(_Base, frozen=True, kw_only=True, tag="gap_opened"):
     """From `left_ns` (the last moment known good) on, the symbol's data is missing.
 
-    Causes: network, closed, protocol, silence, writer, disk, clock, rejected, mismatch, silent_symbol, crash, fault, stop.
+    Causes: network, closed, protocol, silence, writer, disk, clock, rejected, mismatch, silent_symbol, crash, fault,
+    stop.
     """
 
     channel: str
