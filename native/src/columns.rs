@@ -208,11 +208,13 @@ pub struct RowColumns {
     line: Vec<i64>,
     verdict: Vec<u8>,
     levels: [Vec<i64>; 4],
+    orders: [Vec<u32>; 2],
 }
 
 impl RowColumns {
-    /// `top`: bid prices, bid quantities, ask prices, ask quantities, each of the same width.
-    pub fn push(&mut self, head: RowHead, top: &[i64]) {
+    /// `top`: bid prices, bid quantities, ask prices, ask quantities, each of the same width. `orders`: bid orders, ask
+    /// orders of that width, or nothing.
+    pub fn push(&mut self, head: RowHead, top: &[i64], orders: &[u32]) {
         self.symbol.push(head.symbol);
         self.at_ns.push(head.at_ns);
         self.msg_ns.push(head.msg_ns);
@@ -221,10 +223,14 @@ impl RowColumns {
         for (column, values) in self.levels.iter_mut().zip(top.chunks_exact((top.len() / 4).max(1))) {
             column.extend_from_slice(values);
         }
+        for (column, values) in self.orders.iter_mut().zip(orders.chunks_exact((orders.len() / 2).max(1))) {
+            column.extend_from_slice(values);
+        }
     }
 
     pub fn finish(self) -> Columns {
         let [bid_price, bid_qty, ask_price, ask_qty] = self.levels;
+        let [bid_orders, ask_orders] = self.orders;
         vec![
             ("symbol", Column::Indexes(self.symbol)),
             ("at_ns", Column::Longs(self.at_ns)),
@@ -235,6 +241,8 @@ impl RowColumns {
             ("bid_qty", Column::Longs(bid_qty)),
             ("ask_price", Column::Longs(ask_price)),
             ("ask_qty", Column::Longs(ask_qty)),
+            ("bid_orders", Column::Words(bid_orders)),
+            ("ask_orders", Column::Words(ask_orders)),
         ]
     }
 }

@@ -64,6 +64,8 @@ const UNREADABLE: u8 = 2;
 pub struct RowOptions {
     pub levels: usize,
     pub grid_ns: Option<i64>,
+    /// With the number of orders of each level.
+    pub orders: bool,
 }
 
 /// `EngineOptions` of the port.
@@ -312,6 +314,7 @@ struct Books {
     content: Content,
     faults: Vec<(Fault, Key)>,
     top: Vec<i64>,
+    order_counts: Vec<u32>,
 }
 
 impl Books {
@@ -332,6 +335,7 @@ impl Books {
             content: Content::default(),
             faults: Vec::new(),
             top: Vec::new(),
+            order_counts: Vec::new(),
         }
     }
 
@@ -587,8 +591,8 @@ impl Books {
         if verdict != Verdict::Unverifiable {
             self.record(at, index as i32, kind as u8, (verdict, Reason::None), (expected, computed), msg_ns);
         }
-        if let Some(RowOptions { levels, grid_ns: None }) = self.rows {
-            self.row_at_change(index, levels);
+        if let Some(rows @ RowOptions { grid_ns: None, .. }) = self.rows {
+            self.row_at_change(index, rows);
         }
     }
 
@@ -641,15 +645,18 @@ impl Books {
         }
     }
 
-    fn row_at_change(&mut self, index: usize, levels: usize) {
+    fn row_at_change(&mut self, index: usize, rows: RowOptions) {
         let symbol = &mut self.symbols[index];
-        symbol.top(levels, &mut self.top);
+        symbol.top(rows.levels, &mut self.top);
         if symbol.last_top.as_ref() == Some(&self.top) {
             return;
         }
         symbol.last_top.get_or_insert_default().clone_from(&self.top);
         let at_ns = self.grid.clock_ns.unwrap_or(symbol.last_msg_ns);
-        self.row_columns.push(crate::grid::head(index, symbol, at_ns), &self.top);
+        if rows.orders {
+            symbol.order_counts(rows.levels, &mut self.order_counts);
+        }
+        self.row_columns.push(crate::grid::head(index, symbol, at_ns), &self.top, &self.order_counts);
     }
 
     /// The receive clock runs on: show the grid instants that it passes.

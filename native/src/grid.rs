@@ -29,25 +29,28 @@ impl Grid {
         };
         let due = times_up(now - self.next, grid_ns);
         if due <= MAX_GRID_STEP {
-            self.show(due, grid_ns, rows.levels, symbols, columns);
+            self.show(due, grid_ns, rows, symbols, columns);
         }
         self.next += due * grid_ns;
     }
 
-    fn show(&self, due: i128, grid_ns: i128, levels: usize, symbols: &[Symbol], columns: &mut RowColumns) {
+    fn show(&self, due: i128, grid_ns: i128, rows: RowOptions, symbols: &[Symbol], columns: &mut RowColumns) {
         let with_book = symbols.iter().enumerate().filter(|(_, symbol)| symbol.book.is_some());
-        let shown: Vec<(usize, &Symbol, Vec<i64>)> = with_book
+        let shown: Vec<(usize, &Symbol, Vec<i64>, Vec<u32>)> = with_book
             .map(|(index, symbol)| {
-                let mut top = Vec::new();
-                symbol.top(levels, &mut top);
-                (index, symbol, top)
+                let (mut top, mut orders) = (Vec::new(), Vec::new());
+                symbol.top(rows.levels, &mut top);
+                if rows.orders {
+                    symbol.order_counts(rows.levels, &mut orders);
+                }
+                (index, symbol, top, orders)
             })
             .collect();
         for step in 0..due {
             // Below the receive time, which is an i64.
             let at_ns = (self.next + step * grid_ns) as i64;
-            for (index, symbol, top) in &shown {
-                columns.push(head(*index, symbol, at_ns), top);
+            for (index, symbol, top, orders) in &shown {
+                columns.push(head(*index, symbol, at_ns), top, orders);
             }
         }
     }

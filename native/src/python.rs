@@ -13,7 +13,7 @@ use crate::notes::Note;
 use crate::symbol::{Bad, Symbol};
 
 /// Number of this interface; the main package takes no other.
-const PORT: u32 = 1;
+const PORT: u32 = 2;
 
 type PyNote = (&'static str, i64, i64, String, String, Option<i64>, Option<i64>);
 type PyBad = (&'static str, i64, i64, Option<i64>, Option<i64>);
@@ -38,14 +38,14 @@ impl Engine {
     fn new(
         messages: bool,
         events: bool,
-        rows: Option<(usize, Option<i64>)>,
+        rows: Option<(usize, Option<i64>, bool)>,
         part: (u32, u32),
         only: Option<HashSet<String>>,
     ) -> PyResult<Self> {
-        if rows.is_some_and(|(levels, grid_ns)| levels == 0 || grid_ns.is_some_and(|grid_ns| grid_ns <= 0)) {
+        if rows.is_some_and(|(levels, grid_ns, _)| levels == 0 || grid_ns.is_some_and(|grid_ns| grid_ns <= 0)) {
             return Err(PyValueError::new_err("book rows need at least one level and a grid above 0 ns"));
         }
-        let row_options = rows.map(|(levels, grid_ns)| RowOptions { levels, grid_ns });
+        let row_options = rows.map(|(levels, grid_ns, orders)| RowOptions { levels, grid_ns, orders });
         let options = Options { messages, events, rows: row_options, part, only };
         Ok(Self { inner: Box::new(engine::Engine::new(options)), messages, events, rows: rows.is_some() })
     }

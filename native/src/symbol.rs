@@ -197,6 +197,16 @@ impl Symbol {
         self.tally.first_bad.get_or_insert(bad);
     }
 
+    /// How many orders the best bid and ask levels have, filled up with 0.
+    pub fn order_counts(&self, levels: usize, counts: &mut Vec<u32>) {
+        counts.clear();
+        let Some(book) = &self.book else { return };
+        for (side, is_bid) in [true, false].into_iter().enumerate() {
+            counts.extend(book.levels(is_bid).take(levels).map(|level| level.orders.len() as u32));
+            counts.resize((side + 1) * levels, 0);
+        }
+    }
+
     /// Prices and quantities of the best levels, filled up with -1 and 0, as `RowColumns::push` takes them.
     pub fn top(&self, levels: usize, top: &mut Vec<i64>) {
         top.clear();

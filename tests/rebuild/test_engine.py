@@ -413,6 +413,27 @@ def test_rows_at_every_change(engine):
     assert column(result.rows, "ask_price", "q") == [110, -1, 110, 140, 105, 110]
     assert column(result.rows, "ask_qty", "q") == [30, 0, 30, 10, 15, 30]
     assert column(result.rows, "at_ns", "q") == column(result.rows, "msg_ns", "q")
+    assert result.rows["bid_orders"] == result.rows["ask_orders"] == b""
+
+
+def test_rows_with_the_number_of_orders(engine):
+    e = engine(rows=RowOptions(2, orders=True))
+    joined = update((), [order("c", "10.5", "1.5", event="add"), order("d", "10.5", "1.0", event="add")])
+    split = update(
+        (), [order("d", "10.5", "0", event="delete"), *(order(i, "10.5", "0.5", event="add") for i in ("f", "g"))]
+    )
+    result = feed(e, SNAPSHOT, joined, split)
+    assert column(result.rows, "line", "q") == [0, 1]  # as many as without
+    assert column(result.rows, "bid_orders", "I") == [1, 0] * 2
+    assert column(result.rows, "ask_orders", "I")[2:] == [2, column(result.rows, "ask_orders", "I")[0]]
+
+
+def test_grid_rows_with_the_number_of_orders(engine):
+    e = engine(rows=RowOptions(2, grid_ns=10, orders=True))
+    joined = update([order("c", "10.0", "1.5", event="add")], ())
+    result = e.feed(SNAPSHOT + b"\n" + joined + b"\n\n", 0, 0, struct.pack("<3q", 15, 35, 45))
+    assert column(result.rows, "at_ns", "q") == [20, 30, 40]
+    assert column(result.rows, "bid_orders", "I") == [1, 0, 1, 0, 2, 0]
 
 
 def test_rows_on_a_grid(engine):

@@ -118,12 +118,15 @@ def feed_lines(twins: Twins, lines: list[bytes], cut: Cut, rng: random.Random, l
         offset += len(block)
 
 
-ALL_ON = EngineOptions(messages=True, events=True, rows=RowOptions(levels=3))
+ALL_ON = EngineOptions(messages=True, events=True, rows=RowOptions(levels=3, orders=True))
 cuts = st.builds(Cut, st.sampled_from([1, 3, 50, 10_000]), st.booleans())
 row_options = st.one_of(
     st.none(),
     st.builds(
-        RowOptions, st.sampled_from([1, 2, 10, 25]), st.one_of(st.none(), st.sampled_from([1_000_000, 250_000_000]))
+        RowOptions,
+        st.sampled_from([1, 2, 10, 25]),
+        st.one_of(st.none(), st.sampled_from([1_000_000, 250_000_000])),
+        st.booleans(),
     ),
 )
 routes = st.one_of(
@@ -546,3 +549,4 @@ def test_columns_are_those_of_the_port() -> None:
     assert list(result.events) == list(EVENT_COLUMNS)
     assert list(result.rows) == list(ROW_COLUMNS)
     assert len(result.rows["bid_price"]) == 3 * len(result.rows["line"])
+    assert 2 * len(result.rows["ask_orders"]) == 3 * len(result.rows["line"])

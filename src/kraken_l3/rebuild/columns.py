@@ -55,7 +55,8 @@ class RowColumns:
     def append(
         self, symbol: int, at_ns: int, msg_ns: int, line: int, verdict: Verdict, top: tuple[Sequence[int], ...]
     ) -> None:
-        """Add a row; `top` has bid prices, bid quantities, ask prices, ask quantities, each of the asked width."""
+        """Add a row; `top` has bid prices, bid quantities, ask prices, ask quantities and, where they are asked for,
+        bid orders and ask orders, each of the asked width."""
         scalars = (symbol, at_ns, msg_ns, line, int(verdict))
         for column, value in zip(self._columns.values(), scalars):
             column.append(value)

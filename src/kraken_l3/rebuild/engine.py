@@ -89,7 +89,8 @@ before (a snapshot's always) or, with `grid_ns`, at the instants that are multip
 instant g shows the books after all lines received at or before g: when a line's receive time r is greater than g, a
 row for each symbol that has a book is due for every g < r not yet shown, symbols in index order, instants ascending.
 The clock is the running maximum of `recv_ns`; the first instant is the first multiple >= the first line's time. A
-step over more than `MAX_GRID_STEP` instants shows none of them. Absent levels have price -1, quantity 0.
+step over more than `MAX_GRID_STEP` instants shows none of them. Absent levels have price -1, quantity 0 and no orders.
+A number of orders that changes while no price or quantity does makes no row: asking for them changes no rows.
 """
 
 from __future__ import annotations
@@ -173,7 +174,7 @@ EVENT_COLUMNS = {
     "queue": "i",
     "ahead": "q",  # saturates at 2**63 - 1
 }
-#: The last four hold `levels` items a row (best first).
+#: From `bid_price` on `levels` items a row (best first); the last two are empty without `RowOptions.orders`.
 ROW_COLUMNS = {
     "symbol": "i",
     "at_ns": "q",  # the grid instant; without a grid the receive time (running maximum), or msg_ns when none were given
@@ -184,6 +185,8 @@ ROW_COLUMNS = {
     "bid_qty": "q",  # sum of the level, saturates at 2**63 - 1
     "ask_price": "q",
     "ask_qty": "q",
+    "bid_orders": "I",  # number of orders of the level
+    "ask_orders": "I",
 }
 
 Columns = dict[str, bytes]
@@ -191,10 +194,14 @@ Columns = dict[str, bytes]
 
 @dataclass(frozen=True)
 class RowOptions:
-    """Book rows wanted: `levels` a side (1..1000), at every change or on a grid of `grid_ns` of the receive clock."""
+    """Book rows wanted: `levels` a side (1..1000), at every change or on a grid of `grid_ns` of the receive clock.
+
+    `orders`: with the number of orders of each level.
+    """
 
     levels: int
     grid_ns: Optional[int] = None
+    orders: bool = False
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from kraken_l3.rebuild.engine import (
 __all__ = ["NativeEngine"]
 
 #: The interface that this file is written for; an installed package of another version is as good as none.
-_PORT = 1
+_PORT = 2
 if getattr(kraken_l3_native, "PORT", None) != _PORT:
     raise ImportError(f"kraken_l3_native has port {getattr(kraken_l3_native, 'PORT', None)}, not {_PORT}")
 
@@ -33,7 +33,8 @@ class NativeEngine:
     name = "native"
 
     def __init__(self, options: EngineOptions = EngineOptions()) -> None:  # noqa: B008 - frozen
-        rows = (options.rows.levels, options.rows.grid_ns) if options.rows is not None else None
+        wanted = options.rows
+        rows = (wanted.levels, wanted.grid_ns, wanted.orders) if wanted is not None else None
         only = set(options.only) if options.only is not None else None
         self._core = kraken_l3_native.Engine(options.messages, options.events, rows, options.part, only)
 

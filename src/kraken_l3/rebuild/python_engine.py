@@ -397,7 +397,8 @@ class PythonEngine:
         top = entry.top(rows.levels)
         if top != entry.last_top:
             entry.last_top = top
-            self._append_row(entry, entry.last_msg_ns if self._clock_ns is None else self._clock_ns, top)
+            at_ns = entry.last_msg_ns if self._clock_ns is None else self._clock_ns
+            self._append_row(entry, at_ns, top + _order_counts(entry, rows))
 
     def _append_row(self, entry: SymbolBook, at_ns: int, top: tuple[Sequence[int], ...]) -> None:
         self._rows.append(entry.index, at_ns, entry.last_msg_ns, entry.last_line, entry.last_verdict, top)
@@ -420,11 +421,16 @@ class PythonEngine:
             return
         due = -(-(recv_ns - self._next_instant) // grid_ns)
         if due <= MAX_GRID_STEP:
-            shown = [(entry, entry.top(rows.levels)) for entry in self._books.values() if entry.book is not None]
+            books = [entry for entry in self._books.values() if entry.book is not None]
+            shown = [(entry, entry.top(rows.levels) + _order_counts(entry, rows)) for entry in books]
             for step in range(due):
                 for entry, top in shown:
                     self._append_row(entry, self._next_instant + step * grid_ns, top)
         self._next_instant += due * grid_ns
+
+
+def _order_counts(entry: SymbolBook, rows: RowOptions) -> tuple[Sequence[int], ...]:
+    return entry.order_counts(rows.levels) if rows.orders else ()
 
 
 def _most_levels(content: Content) -> int:

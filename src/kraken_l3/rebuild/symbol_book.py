@@ -139,6 +139,14 @@ class SymbolBook:
             columns.append(quantities + [0] * missing)
         return columns[0], columns[1], columns[2], columns[3]
 
+    def order_counts(self, levels: int) -> tuple[list[int], list[int]]:
+        """How many orders the best bid and ask levels have, filled up with 0."""
+        assert self.book is not None
+        bids, asks = (
+            [len(side.levels[key].orders) for key in side.keys[:levels]] for side in (self.book.bids, self.book.asks)
+        )
+        return bids + [0] * (levels - len(bids)), asks + [0] * (levels - len(asks))
+
     def image(self) -> Optional[BookImage]:
         """The book in the shape of a Kraken snapshot."""
         book = self.book
