@@ -1,4 +1,5 @@
 import random
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -118,6 +119,35 @@ def test_wide_columns_are_what_they_say(tmp_path):
         q_bid, q_ask = row["bid_qtys"][0], row["ask_qtys"][0]
         assert row["imbalance"] == pytest.approx((q_bid - q_ask) / (q_bid + q_ask))
         assert row["microprice"] == pytest.approx((bid * q_ask + ask * q_bid) / (q_bid + q_ask))
+
+
+@pytest.mark.parametrize("engine", ["python", "auto"])
+def test_order_counts_are_those_of_the_book(tmp_path, engine):
+    source = record(tmp_path / "a", messages=1_500, gap=True)
+    export(source, tmp_path / "o", engine, levels=15, grid_ns=SECOND_NS, wide=True)
+    path = next((tmp_path / "o").rglob("*.parquet"))
+    schema = pq.ParquetFile(path).schema_arrow
+    assert schema.field("bid_orders").type == schema.field("ask_orders").type == pa.list_(pa.uint32())
+    oracle = Oracle(source)
+    rows = rows_of(tmp_path / "o", "BTC/USD")
+    for row in rows:
+        oracle.go_to(row["timestamp"])
+        orders = oracle.orders("BTC/USD")
+        for side, name in (("bids", "bid_orders"), ("asks", "ask_orders")):
+            counts = Counter(order["limit_price"] for order in orders[side])
+            assert row[name] == list(counts.values())[:15]
+    assert {count for row in rows for count in row["bid_orders"]} > {1}
+
+
+@pytest.mark.parametrize("grid_ns", [None, SECOND_NS])
+def test_wide_has_the_rows_that_narrow_has(tmp_path, grid_ns):
+    source = record(tmp_path / "a", messages=500)
+    rows = []
+    for name, wide in (("narrow", False), ("wide", True)):
+        export(source, tmp_path / name, levels=3, grid_ns=grid_ns, wide=wide)
+        rows.append(rows_of(tmp_path / name, "BTC/USD"))
+    narrow, wide_rows = rows
+    assert [{key: row[key] for key in narrow[0]} for row in wide_rows] == narrow
 
 
 def _damaged(line: bytes) -> bytes:

@@ -94,12 +94,12 @@ class TableOptions:
 
     def dtype(self) -> np.dtype[Any]:
         """Of the table's records."""
-        return EVENT if self.table == EVENTS_TABLE else row_dtype(self.levels)
+        return EVENT if self.table == EVENTS_TABLE else row_dtype(self.levels, orders=self.wide)
 
     def engine_options(self, part: tuple[int, int]) -> EngineOptions:
         """For the engine that makes the records."""
         events = self.table == EVENTS_TABLE
-        rows = None if events else RowOptions(self.levels, self.grid_ns)
+        rows = None if events else RowOptions(self.levels, self.grid_ns, orders=self.wide)
         return EngineOptions(messages=True, events=events, rows=rows, part=part, only=self.symbols)
 
 
@@ -241,7 +241,7 @@ def _run(
 ) -> Report:
     options = job.options
     engine = make_engine(options.engine_options(job.part), job.engine)
-    recorder = Recorder(engine, options.levels)
+    recorder = Recorder(engine, options.levels, orders=options.wide)
     block_bytes = _block_bytes(options)
     report = Report()
     tables = _FileTables(store, options, recorder)

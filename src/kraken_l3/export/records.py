@@ -53,15 +53,18 @@ EVENT = np.dtype(
 ODD_ID = b"\xff"
 
 _BOOK_SIDES = ("bid_price", "bid_qty", "ask_price", "ask_qty")
+_ORDER_COUNTS = ("bid_orders", "ask_orders")
 _INFERRED = re.compile(r"price_precision=(\d+) qty_precision=(\d+) ")
 _VERDICTS = np.array(VERDICT_CODES, np.uint8)
 
 
-def row_dtype(levels: int) -> np.dtype[Any]:
-    """A book row of so many levels a side."""
+def row_dtype(levels: int, *, orders: bool = False) -> np.dtype[Any]:
+    """A book row of so many levels a side, with the numbers of their orders if wanted."""
     scalars = [("timestamp", "<i8"), ("ts_event", "<i8"), ("line", "<i8"), ("verdict", "u1"), ("suspect", "?")]
     scales = [("price_scale", "i1"), ("qty_scale", "i1"), ("over_gap", "?")]
-    return np.dtype([*scalars, *scales, *((name, "<i8", (levels,)) for name in _BOOK_SIDES)])
+    sides = [(name, "<i8", (levels,)) for name in _BOOK_SIDES]
+    counts = [(name, "<u4", (levels,)) for name in _ORDER_COUNTS] if orders else []
+    return np.dtype([*scalars, *scales, *sides, *counts])
 
 
 def columns_of(columns: Columns, codes: dict[str, str]) -> dict[str, Records]:
@@ -151,9 +154,10 @@ class Recorder:
         odd_ids: order ids that do not fit their column.
     """
 
-    def __init__(self, engine: Engine, levels: int = 0) -> None:
+    def __init__(self, engine: Engine, levels: int = 0, *, orders: bool = False) -> None:
         self._engine = engine
-        self._row = row_dtype(levels)
+        self._row = row_dtype(levels, orders=orders)
+        self._sides = (*_BOOK_SIDES, *_ORDER_COUNTS) if orders else _BOOK_SIDES
         self._suspect = np.zeros(0, bool)
         self._scales = np.full((0, 2), -1, np.int8)
         self._shown_ns: dict[str, int] = {}
@@ -280,7 +284,7 @@ class Taken:
         records["suspect"] = self._messages.suspect_at(symbol, line)
         scales = self._recorder.scales_at(symbol, line, self._changes)
         records["price_scale"], records["qty_scale"] = scales[:, 0], scales[:, 1]
-        for name in _BOOK_SIDES:
+        for name in self._recorder._sides:
             records[name] = columns[name].reshape(len(symbol), -1)
         for name, of_symbol in self._by_symbol(symbol, records):
             self._recorder.keep_rising(name, of_symbol["timestamp"])

@@ -98,6 +98,7 @@ SNAPSHOTS = pa.schema(
     ]
 )
 
+_COUNTS = pa.list_(pa.uint32())
 _WIDE = [
     pa.field("ts_event", TIME),
     pa.field("line", pa.int64(), nullable=False),
@@ -107,6 +108,8 @@ _WIDE = [
     pa.field("spread", pa.float64()),
     pa.field("microprice", pa.float64()),
     pa.field("imbalance", pa.float64()),
+    pa.field("bid_orders", _COUNTS),
+    pa.field("ask_orders", _COUNTS),
 ]
 _OVER_GAP = pa.field("over_gap", pa.bool_(), nullable=False)
 

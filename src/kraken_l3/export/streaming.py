@@ -77,7 +77,7 @@ def _chain_batches(
     engine_name: str,
 ) -> Iterator[pa.RecordBatch]:
     engine = make_engine(options.engine_options((0, 1)), engine_name)
-    recorder = Recorder(engine, options.levels)
+    recorder = Recorder(engine, options.levels, orders=options.wide)
     day = _Day(archive, None, options)
     steps = walk_chain(engine, archive, chain, facts, grid_ns=options.grid_ns)
     for step in steps:

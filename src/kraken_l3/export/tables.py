@@ -125,12 +125,21 @@ def _lists(mantissas: Records, scales: Records, there: Records) -> pa.Array:
     if there.all():
         mantissas = np.ascontiguousarray(mantissas)
         doubles = to_doubles(mantissas, _powers_of(scales, mantissas))
-        ends = np.arange(len(mantissas) + 1, dtype=np.int32) * np.int32(mantissas.shape[1])
     else:
-        counts = there.sum(axis=1)
-        doubles = to_doubles(mantissas[there], np.repeat(scales, counts))
-        ends = np.append(0, np.cumsum(counts)).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(ends), pa.array(doubles.reshape(-1)))
+        doubles = to_doubles(mantissas[there], np.repeat(scales, there.sum(axis=1)))
+    return pa.ListArray.from_arrays(_ends(there), pa.array(doubles.reshape(-1)))
+
+
+def _ends(there: Records) -> pa.Array:
+    """Where each row's levels end."""
+    if there.all():
+        return pa.array(np.arange(len(there) + 1, dtype=np.int32) * np.int32(there.shape[1]))
+    return pa.array(np.append(0, np.cumsum(there.sum(axis=1))).astype(np.int32))
+
+
+def _order_counts(records: Records, side: str) -> pa.Array:
+    there = records[f"{side}_price"] >= 0
+    return pa.ListArray.from_arrays(_ends(there), pa.array(records[f"{side}_orders"][there]))
 
 
 def _powers_of(scales: Records, mantissas: Records) -> Records:
@@ -157,6 +166,8 @@ def _wide_columns(records: Records) -> dict[str, pa.Array]:
         "spread": _doubles(to_doubles(ask - bid, scales), both),
         "microprice": _doubles(microprice, both & ~np.isnan(microprice)),
         "imbalance": _doubles(imbalance, both & ~np.isnan(imbalance)),
+        "bid_orders": _order_counts(records, "bid"),
+        "ask_orders": _order_counts(records, "ask"),
     }
 
 
