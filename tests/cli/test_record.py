@@ -138,6 +138,22 @@ def test_kill_9_under_load(tmp_path: Path) -> None:
     kill_and_recover(tmp_path, kills=3, seed=1)
 
 
+def test_a_repair_at_the_start_is_told(tmp_path: Path) -> None:
+    with simulate("--rate", "500") as exports:
+        with RecordProcess(tmp_path, exports) as recorder:
+            recorder.until_lines(50)
+            recorder.process.kill()
+            recorder.wait()
+        (file,) = recorder.output.glob("l3-*.ndjson")
+        with file.open("ab") as data:
+            data.write(b'{"channel":"level3","ty')
+        with RecordProcess(tmp_path, exports) as recorder:
+            recorder.until(lambda: "repaired after an unclean end" in recorder.said)
+            recorder.process.terminate()
+            assert recorder.wait(5) == 0, recorder.said
+    assert file.with_suffix(".torn").read_bytes().endswith(b'{"channel":"level3","ty')
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_kill_9_at_fifty_moments(tmp_path: Path) -> None:

@@ -85,6 +85,10 @@ class Recorder:
             fsync_interval_s=self._settings.fsync_interval_s,
             observer=self._observer,
         )
+        for repair in writer.recovered:
+            log.warning(
+                "repaired after an unclean end", file=repair.file, torn=len(repair.torn), aside=repair.torn_file
+            )
         sink.start()
         try:
             await self._record(symbols, writer, sink, stop)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Optional, Protocol
 
+from kraken_l3.archive.filesystem import OsFileSystem
 from kraken_l3.archive.layout import JOURNAL_PREFIX, parse_name
 from kraken_l3.errors import LocalFault, UsageError
 
@@ -67,7 +67,7 @@ class _LocalOutput:
             self.file.close()
             self._temporary.replace(self._path)
             for directory in {self._path.parent, *(parent.parent for parent in self._made)}:
-                _sync_directory(directory)
+                OsFileSystem().sync_directory(directory)
         except OSError as error:
             raise LocalFault(f"cannot write: {error.strerror}", where=str(self._path)) from error
         return size
@@ -75,16 +75,6 @@ class _LocalOutput:
     def abandon(self) -> None:
         self.file.close()
         self._temporary.unlink(missing_ok=True)
-
-
-def _sync_directory(directory: Path) -> None:
-    if sys.platform == "win32":
-        return
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class LocalStore:
