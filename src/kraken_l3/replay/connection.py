@@ -40,7 +40,6 @@ class Connection:
         self.closed_ns: Optional[int] = None
         self.stalled = False
         self.bytes_per_s: Optional[float] = None
-        self.over_backlog = False
         self._transport = transport
         self._log = log
         self._backlog_bytes = backlog_bytes
@@ -64,7 +63,6 @@ class Connection:
         self._waiting.append((channel, payload, data))
         self._waiting_bytes += len(data)
         if self._waiting_bytes > self._backlog_bytes:
-            self.over_backlog = True
             self.abort()
         elif self._timer is None and not self.stalled:
             self._timer = self._loop.call_soon(self.flush)
@@ -79,7 +77,6 @@ class Connection:
             return
         self._write(len(self._waiting))
         if self._transport.get_write_buffer_size() > self._backlog_bytes:
-            self.over_backlog = True
             self.abort()
 
     def _trickle(self, bytes_per_s: float) -> None:
