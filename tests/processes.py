@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -36,6 +37,11 @@ def simulate(*options: str) -> Iterator[dict[str, str]]:
         process.stdout.close()
 
 
+def _listen_to_hangup() -> None:
+    """In the child: the tests themselves may run under nohup, and an ignored signal is inherited."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class RecordProcess:
     """`kraken-l3 record` (or another command line) as a process; its directory is its working directory too."""
 
@@ -56,6 +62,7 @@ class RecordProcess:
             env={name: value for name, value in whole.items() if value},
             stdout=self._errors,
             stderr=self._errors,
+            preexec_fn=_listen_to_hangup,
         )
 
     def __enter__(self) -> "RecordProcess":

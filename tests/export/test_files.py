@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pyarrow.parquet as pq
 import pytest
-from archives import NIGHT_NS, record
+from archives import NIGHT_NS, START_NS, record
 from hypothesis import given
 from hypothesis import strategies as st
 from plain import plain
@@ -121,6 +121,22 @@ def test_what_was_made_is_not_made_again_until_something_changes(tmp_path):
     path.unlink()
     assert export(source, tmp_path / "o").already_there == 0
     assert path.exists()
+
+
+@pytest.mark.parametrize("options", TABLES)
+def test_of_the_journal_only_what_changes_rows_has_a_day_exported_again(tmp_path, options):
+    source = record(tmp_path / "a")
+    made = len(export(source, tmp_path / "o", options).files)
+    journal = source / "journal-2026-11-22.ndjson"
+    at = {"at_ns": START_NS + 10**9, "mono_ns": 0}
+    with journal.open("ab") as file:
+        file.write(msgspec.json.encode({"kind": "rotated", **at, "next_day": "2026-11-23"}) + b"\n")
+    assert export(source, tmp_path / "o", options).already_there == made
+    gap = {"channel": "level3", "symbol": "BTC/USD", "cause": "network", "left_ns": START_NS, "connection": 1}
+    with journal.open("ab") as file:
+        file.write(msgspec.json.encode({"kind": "gap_opened", **at, **gap}) + b"\n")
+    again = 0 if options.table == "snapshots" else made
+    assert export(source, tmp_path / "o", options).already_there == again
 
 
 @pytest.mark.parametrize("options", TABLES)

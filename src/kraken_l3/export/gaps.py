@@ -44,3 +44,11 @@ class Gaps:
     def of(self, symbol: str) -> list[tuple[int, int]]:
         """(left, right) of each gap in the order they were closed; one that is open has a right edge of 2**63 - 1."""
         return list(self._edges.get(symbol, ()))
+
+    def edges(self, *, before_ns: int) -> dict[str, list[tuple[int, int]]]:
+        """(left, right) by symbol of the gaps that begin before a moment, cut there."""
+        found = {
+            symbol: [(left_ns, min(right_ns, before_ns)) for left_ns, right_ns in edges if left_ns < before_ns]
+            for symbol, edges in sorted(self._edges.items())
+        }
+        return {symbol: edges for symbol, edges in found.items() if edges}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
-from collections.abc import Iterator
+import zlib
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,8 +19,9 @@ import numpy as np
 import pyarrow as pa
 
 from kraken_l3._version import __version__
+from kraken_l3.archive.checkpoints import read_checkpoints
 from kraken_l3.archive.layout import DayPaths, Stream
-from kraken_l3.archive.reader import Archive, open_archive
+from kraken_l3.archive.reader import Archive, DataFile, open_archive
 from kraken_l3.archive.source import SEALED_SUFFIX, content_size, existing
 from kraken_l3.export.fills import DayTrades, Matcher
 from kraken_l3.export.gaps import Gaps
@@ -32,7 +33,7 @@ from kraken_l3.export.spool import Spool
 from kraken_l3.export.storage import Store, fetched, open_store
 from kraken_l3.export.tables import events_table, snapshots_table
 from kraken_l3.export.walking import Chain, FileEnd, Piece, walk_chain
-from kraken_l3.model.timestamps import NS_PER_DAY, day_of
+from kraken_l3.model.timestamps import NS_PER_DAY, day_of, day_start_ns
 from kraken_l3.rebuild.engine import EngineOptions, RowOptions
 from kraken_l3.rebuild.engines import make_engine
 from kraken_l3.rebuild.facts import Fact
@@ -214,22 +215,50 @@ class _Note:
 
 
 def _key_of(job: Job, archive: Archive, path: Path) -> Any:
-    """What a file's tables depend on; as JSON gives it back."""
+    """What a file's rows depend on, and nothing else; as JSON gives it back.
+
+    The journal counts by what it says of gaps, precisions and depths: it gains records that change no row, at sealing
+    for one.
+    """
     options = asdict(job.options)
     options["symbols"] = sorted(job.options.symbols) if job.options.symbols is not None else None
-    sources = {source.name.removesuffix(SEALED_SUFFIX): content_size(source) for source in _sources(archive, path)}
+    position = job.chain.files.index(path.name)
+    files = job.chain.files[: position + 1]  # books go on from the files before
+    sources = [[name.removesuffix(SEALED_SUFFIX), content_size(archive.directory / name)] for name in files]
     facts = [list(fact) for fact in job.facts]
-    return json.loads(json.dumps([__version__, options, list(job.part), sources, facts]))
+    goes_on = job.chain.follows[position]
+    day = _day_of(archive, path)
+    companions = _companions(job, archive, path, day, goes_on=goes_on) if day is not None else []
+    return json.loads(json.dumps([__version__, options, list(job.part), sources, goes_on, facts, companions]))
 
 
-def _sources(archive: Archive, path: Path) -> Iterator[Path]:
-    """The file and the companions that its tables depend on."""
-    yield path
-    found = [day for day in archive.days if path.name.startswith(f"l3-{day.isoformat()}.")]
-    for day in found:
-        paths = DayPaths(archive.directory, day)
-        companions = (paths.receipts(Stream.LEVEL3), paths.journal, paths.data(Stream.TRADE), paths.checkpoints)
-        yield from (each for each in map(existing, companions) if each is not None)
+def _day_of(archive: Archive, path: Path) -> Optional[dt.date]:
+    return next((day for day in archive.days if path.name.startswith(f"l3-{day.isoformat()}.")), None)
+
+
+def _companions(job: Job, archive: Archive, path: Path, day: dt.date, *, goes_on: bool) -> list[Any]:
+    """What the files beside the data add to a day's rows."""
+    paths = DayPaths(archive.directory, day)
+    receipts = existing(paths.receipts(Stream.LEVEL3))
+    trades = existing(paths.data(Stream.TRADE)) if job.options.table == EVENTS_TABLE else None
+    gaps: dict[str, list[tuple[int, int]]] = {}
+    if job.options.table == SNAPSHOTS_TABLE:
+        gaps = Gaps(archive, day).edges(before_ns=_last_row_ns(path, day, goes_on=goes_on))
+    books = [
+        [checkpoint.symbol, zlib.crc32(checkpoint.snapshot or b"")]
+        for checkpoint in read_checkpoints(paths.checkpoints)
+        if checkpoint.line == 0
+    ]
+    return [*(content_size(each) if each is not None else None for each in (receipts, trades)), gaps, books]
+
+
+def _last_row_ns(path: Path, day: dt.date, *, goes_on: bool) -> int:
+    """No row of the file is later: the gap that a stop opens behind its last line touches none."""
+    if goes_on:
+        return day_start_ns(day) + NS_PER_DAY
+    with DataFile(path) as file:
+        newest = file.receipts.last() if file.receipts is not None else None
+    return newest.recv_ns if newest is not None else day_start_ns(day) + NS_PER_DAY
 
 
 def _run(
