@@ -7,16 +7,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-from kraken_l3.app import archive_api
+from kraken_l3 import api
 
-CLASSES = (archive_api.Archive, archive_api.Book, archive_api.BookLevel, archive_api.BookOrder, archive_api.Ladder)
+CLASSES = (api.Archive, api.Book, api.BookLevel, api.BookOrder, api.Ladder)
 RENAMED = {"open_for_research": "open"}
 
 
 def render() -> str:
     """The whole page."""
-    parts = ["# Python API", "Made from the docstrings by `docs/api_reference.py`.", _text(archive_api)]
-    parts.append(_function(archive_api.open_for_research, "kraken_l3."))
+    parts = ["# Python API", "Made from the docstrings by `docs/api_reference.py`.", _text(api)]
+    parts.append(_function(api.open_for_research, "kraken_l3."))
     for class_ in CLASSES:
         parts += [f"## `{class_.__name__}`", _text(class_)]
         for name, member in vars(class_).items():

@@ -1,7 +1,7 @@
 """How often orders arrive and are cancelled, and how far off a count is that takes re-entries for arrivals.
 
-An `add` on Kraken's feed is often an order that was there all along, outside the recorded depth; the column `meaning`
-tells them apart. Run: python examples/arrival_rates.py ARCHIVE --symbol BTC/USD --picture rates.png
+An `add` on Kraken's feed is often an order that was there all along, outside the recorded depth; the column
+`classification` tells them apart. Run: python examples/arrival_rates.py ARCHIVE --symbol BTC/USD --picture rates.png
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def main() -> None:
     edges = np.arange(times.min(), times.max() + bin_ns, bin_ns)
     chosen = {
         "adds on the wire": pc.equal(events["action"].cast(pa.string()), "add"),
-        "arrivals (new)": pc.equal(events["meaning"].cast(pa.string()), "new"),
-        "cancellations": pc.equal(events["meaning"].cast(pa.string()), "cancel"),
+        "arrivals (new)": pc.equal(events["classification"].cast(pa.string()), "new"),
+        "cancellations": pc.equal(events["classification"].cast(pa.string()), "cancel"),
     }
     known = np.histogram(times, edges)[0] > 0  # where nothing at all came there was a gap, not a rate of zero
     rates = {name: per_second(events, rows, edges, arguments.bin_s) for name, rows in chosen.items()}

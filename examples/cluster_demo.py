@@ -24,13 +24,13 @@ from rich.table import Table
 
 from kraken_l3.archive.journal import Acknowledged, Connected, Instruments, Started
 from kraken_l3.archive.writer import ArchiveWriter
+from kraken_l3.exchange.flow import listing
+from kraken_l3.exchange.flow.generate import generate
 from kraken_l3.export.bulk import export_table
 from kraken_l3.export.job import TableOptions
 from kraken_l3.model.frames import Frame
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.model.timestamps import NS_PER_DAY, parse_rfc3339
-from kraken_l3.replay.flow import listing
-from kraken_l3.replay.flow.generate import generate
 
 SYMBOLS = ["BTC/USD", "ETH/USD"]
 OPTIONS = TableOptions("events")

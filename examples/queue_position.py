@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 PLACES = ("0", "1", "2", "3+")
 ENDS = {"fill": "filled", "cancel": "cancelled", "amend": "cancelled"}
 COLOURS = {"filled": "tab:green", "cancelled": "tab:red", "lost from sight": "0.8"}
-NAMES = ["order_id", "action", "meaning", "level", "queue"]
+NAMES = ["order_id", "action", "classification", "level", "queue_position"]
 
 
 def outcomes(archive: kraken_l3.Archive, symbol: str, levels: int) -> dict[str, dict[str, int]]:
@@ -28,15 +28,15 @@ def outcomes(archive: kraken_l3.Archive, symbol: str, levels: int) -> dict[str, 
     counts = {place: dict.fromkeys(COLOURS, 0) for place in PLACES}
     open_orders: dict[str, str] = {}
     for batch in archive.events(symbol):
-        for order_id, action, meaning, level, queue in zip(*(batch.column(name).to_pylist() for name in NAMES)):
-            if action == "add" and meaning == "new" and level < levels:
+        for order_id, action, classification, level, queue in zip(*(batch.column(name).to_pylist() for name in NAMES)):
+            if action == "add" and classification == "new" and level < levels:
                 open_orders[order_id] = PLACES[min(queue, len(PLACES) - 1)]
             elif action == "clear":
                 for place in open_orders.values():
                     counts[place]["lost from sight"] += 1
                 open_orders.clear()
             elif action in ("delete", "evict") and order_id in open_orders:
-                end = ENDS.get(meaning, "lost from sight") if action == "delete" else "lost from sight"
+                end = ENDS.get(classification, "lost from sight") if action == "delete" else "lost from sight"
                 counts[open_orders.pop(order_id)][end] += 1
     for place in open_orders.values():
         counts[place]["lost from sight"] += 1

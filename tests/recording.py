@@ -11,8 +11,8 @@ from kraken_l3.app.recorder import Recorder
 from kraken_l3.archive.journal import decode_record
 from kraken_l3.archive.receipts import unpack_receipts
 from kraken_l3.config.settings import Settings
-from kraken_l3.replay.exchange import Exchange
-from kraken_l3.replay.flow.feed import OrderFlow
+from kraken_l3.exchange.flow.feed import OrderFlow
+from kraken_l3.exchange.server import Exchange
 
 WAIT_S = 20.0
 

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 
-from kraken_l3.replay.flow.generate import generate
+from kraken_l3.exchange.flow.generate import generate
 
 SYMBOL = "BTC/USD"
 TAIL = b'"}]}'

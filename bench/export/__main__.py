@@ -20,11 +20,11 @@ from rich.table import Table
 
 from kraken_l3.archive.journal import Acknowledged, Instruments
 from kraken_l3.archive.writer import ArchiveWriter
+from kraken_l3.exchange.flow import listing
+from kraken_l3.exchange.flow.generate import generate
 from kraken_l3.model.frames import Frame
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.model.timestamps import parse_rfc3339
-from kraken_l3.replay.flow import listing
-from kraken_l3.replay.flow.generate import generate
 
 ROOT = Path(__file__).resolve().parents[2]
 START_NS = parse_rfc3339("2026-11-22T00:00:01Z")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Union
 
-from kraken_l3.replay import flow
+from kraken_l3.exchange import flow
 
 __all__ = ["WORKLOADS", "Workload", "archive_of"]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from kraken_l3.rebuild.engine import Engine, EngineOptions, RowOptions
-from kraken_l3.rebuild.engines import make_engine
+from kraken_l3.engine.choose import make_engine
+from kraken_l3.engine.port import Engine, EngineOptions, RowOptions
 
 __all__ = ["VARIANTS", "Speed", "Variant", "measure", "split_speed"]
 

@@ -7,7 +7,7 @@ use crate::crc::{Piece, Tables};
 use crate::hash::Folded;
 use crate::ids::Key;
 use crate::level::{Level, Levels, Order};
-use crate::memory::{self, Meaning, Memory};
+use crate::memory::{self, Classification, Memory};
 use crate::message::Action;
 use crate::side::Side;
 
@@ -23,7 +23,7 @@ pub struct Change {
 
 /// What an event did to the book (`Action` of the port).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deed {
+pub enum EventAction {
     Add = 0,
     Modify = 1,
     Delete = 2,
@@ -37,8 +37,8 @@ pub enum Deed {
 pub struct Event {
     /// 0 bid, 1 ask, 2 none.
     pub side: u8,
-    pub deed: Deed,
-    pub meaning: Meaning,
+    pub action: EventAction,
+    pub classification: Classification,
     pub id: Key,
     pub order_ns: i64,
     pub stated_ns: i64,
@@ -47,8 +47,8 @@ pub struct Event {
     pub change: i64,
     pub stated_qty: i64,
     pub level: i32,
-    pub queue: i32,
-    pub ahead: i64,
+    pub queue_position: i32,
+    pub qty_ahead: i64,
 }
 
 /// Takes the events, where anyone wants them.
@@ -165,7 +165,7 @@ impl Book {
         for is_bid in [true, false] {
             for (rank, level) in self.levels(is_bid).enumerate() {
                 for (place, order) in level.orders.iter().enumerate() {
-                    let event = told(level, order, (rank, place), Deed::Snapshot);
+                    let event = told(level, order, (rank, place), EventAction::Snapshot);
                     trace.event(Event { stated_ns: order.ns, change: order.qty, stated_qty: order.qty, ..event });
                 }
             }
@@ -206,11 +206,17 @@ impl Book {
             self.take_out(change.id, slot);
         }
         let (slot, place) = self.put_in(change, is_bid);
-        let meaning = self.memory.of_add(change.id, change.ns, old.is_some());
+        let classification = self.memory.of_add(change.id, change.ns, old.is_some());
         if T::ON {
             let (level, rank) = self.ranked(slot);
-            let event = told(level, &level.orders[place], (rank, place), Deed::Add);
-            trace.event(Event { meaning, stated_ns: change.ns, change: change.qty, stated_qty: change.qty, ..event });
+            let event = told(level, &level.orders[place], (rank, place), EventAction::Add);
+            trace.event(Event {
+                classification,
+                stated_ns: change.ns,
+                change: change.qty,
+                stated_qty: change.qty,
+                ..event
+            });
         }
     }
 
@@ -218,7 +224,7 @@ impl Book {
         let (level, rank) = self.ranked(slot);
         let place = level.place(id);
         let order = &level.orders[place];
-        trace.event(Event { change: -order.qty, ..told(level, order, (rank, place), Deed::Evict) });
+        trace.event(Event { change: -order.qty, ..told(level, order, (rank, place), EventAction::Evict) });
     }
 
     #[inline(always)]
@@ -229,14 +235,20 @@ impl Book {
         let level = self.levels.get(slot);
         let place = level.place(change.id);
         let order = level.orders[place];
-        let meaning = memory::of_delete(change.qty, change.ns, order.ns);
-        if meaning == Meaning::Amend {
+        let classification = memory::of_delete(change.qty, change.ns, order.ns);
+        if classification == Classification::Amend {
             self.memory.remember_amend(change.id);
         }
         if T::ON {
             let (level, rank) = self.ranked(slot);
-            let event = told(level, &order, (rank, place), Deed::Delete);
-            trace.event(Event { meaning, stated_ns: change.ns, change: -order.qty, stated_qty: change.qty, ..event });
+            let event = told(level, &order, (rank, place), EventAction::Delete);
+            trace.event(Event {
+                classification,
+                stated_ns: change.ns,
+                change: -order.qty,
+                stated_qty: change.qty,
+                ..event
+            });
         }
         self.orders.remove(&change.id);
         self.take_from(slot, place);
@@ -271,9 +283,9 @@ impl Book {
         if T::ON {
             let fills = array.iter().any(|other| other.action == Action::Delete && other.qty == 0);
             let (level, rank) = self.ranked(slot);
-            let event = told(level, &level.orders[place], (rank, place), Deed::Modify);
+            let event = told(level, &level.orders[place], (rank, place), EventAction::Modify);
             trace.event(Event {
-                meaning: memory::of_modify(change.qty - order.qty, requeued, fills),
+                classification: memory::of_modify(change.qty - order.qty, requeued, fills),
                 stated_ns: change.ns,
                 change: change.qty - order.qty,
                 stated_qty: change.qty,
@@ -315,7 +327,7 @@ impl Book {
             let level = self.levels.get(slot);
             for (place, order) in level.orders.iter().enumerate() {
                 if T::ON {
-                    let event = told(level, order, (rank, place), Deed::Evict);
+                    let event = told(level, order, (rank, place), EventAction::Evict);
                     trace.event(Event { change: -order.qty, ..event });
                 }
                 self.orders.remove(&order.id);
@@ -382,8 +394,8 @@ impl Book {
 
 const CLEAR: Event = Event {
     side: 2,
-    deed: Deed::Clear,
-    meaning: Meaning::None,
+    action: EventAction::Clear,
+    classification: Classification::None,
     id: 0,
     order_ns: 0,
     stated_ns: 0,
@@ -392,8 +404,8 @@ const CLEAR: Event = Event {
     change: 0,
     stated_qty: 0,
     level: -1,
-    queue: -1,
-    ahead: -1,
+    queue_position: -1,
+    qty_ahead: -1,
 };
 
 /// What levels are sorted by, the best highest.
@@ -404,17 +416,17 @@ fn key_of(change: &Change, is_bid: bool) -> i64 {
 
 /// What every event says of its order: where it rests and as what.
 #[inline(always)]
-fn told(level: &Level, order: &Order, (rank, place): (usize, usize), deed: Deed) -> Event {
+fn told(level: &Level, order: &Order, (rank, place): (usize, usize), action: EventAction) -> Event {
     Event {
         side: u8::from(!level.is_bid),
-        deed,
+        action,
         id: order.id,
         order_ns: order.ns,
         price: level.price(),
         qty: order.qty,
         level: rank as i32,
-        queue: place as i32,
-        ahead: level.ahead(place),
+        queue_position: place as i32,
+        qty_ahead: level.qty_ahead(place),
         ..CLEAR
     }
 }

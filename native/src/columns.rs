@@ -107,7 +107,7 @@ pub struct EventColumns {
     message: Vec<u32>,
     side: Vec<u8>,
     action: Vec<u8>,
-    meaning: Vec<u8>,
+    classification: Vec<u8>,
     order_id: Vec<u8>,
     order_ns: Vec<i64>,
     stated_ns: Vec<i64>,
@@ -116,8 +116,8 @@ pub struct EventColumns {
     change: Vec<i64>,
     stated_qty: Vec<i64>,
     level: Vec<i32>,
-    queue: Vec<i32>,
-    ahead: Vec<i64>,
+    queue_position: Vec<i32>,
+    qty_ahead: Vec<i64>,
     /// Ids that do not fit the column, by row.
     pub odd_ids: BTreeMap<usize, String>,
 }
@@ -143,7 +143,7 @@ impl EventColumns {
             ("message", Column::Words(self.message)),
             ("side", Column::Bytes(self.side)),
             ("action", Column::Bytes(self.action)),
-            ("meaning", Column::Bytes(self.meaning)),
+            ("classification", Column::Bytes(self.classification)),
             ("order_id", Column::Bytes(self.order_id)),
             ("order_ns", Column::Longs(self.order_ns)),
             ("stated_ns", Column::Longs(self.stated_ns)),
@@ -152,8 +152,8 @@ impl EventColumns {
             ("change", Column::Longs(self.change)),
             ("stated_qty", Column::Longs(self.stated_qty)),
             ("level", Column::Indexes(self.level)),
-            ("queue", Column::Indexes(self.queue)),
-            ("ahead", Column::Longs(self.ahead)),
+            ("queue_position", Column::Indexes(self.queue_position)),
+            ("qty_ahead", Column::Longs(self.qty_ahead)),
         ];
         (columns, self.odd_ids)
     }
@@ -176,8 +176,8 @@ impl Trace for Tracing<'_> {
         columns.push_id(&event, self.ids);
         columns.message.push(self.message);
         columns.side.push(event.side);
-        columns.action.push(event.deed as u8);
-        columns.meaning.push(event.meaning as u8);
+        columns.action.push(event.action as u8);
+        columns.classification.push(event.classification as u8);
         columns.order_ns.push(event.order_ns);
         columns.stated_ns.push(event.stated_ns);
         columns.price.push(event.price);
@@ -185,8 +185,8 @@ impl Trace for Tracing<'_> {
         columns.change.push(event.change);
         columns.stated_qty.push(event.stated_qty);
         columns.level.push(event.level);
-        columns.queue.push(event.queue);
-        columns.ahead.push(event.ahead);
+        columns.queue_position.push(event.queue_position);
+        columns.qty_ahead.push(event.qty_ahead);
     }
 }
 

@@ -1,5 +1,5 @@
-//! The engine: blocks of lines in, verdicts and columns out. `kraken_l3.rebuild.engine` is its contract, with the life
-//! of a line step by step; `kraken_l3.rebuild.python_engine` its twin.
+//! The engine: blocks of lines in, verdicts and columns out. `kraken_l3.engine.port` is its contract, with the life
+//! of a line step by step; `kraken_l3.engine.python` its twin.
 
 use std::collections::HashSet;
 
@@ -84,7 +84,7 @@ pub struct Output {
     pub lines: u64,
     pub messages: Columns,
     pub events: Columns,
-    pub odd_ids: std::collections::BTreeMap<usize, String>,
+    pub overflow_ids: std::collections::BTreeMap<usize, String>,
     pub rows: Columns,
     pub notes: Vec<Note>,
 }
@@ -340,12 +340,12 @@ impl Books {
     }
 
     fn take_output(&mut self, lines: u64) -> Output {
-        let (events, odd_ids) = std::mem::take(&mut self.events).finish();
+        let (events, overflow_ids) = std::mem::take(&mut self.events).finish();
         Output {
             lines,
             messages: std::mem::take(&mut self.messages).finish(),
             events,
-            odd_ids,
+            overflow_ids,
             rows: std::mem::take(&mut self.row_columns).finish(),
             notes: self.notes.take(),
         }

@@ -70,7 +70,7 @@ impl Level {
     }
 
     /// Quantity before this place, saturating.
-    pub fn ahead(&self, place: usize) -> i64 {
+    pub fn qty_ahead(&self, place: usize) -> i64 {
         self.orders[..place].iter().fold(0, |sum: i64, order| sum.saturating_add(order.qty))
     }
 

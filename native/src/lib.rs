@@ -1,6 +1,6 @@
 //! The native engine of `kraken_l3`: rebuilds level3 books from archive lines and compares every checksum.
 //!
-//! `kraken_l3.rebuild.native_engine` wraps it into the engine port; it is not meant to be used without.
+//! `kraken_l3.engine.native` wraps it into the engine port; it is not meant to be used without.
 
 #![forbid(unsafe_code)]
 

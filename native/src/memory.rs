@@ -1,4 +1,4 @@
-//! What earlier messages of a symbol leave behind for the meaning of later ones. Rules: `kraken_l3.book.meaning`.
+//! What earlier messages of a symbol leave behind for the classification of later ones. Rules: `kraken_l3.book.classification`.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -8,7 +8,7 @@ use crate::ids::Key;
 pub const MAX_AMENDING: usize = 4_096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Meaning {
+pub enum Classification {
     None = 0,
     New = 1,
     Reentry = 2,
@@ -20,27 +20,27 @@ pub enum Meaning {
     Unknown = 8,
 }
 
-pub fn of_delete(stated_qty: i64, stated_ns: i64, order_ns: i64) -> Meaning {
+pub fn of_delete(stated_qty: i64, stated_ns: i64, order_ns: i64) -> Classification {
     if stated_qty == 0 {
-        Meaning::Fill
+        Classification::Fill
     } else if stated_ns == order_ns && stated_ns != 0 {
-        Meaning::Amend
+        Classification::Amend
     } else if stated_ns > order_ns && order_ns > 0 {
-        Meaning::Cancel
+        Classification::Cancel
     } else {
-        Meaning::Unknown
+        Classification::Unknown
     }
 }
 
-pub fn of_modify(change: i64, requeued: bool, array_fills: bool) -> Meaning {
+pub fn of_modify(change: i64, requeued: bool, array_fills: bool) -> Classification {
     if requeued || change > 0 {
-        Meaning::Amend
+        Classification::Amend
     } else if change == 0 {
-        Meaning::Unknown
+        Classification::Unknown
     } else if array_fills {
-        Meaning::PartialFill
+        Classification::PartialFill
     } else {
-        Meaning::Reduction
+        Classification::Reduction
     }
 }
 
@@ -77,18 +77,18 @@ impl Memory {
         }
     }
 
-    /// The meaning of an add; an amend is over with it.
+    /// The classification of an add; an amend is over with it.
     #[inline(always)]
-    pub fn of_add(&mut self, id: Key, ns: i64, replaces: bool) -> Meaning {
+    pub fn of_add(&mut self, id: Key, ns: i64, replaces: bool) -> Classification {
         let amended = !self.amending.is_empty() && self.amending.remove(&id).is_some();
         if amended || replaces {
-            Meaning::Amend
+            Classification::Amend
         } else if ns == 0 {
-            Meaning::Unknown
+            Classification::Unknown
         } else if ns <= self.newest_ns {
-            Meaning::Reentry
+            Classification::Reentry
         } else {
-            Meaning::New
+            Classification::New
         }
     }
 
@@ -113,8 +113,8 @@ mod tests {
         let oldest = memory.amending().next().unwrap();
         memory.remember_amend(oldest);
         assert_eq!(memory.amending().last(), Some(oldest));
-        assert_eq!(memory.of_add(oldest, 5, false), Meaning::Amend);
-        assert_eq!(memory.of_add(oldest, 5, false), Meaning::New);
+        assert_eq!(memory.of_add(oldest, 5, false), Classification::Amend);
+        assert_eq!(memory.of_add(oldest, 5, false), Classification::New);
     }
 
     #[test]

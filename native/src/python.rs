@@ -1,4 +1,4 @@
-//! The engine as Python sees it: plain tuples, dicts and bytes, which `kraken_l3.rebuild.native_engine` dresses.
+//! The engine as Python sees it: plain tuples, dicts and bytes, which `kraken_l3.engine.native` dresses.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -13,7 +13,7 @@ use crate::notes::Note;
 use crate::symbol::{Bad, Symbol};
 
 /// Number of this interface; the main package takes no other.
-const PORT: u32 = 2;
+const PORT: u32 = 3;
 
 type PyNote = (&'static str, i64, i64, String, String, Option<i64>, Option<i64>);
 type PyBad = (&'static str, i64, i64, Option<i64>, Option<i64>);
@@ -21,7 +21,7 @@ type PyBad = (&'static str, i64, i64, Option<i64>, Option<i64>);
 type PyOutput<'py> =
     (u64, Bound<'py, PyDict>, Bound<'py, PyDict>, BTreeMap<usize, String>, Bound<'py, PyDict>, Vec<PyNote>);
 
-/// See `kraken_l3.rebuild.engine.Engine`.
+/// See `kraken_l3.engine.port.Engine`.
 #[pyclass(module = "kraken_l3_native")]
 struct Engine {
     /// Boxed, since Python's allocator aligns to 16 bytes and a `memmem::Finder` holds vectors that want 32.
@@ -122,7 +122,7 @@ impl Engine {
             output.lines,
             columns(py, self.messages.then_some(&output.messages))?,
             columns(py, self.events.then_some(&output.events))?,
-            output.odd_ids,
+            output.overflow_ids,
             columns(py, self.rows.then_some(&output.rows))?,
             self.notes(output.notes),
         ))

@@ -215,7 +215,7 @@ impl Symbol {
             let start = top.len();
             top.extend(book.levels(is_bid).take(levels).map(Level::price));
             top.resize(start + levels, -1);
-            top.extend(book.levels(is_bid).take(levels).map(|level| level.ahead(level.orders.len())));
+            top.extend(book.levels(is_bid).take(levels).map(|level| level.qty_ahead(level.orders.len())));
             top.resize(start + 2 * levels, 0);
         }
     }

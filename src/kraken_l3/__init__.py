@@ -1,6 +1,6 @@
 """Kraken's order-by-order book: recorded byte for byte, verified, rebuilt, exported.
 
-`kraken_l3.open(path)` opens an archive for research; `app.archive_api` describes what it gives. Importing this package
+`kraken_l3.open(path)` opens an archive for research; `kraken_l3.api` describes what it gives. Importing this package
 imports nothing else: what is heavy comes when it is used.
 """
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from kraken_l3._version import __version__
 
 if TYPE_CHECKING:
-    from kraken_l3.app.archive_api import Archive
-    from kraken_l3.app.archive_api import open_for_research as open
+    from kraken_l3.api import Archive
+    from kraken_l3.api import open_for_research as open
 
 __all__ = ["Archive", "__version__", "open"]
 
@@ -20,9 +20,9 @@ _LAZY = {"open": "open_for_research", "Archive": "Archive"}
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from kraken_l3.app import archive_api
+    from kraken_l3 import api
 
-    return getattr(archive_api, _LAZY[name])
+    return getattr(api, _LAZY[name])
 
 
 def __dir__() -> list[str]:

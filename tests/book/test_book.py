@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kraken_l3.book.book import Book, Finding
 from kraken_l3.book.side import Order
-from kraken_l3.model.events import Action, Meaning, Side
+from kraken_l3.model.events import Action, Classification, Side
 
 DOCS_EXAMPLE = Path(__file__).parent / "data" / "kraken-docs-level3-snapshot.ndjson"
 
@@ -125,10 +125,12 @@ def test_events_tell_place_and_change():
     b = book(asks=[add("a", 5, 10, 1), add("b", 5, 20, 2), add("c", 6, 30, 3)])
     trace = []
     b.update((), [delete("a", 0, 9), modify("b", 5, 15, 2), add("d", 6, 7, 8)], trace)
-    assert [(e.action, e.meaning, e.order_id, e.qty, e.change, e.level, e.queue, e.ahead) for e in trace] == [
-        (Action.DELETE, Meaning.FILL, "a", 10, -10, 0, 0, 0),
-        (Action.MODIFY, Meaning.PARTIAL_FILL, "b", 15, -5, 0, 0, 0),
-        (Action.ADD, Meaning.NEW, "d", 7, 7, 1, 1, 30),
+    assert [
+        (e.action, e.classification, e.order_id, e.qty, e.change, e.level, e.queue_position, e.qty_ahead) for e in trace
+    ] == [
+        (Action.DELETE, Classification.FILL, "a", 10, -10, 0, 0, 0),
+        (Action.MODIFY, Classification.PARTIAL_FILL, "b", 15, -5, 0, 0, 0),
+        (Action.ADD, Classification.NEW, "d", 7, 7, 1, 1, 30),
     ]
     assert {e.side for e in trace} == {Side.ASK}
 
@@ -137,7 +139,7 @@ def test_an_evicted_level_is_told_with_its_places():
     b = book(1, asks=[add("a", 5, 10, 1), add("b", 5, 20, 2)])
     trace = []
     b.update((), [add("c", 4)], trace)
-    assert [(e.action, e.order_id, e.level, e.queue, e.ahead, e.change) for e in trace] == [
+    assert [(e.action, e.order_id, e.level, e.queue_position, e.qty_ahead, e.change) for e in trace] == [
         (Action.ADD, "c", 0, 0, 0, 1),
         (Action.EVICT, "a", 1, 0, 0, -10),
         (Action.EVICT, "b", 1, 1, 10, -20),
@@ -148,7 +150,10 @@ def test_a_replaced_order_is_evicted_first():
     b = book(asks=[add("a", 5, 10, 1)])
     trace = []
     b.update((), [add("a", 6, 10, 2)], trace)
-    assert [(e.action, e.meaning) for e in trace] == [(Action.EVICT, Meaning.NONE), (Action.ADD, Meaning.AMEND)]
+    assert [(e.action, e.classification) for e in trace] == [
+        (Action.EVICT, Classification.NONE),
+        (Action.ADD, Classification.AMEND),
+    ]
 
 
 def test_a_snapshot_is_told_as_clear_and_orders_in_queue_order():

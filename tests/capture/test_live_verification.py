@@ -10,10 +10,10 @@ import pytest
 
 from kraken_l3.archive.checkpoints import read_checkpoints
 from kraken_l3.capture import verifier as verifier_module
-from kraken_l3.capture.verifier import Finding, VerifierProcess, Wish
-from kraken_l3.rebuild.python_engine import PythonEngine
-from kraken_l3.replay.exchange import Exchange
-from kraken_l3.replay.faults import Corrupt, Drop, Skip
+from kraken_l3.capture.verifier import Finding, ResyncRequest, VerifierProcess
+from kraken_l3.engine.python import PythonEngine
+from kraken_l3.exchange.faults import Corrupt, Drop, Skip
+from kraken_l3.exchange.server import Exchange
 from recording import Recording, flow, run
 
 
@@ -113,7 +113,7 @@ class TestProcess:
 
     @staticmethod
     def process(child: str, **more: object) -> "tuple[VerifierProcess, list, list]":
-        wishes: list[Wish] = []
+        wishes: list[ResyncRequest] = []
         findings: list[Finding] = []
         found = VerifierProcess(
             [sys.executable, "-c", child],
@@ -143,7 +143,7 @@ class TestProcess:
             process, wishes, findings = self.process(child)
             running = asyncio.ensure_future(process.run())
             await self.until(lambda: process.report.messages == 5)
-            assert wishes == [Wish("A/B", "silent_symbol")]
+            assert wishes == [ResyncRequest("A/B", "silent_symbol")]
             assert findings == [Finding("A/B", "crossed", 3, 9)]
             running.cancel()
             await asyncio.wait([running])

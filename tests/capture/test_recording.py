@@ -9,8 +9,8 @@ import pytest
 from kraken_l3.archive.receipts import MALFORMED
 from kraken_l3.capture import supervisor as supervisor_module
 from kraken_l3.errors import ArchiveLocked
-from kraken_l3.replay.exchange import Exchange
-from kraken_l3.replay.faults import Close, Corrupt, Drop, Fragment, Garbage, Giant, Reject, Stall
+from kraken_l3.exchange.faults import Close, Corrupt, Drop, Fragment, Garbage, Giant, Reject, Stall
+from kraken_l3.exchange.server import Exchange
 from recording import Recording, flow, run
 
 

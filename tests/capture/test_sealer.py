@@ -16,8 +16,8 @@ from kraken_l3.archive.reader import open_archive
 from kraken_l3.capture import sealer as sealer_module
 from kraken_l3.capture.sealer import AFTER_MIDNIGHT_S, SealerProcess
 from kraken_l3.clock import SystemClock
+from kraken_l3.exchange.server import Exchange
 from kraken_l3.model.timestamps import NS_PER_DAY, NS_PER_S, parse_rfc3339
-from kraken_l3.replay.exchange import Exchange
 from recording import WAIT_S, Recording, flow, run
 
 NOON_NS = parse_rfc3339("2026-11-22T12:00:00Z")

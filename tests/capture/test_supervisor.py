@@ -11,11 +11,11 @@ from test_survival import JumpingClock
 from kraken_l3.archive.journal import GapOpened
 from kraken_l3.capture import connection as connection_module
 from kraken_l3.capture.connection import Connection
-from kraken_l3.capture.gaps import GapLedger
+from kraken_l3.capture.gap_ledger import GapLedger
 from kraken_l3.clock import SystemClock
+from kraken_l3.exchange.faults import Drop, Maintenance, TokenError
+from kraken_l3.exchange.server import Exchange
 from kraken_l3.protocol import resync as resync_module
-from kraken_l3.replay.exchange import Exchange
-from kraken_l3.replay.faults import Drop, Maintenance, TokenError
 from recording import Recording, flow, run
 
 NS_PER_S = 1_000_000_000

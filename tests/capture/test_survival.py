@@ -16,8 +16,8 @@ from kraken_l3.capture import sink as sink_module
 from kraken_l3.capture import supervisor as supervisor_module
 from kraken_l3.clock import SystemClock
 from kraken_l3.errors import DiskFull, SyncFailed
+from kraken_l3.exchange.server import Exchange
 from kraken_l3.model.frames import Frame
-from kraken_l3.replay.exchange import Exchange
 from recording import Recording, flow, run
 
 NS_PER_S = 1_000_000_000

@@ -13,8 +13,8 @@ from kraken_l3.capture.credentials import KeyMemory
 from kraken_l3.capture.rest import TokenClient, Tokens
 from kraken_l3.clock import SystemClock
 from kraken_l3.errors import LocalFault, RefusedByKraken
-from kraken_l3.replay.exchange import Exchange
-from kraken_l3.replay.faults import Drop, TokenError
+from kraken_l3.exchange.faults import Drop, TokenError
+from kraken_l3.exchange.server import Exchange
 from recording import Recording, flow, run
 
 NS_PER_S = 1_000_000_000

@@ -11,7 +11,7 @@ import pytest
 from kraken_l3.capture import transport
 from kraken_l3.capture.transport import ConnectFailed, connect
 from kraken_l3.clock import SystemClock
-from kraken_l3.replay.exchange import Exchange
+from kraken_l3.exchange.server import Exchange
 from recording import Recording, flow, run
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter

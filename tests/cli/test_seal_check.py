@@ -16,9 +16,9 @@ from kraken_l3.archive.journal import Acknowledged, Connected, Disconnected, Sta
 from kraken_l3.archive.lock import DirectoryLock
 from kraken_l3.archive.reader import DataFile, open_archive
 from kraken_l3.archive.writer import ArchiveWriter
+from kraken_l3.exchange.flow import generate
 from kraken_l3.model.frames import Frame
 from kraken_l3.model.timestamps import NS_PER_S, parse_rfc3339
-from kraken_l3.replay.flow import generate
 
 DAYS = ("2026-03-01", "2026-03-02")
 START_NS = parse_rfc3339("2026-03-01T23:59:00Z")

@@ -9,9 +9,9 @@ import pytest
 
 from kraken_l3.archive.journal import GapOpened
 from kraken_l3.archive.writer import ArchiveWriter
+from kraken_l3.exchange.flow import generate
 from kraken_l3.model.frames import Frame
 from kraken_l3.model.timestamps import parse_rfc3339
-from kraken_l3.replay.flow import generate
 
 DOCS_EXAMPLE = Path(__file__).parents[1] / "book" / "data" / "kraken-docs-level3-snapshot.ndjson"
 NOON_NS = parse_rfc3339("2026-11-22T12:00:00Z")

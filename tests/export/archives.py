@@ -10,11 +10,11 @@ from typing import Callable, Optional
 
 from kraken_l3.archive.journal import Acknowledged, Connected, GapClosed, GapOpened, Instruments, Started, Stopped
 from kraken_l3.archive.writer import ArchiveWriter
+from kraken_l3.exchange.flow import listing
+from kraken_l3.exchange.flow.generate import generate
 from kraken_l3.model.frames import Frame
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.model.timestamps import parse_rfc3339
-from kraken_l3.replay.flow import listing
-from kraken_l3.replay.flow.generate import generate
 
 START_NS = parse_rfc3339("2026-11-22T12:00:00Z")
 NIGHT_NS = parse_rfc3339("2026-11-22T23:59:50Z")

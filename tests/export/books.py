@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Optional
 
 from kraken_l3.archive.reader import open_archive
-from kraken_l3.rebuild.engine import EngineOptions
-from kraken_l3.rebuild.facts import facts_in
-from kraken_l3.rebuild.python_engine import PythonEngine
+from kraken_l3.engine.port import EngineOptions
+from kraken_l3.engine.python import PythonEngine
+from kraken_l3.rebuild.metadata import metadata_in
 
 Levels = list[tuple[float, float]]
 
@@ -26,7 +26,7 @@ class Oracle:
 
     def __init__(self, path: Path) -> None:
         self.engine = PythonEngine(EngineOptions())
-        for fact in facts_in(open_archive(path)):
+        for fact in metadata_in(open_archive(path)):
             self.engine.set_symbol(
                 fact.symbol, price_precision=fact.price_precision, qty_precision=fact.qty_precision, depth=fact.depth
             )

@@ -44,7 +44,7 @@ def test_polars_reads_the_tree(exported):
     frame = polars.read_parquet(exported / "events", hive_partitioning=True)
     assert set(frame["symbol"].unique().to_list()) == {"BTC-USD", "ETH-USD"}
     assert str(frame["date"][0]) == "2026-11-22"
-    assert len(frame.filter(polars.col("meaning") == "reentry")) > 0
+    assert len(frame.filter(polars.col("classification") == "reentry")) > 0
 
 
 def test_duckdb_reads_the_tree(exported):

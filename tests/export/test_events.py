@@ -98,15 +98,22 @@ def test_every_event_says_when_where_and_what(tmp_path):
         assert bool(event["flags"] & SNAPSHOT) == (event["action"] in ("clear", "snapshot"))
         assert not event["flags"] & (MAYBE_BAD_BOOK | BAD_RECEIVE_TIME)
         if event["action"] == "clear":
-            assert event["order_id"] is event["price"] is event["level"] is event["queue"] is event["ahead"] is None
+            assert (
+                event["order_id"]
+                is event["price"]
+                is event["level"]
+                is event["queue_position"]
+                is event["qty_ahead"]
+                is None
+            )
         else:
             assert event["level"] >= 0
-            assert event["queue"] >= 0
-            assert (event["ahead"] == 0) == (event["queue"] == 0)
+            assert event["queue_position"] >= 0
+            assert (event["qty_ahead"] == 0) == (event["queue_position"] == 0)
     lines = Counter(event["line"] for event in events)
     assert Counter(event["line"] for event in events if event["flags"] & LAST) == dict.fromkeys(lines, 1)
-    meanings = {event["meaning"] for event in events}
-    assert meanings >= {"none", "new", "reentry", "amend", "fill", "cancel"}
+    classifications = {event["classification"] for event in events}
+    assert classifications >= {"none", "new", "reentry", "amend", "fill", "cancel"}
 
 
 def test_after_a_mismatch_events_are_suspect_until_the_next_snapshot(tmp_path):

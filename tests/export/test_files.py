@@ -17,13 +17,13 @@ from plain import plain
 from kraken_l3.archive.checkpoints import Checkpoint, append_checkpoints
 from kraken_l3.archive.layout import DayPaths
 from kraken_l3.archive.reader import open_archive
+from kraken_l3.engine.port import EngineOptions
+from kraken_l3.engine.python import PythonEngine
 from kraken_l3.export.bulk import export_table, plan_jobs
 from kraken_l3.export.job import TableOptions, run_job
 from kraken_l3.export.naming import escape_symbol, part_path, unescape_symbol
 from kraken_l3.export.walking import chains_in
-from kraken_l3.rebuild.engine import EngineOptions
-from kraken_l3.rebuild.facts import facts_in
-from kraken_l3.rebuild.python_engine import PythonEngine
+from kraken_l3.rebuild.metadata import metadata_in
 
 EVENTS = TableOptions("events")
 EVERY_100_MS = TableOptions("snapshots", grid_ns=100_000_000)
@@ -81,7 +81,7 @@ def test_the_metadata_tell_where_a_file_comes_from(tmp_path):
         "lines": data.count(b"\n"),
     }
     assert metadata["kraken_l3.symbol"] == "BTC/USD"
-    assert metadata["kraken_l3.schema_version"] == "1"
+    assert metadata["kraken_l3.schema_version"] == "2"
     assert metadata["kraken_l3.program"].startswith("kraken-l3-recorder ")
 
 
@@ -162,7 +162,7 @@ def _write_checkpoints(source: Path) -> None:
     """As the verifier does at the start of a day."""
     archive = open_archive(source)
     engine = PythonEngine(EngineOptions())
-    for fact in facts_in(archive):
+    for fact in metadata_in(archive):
         engine.set_symbol(fact.symbol, price_precision=fact.price_precision, qty_precision=fact.qty_precision)
     engine.feed((source / "l3-2026-11-22.ndjson").read_bytes(), 0, 0)
     images = [engine.export_book(symbol) for symbol in engine.symbols()]

@@ -18,7 +18,7 @@ from books import Oracle
 
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.cli.main import main
-from kraken_l3.export.order_stream import NumberedIds
+from kraken_l3.export.formats.event_stream import NumberedIds
 
 ROOT = Path(__file__).resolve().parents[2]
 READERS = Path(__file__).parent / "readers"

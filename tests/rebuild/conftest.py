@@ -1,8 +1,8 @@
 import pytest
 
+from kraken_l3.engine.choose import make_engine
+from kraken_l3.engine.port import EngineOptions
 from kraken_l3.errors import UsageError
-from kraken_l3.rebuild.engine import EngineOptions
-from kraken_l3.rebuild.engines import make_engine
 
 
 @pytest.fixture(params=["python", "native"])

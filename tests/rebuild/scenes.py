@@ -2,10 +2,10 @@
 
 from kraken_l3.archive.journal import Acknowledged, Connected, GapClosed, GapOpened, Instruments, Started, Stopped
 from kraken_l3.archive.writer import ArchiveWriter
+from kraken_l3.exchange.flow import generate, listing
 from kraken_l3.model.frames import Frame
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.model.timestamps import NS_PER_S, parse_rfc3339
-from kraken_l3.replay.flow import generate, listing
 
 NOON_NS = parse_rfc3339("2026-11-22T12:00:00Z")
 SYMBOLS = ("BTC/USD", "DOGE/USD")

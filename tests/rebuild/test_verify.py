@@ -9,20 +9,20 @@ from scenes import NOON_NS, SYMBOLS, Scene, recorded
 
 from kraken_l3.archive.checkpoints import Checkpoint, append_checkpoints, read_checkpoints
 from kraken_l3.archive.reader import DataFile, open_archive
+from kraken_l3.engine.port import EngineOptions
+from kraken_l3.engine.python import PythonEngine
 from kraken_l3.errors import DataMissing, UsageError
+from kraken_l3.exchange.flow import generate
 from kraken_l3.model.events import State
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.model.timestamps import NS_PER_S, parse_rfc3339
 from kraken_l3.protocol.decoding import decode_level3
-from kraken_l3.rebuild.at import book_at
+from kraken_l3.rebuild.book_at import book_at
 from kraken_l3.rebuild.checkpointing import Checkpointing
-from kraken_l3.rebuild.engine import EngineOptions
-from kraken_l3.rebuild.facts import Fact, facts_in, read_instruments
-from kraken_l3.rebuild.python_engine import PythonEngine
-from kraken_l3.rebuild.second_look import precision_by_checksum
+from kraken_l3.rebuild.infer import precision_by_checksum
+from kraken_l3.rebuild.metadata import SymbolMetadata, metadata_in, read_instruments
+from kraken_l3.rebuild.playback import walk
 from kraken_l3.rebuild.verify_jobs import verify
-from kraken_l3.rebuild.walk import walk
-from kraken_l3.replay.flow import generate
 
 MIDNIGHT_NS = parse_rfc3339("2026-11-23T00:00:00Z")
 
@@ -61,7 +61,7 @@ def test_a_day_alone_needs_its_checkpoints(tmp_path):
     assert (findings.exit_code(), total(findings, "ok"), total(findings, "before_snapshot")) == (3, 0, 201)
 
     engine = PythonEngine()
-    for step in walk(engine, open_archive(directory), facts_in(open_archive(directory))):
+    for step in walk(engine, open_archive(directory), metadata_in(open_archive(directory))):
         if step.path == second:
             break
         Checkpointing(engine).begin_file(second.with_suffix(".checkpoints"))
@@ -86,7 +86,7 @@ def test_a_new_depth_holds_from_its_acknowledgement_on(tmp_path):
     scene.gap()
     scene.connect(100)
     scene.write(scene.flow(200, seed=2, depth=100))
-    facts = facts_in(open_archive(scene.close()))
+    facts = metadata_in(open_archive(scene.close()))
     assert [(f.symbol, f.depth) for f in facts if f.depth == 100] == [(s, 100) for s in SYMBOLS]
     findings, _ = verify(tmp_path)
     assert (findings.exit_code(), total(findings, "ok"), total(findings, "findings")) == (0, 400, 0)
@@ -187,8 +187,8 @@ def test_instruments_from_a_file(tmp_path):
 
 def test_precisions_that_the_user_gives_are_final(tmp_path):
     directory = recorded(tmp_path)
-    facts = facts_in(open_archive(directory), [Instrument(symbol="BTC/USD", price_precision=3, qty_precision=2)])
-    assert facts[0] == Fact(0, "BTC/USD", 3, 2)
+    facts = metadata_in(open_archive(directory), [Instrument(symbol="BTC/USD", price_precision=3, qty_precision=2)])
+    assert facts[0] == SymbolMetadata(0, "BTC/USD", 3, 2)
     assert {f[2:4] for f in facts if f.symbol == "BTC/USD"} == {(3, 2)}
 
 
@@ -341,5 +341,5 @@ def test_walk_gives_receive_times(tmp_path):
     with DataFile(open_archive(directory).files()[0]) as file:
         assert len(file.receipts.recv_column(0, 10)) == 80
     engine = PythonEngine(EngineOptions(messages=True))
-    steps = list(walk(engine, open_archive(directory), facts_in(open_archive(directory)), times=True))
+    steps = list(walk(engine, open_archive(directory), metadata_in(open_archive(directory)), times=True))
     assert sum(step.result.lines for step in steps) == 400

@@ -18,16 +18,16 @@ from kraken_l3.archive import journal
 from kraken_l3.archive.journal import Started, Stopped
 from kraken_l3.archive.writer import ArchiveWriter
 from kraken_l3.capture import channel
-from kraken_l3.capture.connection import Shard, Surroundings
+from kraken_l3.capture.connection import ConnectionContext, Shard
 from kraken_l3.capture.credentials import KeyMemory, state_directory
-from kraken_l3.capture.gaps import GapLedger
+from kraken_l3.capture.gap_ledger import GapLedger
 from kraken_l3.capture.instruments import InstrumentWatch, fetch_instruments
 from kraken_l3.capture.rest import TokenClient, Tokens
 from kraken_l3.capture.sealer import SealerProcess
 from kraken_l3.capture.sink import Observer, Sink
 from kraken_l3.capture.supervisor import Supervisor
 from kraken_l3.capture.trades import TradeWatch
-from kraken_l3.capture.verifier import Finding, VerifierProcess, Wish
+from kraken_l3.capture.verifier import Finding, ResyncRequest, VerifierProcess
 from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.config.settings import Settings, require_key
 from kraken_l3.config.symbols import expand, fitting_pairs, is_pattern, needs_instruments
@@ -119,7 +119,7 @@ class Recorder:
         self.gaps = GapLedger(writer.state.gaps.values(), sink.note, clock)
         watch = InstrumentWatch(symbols, writer.state.instruments, sink.note, clock, listed=self._on_list)
         sink.note(self._started(symbols))
-        shared = Surroundings(
+        shared = ConnectionContext(
             sink=sink,
             gaps=self.gaps,
             tokens=self._tokens(),
@@ -155,7 +155,7 @@ class Recorder:
         return new
 
     def _verifier(self, sink: Sink, supervisor: Supervisor) -> VerifierProcess:
-        def on_wish(wish: Wish) -> None:
+        def on_wish(wish: ResyncRequest) -> None:
             supervisor.resync(wish.resync, wish.cause, wish.left_ns or self._clock.wall_ns())
 
         def on_finding(finding: Finding) -> None:

@@ -28,7 +28,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         depth: price levels a side that are kept.
         message: a level3 snapshot as Kraken would send it, with its checksum; null when the book was not in step.
         reason: why there is no book: "awaiting_snapshot", "diverged" or "unverified".
-        newest_ns: latest order time seen; with `amending` it lets the meaning of later events be told as without a cut.
+        newest_ns: latest order time seen; with `amending` it lets later events be classified as without a cut.
         amending: orders deleted in order to be added anew, oldest first.
     """
 

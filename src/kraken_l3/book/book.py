@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
 from kraken_l3.book.checksum import Checksum
-from kraken_l3.book.meaning import Memory, meaning_of_delete, meaning_of_modify
+from kraken_l3.book.classification import Memory, classify_delete, classify_modify
 from kraken_l3.book.side import BookSide, Order
-from kraken_l3.model.events import Action, Meaning, OrderEvent, Side
+from kraken_l3.model.events import Action, Classification, OrderEvent, Side
 
 __all__ = ["Book", "Change", "Finding"]
 
@@ -64,7 +64,7 @@ class Book:
         if trace is not None:
             trace.append(_CLEAR)
             trace += [
-                self._event(order, Action.SNAPSHOT, Meaning.NONE, order.ns, order.qty, order.qty)
+                self._event(order, Action.SNAPSHOT, Classification.NONE, order.ns, order.qty, order.qty)
                 for side in (self.bids, self.asks)
                 for order in side
             ]
@@ -112,22 +112,22 @@ class Book:
     def _add(self, new: Order, old: Optional[Order], trace: Optional[list[OrderEvent]]) -> None:
         if old is not None:
             if trace is not None:
-                trace.append(self._event(old, Action.EVICT, Meaning.NONE, 0, -old.qty, 0))
+                trace.append(self._event(old, Action.EVICT, Classification.NONE, 0, -old.qty, 0))
             self._take_out(old)
         self._put_in(new)
         if trace is not None or self.memory.amending:
-            meaning = self.memory.meaning_of_add(new.order_id, new.ns, replaces=old is not None)
+            classification = self.memory.classify_add(new.order_id, new.ns, replaces=old is not None)
             if trace is not None:
-                trace.append(self._event(new, Action.ADD, meaning, new.ns, new.qty, new.qty))
+                trace.append(self._event(new, Action.ADD, classification, new.ns, new.qty, new.qty))
 
     def _delete(
         self, order: Order, side: BookSide, stated_qty: int, stated_ns: int, trace: Optional[list[OrderEvent]]
     ) -> None:
-        meaning = meaning_of_delete(stated_qty, stated_ns, order.ns)
-        if meaning is Meaning.AMEND:
+        classification = classify_delete(stated_qty, stated_ns, order.ns)
+        if classification is Classification.AMEND:
             self.memory.remember_amend(order.order_id)
         if trace is not None:
-            trace.append(self._event(order, Action.DELETE, meaning, stated_ns, -order.qty, stated_qty))
+            trace.append(self._event(order, Action.DELETE, classification, stated_ns, -order.qty, stated_qty))
         side.remove(order)
         del self.orders[order.order_id]
 
@@ -151,15 +151,15 @@ class Book:
             side.resize(order, new.qty)
         if trace is not None:
             fills = any(event == "delete" and qty == 0 for event, _, _, qty, _ in changes)
-            meaning = meaning_of_modify(change=change, requeued=requeued, array_fills=fills)
-            trace.append(self._event(order, Action.MODIFY, meaning, stated_ns, change, new.qty))
+            classification = classify_modify(change=change, requeued=requeued, array_fills=fills)
+            trace.append(self._event(order, Action.MODIFY, classification, stated_ns, change, new.qty))
 
     def _truncate(self, trace: Optional[list[OrderEvent]]) -> None:
         for side in (self.bids, self.asks):
             while len(side.keys) > self.depth:
                 if trace is not None:
                     trace += [
-                        self._event(order, Action.EVICT, Meaning.NONE, 0, -order.qty, 0)
+                        self._event(order, Action.EVICT, Classification.NONE, 0, -order.qty, 0)
                         for order in side.levels[side.keys[-1]].orders
                     ]
                 for order in side.pop_worst().orders:
@@ -174,13 +174,13 @@ class Book:
         del self.orders[order.order_id]
 
     def _event(
-        self, order: Order, action: Action, meaning: Meaning, stated_ns: int, change: int, stated_qty: int
+        self, order: Order, action: Action, classification: Classification, stated_ns: int, change: int, stated_qty: int
     ) -> OrderEvent:
-        level, queue, ahead = (self.bids if order.is_bid else self.asks).place(order)
+        level, queue_position, qty_ahead = (self.bids if order.is_bid else self.asks).place(order)
         return OrderEvent(
             Side.BID if order.is_bid else Side.ASK,
             action,
-            meaning,
+            classification,
             order.order_id,
             order.ns,
             stated_ns,
@@ -189,9 +189,9 @@ class Book:
             change,
             stated_qty,
             level,
-            queue,
-            min(ahead, _MAX_AHEAD),
+            queue_position,
+            min(qty_ahead, _MAX_AHEAD),
         )
 
 
-_CLEAR = OrderEvent(Side.NONE, Action.CLEAR, Meaning.NONE, "", 0, 0, 0, 0, 0, 0, -1, -1, -1)
+_CLEAR = OrderEvent(Side.NONE, Action.CLEAR, Classification.NONE, "", 0, 0, 0, 0, 0, 0, -1, -1, -1)

@@ -13,8 +13,8 @@ import structlog
 
 from kraken_l3.archive.receipts import MALFORMED
 from kraken_l3.capture.channel import Channel
-from kraken_l3.capture.gaps import GapLedger
-from kraken_l3.capture.notes import UNRECOGNISED_KEPT, ConnectionNotes
+from kraken_l3.capture.connection_journal import UNRECOGNISED_KEPT, ConnectionJournal
+from kraken_l3.capture.gap_ledger import GapLedger
 from kraken_l3.capture.rest import Tokens
 from kraken_l3.capture.sink import Sink
 from kraken_l3.capture.transport import WebSocket, connect
@@ -36,7 +36,7 @@ from kraken_l3.protocol.session import (
     TokenRefused,
 )
 
-__all__ = ["Connection", "Ending", "Shard", "Surroundings"]
+__all__ = ["Connection", "ConnectionContext", "ConnectionResult", "Shard"]
 
 TICK_S = 0.25
 CLOSE_WAIT_S = 1.0
@@ -44,7 +44,7 @@ CLOSE_WAIT_S = 1.0
 log = structlog.get_logger("kraken_l3.capture.connection")
 
 
-class Surroundings(NamedTuple):
+class ConnectionContext(NamedTuple):
     """What all connections share."""
 
     sink: Sink
@@ -62,7 +62,7 @@ class Shard(NamedTuple):
     budget: SubscriptionBudget
 
 
-class Ending(NamedTuple):
+class ConnectionResult(NamedTuple):
     """How a connection ended. `healthy_ns` is for how long all its symbols had been whole."""
 
     cause: str
@@ -77,10 +77,10 @@ class Connection:
     Args:
         number: as in receipts and journal.
         shard: where to connect, and what to subscribe.
-        shared: see `Surroundings`.
+        shared: see `ConnectionContext`.
     """
 
-    def __init__(self, number: int, shard: Shard, shared: Surroundings) -> None:
+    def __init__(self, number: int, shard: Shard, shared: ConnectionContext) -> None:
         self.number = number
         self.channel = shard.channel
         self._url = shard.url
@@ -88,7 +88,7 @@ class Connection:
         self._shared = shared
         self._sink = shared.sink
         self._clock = shared.clock
-        self._notes = ConnectionNotes(number, shard.channel, shared.sink.note, shared.clock)
+        self._notes = ConnectionJournal(number, shard.channel, shared.sink.note, shared.clock)
         self._update_prefix = f'{{"channel":"{self.channel.name}","type":"update"'.encode()
         self._session: Optional[Session] = None
         self._socket: Optional[WebSocket] = None
@@ -104,7 +104,7 @@ class Connection:
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
-    async def run(self) -> Ending:
+    async def run(self) -> ConnectionResult:
         """Connect, subscribe, record until the connection is over.
 
         Raises:
@@ -166,7 +166,7 @@ class Connection:
         """Where a symbol stands."""
         return SymbolState.WAITING if self._session is None else self._session.state(symbol)
 
-    def _end(self, dead: Dead) -> Ending:
+    def _end(self, dead: Dead) -> ConnectionResult:
         assert self._session is not None
         self._notes.disconnected(dead, self._close_code, self.last_recv_ns)
         if self._notes.unrecognised_count > UNRECOGNISED_KEPT:
@@ -175,7 +175,7 @@ class Connection:
             if symbol is not None:
                 self._shared.gaps.open(self.channel.name, symbol, dead.cause, self._left_edge_ns(), self.number)
         maintenance = self._session.system != "online"
-        return Ending(dead.cause, dead.detail, self._session.healthy_ns(self._clock.mono_ns()), maintenance)
+        return ConnectionResult(dead.cause, dead.detail, self._session.healthy_ns(self._clock.mono_ns()), maintenance)
 
     def _left_edge_ns(self) -> int:
         known_ns = self.last_recv_ns or self._clock.wall_ns()

@@ -11,7 +11,7 @@ from typing import Any, Optional
 import structlog
 
 from kraken_l3.archive.journal import Alive, ClockStep, Resync
-from kraken_l3.capture.connection import Connection, Ending, Shard, Surroundings
+from kraken_l3.capture.connection import Connection, ConnectionContext, ConnectionResult, Shard
 from kraken_l3.capture.transport import ConnectFailed
 from kraken_l3.errors import KrakenL3Error, LocalFault, RefusedByKraken
 from kraken_l3.model.timestamps import NS_PER_S, day_of
@@ -44,7 +44,7 @@ class Supervisor:
         last_connection: connection numbers go on from here.
     """
 
-    def __init__(self, shards: Sequence[Shard], shared: Surroundings, *, last_connection: int) -> None:
+    def __init__(self, shards: Sequence[Shard], shared: ConnectionContext, *, last_connection: int) -> None:
         self._shards = list(shards)
         self._tasks: list[asyncio.Future[None]] = []
         self._shared = shared
@@ -121,19 +121,19 @@ class Supervisor:
             except (RefusedByKraken, LocalFault):
                 raise
             except ConnectFailed as error:
-                ending = Ending("network", str(error), 0, maintenance)
+                ending = ConnectionResult("network", str(error), 0, maintenance)
                 failures += 1
                 if failures in (1, 10) or failures % 60 == 0:
                     log.warning("cannot connect", error=str(error), attempts=failures)
             except Exception:  # a defect in handling one connection must not end the others
                 log.exception("unforeseen error on a connection", channel=shard.channel.name)
-                ending = Ending("fault", "unforeseen error", 0, maintenance)
+                ending = ConnectionResult("fault", "unforeseen error", 0, maintenance)
             ended_ns = self._clock.mono_ns()
             self.reconnects += 1
             delay_s = backoff.next_delay_s(healthy_ns=ending.healthy_ns, maintenance=ending.maintenance)
             await asyncio.sleep(delay_s)
 
-    async def _connect_once(self, shard: Shard, ended_ns: int) -> Ending:
+    async def _connect_once(self, shard: Shard, ended_ns: int) -> ConnectionResult:
         if shard.channel.private and self._shared.tokens is not None:
             await self._shared.tokens.get(newer_than_ns=ended_ns)
         await self._may_connect.wait()  # the token may have taken long

@@ -16,7 +16,7 @@ from typing import Any, Callable, Optional
 import msgspec
 import structlog
 
-__all__ = ["Finding", "Report", "VerifierProcess", "Wish"]
+__all__ = ["Finding", "Report", "ResyncRequest", "VerifierProcess"]
 
 LINE_LIMIT_BYTES = 1024 * 1024
 #: A child that has data to read and says nothing for so long is stuck.
@@ -31,7 +31,7 @@ HEALTHY_S = 60.0
 log = structlog.get_logger("kraken_l3.capture.verifier")
 
 
-class Wish(msgspec.Struct, frozen=True):
+class ResyncRequest(msgspec.Struct, frozen=True):
     """The child wants a symbol sent anew. `left_ns`: from when on its data is in doubt (0: from now)."""
 
     resync: str
@@ -86,7 +86,7 @@ class VerifierProcess:
         self,
         command: Sequence[str],
         *,
-        on_wish: Callable[[Wish], None],
+        on_wish: Callable[[ResyncRequest], None],
         on_finding: Callable[[Finding], None],
         lines_written: Callable[[], int],
     ) -> None:
@@ -169,7 +169,7 @@ class VerifierProcess:
         if said.finding is not None:
             self._on_finding(said.finding)
         if said.resync is not None:
-            self._on_wish(Wish(said.resync, said.cause, said.left_ns))
+            self._on_wish(ResyncRequest(said.resync, said.cause, said.left_ns))
 
     async def _kill_when_stuck(self, process: asyncio.subprocess.Process) -> None:
         seen: tuple[Any, int] = (None, 0)

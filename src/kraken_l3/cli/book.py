@@ -16,8 +16,8 @@ from kraken_l3.model.events import State
 from kraken_l3.model.messages import Level3Data, OrderEntry
 from kraken_l3.model.timestamps import format_rfc3339, parse_rfc3339
 from kraken_l3.protocol.decoding import decode_level3
-from kraken_l3.rebuild.at import BookAt, book_at
-from kraken_l3.rebuild.facts import read_instruments
+from kraken_l3.rebuild.book_at import BookAt, book_at
+from kraken_l3.rebuild.metadata import read_instruments
 
 __all__ = ["book"]
 

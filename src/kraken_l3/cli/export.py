@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
-from kraken_l3.app.archive_api import Archive, span_ns
+from kraken_l3.api import Archive, span_ns
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.source import content_size
 from kraken_l3.errors import DataMissing, UsageError
 from kraken_l3.model.timestamps import format_rfc3339
-from kraken_l3.rebuild.facts import read_instruments
+from kraken_l3.rebuild.metadata import read_instruments
 
 if TYPE_CHECKING:
     from kraken_l3.export.job import Report, TableOptions
@@ -99,7 +99,7 @@ def tardis(
 ) -> int:
     """Tardis' incremental_book_L2 and book_snapshot_25 (csv.gz), one a pair and day."""
     _need_research()
-    from kraken_l3.export.tardis import export_tardis
+    from kraken_l3.export.formats.tardis import export_tardis
 
     return _export_days(source, out, symbols, instruments, engine, export_tardis)
 
@@ -115,7 +115,7 @@ def lobster(
 ) -> int:
     """LOBSTER's message and orderbook files, with their scales and order ids beside them."""
     _need_research()
-    from kraken_l3.export.lobster import export_lobster
+    from kraken_l3.export.formats.lobster import export_lobster
 
     return _export_days(source, out, symbols, instruments, engine, partial(export_lobster, levels=levels))
 
@@ -133,7 +133,7 @@ def hftbacktest(
 ) -> int:
     """hftbacktest's level 3 events (npz), with the order ids beside them."""
     _need_research()
-    from kraken_l3.export.hftbacktest import RESYNCS, export_hftbacktest
+    from kraken_l3.export.formats.hftbacktest import RESYNCS, export_hftbacktest
 
     if resync not in RESYNCS:
         raise UsageError(f"{resync!r} is no way to resync", where="--resync", hint="Say diff or clear")
@@ -150,7 +150,7 @@ def nautilus(
 ) -> int:
     """NautilusTrader's data catalog of OrderBookDelta, written through the installed nautilus_trader."""
     _need_research()
-    from kraken_l3.export.nautilus import export_nautilus
+    from kraken_l3.export.formats.nautilus import export_nautilus
 
     if "://" in out:
         raise UsageError("the catalog is written to a directory of this machine", where="--out")
@@ -166,14 +166,14 @@ def _export_days(
     write: Callable[..., list[str]],
 ) -> int:
     """Each pair through a format that is written day by day."""
-    from kraken_l3.export.bulk import facts_for
-    from kraken_l3.export.order_stream import Source as Pair
+    from kraken_l3.export.bulk import metadata_for
+    from kraken_l3.export.formats.event_stream import Source as Pair
     from kraken_l3.export.storage import fetched, open_store
 
     pairs = read_instruments(instruments) if instruments is not None else []
     store = open_store(out)
     with fetched(source) as path:
-        facts = facts_for(open_archive(path), pairs, engine)
+        facts = metadata_for(open_archive(path), pairs, engine)
         wanted = _symbols(symbols)
         names = Archive(path, engine=engine).symbols if wanted is None else sorted(wanted)
         found = 0

@@ -66,8 +66,8 @@ USAGE_EXIT_CODE = 1
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from kraken_l3.rebuild.engine import EngineOptions
-        from kraken_l3.rebuild.engines import make_engine  # only here: no other start pays for it
+        from kraken_l3.engine.choose import make_engine  # only here: no other start pays for it
+        from kraken_l3.engine.port import EngineOptions
 
         typer.echo(f"kraken-l3 {__version__} ({make_engine(EngineOptions()).name} engine)")
         raise typer.Exit

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from kraken_l3.app.attended import record_attended
+from kraken_l3.app.monitored import record_monitored
 from kraken_l3.cli.options import Config, Depth, Symbols, Tier, read_settings
 from kraken_l3.config.settings import Settings
 from kraken_l3.telemetry import configure_logging
@@ -44,7 +44,7 @@ async def _record(settings: Settings, duration: Optional[float], table: bool) ->
     _stop_on_signals(stop)
     if duration is not None:
         asyncio.get_running_loop().call_later(duration, stop.set)
-    await record_attended(settings, stop, table=table)
+    await record_monitored(settings, stop, table=table)
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

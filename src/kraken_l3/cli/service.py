@@ -9,9 +9,9 @@ import typer
 from kraken_l3.cli.options import Config
 from kraken_l3.config.settings import DEFAULT_CONFIG, load_settings
 from kraken_l3.errors import ConfigError
-from kraken_l3.monitor.service import DEFAULT_NAME, Service, locate, unit_text
-from kraken_l3.monitor.service import install as install_service
-from kraken_l3.monitor.service import uninstall as uninstall_service
+from kraken_l3.systemd.unit import DEFAULT_NAME, Service, locate, unit_text
+from kraken_l3.systemd.unit import install as install_service
+from kraken_l3.systemd.unit import uninstall as uninstall_service
 
 __all__ = ["service"]
 

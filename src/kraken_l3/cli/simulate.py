@@ -13,12 +13,12 @@ import typer
 
 from kraken_l3.clock import SystemClock
 from kraken_l3.errors import LocalFault, UsageError
-from kraken_l3.replay.exchange import Exchange
-from kraken_l3.replay.faults import load_script
-from kraken_l3.replay.flow.feed import OrderFlow
-from kraken_l3.replay.flow.listing import listing
-from kraken_l3.replay.limits import Limits
-from kraken_l3.replay.sent import SentLog
+from kraken_l3.exchange.faults import load_script
+from kraken_l3.exchange.flow.feed import OrderFlow
+from kraken_l3.exchange.flow.listing import listing
+from kraken_l3.exchange.limits import Limits
+from kraken_l3.exchange.sent_log import SentLog
+from kraken_l3.exchange.server import Exchange
 
 __all__ = ["simulate"]
 

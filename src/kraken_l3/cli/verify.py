@@ -15,10 +15,10 @@ from rich.table import Table
 
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.source import content_size
+from kraken_l3.engine.symbol import DEPTHS
 from kraken_l3.errors import UsageError
-from kraken_l3.rebuild.facts import read_instruments
+from kraken_l3.rebuild.metadata import read_instruments
 from kraken_l3.rebuild.report import Report
-from kraken_l3.rebuild.symbol_book import DEPTHS
 from kraken_l3.rebuild.verify import Progress as OnBytes
 from kraken_l3.rebuild.verify_jobs import verify as run_verification
 

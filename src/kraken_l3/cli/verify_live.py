@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kraken_l3.rebuild.follow import LiveVerifier
+from kraken_l3.rebuild.live import LiveVerifier
 
 __all__ = ["verify_live"]
 

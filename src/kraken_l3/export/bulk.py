@@ -19,10 +19,10 @@ from kraken_l3.export.job import Job, Progress, Report, TableOptions, run_job
 from kraken_l3.export.storage import fetched
 from kraken_l3.export.walking import chains_in
 from kraken_l3.model.instruments import Instrument
-from kraken_l3.rebuild.facts import Fact, facts_in
+from kraken_l3.rebuild.metadata import SymbolMetadata, metadata_in
 from kraken_l3.rebuild.verify_jobs import verify
 
-__all__ = ["export_table", "facts_for", "plan_jobs"]
+__all__ = ["export_table", "metadata_for", "plan_jobs"]
 
 _POLL_S = 0.1
 
@@ -76,7 +76,7 @@ def plan_jobs(
     """The jobs that make up an export, for at least `shares` processes where pairs can be shared."""
     with fetched(source, heads=True) as path:
         archive = open_archive(path)
-        facts = tuple(facts_for(archive, instruments, engine))
+        facts = tuple(metadata_for(archive, instruments, engine))
         chains = chains_in(archive)
     parts = -(-shares // len(chains)) if chains else 1
     return [
@@ -84,14 +84,16 @@ def plan_jobs(
     ]
 
 
-def facts_for(archive: Archive, instruments: Iterable[Instrument] = (), engine: str = "auto") -> list[Fact]:
+def metadata_for(
+    archive: Archive, instruments: Iterable[Instrument] = (), engine: str = "auto"
+) -> list[SymbolMetadata]:
     """What is known of the symbols; for a file that nobody tells anything about, what a verification finds out."""
-    facts = facts_in(archive, instruments)
+    facts = metadata_in(archive, instruments)
     if facts or archive.is_directory:
         return facts
     findings, _ = verify(archive.path, engine_name=engine)
     tallies = [report.tally for report in findings.symbols.values()]
-    return [Fact(0, t.symbol, t.price_precision, t.qty_precision, t.depth) for t in tallies]
+    return [SymbolMetadata(0, t.symbol, t.price_precision, t.qty_precision, t.depth) for t in tallies]
 
 
 def _in_processes(planned: Sequence[Job], jobs: int, progress: Optional[Progress]) -> list[Report]:

@@ -29,7 +29,7 @@ from kraken_l3.archive.reader import Archive, DataFile, Skipped
 from kraken_l3.archive.source import existing
 from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.decimals import parse_scaled
-from kraken_l3.model.events import Meaning, Side
+from kraken_l3.model.events import Classification, Side
 from kraken_l3.model.messages import Trade
 from kraken_l3.protocol.decoding import decode_trades
 
@@ -39,7 +39,7 @@ CLOSE_NS = 1_000_000
 WINDOW_NS = 100_000_000
 _FAR_CONFIDENCE = 0.9
 _MAKER_SIDE = {"buy": Side.ASK, "sell": Side.BID}
-_FILLS = (Meaning.FILL, Meaning.PARTIAL_FILL)
+_FILLS = (Classification.FILL, Classification.PARTIAL_FILL)
 
 
 class DayTrades:
@@ -75,12 +75,12 @@ class Matcher:
         self._used: set[int] = set()
 
     def match(self, records: Any) -> tuple[Any, Any, Any]:
-        """Meanings (with reductions that were fills called so), trade ids (-1: none), confidences (NaN: no fill)."""
-        meaning = records["meaning"].copy()
-        asking = np.flatnonzero(np.isin(meaning, (*_FILLS, Meaning.REDUCTION)))
+        """Classifications (reductions that were fills called so), trade ids (-1: none), confidences (NaN: no fill)."""
+        classification = records["classification"].copy()
+        asking = np.flatnonzero(np.isin(classification, (*_FILLS, Classification.REDUCTION)))
         trade_ids = np.full(len(records), -1, np.int64)
         confidence = np.full(len(records), np.nan, np.float32)
-        confidence[np.isin(meaning, _FILLS)] = 0.0
+        confidence[np.isin(classification, _FILLS)] = 0.0
         wanted = [records[name][asking] for name in ("side", "price", "change", "price_scale", "qty_scale", "ts_event")]
         side, price, change, price_scale, qty_scale, times = (column.tolist() for column in wanted)
         keys = list(zip(side, price, (-qty for qty in change)))
@@ -93,8 +93,8 @@ class Matcher:
             found = self._take(key, at_ns, rivals[key])
             if found is not None:
                 trade_ids[index], confidence[index] = found
-        meaning[(trade_ids >= 0) & (meaning == Meaning.REDUCTION)] = Meaning.PARTIAL_FILL
-        return meaning, trade_ids, confidence
+        classification[(trade_ids >= 0) & (classification == Classification.REDUCTION)] = Classification.PARTIAL_FILL
+        return classification, trade_ids, confidence
 
     def _index(self, price_scale: int, qty_scale: int) -> None:
         """The trades that are left, by what an event asks for."""

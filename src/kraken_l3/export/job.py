@@ -23,6 +23,8 @@ from kraken_l3.archive.checkpoints import read_checkpoints
 from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.reader import Archive, DataFile, open_archive
 from kraken_l3.archive.source import SEALED_SUFFIX, content_size, existing
+from kraken_l3.engine.choose import make_engine
+from kraken_l3.engine.port import EngineOptions, RowOptions
 from kraken_l3.export.fills import DayTrades, Matcher
 from kraken_l3.export.gaps import Gaps
 from kraken_l3.export.naming import part_path
@@ -34,9 +36,7 @@ from kraken_l3.export.storage import Store, fetched, open_store
 from kraken_l3.export.tables import events_table, snapshots_table
 from kraken_l3.export.walking import Chain, FileEnd, Piece, walk_chain
 from kraken_l3.model.timestamps import NS_PER_DAY, day_of, day_start_ns
-from kraken_l3.rebuild.engine import EngineOptions, RowOptions
-from kraken_l3.rebuild.engines import make_engine
-from kraken_l3.rebuild.facts import Fact
+from kraken_l3.rebuild.metadata import SymbolMetadata
 
 __all__ = ["EVENTS_TABLE", "SNAPSHOTS_TABLE", "Job", "Report", "TableFile", "TableOptions", "run_job"]
 
@@ -112,7 +112,7 @@ class Job:
     target: str
     options: TableOptions
     chain: Chain
-    facts: tuple[Fact, ...] = ()
+    facts: tuple[SymbolMetadata, ...] = ()
     part: tuple[int, int] = (0, 1)
     engine: str = "auto"
 
@@ -410,7 +410,7 @@ class _FileTables:
 
     def _table(self, file: _SymbolFile, records: Any) -> pa.Table:
         if self._options.table == EVENTS_TABLE:
-            return events_table(records, self._recorder.odd_ids, file.matcher)
+            return events_table(records, self._recorder.overflow_ids, file.matcher)
         return snapshots_table(records, wide=self._options.wide, over_gap=self._options.keep_gaps)
 
     def end(self, end: FileEnd) -> list[TableFile]:

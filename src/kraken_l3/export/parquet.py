@@ -21,7 +21,7 @@ COMPRESSION_LEVEL = 1
 #: Columns that hardly move from row to row: half the time and a fraction of the room of plain numbers.
 _DELTA = ("ts_recv", "timestamp", "line", "price")
 #: Columns of few values.
-_FEW = ("level", "queue", "flags")
+_FEW = ("level", "queue_position", "flags")
 
 
 class ParquetOutput:

@@ -11,9 +11,7 @@ from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
-from kraken_l3.export.schema import BAD_RECEIVE_TIME, LAST, MAYBE_BAD_BOOK, SNAPSHOT, VERDICT_CODES
-from kraken_l3.model.events import Action, MessageKind, Verdict
-from kraken_l3.rebuild.engine import (
+from kraken_l3.engine.port import (
     EVENT_COLUMNS,
     MESSAGE_COLUMNS,
     ORDER_ID_BYTES,
@@ -22,8 +20,10 @@ from kraken_l3.rebuild.engine import (
     Engine,
     Result,
 )
+from kraken_l3.export.schema import BAD_RECEIVE_TIME, LAST, MAYBE_BAD_BOOK, SNAPSHOT, VERDICT_CODES
+from kraken_l3.model.events import Action, MessageKind, Verdict
 
-__all__ = ["EVENT", "ODD_ID", "Recorder", "Records", "Times", "columns_of", "row_dtype"]
+__all__ = ["EVENT", "OVERFLOW_ID", "Recorder", "Records", "Times", "columns_of", "row_dtype"]
 
 Records = Any  # numpy arrays: their types say little before numpy 2, and we support older ones
 
@@ -36,21 +36,21 @@ EVENT = np.dtype(
         ("price", "<i8"),
         ("qty", "<i8"),
         ("change", "<i8"),
-        ("ahead", "<i8"),
+        ("qty_ahead", "<i8"),
         ("level", "<i4"),
-        ("queue", "<i4"),
+        ("queue_position", "<i4"),
         ("order_id", f"S{ORDER_ID_BYTES}"),
         ("side", "u1"),
         ("action", "u1"),
-        ("meaning", "u1"),
+        ("classification", "u1"),
         ("verdict", "u1"),
         ("flags", "u1"),
         ("price_scale", "i1"),
         ("qty_scale", "i1"),
     ]
 )
-#: An id that does not fit its column is this byte, which no UTF-8 text holds, and a number in `Recorder.odd_ids`.
-ODD_ID = b"\xff"
+#: An id that does not fit its column is this byte, which no UTF-8 text holds, and a number in `Recorder.overflow_ids`.
+OVERFLOW_ID = b"\xff"
 
 _BOOK_SIDES = ("bid_price", "bid_qty", "ask_price", "ask_qty")
 _ORDER_COUNTS = ("bid_orders", "ask_orders")
@@ -151,7 +151,7 @@ class Recorder:
     """Makes records of one engine's results; knows the symbols' scales and which books are suspect.
 
     Attributes:
-        odd_ids: order ids that do not fit their column.
+        overflow_ids: order ids that do not fit their column.
     """
 
     def __init__(self, engine: Engine, levels: int = 0, *, orders: bool = False) -> None:
@@ -161,7 +161,7 @@ class Recorder:
         self._suspect = np.zeros(0, bool)
         self._scales = np.full((0, 2), -1, np.int8)
         self._shown_ns: dict[str, int] = {}
-        self.odd_ids: list[str] = []
+        self.overflow_ids: list[str] = []
         self.symbols: Sequence[str] = ()
 
     def look(self) -> None:
@@ -246,7 +246,18 @@ class Taken:
             return
         records = np.zeros(len(message), EVENT)
         symbol, line = messages.symbol[message], messages.line[message]
-        for name in ("price", "qty", "change", "ahead", "level", "queue", "order_id", "side", "action", "meaning"):
+        for name in (
+            "price",
+            "qty",
+            "change",
+            "qty_ahead",
+            "level",
+            "queue_position",
+            "order_id",
+            "side",
+            "action",
+            "classification",
+        ):
             records[name] = columns[name]
         records["ts_event"] = messages.msg_ns[message]
         records["ts_order"] = columns["order_ns"]
@@ -257,9 +268,9 @@ class Taken:
         records["price_scale"], records["qty_scale"] = scales[:, 0], scales[:, 1]
         if self._times.recv_ns is not None:
             records["ts_recv"] = self._times.recv_ns[line - self._times.first_line]
-        for index, order_id in self._result.odd_ids.items():
-            records["order_id"][index] = ODD_ID + b"%d" % len(self._recorder.odd_ids)
-            self._recorder.odd_ids.append(order_id)
+        for index, order_id in self._result.overflow_ids.items():
+            records["order_id"][index] = OVERFLOW_ID + b"%d" % len(self._recorder.overflow_ids)
+            self._recorder.overflow_ids.append(order_id)
         yield from self._by_symbol(symbol, records)
 
     def _flags(self, message: Records, action: Records, line: Records) -> Records:

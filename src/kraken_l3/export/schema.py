@@ -12,16 +12,16 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from kraken_l3.model.events import Action, Meaning, Reason, Side, Verdict
+from kraken_l3.model.events import Action, Classification, Reason, Side, Verdict
 
 __all__ = [
     "ACTIONS",
     "BAD_RECEIVE_TIME",
+    "CLASSIFICATIONS",
     "EVENTS",
     "EVENTS_VERSION",
     "LAST",
     "MAYBE_BAD_BOOK",
-    "MEANINGS",
     "SIDES",
     "SNAPSHOT",
     "SNAPSHOTS",
@@ -32,7 +32,7 @@ __all__ = [
     "snapshots_schema",
 ]
 
-EVENTS_VERSION = "1"
+EVENTS_VERSION = "2"
 SNAPSHOTS_VERSION = "1"
 
 # Bits of `flags`, as Databento defines them (dbn `flags.rs`).
@@ -51,7 +51,7 @@ def _words(values: Sequence[str]) -> pa.Array:
 
 SIDES = _words([side.name.lower() for side in Side])
 ACTIONS = _words([action.name.lower() for action in Action])
-MEANINGS = _words([meaning.name.lower() for meaning in Meaning])
+CLASSIFICATIONS = _words([classification.name.lower() for classification in Classification])
 
 _REASONS = [f"unverifiable_{reason.name.lower()}" for reason in Reason if reason is not Reason.NONE]
 #: Words of a verdict; one that is unverifiable names its reason.
@@ -68,7 +68,7 @@ EVENTS = pa.schema(
         pa.field("line", pa.int64(), nullable=False),
         pa.field("side", _WORD, nullable=False),
         pa.field("action", _WORD, nullable=False),
-        pa.field("meaning", _WORD, nullable=False),
+        pa.field("classification", _WORD, nullable=False),
         pa.field("order_id", pa.string()),
         pa.field("price", pa.int64()),
         pa.field("price_scale", pa.int8(), nullable=False),
@@ -76,8 +76,8 @@ EVENTS = pa.schema(
         pa.field("qty_change", pa.int64()),
         pa.field("qty_scale", pa.int8(), nullable=False),
         pa.field("level", pa.int32()),
-        pa.field("queue", pa.int32()),
-        pa.field("ahead", pa.int64()),
+        pa.field("queue_position", pa.int32()),
+        pa.field("qty_ahead", pa.int64()),
         pa.field("verdict", _WORD, nullable=False),
         pa.field("flags", pa.uint8(), nullable=False),
         pa.field("trade_id", pa.int64()),

@@ -8,11 +8,11 @@ from typing import Any, Optional
 import numpy as np
 import pyarrow as pa
 
+from kraken_l3.engine.port import MAX_PRECISION
 from kraken_l3.export.fills import Matcher
-from kraken_l3.export.records import ODD_ID, Records
-from kraken_l3.export.schema import ACTIONS, EVENTS, MEANINGS, SIDES, TIME, VERDICTS, snapshots_schema
+from kraken_l3.export.records import OVERFLOW_ID, Records
+from kraken_l3.export.schema import ACTIONS, CLASSIFICATIONS, EVENTS, SIDES, TIME, VERDICTS, snapshots_schema
 from kraken_l3.model.events import Action
-from kraken_l3.rebuild.engine import MAX_PRECISION
 
 __all__ = ["events_table", "snapshots_table", "to_doubles"]
 
@@ -37,19 +37,19 @@ def _times(values: Records) -> pa.Array:
     return _array(TIME, values, values != 0)
 
 
-def events_table(records: Records, odd_ids: Sequence[str], matcher: Optional[Matcher] = None) -> pa.Table:
+def events_table(records: Records, overflow_ids: Sequence[str], matcher: Optional[Matcher] = None) -> pa.Table:
     """Events of one symbol.
 
     Args:
         records: of `records.EVENT`.
-        odd_ids: ids that did not fit.
+        overflow_ids: ids that did not fit.
         matcher: finds the fills' trades, where trades were recorded.
     """
     rests = records["action"] != Action.CLEAR
     if matcher is not None:
-        meaning, trade_ids, confidence = matcher.match(records)
+        classification, trade_ids, confidence = matcher.match(records)
     else:
-        meaning, trade_ids = records["meaning"], np.full(len(records), -1)
+        classification, trade_ids = records["classification"], np.full(len(records), -1)
         confidence = np.full(len(records), np.nan, np.float32)
     columns = {
         "ts_recv": _times(records["ts_recv"]),
@@ -58,16 +58,16 @@ def events_table(records: Records, odd_ids: Sequence[str], matcher: Optional[Mat
         "line": _array(pa.int64(), records["line"]),
         "side": _words(SIDES, records["side"]),
         "action": _words(ACTIONS, records["action"]),
-        "meaning": _words(MEANINGS, meaning),
-        "order_id": _ids(records["order_id"], rests, odd_ids),
+        "classification": _words(CLASSIFICATIONS, classification),
+        "order_id": _ids(records["order_id"], rests, overflow_ids),
         "price": _array(pa.int64(), records["price"], rests),
         "price_scale": _array(pa.int8(), records["price_scale"]),
         "qty": _array(pa.int64(), records["qty"], rests),
         "qty_change": _array(pa.int64(), records["change"], rests),
         "qty_scale": _array(pa.int8(), records["qty_scale"]),
         "level": _array(pa.int32(), records["level"], rests),
-        "queue": _array(pa.int32(), records["queue"], rests),
-        "ahead": _array(pa.int64(), records["ahead"], rests),
+        "queue_position": _array(pa.int32(), records["queue_position"], rests),
+        "qty_ahead": _array(pa.int64(), records["qty_ahead"], rests),
         "verdict": _words(VERDICTS, records["verdict"]),
         "flags": _array(pa.uint8(), records["flags"]),
         "trade_id": _array(pa.int64(), trade_ids, trade_ids >= 0),
@@ -76,12 +76,12 @@ def events_table(records: Records, odd_ids: Sequence[str], matcher: Optional[Mat
     return pa.table([columns[name] for name in EVENTS.names], EVENTS)
 
 
-def _ids(ids: Records, valid: Records, odd_ids: Sequence[str]) -> pa.Array:
+def _ids(ids: Records, valid: Records, overflow_ids: Sequence[str]) -> pa.Array:
     """Ids without their padding; UTF-8."""
     ids = np.ascontiguousarray(ids)
     letters = ids.view(np.uint8).reshape(len(ids), ids.dtype.itemsize)
-    if odd_ids and (letters[:, 0] == ODD_ID[0]).any():
-        return _odd_ids(ids, valid, odd_ids)
+    if overflow_ids and (letters[:, 0] == OVERFLOW_ID[0]).any():
+        return _overflow_ids(ids, valid, overflow_ids)
     used = letters != 0
     ends = np.zeros(len(ids) + 1, np.int32)
     np.cumsum(used.sum(axis=1), out=ends[1:])
@@ -89,8 +89,8 @@ def _ids(ids: Records, valid: Records, odd_ids: Sequence[str]) -> pa.Array:
     return pa.Array.from_buffers(pa.string(), len(ids), [bitmap, pa.py_buffer(ends), pa.py_buffer(letters[used])])
 
 
-def _odd_ids(ids: Records, valid: Records, odd_ids: Sequence[str]) -> pa.Array:
-    texts = [odd_ids[int(text[1:])] if text.startswith(ODD_ID) else text.decode() for text in ids.tolist()]
+def _overflow_ids(ids: Records, valid: Records, overflow_ids: Sequence[str]) -> pa.Array:
+    texts = [overflow_ids[int(text[1:])] if text.startswith(OVERFLOW_ID) else text.decode() for text in ids.tolist()]
     return pa.array([text if ok else None for text, ok in zip(texts, valid)], pa.string())
 
 

@@ -27,13 +27,13 @@ from kraken_l3.archive.checkpoints import read_checkpoints
 from kraken_l3.archive.layout import DayPaths, parse_name
 from kraken_l3.archive.reader import Archive, Block, DataFile
 from kraken_l3.archive.receipts import RECEIPT_BYTES, RECEIVE_TIME_UNKNOWN
+from kraken_l3.engine.choose import make_engine
+from kraken_l3.engine.port import MESSAGE_COLUMNS, Engine, EngineOptions, Result
 from kraken_l3.export.records import Times, columns_of
 from kraken_l3.model.events import MessageKind
 from kraken_l3.model.timestamps import NS_PER_DAY, day_start_ns
-from kraken_l3.rebuild.engine import MESSAGE_COLUMNS, Engine, EngineOptions, Result
-from kraken_l3.rebuild.engines import make_engine
-from kraken_l3.rebuild.facts import Fact
-from kraken_l3.rebuild.walk import load_checkpoint
+from kraken_l3.rebuild.metadata import SymbolMetadata
+from kraken_l3.rebuild.playback import load_checkpoint
 
 __all__ = ["Chain", "FileEnd", "Piece", "chains_in", "walk_chain"]
 
@@ -107,7 +107,7 @@ def walk_chain(
     engine: Engine,
     archive: Archive,
     chain: Chain,
-    facts: Sequence[Fact],
+    facts: Sequence[SymbolMetadata],
     *,
     grid_ns: Optional[int] = None,
     block_bytes: int = 1024 * 1024,
@@ -146,11 +146,11 @@ def walk_chain(
             yield FileEnd(path, file.day, offset, lines, ahead.sha256.hexdigest())
 
 
-def _tell_first(engine: Engine, facts: Sequence[Fact], chain: Chain) -> list[Fact]:
+def _tell_first(engine: Engine, facts: Sequence[SymbolMetadata], chain: Chain) -> list[SymbolMetadata]:
     """Tell what is known when the chain begins; each symbol's first fact is told ahead of its time."""
     name = parse_name(chain.files[0])
     start_ns = day_start_ns(name.day) if name is not None else 0
-    later: list[Fact] = []
+    later: list[SymbolMetadata] = []
     told: set[str] = set()
     for fact in facts:
         if fact.at_ns < start_ns or fact.symbol not in told:
@@ -161,7 +161,7 @@ def _tell_first(engine: Engine, facts: Sequence[Fact], chain: Chain) -> list[Fac
     return later
 
 
-def _tell(engine: Engine, fact: Fact) -> None:
+def _tell(engine: Engine, fact: SymbolMetadata) -> None:
     precisions = {"price_precision": fact.price_precision, "qty_precision": fact.qty_precision}
     engine.set_symbol(fact.symbol, **precisions, depth=fact.depth)
 
@@ -172,7 +172,7 @@ def _load_books(engine: Engine, directory: Path, day: dt.date) -> None:
             load_checkpoint(engine, checkpoint)
 
 
-def _cut(engine: Engine, file: DataFile, later: list[Fact], blocks: Iterable[Block]) -> Iterator[Block]:
+def _cut(engine: Engine, file: DataFile, later: list[SymbolMetadata], blocks: Iterable[Block]) -> Iterator[Block]:
     """The blocks, with the facts told between the lines where they begin to hold."""
     for block in blocks:
         while later and file.receipts is not None:

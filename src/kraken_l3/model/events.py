@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple
 
-__all__ = ["Action", "Meaning", "MessageKind", "OrderEvent", "Reason", "Side", "State", "Verdict"]
+__all__ = ["Action", "Classification", "MessageKind", "OrderEvent", "Reason", "Side", "State", "Verdict"]
 
 
 class Side(enum.IntEnum):
@@ -67,8 +67,8 @@ class Action(enum.IntEnum):
     SNAPSHOT = 5
 
 
-class Meaning(enum.IntEnum):
-    """What an event most likely was; `book.meaning` has the rules."""
+class Classification(enum.IntEnum):
+    """What an event most likely was; `book.classification` has the rules."""
 
     NONE = 0
     NEW = 1
@@ -89,13 +89,13 @@ class OrderEvent(NamedTuple):
         stated_ns, stated_qty: what the message itself said (a delete with quantity 0 is a fill).
         change: what was done to the resting quantity.
         level: 0 is the best; -1 for CLEAR, as are the next.
-        queue: place in the level, 0 is served first.
-        ahead: quantity before it in the level.
+        queue_position: place in the level, 0 is served first.
+        qty_ahead: quantity before it in the level.
     """
 
     side: Side
     action: Action
-    meaning: Meaning
+    classification: Classification
     order_id: str
     order_ns: int
     stated_ns: int
@@ -104,5 +104,5 @@ class OrderEvent(NamedTuple):
     change: int
     stated_qty: int
     level: int
-    queue: int
-    ahead: int
+    queue_position: int
+    qty_ahead: int

@@ -13,8 +13,8 @@ from typing import Optional
 import msgspec
 
 from kraken_l3.archive.checkpoints import Checkpoint, append_checkpoints
+from kraken_l3.engine.port import Engine, SymbolTally
 from kraken_l3.model.events import State
-from kraken_l3.rebuild.engine import Engine, SymbolTally
 
 __all__ = ["Checkpointing"]
 

@@ -13,7 +13,7 @@ from kraken_l3.archive.reader import Archive
 from kraken_l3.archive.sealing import Sealing
 from kraken_l3.archive.source import SEALED_SUFFIX
 from kraken_l3.archive.summary import FileSummary, summarise
-from kraken_l3.rebuild.facts import facts_of_record
+from kraken_l3.rebuild.metadata import metadata_of_record
 from kraken_l3.rebuild.report import Report
 from kraken_l3.rebuild.verify_jobs import verify
 
@@ -66,7 +66,7 @@ def _depths(sealing: Sealing, symbols: dict[str, Any]) -> dict[str, int]:
     found = {symbol: counts["depth"] for symbol, counts in symbols.items() if counts.get("depth")}
     if sealing.day is not None:
         for record in Archive(sealing.directory).journal(sealing.day):
-            found.update((fact.symbol, fact.depth) for fact in facts_of_record(record) if fact.depth is not None)
+            found.update((fact.symbol, fact.depth) for fact in metadata_of_record(record) if fact.depth is not None)
     return dict(sorted(found.items()))
 
 

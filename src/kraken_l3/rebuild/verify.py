@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from kraken_l3.archive.reader import BLOCK_BYTES, open_archive
+from kraken_l3.engine.choose import make_engine
+from kraken_l3.engine.port import EngineOptions, Note, SymbolTally, Totals
 from kraken_l3.errors import DamageFound, DataMissing
-from kraken_l3.rebuild.engine import EngineOptions, Note, SymbolTally, Totals
-from kraken_l3.rebuild.engines import make_engine
-from kraken_l3.rebuild.facts import Fact
-from kraken_l3.rebuild.walk import walk
+from kraken_l3.rebuild.metadata import SymbolMetadata
+from kraken_l3.rebuild.playback import walk
 
 __all__ = ["FilePart", "Findings", "Located", "SymbolReport", "verify_part"]
 
@@ -106,7 +106,7 @@ class Findings:
 
 def verify_part(
     path: Path,
-    facts: Sequence[Fact],
+    facts: Sequence[SymbolMetadata],
     options: EngineOptions,
     *,
     engine_name: str = "auto",

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, Optional
 
 from kraken_l3.archive.reader import open_archive
+from kraken_l3.engine.choose import make_engine
+from kraken_l3.engine.port import EngineOptions
 from kraken_l3.model.instruments import Instrument
-from kraken_l3.rebuild.engine import EngineOptions
-from kraken_l3.rebuild.engines import make_engine
-from kraken_l3.rebuild.facts import Fact, facts_in
-from kraken_l3.rebuild.second_look import look_again, symbols_in
+from kraken_l3.rebuild.infer import infer_missing, symbols_in
+from kraken_l3.rebuild.metadata import SymbolMetadata, metadata_in
 from kraken_l3.rebuild.verify import Findings, Progress, verify_part
 
 __all__ = ["verify"]
@@ -50,17 +50,17 @@ def verify(
     """
     archive = open_archive(path)
     depths = None if depth is None else dict.fromkeys(symbols_in(archive), depth)
-    facts = facts_in(archive, instruments, depths)
+    facts = metadata_in(archive, instruments, depths)
     if jobs <= 1 or make_engine(EngineOptions(), engine_name).name == "native":
         each = None if progress is None else lambda count: progress(count * jobs)
         findings = verify_part(path, facts, EngineOptions(), engine_name=engine_name, threads=jobs, progress=each)
     else:
         findings = _verify_in_processes(path, facts, engine_name, jobs, progress)
-    return findings, look_again(findings, path, facts, engine_name)
+    return findings, infer_missing(findings, path, facts, engine_name)
 
 
 def _verify_in_processes(
-    path: Path, facts: Sequence[Fact], engine_name: str, jobs: int, progress: Optional[Progress]
+    path: Path, facts: Sequence[SymbolMetadata], engine_name: str, jobs: int, progress: Optional[Progress]
 ) -> Findings:
     context = multiprocessing.get_context("spawn")
     done = context.Array(c_uint64, jobs, lock=False)
@@ -91,7 +91,7 @@ def _share(done: Any) -> None:
     _done = done
 
 
-def _verify_share(path: Path, facts: Sequence[Fact], engine_name: str, part: int, parts: int) -> Findings:
+def _verify_share(path: Path, facts: Sequence[SymbolMetadata], engine_name: str, part: int, parts: int) -> Findings:
     def progress(count: int) -> None:
         _done[part] += count
 

@@ -1,0 +1,119 @@
+"""What one connection tells the journal, beside the gaps."""
+
+from __future__ import annotations
+
+from typing import Callable, Optional
+
+from kraken_l3.archive.journal import (
+    Acknowledged,
+    Connected,
+    Control,
+    Disconnected,
+    Record,
+    Rejected,
+    Unrecognised,
+)
+from kraken_l3.capture.channel import Channel
+from kraken_l3.clock import Clock
+from kraken_l3.protocol.session import Acked, Dead, SymbolRejected
+
+__all__ = ["UNRECOGNISED_KEPT", "ConnectionJournal"]
+
+FRAME_KEPT_BYTES = 64 * 1024
+#: Unrecognised frames after these are only counted.
+UNRECOGNISED_KEPT = 100
+
+
+class ConnectionJournal:
+    """The journal records of one connection. Times of frames are wall clock and monotonic, as received.
+
+    Args:
+        number: of the connection, as in receipts and journal.
+        channel: what it carries.
+        note: takes the records.
+        clock: dates those that no frame dates.
+    """
+
+    def __init__(self, number: int, channel: Channel, note: Callable[[Record], None], clock: Clock) -> None:
+        self._number = number
+        self._channel = channel
+        self._note = note
+        self._clock = clock
+        #: Frames that were neither control nor data.
+        self.unrecognised_count = 0
+
+    def connected(self, url: str, extensions: str) -> None:
+        """The handshake is done."""
+        self._note(
+            Connected(
+                at_ns=self._clock.wall_ns(),
+                mono_ns=self._clock.mono_ns(),
+                connection=self._number,
+                url=url,
+                channel=self._channel.name,
+                symbols=self._channel.recorded_symbols(),
+                extensions=extensions,
+            )
+        )
+
+    def disconnected(self, dead: Dead, close_code: Optional[int], last_frame_ns: int) -> None:
+        """The connection is over."""
+        self._note(
+            Disconnected(
+                at_ns=self._clock.wall_ns(),
+                mono_ns=self._clock.mono_ns(),
+                connection=self._number,
+                cause=dead.cause,
+                detail=dead.detail,
+                close_code=close_code,
+                last_frame_ns=last_frame_ns,
+            )
+        )
+
+    def control(self, payload: bytes, recv_ns: int, mono_ns: int) -> None:
+        """A status message, or the answer to a request."""
+        frame = payload[:FRAME_KEPT_BYTES].decode(errors="replace")
+        self._note(Control(at_ns=recv_ns, mono_ns=mono_ns, connection=self._number, frame=frame))
+
+    def unrecognised(self, payload: bytes, recv_ns: int, mono_ns: int) -> None:
+        """A frame that is neither control nor data; `recv_ns` 0: when it came is not known."""
+        self.unrecognised_count += 1
+        if self.unrecognised_count > UNRECOGNISED_KEPT:
+            return
+        self._note(
+            Unrecognised(
+                at_ns=recv_ns or self._clock.wall_ns(),
+                mono_ns=mono_ns,
+                connection=self._number,
+                size=len(payload),
+                count=self.unrecognised_count,
+                frame=payload[:FRAME_KEPT_BYTES].decode("latin-1"),
+            )
+        )
+
+    def acknowledged(self, event: Acked, recv_ns: int, mono_ns: int) -> None:
+        """A subscription was accepted; a depth that Kraken does not repeat is the one that was asked for."""
+        self._note(
+            Acknowledged(
+                at_ns=recv_ns,
+                mono_ns=mono_ns,
+                connection=self._number,
+                channel=self._channel.name,
+                symbol=event.symbol or "",
+                depth=event.depth if event.depth is not None else self._channel.depth,
+            )
+        )
+
+    def rejected(self, event: SymbolRejected, at_ns: int) -> None:
+        """A subscription was refused, or not answered."""
+        self._note(
+            Rejected(
+                at_ns=at_ns,
+                mono_ns=self._clock.mono_ns(),
+                connection=self._number,
+                channel=self._channel.name,
+                symbol=event.symbol or "",
+                error=event.error,
+                retry_s=float(event.retry_s),
+            )
+        )

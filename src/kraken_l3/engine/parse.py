@@ -1,0 +1,191 @@
+"""The numbers, ids and times of a message, read at a symbol's precision (steps 2 and 3 of the port's page)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Optional
+
+import msgspec
+
+from kraken_l3.book.book import Change
+from kraken_l3.engine.port import MAX_ID_BYTES, MAX_PRECISION
+from kraken_l3.errors import MalformedMessage
+from kraken_l3.model.decimals import TooManyDecimals, decimals_in, parse_scaled
+from kraken_l3.model.messages import Level3Data, OrderEntry
+from kraken_l3.model.timestamps import parse_rfc3339
+
+__all__ = ["Content", "Precision", "check_symbol", "decimals_of", "read_content", "too_fine_number"]
+
+_INT64_END = 1 << 63
+_SAFE_DIGITS = 18  # any number of so many digits is within int64
+_CHECKSUM = re.compile(rb'"?(\d{1,19})"?')
+_MAX_CACHED_SECONDS = 4_096
+
+
+class Precision(NamedTuple):
+    """Decimals of a symbol's prices and quantities."""
+
+    price: int
+    qty: int
+
+
+class Content(NamedTuple):
+    """A message with everything in it read. `checksum` is -1 when it states none."""
+
+    bids: Sequence[Change]
+    asks: Sequence[Change]
+    checksum: int
+    msg_ns: int
+
+
+def read_content(data: Level3Data, precision: Precision, *, snapshot: bool) -> Content:
+    """Read everything in a message.
+
+    Raises:
+        TooManyDecimals: a number is finer than the precision (others may be unreadable: ask `too_fine_number`).
+        ValueError: something cannot be read.
+    """
+    return Content(
+        _read_entries(data.bids, precision, snapshot) if data.bids else (),
+        _read_entries(data.asks, precision, snapshot) if data.asks else (),
+        _read_checksum(bytes(data.checksum)),
+        _read_time(data.timestamp),
+    )
+
+
+def _read_entries(entries: Iterable[OrderEntry], precision: Precision, snapshot: bool) -> list[Change]:
+    changes = []
+    for entry in entries:
+        event = "add" if snapshot else entry.event
+        if event == "delete":
+            price = 0
+        elif event == "add" or event == "modify":
+            price = _read_number(entry.limit_price, precision.price)
+        else:
+            raise ValueError(f"unknown event {event[:20]!r}")
+        order_id = entry.order_id
+        if not order_id or len(order_id) > _SHORT_ID:
+            _check_id(order_id)
+        changes.append(
+            (event, order_id, price, _read_number(entry.order_qty, precision.qty), _read_time(entry.timestamp))
+        )
+    return changes
+
+
+_SHORT_ID = MAX_ID_BYTES // 4  # characters that fit whatever they are
+
+
+def _check_id(order_id: str) -> None:
+    if not 0 < len(order_id.encode()) <= MAX_ID_BYTES:
+        raise ValueError(f"order id of {len(order_id.encode())} bytes")
+
+
+def check_symbol(symbol: str) -> None:
+    """Raise `MalformedMessage` when this cannot be a symbol's name."""
+    if not 0 < len(symbol.encode()) <= MAX_ID_BYTES:
+        raise MalformedMessage(f"a symbol of {len(symbol.encode())} bytes")
+
+
+def _read_number(raw: msgspec.Raw, precision: int) -> int:
+    text = bytes(raw)
+    digits = text
+    if precision and text[-precision - 1 : -precision] == b".":
+        digits = text[: -precision - 1] + text[-precision:]
+    elif precision:
+        return _read_odd_number(text, precision)
+    if len(digits) <= _SAFE_DIGITS and digits.isdigit():
+        return int(digits)
+    return _read_odd_number(text, precision)
+
+
+def _read_odd_number(text: bytes, precision: int) -> int:
+    value = parse_scaled(text, precision)
+    if value >= _INT64_END:
+        raise ValueError(f"out of range: {text[:48]!r}")
+    return value
+
+
+_seconds: dict[str, int] = {}
+
+
+def _read_time(text: Optional[str]) -> int:
+    """Nanoseconds, 0 when unknown; the date and second of Kraken's usual form are looked up: they hardly change."""
+    if not text:
+        return 0
+    if len(text) == 30 and text[29] == "Z":
+        start = _seconds.get(text[:20])
+        fraction = text[20:29]
+        if start is not None and fraction.isdigit() and fraction.isascii():
+            return start + int(fraction)
+    return _read_odd_time(text)
+
+
+def _read_odd_time(text: str) -> int:
+    try:
+        ns = parse_rfc3339(text)
+    except ValueError:
+        return 0
+    if not -_INT64_END <= ns < _INT64_END:
+        return 0
+    if len(text) == 30 and text[19] == "." and text[29] == "Z" and abs(ns) < _INT64_END - 10**9:
+        if len(_seconds) >= _MAX_CACHED_SECONDS:
+            _seconds.clear()
+        _seconds[text[:20]] = ns - int(text[20:29])
+    return ns
+
+
+def _read_checksum(text: bytes) -> int:
+    if not text or text == b"null":
+        return -1
+    match = _CHECKSUM.fullmatch(text)
+    if match is None or int(match[1]) >= _INT64_END:
+        raise ValueError(f"not a checksum: {text[:48]!r}")
+    return int(match[1])
+
+
+def too_fine_number(data: Level3Data, precision: Precision, *, snapshot: bool) -> str:
+    """The text of the first number that is too fine for the precision, after `read_content` met one.
+
+    Raises:
+        ValueError: something else in the message cannot be read at all, which weighs more.
+    """
+    first = ""
+    for entry in (*(data.bids or ()), *(data.asks or ())):
+        numbers = [(entry.order_qty, precision.qty)]
+        if snapshot or entry.event != "delete":
+            numbers.insert(0, (entry.limit_price, precision.price))
+        for raw, digits in numbers:
+            if _is_too_fine(raw, digits):
+                first = first or bytes(raw).decode()
+        without_numbers = OrderEntry(entry.order_id, _ZERO, _ZERO, entry.timestamp, entry.event)
+        _read_entries([without_numbers], Precision(0, 0), snapshot)
+    _read_checksum(bytes(data.checksum))
+    return first
+
+
+def _is_too_fine(raw: msgspec.Raw, precision: int) -> bool:
+    try:
+        _read_number(raw, precision)
+    except TooManyDecimals:
+        return True
+    return False
+
+
+_ZERO = msgspec.Raw(b"0")
+
+
+def decimals_of(data: Level3Data) -> Precision:
+    """The most decimals written among a snapshot's prices and among its quantities.
+
+    Raises:
+        ValueError: a number cannot be read, or writes more than `MAX_PRECISION` decimals.
+    """
+    entries = [*(data.bids or ()), *(data.asks or ())]
+    precision = Precision(
+        max((decimals_in(bytes(e.limit_price)) for e in entries), default=0),
+        max((decimals_in(bytes(e.order_qty)) for e in entries), default=0),
+    )
+    if max(precision) > MAX_PRECISION:
+        raise ValueError(f"a number with {max(precision)} decimals")
+    return precision

@@ -1,0 +1,448 @@
+"""The engine in pure Python: the reference for `engine`'s page, and what runs where the native package is not
+installed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from struct import iter_unpack
+from typing import Optional
+from zlib import crc32
+
+from kraken_l3.book.book import Book
+from kraken_l3.engine.columns import MessageRow, RowColumns, event_columns, message_columns
+from kraken_l3.engine.parse import Content, check_symbol, decimals_of, read_content, too_fine_number
+from kraken_l3.engine.port import (
+    MAX_GRID_STEP,
+    MAX_NOTES,
+    MAX_ORDERS,
+    MAX_SYMBOLS,
+    Bad,
+    BookImage,
+    EngineOptions,
+    Note,
+    Result,
+    RowOptions,
+    SymbolTally,
+    Totals,
+)
+from kraken_l3.engine.symbol import SymbolBook
+from kraken_l3.errors import MalformedMessage
+from kraken_l3.model.decimals import TooManyDecimals
+from kraken_l3.model.events import MessageKind, OrderEvent, Reason, Verdict
+from kraken_l3.model.messages import Level3Data, Level3Message
+from kraken_l3.protocol.decoding import decode_level3
+
+__all__ = ["PythonEngine"]
+
+_SYMBOL = re.compile(rb'"symbol" *: *"([^"]*)"')
+_BOM = b"\xef\xbb\xbf"
+
+
+class PythonEngine:
+    """See `engine.Engine`."""
+
+    name = "python"
+
+    def __init__(self, options: EngineOptions = EngineOptions()) -> None:  # noqa: B008 - frozen
+        self._options = options
+        self._books: dict[str, SymbolBook] = {}
+        self._lines = self._not_data = self._malformed = self._skipped = self._too_many_symbols = 0
+        self._noted: dict[tuple[str, str], int] = {}
+        self._routed = options.part[1] > 1 or options.only is not None
+        self._handled: dict[bytes, bool] = {}
+        self._line = self._offset = -1
+        self._result = Result()
+        self._messages: list[MessageRow] = []
+        self._events: list[OrderEvent] = []
+        self._event_messages: list[int] = []
+        self._rows = RowColumns()
+        self._clock_ns: Optional[int] = None
+        self._next_instant = 0
+
+    # What the caller says
+
+    def set_symbol(
+        self,
+        symbol: str,
+        *,
+        price_precision: Optional[int] = None,
+        qty_precision: Optional[int] = None,
+        depth: Optional[int] = None,
+    ) -> None:
+        """See `Engine.set_symbol`."""
+        entry = self._book_of(symbol)
+        if entry is not None:
+            entry.facts.set(price_precision, qty_precision, depth)
+
+    def invalidate(self, symbol: Optional[str] = None) -> list[Note]:
+        """See `Engine.invalidate`."""
+        self._result = Result()
+        self._line = self._offset = -1
+        for entry in list(self._books.values()) if symbol is None else filter(None, [self._books.get(symbol)]):
+            if entry.book is not None and entry.drop(gap=True):
+                self._note("incident_closed", entry.symbol, "gap")
+        return self._result.notes
+
+    def load_book(self, image: BookImage) -> bool:
+        """See `Engine.load_book`."""
+        entry = self._book_of(image.symbol)
+        message = _decode_or_none(image.message)
+        if entry is None or message is None or message.type != "snapshot" or len(message.data) != 1:
+            return False
+        data = message.data[0]
+        try:
+            if entry.facts.need_precision:
+                entry.facts.see_decimals(decimals_of(data))
+            precision = entry.facts.precision()
+            content = read_content(data, precision, snapshot=True)
+        except ValueError:
+            return False
+        book = Book(entry.facts.depth_for(_most_levels(content)), *precision)
+        book.fill(content.bids, content.asks)
+        if data.symbol != image.symbol or book.checksum() != content.checksum:
+            return False
+        book.memory.newest_ns = max(book.memory.newest_ns, image.newest_ns)
+        book.memory.amending = dict.fromkeys(image.amending)
+        self._adopt(entry, book, content.msg_ns)
+        entry.last_verdict = Verdict.OK
+        return True
+
+    # What the caller asks
+
+    def export_book(self, symbol: str) -> Optional[BookImage]:
+        """See `Engine.export_book`."""
+        entry = self._books.get(symbol)
+        return entry.image() if entry is not None else None
+
+    def symbols(self) -> Sequence[str]:
+        """See `Engine.symbols`."""
+        return list(self._books)
+
+    def tallies(self) -> list[SymbolTally]:
+        """See `Engine.tallies`."""
+        return [entry.up_to_date_tally() for entry in self._books.values()]
+
+    def totals(self) -> Totals:
+        """See `Engine.totals`."""
+        return Totals(self._lines, self._not_data, self._malformed, self._skipped, self._too_many_symbols)
+
+    # Lines
+
+    def feed(self, block: bytes, first_line: int, offset: int, recv_ns: Optional[bytes] = None) -> Result:
+        """See `Engine.feed`."""
+        self._result = Result()
+        lines = block.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        if recv_ns is not None and len(recv_ns) != 8 * len(lines):
+            raise ValueError(f"{len(recv_ns)} bytes of receive times for {len(lines)} lines")
+        times = iter_unpack("<q", recv_ns) if recv_ns is not None else None
+        self._line, self._offset = first_line, offset
+        for line in lines:
+            if times is not None:
+                self._tick(next(times)[0])
+            length = len(line) + 1
+            if self._offset == 0 and line.startswith(_BOM):
+                line = line[len(_BOM) :]
+            if self._routed and not self._handles(line):
+                self._skipped += 1
+            else:
+                self._handle(line)
+            self._line += 1
+            self._offset += length
+        self._lines += len(lines)
+        self._result.lines = len(lines)
+        return self._take_result()
+
+    def advance(self, recv_ns: int) -> Result:
+        """See `Engine.advance`."""
+        self._result = Result()
+        self._tick(recv_ns)
+        return self._take_result()
+
+    def _take_result(self) -> Result:
+        result = self._result
+        if self._options.messages:
+            result.messages = message_columns(self._messages)
+            self._messages = []
+        if self._options.events:
+            result.events, result.overflow_ids = event_columns(self._event_messages, self._events)
+            self._events, self._event_messages = [], []
+        if self._options.rows is not None:
+            result.rows = self._rows.take()
+        return result
+
+    def _handles(self, line: bytes) -> bool:
+        match = _SYMBOL.search(line)
+        if match is None:
+            return self._options.part[0] == 0
+        text = match[1]
+        handled = self._handled.get(text)
+        if handled is None:
+            part, parts = self._options.part
+            only = self._options.only
+            handled = crc32(text) % parts == part and (only is None or _unescaped(text) in only)
+            if len(self._handled) < MAX_SYMBOLS:
+                self._handled[text] = handled
+        return handled
+
+    def _handle(self, line: bytes) -> None:
+        try:
+            message = decode_level3(line) if line.strip(b" \t\r") else None
+            for data in message.data if message is not None else ():
+                if data.symbol not in self._books:
+                    check_symbol(data.symbol)
+        except MalformedMessage as error:
+            self._malformed += 1
+            self._note("malformed", "", str(error))
+            self._record(-1, MessageKind.UNREADABLE, Verdict.MALFORMED)
+            return
+        if message is None:
+            self._not_data += 1
+            return
+        snapshot = message.type == "snapshot"
+        for data in message.data:
+            self._handle_data(data, snapshot)
+
+    # One message of one symbol
+
+    def _handle_data(self, data: Level3Data, snapshot: bool) -> None:
+        kind = MessageKind.SNAPSHOT if snapshot else MessageKind.UPDATE
+        entry = self._book_of(data.symbol)
+        if entry is None:
+            self._too_many_symbols += 1
+            self._note("unverifiable", "", "too_many_symbols")
+            self._record(-1, kind, Verdict.UNVERIFIABLE, Reason.TOO_MANY_SYMBOLS)
+            return
+        tally = entry.tally
+        tally.messages += 1
+        tally.snapshots += snapshot
+        tally.last_line = self._line
+        if entry.book is None and not snapshot:
+            if entry.after_gap:
+                self._call_unverifiable(entry, kind, Reason.AFTER_GAP)
+            else:
+                tally.before_snapshot += 1
+                self._record(entry.index, kind, Verdict.BEFORE_SNAPSHOT)
+            return
+        try:
+            if snapshot and entry.facts.need_precision:
+                entry.facts.see_decimals(decimals_of(data))
+            content = read_content(data, entry.facts.precision() if snapshot else entry.precision, snapshot=snapshot)
+        except ValueError as error:
+            self._refuse(entry, data, snapshot, error)
+            return
+        if snapshot:
+            self._apply_snapshot(entry, content)
+        else:
+            self._apply_update(entry, content)
+        self._judge(entry, kind, content)
+
+    def _refuse(self, entry: SymbolBook, data: Level3Data, snapshot: bool, error: ValueError) -> None:
+        """Something in the message could not be read."""
+        kind = MessageKind.SNAPSHOT if snapshot else MessageKind.UPDATE
+        if isinstance(error, TooManyDecimals):
+            precision = entry.facts.precision() if snapshot else entry.precision
+            try:
+                number = too_fine_number(data, precision, snapshot=snapshot)
+            except ValueError as worse:
+                error = worse
+            else:
+                self._note("unverifiable", entry.symbol, f"precision: {number}")
+                self._call_unverifiable(entry, kind, Reason.PRECISION)
+                self._drop(entry)
+                return
+        entry.tally.malformed += 1
+        self._note("malformed", entry.symbol, str(error))
+        entry.blame(Bad("malformed", self._line, self._offset))
+        self._record(entry.index, kind, Verdict.MALFORMED)
+        if snapshot and entry.book is not None:
+            self._drop(entry)
+
+    def _apply_snapshot(self, entry: SymbolBook, content: Content) -> None:
+        facts = entry.facts
+        levels = _most_levels(content)
+        before = (entry.tally.price_precision, entry.tally.qty_precision, entry.tally.depth)
+        precision, depth = facts.precision(), facts.depth_for(levels)
+        book = Book(depth, *precision)
+        trace: Optional[list[OrderEvent]] = [] if self._options.events else None
+        book.fill(content.bids, content.asks, trace)
+        if self._adopt(entry, book, content.msg_ns):
+            self._note("incident_closed", entry.symbol, "snapshot")
+        self._trace(trace)
+        if (facts.need_precision or facts.depth is None) and before != (*precision, depth):
+            text = f"price_precision={precision.price} qty_precision={precision.qty} depth={depth}"
+            self._note("inferred", entry.symbol, text)
+        if levels > depth and facts.depth is not None:
+            self._find(entry, "too_deep", "")
+
+    def _apply_update(self, entry: SymbolBook, content: Content) -> None:
+        assert entry.book is not None
+        trace: Optional[list[OrderEvent]] = [] if self._options.events else None
+        for finding in entry.book.update(content.bids, content.asks, trace):
+            self._find(entry, finding.kind, finding.order_id)
+        entry.last_msg_ns = content.msg_ns
+        self._trace(trace)
+
+    def _adopt(self, entry: SymbolBook, book: Book, msg_ns: int) -> bool:
+        """Take a snapshot's book; True when that closed an incident."""
+        facts, tally = entry.facts, entry.tally
+        entry.book, entry.last_msg_ns, entry.after_gap, entry.last_top = book, msg_ns, False, None
+        entry.precision = facts.precision()
+        tally.price_precision, tally.qty_precision = entry.precision
+        tally.depth, tally.depth_inferred = book.depth, facts.depth is None
+        tally.precision_inferred = facts.need_precision
+        return entry.tracker.snapshot()
+
+    def _judge(self, entry: SymbolBook, kind: MessageKind, content: Content) -> None:
+        """The whole message is applied: compare."""
+        book, tally = entry.book, entry.tally
+        assert book is not None
+        if book.crossed():
+            self._find(entry, "crossed", "")
+        if len(book.orders) > MAX_ORDERS:
+            self._note("unverifiable", entry.symbol, "too_many_orders")
+            self._call_unverifiable(entry, kind, Reason.TOO_MANY_ORDERS, content)
+            self._drop(entry)
+            return
+        if content.checksum < 0:
+            self._call_unverifiable(entry, kind, Reason.NO_CHECKSUM, content)
+            verdict = Verdict.UNVERIFIABLE
+        else:
+            computed = book.checksum()
+            if computed == content.checksum:
+                tally.ok += 1
+                tally.last_ok_line = self._line
+                verdict = Verdict.OK
+                if entry.tracker.agree():
+                    self._note("incident_closed", entry.symbol, "match")
+            else:
+                verdict = Verdict.MISMATCH
+                self._differ(entry, content.checksum, computed)
+            self._record(entry.index, kind, verdict, Reason.NONE, content.checksum, computed, content.msg_ns)
+        entry.last_verdict, entry.last_line = verdict, self._line
+        rows = self._options.rows
+        if rows is not None and rows.grid_ns is None:
+            self._row_at_change(entry, rows)
+
+    def _differ(self, entry: SymbolBook, expected: int, computed: int) -> None:
+        entry.tally.mismatched += 1
+        entry.blame(Bad("mismatch", self._line, self._offset, expected, computed))
+        if entry.tracker.differ():
+            self._note("incident_opened", entry.symbol, "", expected, computed)
+
+    def _call_unverifiable(
+        self, entry: SymbolBook, kind: MessageKind, reason: Reason, content: Optional[Content] = None
+    ) -> None:
+        counts = entry.tally.unverifiable
+        name = reason.name.lower()
+        counts[name] = counts.get(name, 0) + 1
+        expected, msg_ns = (content.checksum, content.msg_ns) if content is not None else (-1, 0)
+        self._record(entry.index, kind, Verdict.UNVERIFIABLE, reason, expected, -1, msg_ns)
+
+    def _drop(self, entry: SymbolBook) -> None:
+        if entry.drop(gap=False):
+            self._note("incident_closed", entry.symbol, "dropped")
+
+    # Records of what happened
+
+    def _book_of(self, symbol: str) -> Optional[SymbolBook]:
+        entry = self._books.get(symbol)
+        if entry is None and len(self._books) < MAX_SYMBOLS:
+            entry = self._books[symbol] = SymbolBook(symbol, len(self._books))
+        return entry
+
+    def _find(self, entry: SymbolBook, kind: str, order_id: str) -> None:
+        findings = entry.tally.findings
+        findings[kind] = findings.get(kind, 0) + 1
+        entry.blame(Bad(kind, self._line, self._offset))
+        self._note(kind, entry.symbol, order_id)
+
+    def _note(
+        self,
+        kind: str,
+        symbol: str,
+        detail: str = "",
+        expected: Optional[int] = None,
+        computed: Optional[int] = None,
+    ) -> None:
+        count = self._noted.get((symbol, kind), 0)
+        if count < MAX_NOTES:
+            self._noted[symbol, kind] = count + 1
+            self._result.notes.append(Note(kind, self._line, self._offset, symbol, detail, expected, computed))
+
+    def _record(
+        self,
+        index: int,
+        kind: MessageKind,
+        verdict: Verdict,
+        reason: Reason = Reason.NONE,
+        expected: int = -1,
+        computed: int = -1,
+        msg_ns: int = 0,
+    ) -> None:
+        if self._options.messages:
+            self._messages.append((self._line, index, kind, verdict, reason, expected, computed, msg_ns))
+
+    def _trace(self, trace: Optional[list[OrderEvent]]) -> None:
+        """Keep a message's events; its message row is the next to be written."""
+        if trace:
+            self._event_messages += [len(self._messages)] * len(trace)
+            self._events += trace
+
+    # Book rows
+
+    def _row_at_change(self, entry: SymbolBook, rows: RowOptions) -> None:
+        top = entry.top(rows.levels)
+        if top != entry.last_top:
+            entry.last_top = top
+            at_ns = entry.last_msg_ns if self._clock_ns is None else self._clock_ns
+            self._append_row(entry, at_ns, top + _order_counts(entry, rows))
+
+    def _append_row(self, entry: SymbolBook, at_ns: int, top: tuple[Sequence[int], ...]) -> None:
+        self._rows.append(entry.index, at_ns, entry.last_msg_ns, entry.last_line, entry.last_verdict, top)
+
+    def _tick(self, recv_ns: int) -> None:
+        """The receive clock runs on: show the grid instants that it passes."""
+        rows = self._options.rows
+        if rows is None:
+            return
+        grid_ns = rows.grid_ns
+        if self._clock_ns is None:
+            self._clock_ns = recv_ns
+            if grid_ns is not None:
+                self._next_instant = -(-recv_ns // grid_ns) * grid_ns
+            return
+        if recv_ns <= self._clock_ns:
+            return
+        self._clock_ns = recv_ns
+        if grid_ns is None or recv_ns <= self._next_instant:
+            return
+        due = -(-(recv_ns - self._next_instant) // grid_ns)
+        if due <= MAX_GRID_STEP:
+            books = [entry for entry in self._books.values() if entry.book is not None]
+            shown = [(entry, entry.top(rows.levels) + _order_counts(entry, rows)) for entry in books]
+            for step in range(due):
+                for entry, top in shown:
+                    self._append_row(entry, self._next_instant + step * grid_ns, top)
+        self._next_instant += due * grid_ns
+
+
+def _order_counts(entry: SymbolBook, rows: RowOptions) -> tuple[Sequence[int], ...]:
+    return entry.order_counts(rows.levels) if rows.orders else ()
+
+
+def _most_levels(content: Content) -> int:
+    return max(len({change[2] for change in content.bids}), len({change[2] for change in content.asks}))
+
+
+def _unescaped(text: bytes) -> str:
+    return text.decode("utf-8", "replace").replace("\\/", "/")
+
+
+def _decode_or_none(message: bytes) -> Optional[Level3Message]:
+    try:
+        return decode_level3(message)
+    except MalformedMessage:
+        return None

@@ -1,0 +1,139 @@
+"""One WebSocket connection as the server holds it: frames out through the transport, stalls, cuts, the sent log.
+
+Frames are written straight to the transport, many in one write. A client that reads slowly makes the transport's
+buffer grow; at the bound the connection is cut (Kraken queues too, its bound is not known).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections import deque
+from typing import Optional
+
+from kraken_l3.exchange.client_session import Session
+from kraken_l3.exchange.sent_log import SentLog
+from kraken_l3.exchange.wire import close_frame, frame
+
+__all__ = ["Connection"]
+
+_Outgoing = tuple[str, bytes, bytes]
+
+
+class Connection:
+    """What the exchange knows of one client.
+
+    Args:
+        session: its subscriptions; carries the connection's number.
+        transport: where its bytes go.
+        log: where they are noted.
+        backlog_bytes: the bound of what waits for it.
+    """
+
+    def __init__(self, session: Session, transport: asyncio.Transport, log: SentLog, backlog_bytes: int) -> None:
+        self.session = session
+        self.number = session.number
+        self.active_ns = 0
+        self.next_heartbeat_ns: Optional[int] = None
+        self.closing = False
+        self.closed_ns: Optional[int] = None
+        self.stalled = False
+        self.bytes_per_s: Optional[float] = None
+        self._transport = transport
+        self._log = log
+        self._backlog_bytes = backlog_bytes
+        self._waiting: deque[_Outgoing] = deque()
+        self._waiting_bytes = 0
+        self._loop = asyncio.get_running_loop()
+        self._timer: Optional[asyncio.Handle] = None
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait for this client."""
+        return self._waiting_bytes + self._transport.get_write_buffer_size()
+
+    # output
+
+    def send(self, channel: str, payload: bytes, wire: Optional[bytes] = None) -> None:
+        """Sends a message, soon and in order. `wire` is its frame when it is not a plain text frame."""
+        if self.closing:
+            return
+        data = frame(payload) if wire is None else wire
+        self._waiting.append((channel, payload, data))
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes > self._backlog_bytes:
+            self.abort()
+        elif self._timer is None and not self.stalled:
+            self._timer = self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Hands what waits to the transport."""
+        self._timer = None
+        if self.stalled or self.closing or not self._waiting:
+            return
+        if self.bytes_per_s is not None:
+            self._trickle(self.bytes_per_s)
+            return
+        self._write(len(self._waiting))
+        if self._transport.get_write_buffer_size() > self._backlog_bytes:
+            self.abort()
+
+    def _trickle(self, bytes_per_s: float) -> None:
+        """One message, and the next when the time it takes has passed."""
+        pause = len(self._waiting[0][2]) / bytes_per_s
+        self._write(1)
+        self._timer = self._loop.call_later(pause, self.flush)
+
+    def _write(self, count: int) -> None:
+        waiting, number, log = self._waiting, self.number, self._log
+        out = []
+        for _ in range(count):
+            channel, payload, data = waiting.popleft()
+            self._waiting_bytes -= len(data)
+            out.append(data)
+            if channel != "frame":
+                log.add(number, channel, payload)
+        self._transport.write(b"".join(out))
+
+    # endings and pauses
+
+    def stall(self) -> None:
+        """Half-open silence: nothing leaves any more, not even a pong; what is due waits."""
+        self.stalled = True
+
+    def resume(self) -> None:
+        """The silence ends, and what waited goes out."""
+        self.stalled = False
+        if self._timer is None:
+            self._timer = self._loop.call_soon(self.flush)
+
+    def quicken(self) -> None:
+        """The way to the client carries all again."""
+        self.bytes_per_s = None
+        self.resume()
+
+    def close(self, code: int, reason: str = "") -> None:
+        """A closing handshake from the server's side; what waits is sent before, unless the connection is stalled."""
+        if self.closing:
+            return
+        self.bytes_per_s = None
+        self.flush()
+        self.closing = True
+        self._transport.write(close_frame(code, reason))
+
+    def hang_up(self) -> None:
+        """The TCP connection ends in order, after what was written."""
+        self.closing = True
+        self._transport.close()
+
+    def abort(self, *, reset: bool = True) -> None:
+        """The TCP connection ends without a close frame: by RST, or by FIN when `reset` is False."""
+        if not self.closing:
+            self.bytes_per_s = None
+            self.flush()
+        self.closing = True
+        sock = self._transport.get_extra_info("socket")
+        if reset and sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()

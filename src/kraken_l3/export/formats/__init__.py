@@ -1,0 +1,1 @@
+"""Files for other tools: one module a tool, all fed by `event_stream`."""

@@ -1,0 +1,162 @@
+"""The book of one symbol as of a moment or a line, from the nearest checkpoint before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from kraken_l3.archive.checkpoints import Checkpoint, read_checkpoints
+from kraken_l3.archive.journal import GapClosed, GapOpened
+from kraken_l3.archive.layout import DayPaths, Stream
+from kraken_l3.archive.reader import BEGINNING, Archive, DataFile, Position, open_archive
+from kraken_l3.engine.choose import make_engine
+from kraken_l3.engine.port import BookImage, EngineOptions, SymbolTally
+from kraken_l3.errors import DataMissing, UsageError
+from kraken_l3.model.instruments import Instrument
+from kraken_l3.rebuild.metadata import metadata_in
+from kraken_l3.rebuild.playback import Place, load_checkpoint, walk
+
+__all__ = ["BookAt", "book_at"]
+
+
+@dataclass(frozen=True)
+class BookAt:
+    """A book with where it comes from.
+
+    Attributes:
+        image: the book.
+        tally: of the lines that were read for it (`state` says whether it agrees with Kraken's checksums).
+        file: the file that holds the last line.
+        line: lines of that file that are in the book.
+        recv_ns: when the last of them was received, or None when nothing tells.
+        gap: the cause of the gap in which the moment lies: then the book is what was known before it.
+    """
+
+    image: BookImage
+    tally: SymbolTally
+    file: str
+    line: int
+    recv_ns: Optional[int]
+    gap: str = ""
+
+
+def book_at(
+    path: Path,
+    symbol: str,
+    *,
+    at_ns: Optional[int] = None,
+    line: Optional[int] = None,
+    instruments: Sequence[Instrument] = (),
+    engine_name: str = "auto",
+) -> BookAt:
+    """The book after all that was received until a moment, or after `line` lines of a single file, or at the end.
+
+    Where nothing tells the receive times, Kraken's own timestamps of the symbol's messages stand for them.
+
+    Raises:
+        DataMissing: the symbol has no book there.
+        UsageError: `line` was given for a directory.
+    """
+    archive = open_archive(path)
+    if line is not None and archive.is_directory:
+        raise UsageError("a line number needs a single file", hint="Give the l3-*.ndjson file instead of the directory")
+    end = _find_end(archive, symbol, at_ns, line)
+    begin, checkpoint = _find_begin(archive, symbol, end)
+    engine = make_engine(EngineOptions(only=frozenset([symbol])), engine_name)
+    if checkpoint is not None and not load_checkpoint(engine, checkpoint):
+        begin = None
+    for _ in walk(engine, archive, metadata_in(archive, instruments), begin=begin, end=end):
+        pass
+    image = engine.export_book(symbol)
+    tally = next((t for t in engine.tallies() if t.symbol == symbol), None)
+    if image is None or tally is None:
+        raise DataMissing(
+            f"there is no book of {symbol} there", where=f"{end.path}, line {end.position.line}", hint=_hint(tally)
+        )
+    gap = _gap_at(archive, symbol, at_ns) if at_ns is not None else ""
+    return BookAt(image, tally, end.path.name, end.position.line, _received(end), gap)
+
+
+def _hint(tally: Optional[SymbolTally]) -> str:
+    if tally is None or not tally.messages:
+        return "It has no message up to there; `kraken-l3 info` lists the recorded symbols"
+    return "Its messages up to there wait for a snapshot"
+
+
+def _received(end: Place) -> Optional[int]:
+    with DataFile(end.path) as file:
+        if file.receipts is None or not end.position.line:
+            return None
+        return file.receipts[end.position.line - 1].recv_ns
+
+
+def _find_end(archive: Archive, symbol: str, at_ns: Optional[int], line: Optional[int]) -> Place:
+    files = archive.files()
+    if not files:
+        raise DataMissing("there is no level3 data", where=str(archive.path))
+    for path in reversed(files):
+        with DataFile(path) as file:
+            if at_ns is None:
+                return Place(path, file.at_line(line if line is not None else 1 << 62))
+            if file.receipts is None:
+                return Place(path, _end_by_timestamps(archive, path, symbol, at_ns))
+            position = file.at_time(at_ns + 1)
+            if position.line or path == files[0]:
+                return Place(path, position)
+    raise AssertionError("the first file always ends the loop")
+
+
+def _end_by_timestamps(archive: Archive, path: Path, symbol: str, at_ns: int) -> Position:
+    """The line of the symbol's first message that Kraken made later."""
+    engine = make_engine(EngineOptions(messages=True, only=frozenset([symbol])))
+    position = BEGINNING
+    for step in walk(engine, Archive(path), ()):
+        times = memoryview(step.result.messages["msg_ns"]).cast("q")
+        lines = memoryview(step.result.messages["line"]).cast("q")
+        late = next((number for number, ns in zip(lines, times) if ns > at_ns), None)
+        if late is not None:
+            with DataFile(path) as file:
+                return file.at_line(late)
+        position = Position(step.block.first_line + step.result.lines, step.block.offset + len(step.block.data))
+    return position
+
+
+def _find_begin(archive: Archive, symbol: str, end: Place) -> tuple[Optional[Place], Optional[Checkpoint]]:
+    """The nearest checkpoint, also of days before as long as they follow one another."""
+    files = archive.files()
+    for index in range(files.index(end.path), -1, -1):
+        path = files[index]
+        best = None
+        for checkpoint in _checkpoints(path):
+            within = path != end.path or checkpoint.line <= end.position.line
+            if checkpoint.symbol == symbol and checkpoint.snapshot is not None and within:
+                best = checkpoint
+        if best is not None:
+            return Place(path, Position(best.line, best.end_offset)), best
+    return None, None
+
+
+def _checkpoints(path: Path) -> Iterator[Checkpoint]:
+    with DataFile(path) as file:
+        if file.day is not None:
+            yield from read_checkpoints(DayPaths(path.parent, file.day).checkpoints)
+
+
+def _gap_at(archive: Archive, symbol: str, at_ns: int) -> str:
+    """The cause of the gap that holds the moment, or ""."""
+    open_gap: Optional[GapOpened] = None
+    for day in archive.days:
+        for record in archive.journal(day):
+            if not isinstance(record, (GapOpened, GapClosed)) or record.symbol != symbol:
+                continue
+            if record.channel != Stream.LEVEL3.value:
+                continue
+            if isinstance(record, GapOpened):
+                open_gap = record
+            elif record.left_ns <= at_ns < record.right_ns:
+                return record.cause
+            else:
+                open_gap = None
+    return open_gap.cause if open_gap is not None and open_gap.left_ns <= at_ns else ""

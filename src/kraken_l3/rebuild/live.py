@@ -1,0 +1,271 @@
+"""Live verification: the offline verifier, following an archive while it grows.
+
+It runs in a process of its own, so that nothing the book does can cost the recording a byte. What it has to say comes
+out as objects of one key that tells what they are:
+
+    {"resync": "BTC/USD", "cause": "mismatch", "left_ns", "file", "line", "offset", "expected", "computed"}
+    {"resync": "BTC/USD", "cause": "silent_symbol", "left_ns", "silent_s": 612.0}
+    {"finding": {"symbol", "what", "line", "offset", "detail", "expected", "computed"}}       as the journal's Finding
+    {"verified": {"file", "line", "offset", "messages", "ok", "mismatched", "symbols", "synced"}}      once a second
+
+`left_ns` is the receive time of the first wrong line, or of the last line before the silence (0: unknown). A resync is
+asked for once an incident. What was in the files before it began is read in order to have the books, but not reported
+again; a book that is still wrong then is.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from kraken_l3.archive.checkpoints import Checkpoint, read_checkpoints
+from kraken_l3.archive.journal import JournalState, Record, decode_record
+from kraken_l3.archive.layout import Stream, stem
+from kraken_l3.archive.reader import Block, DataFile, Follow, Position, open_archive
+from kraken_l3.archive.source import content_size
+from kraken_l3.clock import Clock, SystemClock
+from kraken_l3.engine.choose import make_engine
+from kraken_l3.engine.port import EngineOptions, Note
+from kraken_l3.errors import MalformedMessage
+from kraken_l3.model.events import State
+from kraken_l3.model.messages import Trade
+from kraken_l3.model.timestamps import NS_PER_S
+from kraken_l3.protocol.decoding import decode_trades
+from kraken_l3.rebuild.checkpointing import Checkpointing
+from kraken_l3.rebuild.metadata import metadata_of_record
+from kraken_l3.rebuild.playback import load_checkpoint, tell
+from kraken_l3.rebuild.silence import SilenceWatch
+
+__all__ = ["LiveVerifier"]
+
+Say = Callable[[dict[str, Any]], None]
+
+_BLOCK_BYTES = 1024 * 1024
+_EVERY_NS = NS_PER_S
+#: Notes that cost a symbol its book, or say that it is wrong.
+_RESYNC_KINDS = ("incident_opened", "unverifiable", "malformed")
+
+
+class LiveVerifier:
+    """Follows one archive directory.
+
+    Args:
+        directory: the archive.
+        say: takes what is to be told.
+        stop: set it to end; what is in the files is read first, then the checkpoints are written.
+        engine_name: see `engines`.
+        poll_s: seconds between two looks at the files.
+        clock: the machine's, but in tests.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        say: Say,
+        *,
+        stop: Optional[threading.Event] = None,
+        engine_name: str = "auto",
+        poll_s: float = 0.1,
+        clock: Optional[Clock] = None,
+    ) -> None:
+        self._archive = open_archive(directory)
+        self._say = say
+        self._stop = stop or threading.Event()
+        self._poll_s = poll_s
+        self._clock = clock or SystemClock()
+        self._engine = make_engine(EngineOptions(), engine_name)
+        self._checkpointing = Checkpointing(self._engine)
+        self._silence = SilenceWatch()
+        self._journal = _Tail()
+        self._trades = _Tail()
+        self._state = JournalState()
+        self._messages: dict[str, int] = {}
+        self._reported: set[str] = set()
+        self._file: Optional[Path] = None
+        self._at = Position()
+        self._live_from = self._end_of_data()
+        self._said_ns = self._looked_ns = 0
+        self._said_at: Optional[tuple[Optional[Path], int]] = None
+
+    def run(self) -> None:
+        """Verify until told to stop."""
+        begin = self._resume()
+        follow = Follow(self._poll_s, wait=self._idle)
+        try:
+            for block in self._archive.blocks(begin=begin, size=_BLOCK_BYTES, follow=follow):
+                self._feed(block)
+        finally:
+            if self._file is not None:
+                self._checkpointing.end_file(self._checkpoint_path(self._file), *self._at)
+            self._tell_progress()
+
+    # Where to begin
+
+    def _end_of_data(self) -> tuple[str, int]:
+        files = self._archive.files()
+        return (stem(files[-1]), content_size(files[-1])) if files else ("", 0)
+
+    def _resume(self) -> Optional[tuple[Path, Position]]:
+        """Load each symbol's last checkpoint of the newest day; reading goes on where the oldest of them stands."""
+        files = self._archive.files()
+        if not files:
+            return None
+        newest = files[-1]
+        latest: dict[str, Checkpoint] = {}
+        for checkpoint in read_checkpoints(self._checkpoint_path(newest)):
+            latest[checkpoint.symbol] = checkpoint
+        self._read_journal(newest)
+        places = {Position(c.line, c.end_offset) for c in latest.values()}
+        start = min(places) if len(places) == 1 else Position()
+        if start.offset > content_size(newest):  # the file was cut by a recovery since
+            start = Position()
+        for checkpoint in latest.values() if start.line else _at_start(read_checkpoints(self._checkpoint_path(newest))):
+            load_checkpoint(self._engine, checkpoint)
+        self._file, self._at = newest, start
+        return newest, start
+
+    def _checkpoint_path(self, file: Path) -> Path:
+        return file.with_name(f"{stem(file)}.checkpoints")
+
+    # What comes
+
+    def _feed(self, block: Block) -> None:
+        path = block.file.path
+        if path != self._file:
+            if self._file is not None:
+                self._checkpointing.begin_file(self._checkpoint_path(path))
+            self._file = path
+        if b'"snapshot"' in block.data:
+            self._stop.wait(self._poll_s)  # its acknowledgement is on its way into the journal
+        self._read_journal(path)
+        result = self._engine.feed(block.data, block.first_line, block.offset)
+        self._at = Position(block.first_line + result.lines, block.offset + len(block.data))
+        for note in result.notes:
+            if self._is_live(path, note.offset + 1):
+                self._report(block.file, note)
+        if self._is_live(path, self._at.offset):
+            self._look_at_tallies(block, result.lines)
+        self._checkpointing.fed(self._checkpoint_path(path), *self._at, lines=result.lines, size=len(block.data))
+        self._periodically()
+
+    def _is_live(self, path: Path, end_offset: int) -> bool:
+        name, size = self._live_from
+        return (stem(path), end_offset) > (name, size) or not name
+
+    def _report(self, file: DataFile, note: Note) -> None:
+        if note.kind in ("inferred", "incident_closed"):
+            return
+        sums = {"expected": note.expected, "computed": note.computed}
+        where = {"line": note.line, "offset": note.offset}
+        what = "mismatch" if note.kind == "incident_opened" else note.kind
+        self._say({"finding": {"symbol": note.symbol, "what": what, **where, "detail": note.detail, **sums}})
+        if note.kind in _RESYNC_KINDS and note.symbol:
+            left_ns = file.receipts[note.line].recv_ns if file.receipts is not None else 0
+            self._reported.add(note.symbol)
+            doubt = {"resync": note.symbol, "cause": "mismatch", "left_ns": left_ns}
+            self._say({**doubt, "file": file.path.name, **where, **sums})
+
+    def _look_at_tallies(self, block: Block, lines: int) -> None:
+        """Who spoke and when, and whose book is wrong since before this began."""
+        receipts = block.file.receipts
+        recv_ns = receipts[block.first_line + lines - 1].recv_ns if receipts is not None else 0
+        for tally in self._engine.tallies():
+            count = tally.messages - self._messages.get(tally.symbol, 0)
+            if not count:
+                continue
+            self._messages[tally.symbol] = tally.messages
+            if recv_ns:
+                self._silence.messages(tally.symbol, count, recv_ns)
+            if tally.state is not State.DIVERGED:
+                self._reported.discard(tally.symbol)
+            elif tally.symbol not in self._reported:
+                self._reported.add(tally.symbol)
+                where = {"file": block.file.path.name, "line": tally.last_line}
+                self._say({"resync": tally.symbol, "cause": "mismatch", "left_ns": recv_ns, **where})
+
+    def _idle(self, seconds: float) -> bool:
+        """All there is was read; only now does silence mean anything."""
+        self._periodically()
+        now_ns = self._clock.mono_ns()
+        if self._file is not None and now_ns - self._looked_ns >= _EVERY_NS:
+            self._looked_ns = now_ns
+            self._read_journal(self._file)
+            self._tell_silent(self._file, self._clock.wall_ns())
+        return self._stop.wait(seconds)
+
+    def _periodically(self) -> None:
+        now_ns = self._clock.mono_ns()
+        if now_ns - self._said_ns >= _EVERY_NS:
+            self._said_ns = now_ns
+            self._tell_progress()
+
+    def _tell_progress(self) -> None:
+        if (self._file, self._at.line) == self._said_at or self._file is None:
+            return
+        self._said_at = (self._file, self._at.line)
+        tallies = self._engine.tallies()
+        sums = {name: sum(getattr(t, name) for t in tallies) for name in ("messages", "ok", "mismatched")}
+        synced = sum(t.state is State.SYNCED for t in tallies)
+        place = {"file": self._file.name, "line": self._at.line, "offset": self._at.offset}
+        self._say({"verified": {**place, **sums, "symbols": len(tallies), "synced": synced}})
+
+    def _tell_silent(self, file: Path, now_ns: int) -> None:
+        for line in self._trades.lines(file.with_name(f"{stem(file).replace('l3-', 'trade-', 1)}.ndjson")):
+            for trade in _trades_in(line):
+                self._silence.trade(trade.symbol, trade.timestamp_ns)
+        channel = Stream.LEVEL3.value
+        connected = {s for c, s in self._state.subscriptions if c == channel and (c, s) not in self._state.gaps}
+        for symbol, silence_ns in self._silence.silent(now_ns, connected):
+            left_ns = now_ns - silence_ns
+            self._say(
+                {"resync": symbol, "cause": "silent_symbol", "left_ns": left_ns, "silent_s": silence_ns / NS_PER_S}
+            )
+
+    def _read_journal(self, file: Path) -> None:
+        """Fold in what the journal has gained, and tell the engine what it says of symbols."""
+        for line in self._journal.lines(file.with_name(f"{stem(file).replace('l3-', 'journal-', 1)}.ndjson")):
+            record = _decode_or_none(line)
+            if record is not None:
+                self._state.apply(record)
+                for fact in metadata_of_record(record):
+                    tell(self._engine, fact)
+
+
+class _Tail:
+    """New whole lines of a growing file; another path starts anew."""
+
+    def __init__(self) -> None:
+        self._path: Optional[Path] = None
+        self._offset = 0
+
+    def lines(self, path: Path) -> Iterator[bytes]:
+        if path != self._path:
+            self._path, self._offset = path, 0
+        if not path.exists():
+            return
+        with path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        end = data.rfind(b"\n") + 1
+        self._offset += end
+        yield from data[:end].splitlines()
+
+
+def _at_start(checkpoints: Iterator[Checkpoint]) -> Iterator[Checkpoint]:
+    return (checkpoint for checkpoint in checkpoints if checkpoint.line == 0)
+
+
+def _trades_in(line: bytes) -> list[Trade]:
+    try:
+        return decode_trades(line)
+    except MalformedMessage:
+        return []
+
+
+def _decode_or_none(line: bytes) -> Optional[Record]:
+    try:
+        return decode_record(line)
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""systemd: the notification socket and the user service."""

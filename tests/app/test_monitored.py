@@ -1,0 +1,307 @@
+"""What a running recorder shows: views, the service manager's messages, the line in the log."""
+
+import asyncio
+import os
+import pty
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+import processes
+from kraken_l3.app import monitored
+from kraken_l3.app.monitored import record_monitored
+from kraken_l3.app.status import MessageCounter, StatusCollector, _Rate
+from kraken_l3.clock import SystemClock
+from kraken_l3.config.settings import Settings
+from kraken_l3.exchange.faults import Drop, Reject
+from kraken_l3.exchange.server import Exchange
+from kraken_l3.model.frames import Frame
+from processes import simulate
+from recording import Recording, flow, run
+
+
+@pytest.fixture(autouse=True)
+def own_state_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def frame(payload, recv_ns=1_800_000_000_000_000_000):
+    return Frame(payload, recv_ns, 0, 1)
+
+
+def message(symbol, kind="update", stamp="2027-01-15T08:00:00.000000000Z", before=""):
+    return (
+        f'{{"channel":"level3","type":"{kind}","data":[{{{before}"symbol":"{symbol}","bids":[{{"order_id":"O",'
+        f'"limit_price":1.0,"order_qty":1.0,"timestamp":"2020-01-01T00:00:00.000000000Z"}}],"asks":[],'
+        f'"timestamp":"{stamp}"}}]}}'
+    ).encode()
+
+
+def test_a_gauge_counts_by_symbol_and_keeps_snapshots_apart():
+    gauge = MessageCounter()
+    gauge("level3", [frame(message("BTC/USD", "snapshot"), 5), frame(message("BTC/USD")), frame(message("ETH/USD"))])
+    gauge("level3", [frame(message("BTC/USD", before='"checksum":1,' + '"x":0,' * 50)), frame(b"\xff\x00no json")])
+    gauge("trade", [frame(message("BTC/USD"))])
+    assert {name: tally.messages for name, tally in gauge.tallies.items()} == {"BTC/USD": 3, "ETH/USD": 1}
+    assert gauge.tallies["BTC/USD"].snapshot_ns == 5
+    assert gauge.tallies["ETH/USD"].snapshot_ns is None
+
+
+def test_a_rate_settles_at_the_truth():
+    rate = _Rate()
+    said = [rate.update(second * 500, (second + 1) * 10**9) for second in range(30)]
+    assert said[0] == 0
+    assert said[-1] == pytest.approx(500, rel=0.01)
+    assert rate.update(15_000, 30 * 10**9) == said[-1]  # no time has passed
+
+
+def test_a_view_of_a_recorder_at_work(tmp_path):
+    async def main():
+        gauge = MessageCounter()
+        async with Exchange(flow(("BTC/USD", "ETH/USD", "SOL/USD")), faults=[Drop(after_messages=300)]) as exchange:
+            await exchange.push(Reject(symbol="SOL/USD", error="Currency pair not supported SOL/USD", times=0))
+            recording = Recording(tmp_path, exchange, symbols=["BTC/USD", "ETH/USD", "SOL/USD"])
+            recording.recorder._observer = gauge
+            viewer = StatusCollector(recording.recorder, tmp_path, SystemClock(), gauge)
+            assert viewer.view().headline() == "waiting for Kraken's list of pairs"
+            async with recording:
+                await recording.until_records("GapClosed", 2, cause="network")
+                viewer.view()
+                await asyncio.sleep(0.5)
+                view = viewer.view(123)
+        rows = {row.symbol: row for row in view.rows}
+        assert [rows[name].state for name in ("BTC/USD", "ETH/USD", "SOL/USD")] == [
+            "recording",
+            "recording",
+            "rejected",
+        ]
+        assert view.recording == 2
+        assert rows["BTC/USD"].connection > 2  # not the one that broke
+        assert rows["BTC/USD"].messages > 50
+        assert rows["BTC/USD"].rate > 0
+        assert abs(rows["BTC/USD"].lag_s) < 5
+        assert rows["BTC/USD"].gaps == 1
+        assert abs(view.now_ns - rows["BTC/USD"].last_snapshot_ns) < 60e9
+        assert view.reconnects >= 1
+        assert view.disk_free_bytes == 123
+        assert view.written_bytes > 10_000
+        assert view.messages >= rows["BTC/USD"].messages + rows["ETH/USD"].messages
+        assert view.rate > 0
+
+    run(main())
+
+
+def test_odd_stamps_are_no_lag():
+    gauge = MessageCounter()
+    gauge("level3", [frame(message("A/B", stamp="2027-01-15T07:59:59.500000000Z"))])
+    gauge("level3", [frame(b'{"symbol":"C/D"}'), frame(b'{"symbol":"E/F","timestamp":"no time, but as long as one"}')])
+    from kraken_l3.app.status import _lag_s
+
+    assert [_lag_s(gauge.tallies[name].last) for name in ("A/B", "C/D", "E/F")] == [0.5, None, None]
+
+
+def settings_for(exchange, directory):
+    return Settings(
+        symbols=["BTC/USD", "ETH/USD"], output_dir=directory, rest_url=exchange.rest_url, ws_url=exchange.ws_url,
+        public_ws_url=exchange.public_ws_url, api_key=exchange.api_key, api_secret=exchange.api_secret,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="systemd is Linux's")
+def test_the_manager_hears_ready_status_watchdog_and_stopping(tmp_path, monkeypatch):
+    monkeypatch.setattr(monitored, "STATUS_S", 0.2)
+
+    async def main():
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(str(tmp_path / "notify"))
+            manager.setblocking(False)
+            heard = []
+            asyncio.get_running_loop().add_reader(manager, lambda: heard.append(manager.recv(4096).decode()))
+            monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+            monkeypatch.setenv("WATCHDOG_USEC", "200000")
+            monkeypatch.delenv("WATCHDOG_PID", raising=False)
+            async with Exchange(flow()) as exchange:
+                stop = asyncio.Event()
+                task = asyncio.ensure_future(record_monitored(settings_for(exchange, tmp_path / "data"), stop))
+                await exchange.until_sent(200)
+                await asyncio.sleep(0.6)
+                stop.set()
+                await task
+            await asyncio.sleep(0.1)
+        return heard
+
+    heard = run(main())
+    assert heard[0].startswith("READY=1\nSTATUS=")
+    assert "STATUS=2 of 2 symbols recording" in "\n".join(heard)
+    assert heard.count("WATCHDOG=1") >= 4
+    assert heard.count("STOPPING=1") == 1
+    assert not any("READY" in each or "STATUS" in each for each in heard[heard.index("STOPPING=1") :])
+
+
+def test_the_line_an_hour(tmp_path, monkeypatch):
+    said, before_the_end = [], []
+    monkeypatch.setattr(monitored.log, "info", lambda event, **values: said.append((event, values)), raising=False)
+
+    async def main():
+        async with Exchange(flow()) as exchange:
+            stop = asyncio.Event()
+            task = asyncio.ensure_future(
+                record_monitored(settings_for(exchange, tmp_path / "data"), stop, summary_s=0.5)
+            )
+            await exchange.until_sent(600)
+            before_the_end.extend(said)
+            stop.set()
+            await task
+
+    run(main())
+    event, values = before_the_end[-1]
+    assert event == "still recording"
+    assert values["symbols"] == "2/2"
+    assert values["messages"] > 50
+    assert values["bytes"] > values["messages"] * 100
+    assert (values["gaps"], values["reconnects"]) == (0, 0)
+    assert values["disk_free_bytes"] > 0
+
+
+def test_a_display_that_fails_does_not_end_the_recording(tmp_path, monkeypatch):
+    async def broken(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(monitored._Displays, "summarise", broken)
+
+    async def main():
+        async with Exchange(flow()) as exchange:
+            stop = asyncio.Event()
+            task = asyncio.ensure_future(record_monitored(settings_for(exchange, tmp_path / "data"), stop))
+            await exchange.until_sent(200)
+            stop.set()
+            await task
+
+    run(main())
+    assert list((tmp_path / "data").glob("l3-*.ndjson"))
+
+
+def on_a_terminal(command, directory, env, until, then=signal.SIGINT):
+    """Run a command on a pseudo-terminal of 24 x 100; returns what it drew and its exit code."""
+    import fcntl
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    process = subprocess.Popen(command, cwd=directory, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    drawn, deadline, signalled = b"", time.monotonic() + 60, False
+    try:
+        while time.monotonic() < deadline:
+            if select.select([ours], [], [], 0.1)[0]:
+                try:
+                    drawn += os.read(ours, 65536)
+                except OSError:  # Linux's way to say that the other end is closed
+                    break
+            if not signalled and until(drawn.decode(errors="replace")):
+                process.send_signal(then)
+                signalled = True
+        return drawn.decode(errors="replace"), process.wait(20)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+@pytest.mark.parametrize("table", [True, False])
+def test_on_a_terminal_there_is_one_live_table(tmp_path, table):
+    with simulate("--rate", "300") as exports:
+        env = {name: value for name, value in os.environ.items() if not name.startswith("KRAKEN")}
+        env.update(exports, XDG_STATE_HOME=str(tmp_path / "state"), KRAKEN_L3_SYMBOLS="BTC/USD,ETH/USD", TERM="xterm")
+        secret = exports["KRAKEN_API_SECRET"]
+        command = [sys.executable, "-m", "kraken_l3", "record", *([] if table else ["--no-table"])]
+        began = time.monotonic()
+        drawn, code = on_a_terminal(
+            command,
+            tmp_path,
+            env,
+            lambda text: "2 of 2 symbols" in text if table else "recording" in text and time.monotonic() > began + 4,
+        )
+    assert code == 0, drawn
+    assert ("BTC/USD" in drawn) == table
+    assert ("msg/s" in drawn) == table
+    assert secret not in drawn
+    assert "Traceback" not in drawn
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_a_terminal_that_is_stopped_does_not_hold_up_the_recording(tmp_path):
+    """Ctrl+S: from then on every write to the terminal blocks."""
+    import termios
+
+    ours, theirs = pty.openpty()
+    with simulate("--rate", "500") as exports:
+        env = {name: value for name, value in os.environ.items() if not name.startswith("KRAKEN")}
+        env.update(exports, XDG_STATE_HOME=str(tmp_path / "state"), KRAKEN_L3_SYMBOLS="BTC/USD,ETH/USD", TERM="xterm")
+        command = [sys.executable, "-m", "kraken_l3", "record"]
+        process = subprocess.Popen(command, cwd=tmp_path, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
+        try:
+            drawn, deadline = b"", time.monotonic() + 30
+            while b"2 of 2 symbols" not in drawn and time.monotonic() < deadline:
+                drawn += os.read(ours, 65536)
+            termios.tcflow(theirs, termios.TCOOFF)
+            time.sleep(3)
+            (file,) = (tmp_path / "data").glob("l3-*.ndjson")
+            before = file.stat().st_size
+            time.sleep(2)
+            assert file.stat().st_size > before + 50_000
+            process.terminate()
+            assert process.wait(15) == 0
+        finally:
+            process.kill()
+            process.wait()
+            os.close(ours)
+            os.close(theirs)
+    assert '"kind":"stop"' in "".join(path.read_text() for path in (tmp_path / "data").glob("journal-*"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGHUP")
+@pytest.mark.parametrize("nohup", [False, True])
+def test_the_end_of_the_terminal_is_a_stop_in_order_unless_nohup_says_otherwise(tmp_path, nohup):
+    from processes import RecordProcess
+
+    record = [sys.executable, "-m", "kraken_l3", "record"]
+    command = ["nohup", *record] if nohup else record
+    with simulate("--rate", "300") as exports, RecordProcess(tmp_path, exports, command=command) as recorder:
+        recorder.until_lines(50)
+        recorder.process.send_signal(signal.SIGHUP)
+        if nohup:
+            recorder.until_lines(recorder.data().count(b"\n") + 200)
+            recorder.process.terminate()
+        assert recorder.wait(10) == 0, recorder.said
+        assert recorder.journal()[-1]["kind"] in ("stop", "sync")
+        (stop,) = [record for record in recorder.journal() if record["kind"] == "stop"]
+        assert stop["reason"] == "stop"
+
+
+def test_without_a_terminal_the_log_is_json(tmp_path):
+    import json
+
+    from processes import RecordProcess
+
+    with simulate("--rate", "300") as exports, RecordProcess(tmp_path, exports) as recorder:
+        recorder.until_lines(50)
+        recorder.process.terminate()
+        assert recorder.wait(10) == 0, recorder.said
+        events = [json.loads(line) for line in recorder.said.splitlines()]
+    assert events[0]["event"] == "recording"
+    assert len(events) < 6
+
+
+def test_a_start_that_cannot_work_says_one_line(tmp_path):
+    done = processes.run("record", directory=tmp_path, KRAKEN_L3_SYMBOLS="BTC/USD")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("kraken-l3: api_key: ")

@@ -1,0 +1,391 @@
+"""Each fault does what its description says, as seen by a client of raw sockets."""
+
+import asyncio
+import json
+import time
+
+import pytest
+from strangers import Wire, a_token, ask_token, running, subscribed, subscription
+from wire_oracle import Book
+
+from kraken_l3.errors import ConfigError
+from kraken_l3.exchange import faults as f
+from kraken_l3.exchange.flow.feed import OrderFlow
+from kraken_l3.exchange.server import Exchange
+
+
+def flow(rate=300.0):
+    return OrderFlow(("BTC/USD", "ETH/USD"), rate=rate, now_ns=time.time_ns())
+
+
+def level3(texts):
+    return [t for t in texts if t.startswith(b'{"channel":"level3"')]
+
+
+# connections
+
+
+@running
+async def test_drop_by_reset_and_by_fin():
+    async with Exchange(flow()) as exchange:
+        for reset, ending in ((True, "ConnectionResetError"), (False, "IncompleteReadError")):
+            wire = await subscribed(exchange, ["BTC/USD"])
+            number = exchange.connections_made
+            await exchange.until_sent(exchange.sent.level3_count + 50)
+            await exchange.push(f.Drop(reset=reset, connection=number))
+            got, end = await wire.rest()
+            assert end == ending
+            got = wire.early + level3(got)
+            assert got == exchange.sent.payloads(number), "what was sent before the cut had left"
+            assert number not in exchange.connections
+
+
+@running
+async def test_close_codes_and_only_where_it_is_meant():
+    async with Exchange(flow()) as exchange:
+        one, two = await subscribed(exchange, ["BTC/USD"]), await subscribed(exchange, ["ETH/USD"])
+        public = await Wire.connect(exchange.public_ws_url)
+        await exchange.push(f.Close(code=1013, reason="Market data unavailable", symbol="BTC/USD"))
+        assert (await one.rest())[1] == 1013
+        assert one.binary[-1][1][2:] == b"Market data unavailable"
+        assert level3(await two.during(0.2))
+        await exchange.push(f.Close(code=1001))
+        assert (await two.rest())[1] == 1001
+        await exchange.push(f.Close(code=1001, public=True))
+        assert (await public.rest())[1] == 1001
+
+
+@running
+async def test_a_client_that_ignores_the_close_is_cut():
+    async with Exchange(flow()) as exchange:
+        wire = await subscribed(exchange, ["BTC/USD"])
+        wire.write = lambda *_args, **_how: None
+        await exchange.push(f.Close())
+        await exchange.until(lambda e: not e.connections)
+        assert await wire.rest()
+
+
+@running
+async def test_stall_is_silence_and_its_end_loses_nothing():
+    async with Exchange(flow()) as exchange:
+        wire = await subscribed(exchange, ["BTC/USD"])
+        await exchange.push(f.Stall(for_s=1.5))
+        before = await wire.during(0.3)
+        wire.say({"method": "ping"})
+        wire.write(b"", opcode=9)
+        assert await wire.during(1.0) == []
+        after = await wire.during(0.8)
+        assert any(b'"pong"' in t for t in after)
+        got = level3(wire.early + before + after)
+        assert got == exchange.sent.payloads()[: len(got)]
+        book = Book(10)
+        assert all(book.apply(text) for text in got)
+
+
+@running
+async def test_stall_for_ever_after_some_messages():
+    async with Exchange(flow(), faults=[f.Stall(after_messages=20)]) as exchange:
+        wire = await subscribed(exchange, ["BTC/USD"])
+        got = wire.early + await wire.during(2)
+        assert len(level3(got)) == 20
+        assert len(exchange.sent.payloads()) == 20
+
+
+@running
+async def test_a_slow_way_delays_and_keeps():
+    async with Exchange(flow(rate=200), faults=[f.Slow(bytes_per_s=20_000, after_messages=1)]) as exchange:
+        wire = await subscribed(exchange, ["BTC/USD"])
+        got = level3(wire.early + await wire.during(1.5))
+        assert sum(map(len, got)) < 45_000
+        assert exchange.connections[1].backlog > 5_000
+        assert got == exchange.sent.payloads()[: len(got)]
+
+
+# messages
+
+
+def faulted(*faults, symbols=("BTC/USD",), seconds=0.6):
+    """All level3 texts of a run, and the exchange after it."""
+
+    async def run():
+        async with Exchange(flow(), faults=faults) as exchange:
+            wire = await subscribed(exchange, list(symbols))
+            got = level3(wire.early + await wire.during(seconds))
+            assert got == exchange.sent.payloads()[: len(got)]
+            return got
+
+    return run()
+
+
+@running
+async def test_a_skipped_message_is_missed_by_a_book():
+    got = await faulted(f.Skip(after_messages=5, times=12))
+    book = Book(10)
+    assert all(book.apply(t) for t in got[:5])
+    with pytest.raises((AssertionError, KeyError)):
+        assert all(book.apply(text) for text in got[5:])
+
+
+@running
+async def test_a_skipped_snapshot_never_comes():
+    got = await faulted(f.Skip())
+    assert json.loads(got[0])["type"] == "update"
+
+
+@running
+async def test_a_duplicate_comes_twice():
+    got = await faulted(f.Duplicate(after_messages=7))
+    assert got[7] == got[8]
+    assert len(set(got)) == len(got) - 1
+
+
+@running
+async def test_corruption_changes_one_digit():
+    for what in ("checksum", "price", "qty"):
+        got = await faulted(f.Corrupt(what=what, after_messages=3, times=4, every_messages=2), seconds=0.3)
+        book, wrong = Book(10), []
+        for number, text in enumerate(got[:10]):
+            json.loads(text)
+            try:
+                if not book.apply(text):
+                    wrong.append(number)
+            except KeyError:
+                wrong.append(number)
+        assert 3 in wrong, what
+        assert not set(wrong) & {0, 1, 2}
+        if what == "checksum":
+            assert wrong == [3, 5, 7, 9]
+
+
+@running
+async def test_a_cut_message_is_no_json():
+    got = await faulted(f.Corrupt(what="cut", after_messages=2))
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(got[2])
+
+
+@running
+async def test_faults_of_one_symbol_leave_the_other_alone():
+    got = await faulted(f.Corrupt(times=0, symbol="ETH/USD"), symbols=("BTC/USD", "ETH/USD"))
+    right = {"BTC/USD": set(), "ETH/USD": set()}
+    books = {symbol: Book(10) for symbol in right}
+    for text in got:
+        symbol = json.loads(text)["data"][0]["symbol"]
+        right[symbol].add(books[symbol].apply(text))
+    assert right == {"BTC/USD": {True}, "ETH/USD": {False}}
+
+
+@running
+async def test_fragments_are_continuation_frames_with_a_ping_between():
+    async with Exchange(flow(), faults=[f.Fragment(pieces=4, times=0)]) as exchange:
+        token = await a_token(exchange)
+        wire = await Wire.connect(exchange.ws_url)
+        wire.say(subscription(token, ["BTC/USD"]))
+        frames = [await wire.frame() for _ in range(60)]
+        start = next(i for i, frame in enumerate(frames) if not frame[0])
+        assert [(fin, opcode) for fin, _, opcode, _ in frames[start : start + 5]] == [
+            (False, 1), (True, 9), (False, 0), (False, 0), (True, 0),
+        ]  # fmt: skip
+        whole = b"".join(p for _, _, opcode, p in frames[start : start + 5] if opcode != 9)
+        assert whole == exchange.sent.payloads()[0]
+        got = level3(await wire.during(0.5))
+        assert got[-1] in exchange.sent.payloads()
+
+
+@running
+async def test_garbage_and_giants():
+    async with Exchange(flow()) as exchange:
+        wire = await subscribed(exchange, ["BTC/USD"])
+        for what, start in (("text", b"this is no JSON"), ("json", b'{"channel":"level3"'), ("empty", b"")):
+            await exchange.push(f.Garbage(what=what))
+            assert any(t.startswith(start) and not t.endswith(b"}") for t in await wire.during(0.2)), what
+        await exchange.push(f.Garbage(what="utf8"))
+        assert any(b"\xff\xfe" in t for t in await wire.during(0.2))
+        await exchange.push(f.Garbage(what="binary"))
+        await wire.during(0.2)
+        assert (2, b"\x00\x01\x02") in wire.binary
+        await exchange.push(f.Giant(size=5_000_000))
+        giants = [t for t in await wire.during(1) if len(t) > 10_000]
+        assert [len(t) for t in giants] == [5_000_000]
+        assert json.loads(giants[0])["data"][0]["symbol"] == "GIANT/USD"
+        await exchange.push(f.Garbage(what="rsv1"))
+        while (frame := await wire.frame())[1] == 0:
+            pass
+        assert frame[1] == 0x40
+
+
+# requests
+
+
+@running
+async def test_a_rejected_symbol_some_times_or_for_ever():
+    script = [
+        f.Reject(symbol="BTC/USD", error="Exceeded msg rate", times=2),
+        f.Reject(symbol="ETH/USD", error="EService:Market in limbo", times=0),
+    ]
+    async with Exchange(flow(), faults=script) as exchange:
+        token = await a_token(exchange)
+        wire = await Wire.connect(exchange.ws_url)
+        for attempt in range(3):
+            btc = await wire.ask(subscription(token, ["BTC/USD"], req_id=attempt))
+            assert btc.get("error") == ("Exceeded msg rate" if attempt < 2 else None)
+        for _ in range(3):
+            eth = await wire.ask(subscription(token, ["ETH/USD"]))
+            assert (eth["error"], eth["success"], eth["symbol"]) == ("EService:Market in limbo", False, "ETH/USD")
+
+
+@running
+async def test_every_class_of_token_error():
+    errors = [
+        "EAPI:Invalid key", "EAPI:Invalid signature", "EAPI:Invalid nonce", "EGeneral:Permission denied",
+        "EGeneral:Temporary lockout", "EAPI:Rate limit exceeded", "EService:Unavailable",
+        "EService: Throttled: 1790000000",
+    ]  # fmt: skip
+    async with Exchange(flow(), faults=[f.TokenError(error=e) for e in errors]) as exchange:
+        for error in errors:
+            assert await ask_token(exchange) == (200, {"error": [error]})
+        await exchange.push(f.TokenError(http_status=520, times=2))
+        for _ in range(2):
+            status, text = await ask_token(exchange)
+            assert (status, text) == (520, "<html>error</html>")
+        assert await a_token(exchange)
+
+
+@running
+async def test_expired_tokens_spare_a_living_subscription():
+    async with Exchange(flow()) as exchange:
+        fresh = await a_token(exchange)
+        wire = await subscribed(exchange, ["BTC/USD"])
+        await exchange.push(f.ExpireTokens())
+        assert (await wire.ask(subscription(fresh, ["ETH/USD"])))["error"] == "ESession:Invalid session"
+        assert (await wire.ask(subscription(wire.token, ["ETH/USD"])))["success"]
+
+
+@running
+async def test_refused_connections():
+    async with Exchange(flow(), faults=[f.RefuseConnections(for_s=0.5)]) as exchange:
+        with pytest.raises(ConnectionRefusedError, match="429"):
+            await Wire.connect(exchange.ws_url)
+        await asyncio.sleep(0.6)
+        await Wire.connect(exchange.ws_url)
+
+
+# the engine's state
+
+
+@running
+async def test_status_and_maintenance():
+    async with Exchange(flow()) as exchange:
+        wire = await subscribed(exchange, ["BTC/USD"])
+        await exchange.push(f.Status(system="post_only"))
+        assert any(b'"system":"post_only"' in t for t in await wire.during(0.2))
+        await exchange.push(f.Maintenance(announce_s=0.3, for_s=0.6, stage_s=0.2))
+        got, code = await wire.rest()
+        assert code == 1001
+        announced, closed = [json.loads(t)["data"][0] for t in got if b'"status"' in t]
+        event = announced["upcoming_maintenance"][0]
+        assert (event["affected_services"], event["recommended_action"]) == (["all"], "disconnect_and_wait")
+        assert announced["emergency"] == []
+        assert closed["system"] == "maintenance"
+        with pytest.raises(ConnectionRefusedError):
+            await Wire.connect(exchange.ws_url)
+        await exchange.until(lambda e: e.system == "cancel_only")
+        back = await Wire.connect(exchange.ws_url)
+        states = [json.loads(t)["data"][0]["system"] for t in await back.during(1)]
+        assert states == ["cancel_only", "post_only", "online"]
+
+
+# when
+
+
+@running
+async def test_by_time_repeatedly():
+    script = [f.Close(code=1012, at_s=0.3, every_s=0.3, times=3)]
+    async with Exchange(flow(), faults=script) as exchange:
+        began = time.monotonic()
+        for _ in range(3):
+            wire = await subscribed(exchange, ["BTC/USD"])
+            assert (await wire.rest())[1] == 1012
+        assert 0.85 < time.monotonic() - began < 2.5
+        wire = await subscribed(exchange, ["BTC/USD"])
+        assert level3(await wire.during(0.5))
+
+
+@running
+async def test_by_count_on_one_connection():
+    async with Exchange(flow(), faults=[f.Drop(connection=2, after_messages=10)]) as exchange:
+        one, two = await subscribed(exchange, ["BTC/USD"]), await subscribed(exchange, ["BTC/USD"])
+        got, end = await two.rest()
+        assert len(level3(two.early + got)) == 10
+        assert end == "ConnectionResetError"
+        assert level3(await one.during(0.2))
+
+
+@running
+async def test_drops_again_and_again_and_the_log_stays_whole():
+    """What a recorder does all day: every byte that any connection got stands in the log, in order."""
+    async with Exchange(flow(), faults=[f.Drop(after_messages=40, every_messages=40, times=0)]) as exchange:
+        for number in range(1, 6):
+            wire = await subscribed(exchange, ["BTC/USD", "ETH/USD"])
+            got, _ = await wire.rest()
+            assert level3(wire.early + got) == exchange.sent.payloads(number)
+        assert sum(len(exchange.sent.payloads(n)) for n in range(1, 6)) == 200
+
+
+# scripts
+
+
+def test_a_script_in_yaml(tmp_path):
+    path = tmp_path / "faults.yaml"
+    path.write_text(
+        "- do: drop\n  after_messages: 100\n  connection: 1\n"
+        "- {do: close, code: 1013, reason: Market data unavailable, at_s: 5}\n"
+        "- {do: reject, symbol: ETH/USD, error: nobody, times: 0}\n"
+        "- {do: tokenerror, http_status: 502}\n"
+        "- {do: status, system: online, more: {upcoming_maintenance: [], emergency: []}}\n"
+        "- {do: corrupt, what: qty}\n"
+    )
+    script = f.load_script(path)
+    assert script[0] == f.Drop(after_messages=100, connection=1)
+    assert script[1] == f.Close(code=1013, reason="Market data unavailable", at_s=5)
+    assert [type(fault) for fault in script[2:]] == [f.Reject, f.TokenError, f.Status, f.Corrupt]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("- do: explode", "explode"),
+        ("- do: drop\n  after: 3", "after"),
+        ("- do: close\n  code: many", "code"),
+        ("do: drop", "array"),
+        ("- [", "fault script"),
+        ("- do: corrupt\n  what: colour", "colour"),
+    ],
+)
+def test_a_script_that_is_none(tmp_path, text, says):
+    path = tmp_path / "faults.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=says) as caught:
+        f.load_script(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_script_that_is_not_there(tmp_path):
+    with pytest.raises(ConfigError, match="No such file"):
+        f.load_script(tmp_path / "no.yaml")
+    (tmp_path / "empty.yaml").write_text("")
+    assert f.load_script(tmp_path / "empty.yaml") == []
+
+
+@running
+async def test_a_feed_that_fails_is_not_a_quiet_market():
+    class Broken(OrderFlow):
+        def due(self, wall_ns, mono_ns):
+            raise ValueError("no more")
+
+    told = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    async with Exchange(Broken(("BTC/USD",))) as exchange:
+        await asyncio.sleep(0.1)
+        assert exchange.sent.level3_count == 0
+    assert [str(context["exception"]) for context in told] == ["no more"]
