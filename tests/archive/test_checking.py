@@ -12,11 +12,11 @@ from kraken_l3.archive import sealing as sealing_module
 from kraken_l3.archive.checking import check_manifest
 from kraken_l3.archive.filesystem import OsFileSystem
 from kraken_l3.archive.manifest import Description, decode_manifest, encode_manifest
+from kraken_l3.archive.opening import PlainFile
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.sealing import day_sealing, seal
-from kraken_l3.archive.seekable import pieces, read_table
-from kraken_l3.archive.source import PlainFile
 from kraken_l3.archive.writer import ArchiveWriter
+from kraken_l3.archive.zstd import pieces, read_table
 from kraken_l3.errors import DamageFound
 from kraken_l3.model.timestamps import NS_PER_DAY
 

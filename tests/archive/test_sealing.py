@@ -11,11 +11,11 @@ from archive_scenes import NOON_NS, SECOND_NS, abandon, frame, open_writer, payl
 from disk_fakes import FakeClock, FakeFileSystem, Killed
 
 from kraken_l3.archive import sealing as sealing_module
-from kraken_l3.archive.framed import UnpackedFile
 from kraken_l3.archive.journal import GapOpened
 from kraken_l3.archive.lock import DirectoryLock
 from kraken_l3.archive.manifest import Description, decode_manifest
 from kraken_l3.archive.sealing import day_sealing, file_sealing, leave_newest_day, seal, unsealed_days
+from kraken_l3.archive.zstd import UnpackedFile
 from kraken_l3.errors import ArchiveError, ArchiveLocked, DamageFound, DiskFull
 from kraken_l3.model.timestamps import NS_PER_DAY
 

@@ -11,9 +11,9 @@ import msgspec
 
 from kraken_l3.archive.layout import stem
 from kraken_l3.archive.manifest import Content, SealedFile, decode_manifest
+from kraken_l3.archive.opening import SEALED_SUFFIX, PlainFile
 from kraken_l3.archive.receipts import ReceiptIndex
-from kraken_l3.archive.seekable import FRAME_BYTES, Frame, read_table, scan_frames, unpack
-from kraken_l3.archive.source import SEALED_SUFFIX, PlainFile
+from kraken_l3.archive.zstd import FRAME_BYTES, Frame, read_table, scan_frames, unpack
 from kraken_l3.errors import ArchiveError, DamageFound
 
 __all__ = ["Checked", "Fault", "check_manifest"]

@@ -20,11 +20,12 @@ from typing import Callable, NamedTuple, Optional
 
 import msgspec
 
+from kraken_l3.archive.bytesource import ByteSource
 from kraken_l3.archive.journal import Record, decode_record
 from kraken_l3.archive.layout import DayPaths, Stream, days_in, parse_name, stem
+from kraken_l3.archive.opening import existing, open_source
 from kraken_l3.archive.receipts import RECEIPT_BYTES, Receipt, ReceiptIndex
 from kraken_l3.archive.scan import BOM
-from kraken_l3.archive.source import ByteSource, existing, open_source
 from kraken_l3.errors import ArchiveError, MalformedMessage, UsageError
 
 __all__ = ["BEGINNING", "Archive", "Block", "DataFile", "Follow", "Line", "Position", "Skipped", "open_archive"]

@@ -24,7 +24,6 @@ from typing import Any, Callable, NamedTuple, Optional
 
 from kraken_l3._version import __version__
 from kraken_l3.archive.filesystem import File, FileSystem, is_full
-from kraken_l3.archive.framed import UnpackedFile
 from kraken_l3.archive.journal import Rotated, encode_record
 from kraken_l3.archive.layout import DayPaths, Stream, days_in, parse_name, stem
 from kraken_l3.archive.lock import DirectoryLock
@@ -37,9 +36,9 @@ from kraken_l3.archive.manifest import (
     decode_manifest,
     encode_manifest,
 )
+from kraken_l3.archive.opening import SEALED_SUFFIX
 from kraken_l3.archive.recovery import left_days, recover
-from kraken_l3.archive.seekable import FRAME_BYTES, Frame, compress, encode_table, pieces
-from kraken_l3.archive.source import SEALED_SUFFIX
+from kraken_l3.archive.zstd import FRAME_BYTES, Frame, UnpackedFile, compress, encode_table, pieces
 from kraken_l3.clock import Clock
 from kraken_l3.errors import ArchiveError, DamageFound, DiskFull
 from kraken_l3.model.timestamps import day_of

@@ -15,8 +15,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 from rich.table import Table
 
 from kraken_l3.api import Archive, span_ns
+from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import open_archive
-from kraken_l3.archive.source import content_size
 from kraken_l3.errors import DataMissing, UsageError
 from kraken_l3.model.timestamps import format_rfc3339
 from kraken_l3.rebuild.metadata import read_instruments

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import Archive, open_archive
-from kraken_l3.archive.source import content_size
 from kraken_l3.archive.summary import FileSummary, Gap, Summary, summarise
 from kraken_l3.model.timestamps import format_rfc3339
 

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
+from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import open_archive
-from kraken_l3.archive.source import content_size
 from kraken_l3.engine.symbol import DEPTHS
 from kraken_l3.errors import UsageError
 from kraken_l3.rebuild.metadata import read_instruments

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 
 from kraken_l3.archive.layout import DayPaths, Stream
+from kraken_l3.archive.opening import existing
 from kraken_l3.archive.reader import Archive, DataFile, Skipped
-from kraken_l3.archive.source import existing
 from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.decimals import parse_scaled
 from kraken_l3.model.events import Classification, Side

@@ -9,9 +9,9 @@ from kraken_l3.archive.gaps import Gap, GapHistory
 from kraken_l3.archive.journal import GapClosed, GapOpened
 from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.manifest import Description, StreamSummary
+from kraken_l3.archive.opening import SEALED_SUFFIX
 from kraken_l3.archive.reader import Archive
 from kraken_l3.archive.sealing import Sealing
-from kraken_l3.archive.source import SEALED_SUFFIX
 from kraken_l3.archive.summary import FileSummary, summarise
 from kraken_l3.rebuild.metadata import metadata_of_record
 from kraken_l3.rebuild.report import Report

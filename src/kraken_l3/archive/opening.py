@@ -1,4 +1,4 @@
-"""Where a reader gets its bytes: any file with a size and random access, whatever it is stored as."""
+"""Opens a file of an archive as a `ByteSource`, whether it lies there plain or sealed (.zst)."""
 
 from __future__ import annotations
 
@@ -6,28 +6,15 @@ import io
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Optional, Protocol
+from typing import Optional
 
-from kraken_l3.archive.framed import UnpackedFile
-from kraken_l3.archive.seekable import Frame, find_frames
+from kraken_l3.archive.bytesource import ByteSource
+from kraken_l3.archive.zstd import Frame, UnpackedFile, find_frames
 from kraken_l3.errors import ArchiveError
 
-__all__ = ["SEALED_SUFFIX", "ByteSource", "PlainFile", "content_size", "existing", "open_source"]
+__all__ = ["SEALED_SUFFIX", "PlainFile", "content_size", "existing", "open_source"]
 
 SEALED_SUFFIX = ".zst"
-
-
-class ByteSource(Protocol):
-    """Uncompressed bytes by offset. `size` may grow between two calls."""
-
-    def size(self) -> int:
-        """How many bytes there are now."""
-
-    def read_at(self, offset: int, count: int) -> bytes:
-        """Up to `count` bytes from `offset` on; fewer only at the end."""
-
-    def close(self) -> None:
-        """Let go of the file."""
 
 
 class PlainFile:

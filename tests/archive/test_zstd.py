@@ -10,11 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kraken_l3.archive import framed
-from kraken_l3.archive.framed import UnpackedFile
+from kraken_l3.archive.opening import content_size, open_source
 from kraken_l3.archive.reader import open_archive
-from kraken_l3.archive.seekable import Frame, compress, encode_table, find_frames, pieces, read_table
-from kraken_l3.archive.source import content_size, open_source
+from kraken_l3.archive.zstd import Frame, UnpackedFile, compress, encode_table, find_frames, pieces, read_table
 from kraken_l3.errors import DamageFound
 
 if sys.version_info >= (3, 14):
@@ -39,6 +37,18 @@ class Memory:
 
     def close(self):
         pass
+
+
+class Counted(Memory):
+    """Says what was read."""
+
+    def __init__(self, data):
+        super().__init__(data)
+        self.reads = []
+
+    def read_at(self, offset, count):
+        self.reads.append((offset, count))
+        return super().read_at(offset, count)
 
 
 def seekable(content, frame_bytes):
@@ -118,31 +128,23 @@ class TestContent:
             assert source.read_at(offset, count) == content[offset : offset + count]
         source.close()
 
-    def test_reading_on_unpacks_each_frame_once(self, monkeypatch):
-        unpacked_frames = []
-        real = framed.decompress
-
-        def counted(frame, size):
-            unpacked_frames.append(len(frame))
-            return real(frame, size)
-
-        monkeypatch.setattr(framed, "decompress", counted)
+    def test_reading_on_unpacks_each_frame_once(self):
         packed = seekable(lines(2000), 512)
-        source = UnpackedFile(Memory(packed), "test.zst")
+        counted = Counted(packed)
+        source = UnpackedFile(counted, "test.zst", lambda: read_table(Memory(packed)))
         at = 0
         while data := source.read_at(at, 700):
             at += max(1, len(data) - 30)  # as a reader of lines goes back to the last line's beginning
         source.close()
-        assert len(unpacked_frames) == len(read_table(Memory(packed)))
+        assert counted.reads == [(frame.offset, frame.length) for frame in read_table(Memory(packed))]
 
-    def test_one_line_in_the_middle_unpacks_one_frame(self, monkeypatch):
+    def test_one_line_in_the_middle_unpacks_one_frame(self):
         packed = seekable(lines(2000), 512)
-        source = UnpackedFile(Memory(packed), "test.zst")
-        source.size()
-        monkeypatch.setattr(framed, "AHEAD_FRAMES", 10**6)
+        counted = Counted(packed)
+        source = UnpackedFile(counted, "test.zst", lambda: read_table(Memory(packed)))
         source.read_at(9000, 5)
-        assert len(source._source._kept) == 1
         source.close()
+        assert len(counted.reads) == 1
 
 
 def by_others():
@@ -166,10 +168,9 @@ def by_others():
 class TestFilesOfOthers:
     @pytest.mark.parametrize("packed", by_others().values(), ids=by_others())
     @pytest.mark.parametrize("largest", [100, 1 << 20], ids=["running on", "by frame"])
-    def test_they_are_read(self, monkeypatch, packed, largest):
-        monkeypatch.setattr(framed, "LARGEST_FRAME_BYTES", largest)
+    def test_they_are_read(self, packed, largest):
         content = lines(3000)
-        source = UnpackedFile(Memory(packed), "test.zst")
+        source = UnpackedFile(Memory(packed), "test.zst", largest_frame_bytes=largest)
         assert source.size() == len(content)
         for offset, count in [(0, 3), (0, 100), (20_000, 500), (20_400, 10**6), (5, 5), (10**7, 5), (0, 10**7)]:
             assert source.read_at(offset, count) == content[offset : offset + count]
