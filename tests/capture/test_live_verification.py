@@ -10,16 +10,17 @@ import pytest
 
 from kraken_l3.archive.checkpoints import read_checkpoints
 from kraken_l3.capture import verifier as verifier_module
-from kraken_l3.capture.verifier import Finding, ResyncRequest, VerifierProcess
+from kraken_l3.capture.verifier import VerifierProcess
 from kraken_l3.engine.python import PythonEngine
 from kraken_l3.exchange.faults import Corrupt, Drop, Skip
 from kraken_l3.exchange.server import Exchange
+from kraken_l3.model.live import ResyncRequest, VerifierFinding
 from recording import Recording, flow, run
 
 
 def verified(recording: Recording) -> int:
     verifier = recording.recorder.verifier
-    return 0 if verifier is None else verifier.report.ok
+    return 0 if verifier is None else verifier.progress.ok
 
 
 @pytest.mark.parametrize("what", ["checksum", "price"])
@@ -68,8 +69,8 @@ def test_killed_under_load_it_comes_back_and_the_recording_does_not_notice(
                     assert verifier is not None
                     assert verifier.pid is not None
                     os.kill(verifier.pid, signal.SIGKILL)
-                    before = verifier.report
-                    await recording.until(lambda _, v=verifier, b=before, k=kill: v.report is not b and v.restarts > k)
+                    told = verifier.progress
+                    await recording.until(lambda _, v=verifier, t=told, k=kill: v.restarts > k and v.progress is not t)
                 good = verified(recording)
                 await recording.until(lambda r: verified(r) > good)
             lines = recording.lines()
@@ -113,15 +114,15 @@ class TestProcess:
 
     @staticmethod
     def process(child: str, **more: object) -> "tuple[VerifierProcess, list, list]":
-        wishes: list[ResyncRequest] = []
-        findings: list[Finding] = []
+        resyncs: list[ResyncRequest] = []
+        findings: list[VerifierFinding] = []
         found = VerifierProcess(
             [sys.executable, "-c", child],
-            on_wish=wishes.append,
+            on_resync=resyncs.append,
             on_finding=findings.append,
             lines_written=more.get("lines_written", lambda: 0),  # type: ignore[arg-type]
         )
-        return found, wishes, findings
+        return found, resyncs, findings
 
     @staticmethod
     async def until(condition) -> None:
@@ -133,18 +134,18 @@ class TestProcess:
 
     def test_what_it_says_is_taken(self) -> None:
         child = (
-            'print(\'{"resync":"A/B","cause":"silent_symbol","silent_s":3.5}\')\n'
-            'print(\'{"finding":{"symbol":"A/B","what":"crossed","line":3,"offset":9}}\')\n'
-            'print(\'{"verified":{"file":"f","line":5,"messages":5,"ok":4,"mismatched":1,"symbols":1,"synced":1}}\')\n'
+            'print(\'{"type":"resync","symbol":"A/B","cause":"silent_symbol"}\')\n'
+            'print(\'{"type":"finding","symbol":"A/B","what":"crossed","line":3,"offset":9}\')\n'
+            'print(\'{"type":"progress","file":"f","line":5,"messages":5,"ok":4,"mismatched":1}\')\n'
             "import sys; sys.stdout.flush(); sys.stdin.read()"
         )
 
         async def main() -> None:
-            process, wishes, findings = self.process(child)
+            process, resyncs, findings = self.process(child)
             running = asyncio.ensure_future(process.run())
-            await self.until(lambda: process.report.messages == 5)
-            assert wishes == [ResyncRequest("A/B", "silent_symbol")]
-            assert findings == [Finding("A/B", "crossed", 3, 9)]
+            await self.until(lambda: process.progress.messages == 5)
+            assert resyncs == [ResyncRequest("A/B", "silent_symbol")]
+            assert findings == [VerifierFinding("A/B", "crossed", 3, 9)]
             running.cancel()
             await asyncio.wait([running])
             await process.finish()
@@ -173,7 +174,7 @@ class TestProcess:
         monkeypatch.setattr(verifier_module, "FIRST_RESTART_S", 0.01)
 
         async def main() -> None:
-            process = VerifierProcess(["/nowhere/verifier"], on_wish=print, on_finding=print, lines_written=lambda: 0)
+            process = VerifierProcess(["/nowhere/verifier"], on_resync=print, on_finding=print, lines_written=lambda: 0)
             running = asyncio.ensure_future(process.run())
             await self.until(lambda: process.restarts >= 2)
             running.cancel()

@@ -14,6 +14,7 @@ from kraken_l3.archive.manifest import Description
 from kraken_l3.archive.reader import Follow, open_archive
 from kraken_l3.archive.sealing import day_sealing, file_sealing, seal
 from kraken_l3.clock import SystemClock
+from kraken_l3.model.live import VerifierFinding
 from kraken_l3.rebuild.live import LiveVerifier
 from kraken_l3.rebuild.sealing import describe
 
@@ -55,9 +56,9 @@ def test_what_was_sealed_before_it_began_is_read_but_not_reported(recorded):
     directory, count = recorded
     seal_data(directory)
     words, verifier = follow(directory)
-    assert [word for word in words if "finding" in word] == []
-    last = words[-1]["verified"]
-    assert (last["line"], last["messages"], last["mismatched"]) == (count, count, 1)
+    assert not any(isinstance(message, VerifierFinding) for message in words)
+    last = words[-1]
+    assert (last.line, last.messages, last.mismatched) == (count, count, 1)
     assert DayPaths(directory, DAY).checkpoints.exists()
     assert verifier._checkpoint_path(directory / "l3-2026-11-22.ndjson.zst") == DayPaths(directory, DAY).checkpoints
 
@@ -67,8 +68,8 @@ def test_it_goes_on_from_the_checkpoints_of_a_sealed_day(recorded):
     follow(directory)
     seal_data(directory)
     words, _ = follow(directory)
-    assert words[-1]["verified"]["messages"] < count
-    assert words[-1]["verified"]["line"] == count
+    assert words[-1].messages < count
+    assert words[-1].line == count
 
 
 def test_a_day_that_is_sealed_while_it_is_followed_is_read_once(recorded):

@@ -1,6 +1,5 @@
 """Live verification of an archive that a writer is filling."""
 
-import json
 import os
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from scenes import SYMBOLS, Clock, Scene
 from kraken_l3.archive.checkpoints import read_checkpoints
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.model.frames import Frame
+from kraken_l3.model.live import ResyncRequest, VerifierFinding, VerifierProgress, decode_live
 from kraken_l3.model.timestamps import NS_PER_S, parse_rfc3339
 from kraken_l3.rebuild.live import LiveVerifier
 from kraken_l3.rebuild.verify_jobs import verify
@@ -48,8 +48,8 @@ class Live:
         self._thread.join(WAIT_S)
         assert not self._thread.is_alive()
 
-    def said(self, kind, **fields):
-        return [w for w in self.words if kind in w and fields.items() <= w.items()]
+    def said(self, kind):
+        return [message for message in self.words if isinstance(message, kind)]
 
     def until(self, condition):
         deadline = time.monotonic() + WAIT_S
@@ -75,14 +75,14 @@ def test_a_mismatch_is_told_while_the_recording_goes_on(tmp_path):
         live.until_line(150)
         scene.write([*lines[150:bad], spoil(lines[bad]), *lines[bad + 1 :]])
         live.until_line(400)
-    (resync,) = live.said("resync")
-    assert (resync["resync"], resync["cause"], resync["line"]) == ("BTC/USD", "mismatch", bad)
-    assert resync["left_ns"] == scene.clock.now_ns - (399 - bad) * scene.step_ns
-    (finding,) = live.said("finding")
-    assert (finding["finding"]["what"], finding["finding"]["line"]) == ("mismatch", bad)
-    assert finding["finding"]["expected"] != finding["finding"]["computed"]
-    last = live.said("verified")[-1]["verified"]
-    assert (last["line"], last["messages"], last["ok"], last["mismatched"]) == (400, 400, 399, 1)
+    (resync,) = live.said(ResyncRequest)
+    assert (resync.symbol, resync.cause) == ("BTC/USD", "mismatch")
+    assert resync.left_ns == scene.clock.now_ns - (399 - bad) * scene.step_ns
+    (finding,) = live.said(VerifierFinding)
+    assert (finding.what, finding.line) == ("mismatch", bad)
+    assert finding.expected != finding.computed
+    last = live.said(VerifierProgress)[-1]
+    assert (last.line, last.messages, last.ok, last.mismatched) == (400, 400, 399, 1)
     scene.close()
 
 
@@ -93,7 +93,8 @@ def test_each_snapshot_allows_for_another_resync(tmp_path):
             lines = scene.flow(20, seed=seed)
             scene.write([*lines[:10], *map(spoil, lines[10:])])
         live.until_line(40)
-    assert [w["line"] for w in live.said("resync")] == [10, 30]
+    assert [found.line for found in live.said(VerifierFinding)] == [10, 30]
+    assert len(live.said(ResyncRequest)) == 2
     scene.close()
 
 
@@ -108,12 +109,12 @@ def test_what_was_there_before_is_not_told_again_but_what_is_still_wrong_is(tmp_
     scene.write(lines[:250])
     with Live(tmp_path) as live:
         live.until_line(250)
-        assert live.said("resync") == []
+        assert live.said(ResyncRequest) == []
         scene.write(lines[250:])
         live.until_line(300)
-    assert live.said("finding") != []
-    assert {w["finding"]["line"] for w in live.said("finding")} == {doge[-1]}
-    assert {w["resync"] for w in live.said("resync")} == {"BTC/USD", "DOGE/USD"}
+    assert live.said(VerifierFinding) != []
+    assert {w.line for w in live.said(VerifierFinding)} == {doge[-1]}
+    assert {w.symbol for w in live.said(ResyncRequest)} == {"BTC/USD", "DOGE/USD"}
     scene.close()
 
 
@@ -128,9 +129,9 @@ def test_it_goes_on_where_it_stopped(tmp_path):
         again.until_line(350)
         scene.write(lines[350:])
         again.until_line(400)
-    last = again.said("verified")[-1]["verified"]
-    assert (last["messages"], last["ok"], last["line"]) == (100, 100, 400)
-    assert again.said("resync") == []
+    last = again.said(VerifierProgress)[-1]
+    assert (last.messages, last.ok, last.line) == (100, 100, 400)
+    assert again.said(ResyncRequest) == []
     scene.close()
 
 
@@ -147,7 +148,7 @@ def test_a_file_cut_by_recovery_is_read_anew(tmp_path):
     receipts.write_bytes(receipts.read_bytes()[: 32 * kept])
     with Live(tmp_path) as again:
         again.until_line(kept)
-    assert again.said("verified")[-1]["verified"]["ok"] == kept
+    assert again.said(VerifierProgress)[-1].ok == kept
 
 
 def test_midnight_begins_a_day_with_checkpoints_that_stand_alone(tmp_path):
@@ -157,7 +158,7 @@ def test_midnight_begins_a_day_with_checkpoints_that_stand_alone(tmp_path):
         scene.write(lines[:90])
         live.until_line(90)
         scene.write(lines[90:])
-        live.until(lambda: any(w["verified"]["file"] == "l3-2026-11-23.ndjson" for w in live.said("verified")))
+        live.until(lambda: any(w.file == "l3-2026-11-23.ndjson" for w in live.said(VerifierProgress)))
     scene.close()
     second = open_archive(tmp_path).files()[1]
     starts = [c for c in read_checkpoints(second.with_suffix(".checkpoints")) if c.line == 0]
@@ -173,7 +174,7 @@ def test_it_waits_for_the_first_file(tmp_path):
         time.sleep(0.05)
         scene = Scene(tmp_path)
         scene.write(scene.flow(50))
-        live.until(lambda: live.said("verified"))
+        live.until(lambda: live.said(VerifierProgress))
         live.until_line(50)
     scene.close()
 
@@ -186,9 +187,11 @@ def test_silence_is_told(tmp_path):
         scene.write(scene.flow(300))
         live.until_line(300)
         clock.now_ns = scene.clock.now_ns + 601 * NS_PER_S
-        live.until(lambda: len(live.said("resync", cause="silent_symbol")) == 2)
-        assert {w["resync"] for w in live.said("resync")} == set(SYMBOLS)
-        assert all(590 < w["silent_s"] < 610 for w in live.said("resync"))
+        live.until(lambda: len(live.said(ResyncRequest)) == 2)
+        assert {w.symbol for w in live.said(ResyncRequest)} == set(SYMBOLS)
+        assert {w.cause for w in live.said(ResyncRequest)} == {"silent_symbol"}
+        silent_ns = {clock.now_ns - w.left_ns for w in live.said(ResyncRequest)}
+        assert all(590 * NS_PER_S < ns < 610 * NS_PER_S for ns in silent_ns)
     assert btc
     scene.close()
 
@@ -208,8 +211,8 @@ def test_trades_without_messages_are_told(tmp_path):
         scene.writer.append("trade", [Frame(b"{}", now, now, 2)])
         scene.writer.flush()
         clock.now_ns = now
-        live.until(lambda: live.said("resync"))
-    assert [(w["resync"], w["cause"]) for w in live.said("resync")] == [("BTC/USD", "silent_symbol")]
+        live.until(lambda: live.said(ResyncRequest))
+    assert [(w.symbol, w.cause) for w in live.said(ResyncRequest)] == [("BTC/USD", "silent_symbol")]
     scene.close()
 
 
@@ -221,16 +224,16 @@ def test_as_a_process_it_ends_when_stdin_closes_and_not_by_ctrl_c(tmp_path):
     command = [sys.executable, "-m", "kraken_l3", "verify-live", str(tmp_path), "--poll", "0.02"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
-        first = json.loads(process.stdout.readline())
-        assert first["verified"]["line"] in range(101)
+        first = decode_live(process.stdout.readline())
+        assert first.line in range(101)
         process.send_signal(signal.SIGINT)
         scene.write([*lines[100:150], spoil(lines[150]), *lines[151:]])
-        words = []
-        while not any("resync" in w for w in words):
-            words.append(json.loads(process.stdout.readline()))
-        assert words[-1]["line"] == 150
+        found = []
+        while not any(isinstance(message, ResyncRequest) for message in found):
+            found.append(decode_live(process.stdout.readline()))
+        assert [message.line for message in found if isinstance(message, VerifierFinding)] == [150]
         rest, _ = process.communicate("", timeout=WAIT_S)
-        assert json.loads(rest.splitlines()[-1])["verified"]["line"] == 200
+        assert decode_live(rest.splitlines()[-1]).line == 200
         assert process.returncode == 0
     finally:
         process.kill()

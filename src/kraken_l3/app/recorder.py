@@ -27,12 +27,13 @@ from kraken_l3.capture.sealer import SealerProcess
 from kraken_l3.capture.sink import Observer, Sink
 from kraken_l3.capture.supervisor import Supervisor
 from kraken_l3.capture.trades import TradeWatch
-from kraken_l3.capture.verifier import Finding, ResyncRequest, VerifierProcess
+from kraken_l3.capture.verifier import VerifierProcess
 from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.config.settings import Settings, require_key
 from kraken_l3.config.symbols import expand, fitting_pairs, is_pattern, needs_instruments
 from kraken_l3.errors import ConfigError, KrakenL3Error
 from kraken_l3.model.instruments import Instrument
+from kraken_l3.model.live import ResyncRequest, VerifierFinding
 from kraken_l3.protocol.budget import RATE_PER_S, SubscriptionBudget
 from kraken_l3.protocol.plan import shards
 
@@ -155,17 +156,17 @@ class Recorder:
         return new
 
     def _verifier(self, sink: Sink, supervisor: Supervisor) -> VerifierProcess:
-        def on_wish(wish: ResyncRequest) -> None:
-            supervisor.resync(wish.resync, wish.cause, wish.left_ns or self._clock.wall_ns())
+        def on_resync(request: ResyncRequest) -> None:
+            supervisor.resync(request.symbol, request.cause, request.left_ns or self._clock.wall_ns())
 
-        def on_finding(finding: Finding) -> None:
+        def on_finding(finding: VerifierFinding) -> None:
             log.warning("the verifier found", symbol=finding.symbol, what=finding.what, line=finding.line)
             at_ns, mono_ns = self._clock.wall_ns(), self._clock.mono_ns()
             sink.note(journal.Finding(at_ns=at_ns, mono_ns=mono_ns, **msgspec.structs.asdict(finding)))
 
         return VerifierProcess(
             [sys.executable, "-m", "kraken_l3", "verify-live", str(self._settings.output_dir)],
-            on_wish=on_wish,
+            on_resync=on_resync,
             on_finding=on_finding,
             lines_written=lambda: sink.written_frames,
         )

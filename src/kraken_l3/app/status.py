@@ -117,7 +117,7 @@ class StatusCollector:
     def view(self, disk_free_bytes: Optional[int] = None) -> RecorderView:
         """This moment."""
         recorder, mono_ns = self._recorder, self._clock.mono_ns()
-        sink, report = recorder.sink, recorder.verifier.report if recorder.verifier is not None else None
+        sink, progress = recorder.sink, recorder.verifier.progress if recorder.verifier is not None else None
         messages = sink.written_frames if sink is not None else 0
         return RecorderView(
             now_ns=self._clock.wall_ns(),
@@ -130,8 +130,8 @@ class StatusCollector:
             queue_bytes=sink.queued_bytes if sink is not None else 0,
             disk_free_bytes=disk_free_bytes,
             reconnects=recorder.supervisor.reconnects if recorder.supervisor is not None else 0,
-            verified=report.ok if report is not None else None,
-            mismatched=report.mismatched if report is not None else 0,
+            verified=progress.ok if progress is not None else None,
+            mismatched=progress.mismatched if progress is not None else 0,
         )
 
     def _rows(self, mono_ns: int) -> list[SymbolRow]:

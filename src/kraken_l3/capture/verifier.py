@@ -13,10 +13,11 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any, Callable, Optional
 
-import msgspec
 import structlog
 
-__all__ = ["Finding", "Report", "ResyncRequest", "VerifierProcess"]
+from kraken_l3.model.live import LiveMessage, ResyncRequest, VerifierFinding, VerifierProgress, decode_live
+
+__all__ = ["VerifierProcess"]
 
 LINE_LIMIT_BYTES = 1024 * 1024
 #: A child that has data to read and says nothing for so long is stuck.
@@ -31,53 +32,12 @@ HEALTHY_S = 60.0
 log = structlog.get_logger("kraken_l3.capture.verifier")
 
 
-class ResyncRequest(msgspec.Struct, frozen=True):
-    """The child wants a symbol sent anew. `left_ns`: from when on its data is in doubt (0: from now)."""
-
-    resync: str
-    cause: str
-    left_ns: int = 0
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """The child saw something wrong at a line; the fields are those of the journal's record."""
-
-    symbol: str
-    what: str
-    line: int
-    offset: int
-    detail: str = ""
-    expected: Optional[int] = None
-    computed: Optional[int] = None
-
-
-class Report(msgspec.Struct, frozen=True):
-    """How far the child is, and what it found so far."""
-
-    messages: int = 0
-    ok: int = 0
-    mismatched: int = 0
-    symbols: int = 0
-    synced: int = 0
-
-
-class _Line(msgspec.Struct):
-    resync: Optional[str] = None
-    cause: str = "mismatch"
-    left_ns: int = 0
-    finding: Optional[Finding] = None
-    verified: Optional[Report] = None
-
-
-_decoder = msgspec.json.Decoder(_Line)
-
-
 class VerifierProcess:
     """Keeps one child running.
 
     Args:
         command: starts the child.
-        on_wish: takes what the child wants sent anew.
+        on_resync: takes the symbols to resubscribe.
         on_finding: takes what the child found.
         lines_written: how many lines the archive has gained, to tell a stuck child from one with nothing to do.
     """
@@ -86,17 +46,17 @@ class VerifierProcess:
         self,
         command: Sequence[str],
         *,
-        on_wish: Callable[[ResyncRequest], None],
-        on_finding: Callable[[Finding], None],
+        on_resync: Callable[[ResyncRequest], None],
+        on_finding: Callable[[VerifierFinding], None],
         lines_written: Callable[[], int],
     ) -> None:
         self._command = command
-        self._on_wish = on_wish
+        self._on_resync = on_resync
         self._on_finding = on_finding
         self._lines_written = lines_written
         self._process: Optional[asyncio.subprocess.Process] = None
-        #: The last thing that the child said of its progress.
-        self.report = Report()
+        #: The newest from the child.
+        self.progress = VerifierProgress()
         self.restarts = 0
 
     @property
@@ -161,21 +121,21 @@ class VerifierProcess:
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
         async for line in process.stdout:
-            self._take(_decoder.decode(line))
+            self._take(decode_live(line))
 
-    def _take(self, said: _Line) -> None:
-        if said.verified is not None:
-            self.report = said.verified
-        if said.finding is not None:
-            self._on_finding(said.finding)
-        if said.resync is not None:
-            self._on_wish(ResyncRequest(said.resync, said.cause, said.left_ns))
+    def _take(self, message: LiveMessage) -> None:
+        if isinstance(message, VerifierProgress):
+            self.progress = message
+        elif isinstance(message, VerifierFinding):
+            self._on_finding(message)
+        else:
+            self._on_resync(message)
 
     async def _kill_when_stuck(self, process: asyncio.subprocess.Process) -> None:
         seen: tuple[Any, int] = (None, 0)
         while True:
             await asyncio.sleep(SILENCE_LIMIT_S)
-            now = (self.report, self._lines_written())
+            now = (self.progress, self._lines_written())
             if now[0] == seen[0] and now[1] > seen[1] > 0:
                 log.warning("the live verifier is stuck and is replaced", seconds=SILENCE_LIMIT_S)
                 await self._kill(process)

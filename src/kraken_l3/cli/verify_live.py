@@ -1,14 +1,14 @@
 """`kraken-l3 verify-live` (hidden): the verifier that `record` runs beside itself. Its stdout is for the parent."""
 
-import json
 import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from kraken_l3.model.live import LiveMessage, encode_live
 from kraken_l3.rebuild.live import LiveVerifier
 
 __all__ = ["verify_live"]
@@ -24,10 +24,10 @@ def verify_live(
     stop = threading.Event()
     threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()
 
-    def say(words: dict[str, Any]) -> None:
+    def say(message: LiveMessage) -> None:
         try:
-            sys.stdout.write(json.dumps(words) + "\n")
-            sys.stdout.flush()
+            sys.stdout.buffer.write(encode_live(message) + b"\n")
+            sys.stdout.buffer.flush()
         except (BrokenPipeError, ValueError):  # nobody listens any more
             stop.set()
 

@@ -1,16 +1,11 @@
 """Live verification: the offline verifier, following an archive while it grows.
 
-It runs in a process of its own, so that nothing the book does can cost the recording a byte. What it has to say comes
-out as objects of one key that tells what they are:
+It runs in a process of its own, so that nothing the book does can cost the recording a byte. What it has to say are
+the messages of `model.live`.
 
-    {"resync": "BTC/USD", "cause": "mismatch", "left_ns", "file", "line", "offset", "expected", "computed"}
-    {"resync": "BTC/USD", "cause": "silent_symbol", "left_ns", "silent_s": 612.0}
-    {"finding": {"symbol", "what", "line", "offset", "detail", "expected", "computed"}}       as the journal's Finding
-    {"verified": {"file", "line", "offset", "messages", "ok", "mismatched", "symbols", "synced"}}      once a second
-
-`left_ns` is the receive time of the first wrong line, or of the last line before the silence (0: unknown). A resync is
-asked for once an incident. What was in the files before it began is read in order to have the books, but not reported
-again; a book that is still wrong then is.
+`left_ns` of a resync request is the receive time of the first wrong line, or of the last line before the silence. A
+resync is asked for once an incident. What was in the files before it began is read in order to have the books, but not
+reported again; a book that is still wrong then is.
 """
 
 from __future__ import annotations
@@ -18,7 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Callable, Optional
 
 from kraken_l3.archive.checkpoints import Checkpoint, read_checkpoints
 from kraken_l3.archive.journal import JournalState, Record, decode_record
@@ -30,6 +25,7 @@ from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import EngineOptions, Note
 from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.events import State
+from kraken_l3.model.live import LiveMessage, ResyncRequest, VerifierFinding, VerifierProgress
 from kraken_l3.model.messages import Trade
 from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.protocol.decoding import decode_trades
@@ -40,7 +36,7 @@ from kraken_l3.rebuild.silence import SilenceWatch
 
 __all__ = ["LiveVerifier"]
 
-Say = Callable[[dict[str, Any]], None]
+Say = Callable[[LiveMessage], None]
 
 _BLOCK_BYTES = 1024 * 1024
 _EVERY_NS = NS_PER_S
@@ -157,15 +153,12 @@ class LiveVerifier:
     def _report(self, file: DataFile, note: Note) -> None:
         if note.kind in ("inferred", "incident_closed"):
             return
-        sums = {"expected": note.expected, "computed": note.computed}
-        where = {"line": note.line, "offset": note.offset}
         what = "mismatch" if note.kind == "incident_opened" else note.kind
-        self._say({"finding": {"symbol": note.symbol, "what": what, **where, "detail": note.detail, **sums}})
+        self._say(VerifierFinding(note.symbol, what, note.line, note.offset, note.detail, note.expected, note.computed))
         if note.kind in _RESYNC_KINDS and note.symbol:
             left_ns = file.receipts[note.line].recv_ns if file.receipts is not None else 0
             self._reported.add(note.symbol)
-            doubt = {"resync": note.symbol, "cause": "mismatch", "left_ns": left_ns}
-            self._say({**doubt, "file": file.path.name, **where, **sums})
+            self._say(ResyncRequest(note.symbol, "mismatch", left_ns))
 
     def _look_at_tallies(self, block: Block, lines: int) -> None:
         """Who spoke and when, and whose book is wrong since before this began."""
@@ -182,8 +175,7 @@ class LiveVerifier:
                 self._reported.discard(tally.symbol)
             elif tally.symbol not in self._reported:
                 self._reported.add(tally.symbol)
-                where = {"file": block.file.path.name, "line": tally.last_line}
-                self._say({"resync": tally.symbol, "cause": "mismatch", "left_ns": recv_ns, **where})
+                self._say(ResyncRequest(tally.symbol, "mismatch", recv_ns))
 
     def _idle(self, seconds: float) -> bool:
         """All there is was read; only now does silence mean anything."""
@@ -206,10 +198,18 @@ class LiveVerifier:
             return
         self._said_at = (self._file, self._at.line)
         tallies = self._engine.tallies()
-        sums = {name: sum(getattr(t, name) for t in tallies) for name in ("messages", "ok", "mismatched")}
-        synced = sum(t.state is State.SYNCED for t in tallies)
-        place = {"file": self._file.name, "line": self._at.line, "offset": self._at.offset}
-        self._say({"verified": {**place, **sums, "symbols": len(tallies), "synced": synced}})
+        self._say(
+            VerifierProgress(
+                file=self._file.name,
+                line=self._at.line,
+                offset=self._at.offset,
+                messages=sum(tally.messages for tally in tallies),
+                ok=sum(tally.ok for tally in tallies),
+                mismatched=sum(tally.mismatched for tally in tallies),
+                symbols=len(tallies),
+                synced=sum(tally.state is State.SYNCED for tally in tallies),
+            )
+        )
 
     def _tell_silent(self, file: Path, now_ns: int) -> None:
         for line in self._trades.lines(file.with_name(f"{stem(file).replace('l3-', 'trade-', 1)}.ndjson")):
@@ -218,10 +218,7 @@ class LiveVerifier:
         channel = Stream.LEVEL3.value
         connected = {s for c, s in self._state.subscriptions if c == channel and (c, s) not in self._state.gaps}
         for symbol, silence_ns in self._silence.silent(now_ns, connected):
-            left_ns = now_ns - silence_ns
-            self._say(
-                {"resync": symbol, "cause": "silent_symbol", "left_ns": left_ns, "silent_s": silence_ns / NS_PER_S}
-            )
+            self._say(ResyncRequest(symbol, "silent_symbol", now_ns - silence_ns))
 
     def _read_journal(self, file: Path) -> None:
         """Fold in what the journal has gained, and tell the engine what it says of symbols."""
