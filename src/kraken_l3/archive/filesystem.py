@@ -10,13 +10,14 @@ import io
 import os
 import shutil
 import sys
+import threading
 from pathlib import Path
 from typing import Protocol
 
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["File", "FileSystem", "OsFileSystem", "is_full"]
+__all__ = ["File", "FileSystem", "OsFileSystem", "PositionalReader", "is_full"]
 
 #: EFBIG is what a limit on the size of one file says (RLIMIT_FSIZE, FAT).
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -74,22 +75,45 @@ class FileSystem(Protocol):
         """Room that is left for us."""
 
 
-class _OsFile:
-    def __init__(self, path: Path) -> None:
-        self._raw = io.FileIO(path, "a+b")
+class PositionalReader:
+    """Reads an open file at offsets without a position that calls share, so that threads may use one file."""
+
+    #: A read is asked for in parts of this size at most: what is asked for is allocated, however little there is.
+    PART_BYTES = 64 * 1024 * 1024
+
+    def __init__(self, raw: io.FileIO) -> None:
+        self._raw = raw
+        self._lock = threading.Lock()
 
     def size(self) -> int:
+        """The length of the file in bytes."""
         return os.fstat(self._raw.fileno()).st_size
 
     def read_at(self, offset: int, count: int) -> bytes:
-        self._raw.seek(offset)
-        data = self._raw.read(count)
-        while len(data) < count:
-            more = self._raw.read(count - len(data))
-            if not more:
+        """Up to `count` bytes from `offset` on; fewer only at the end of the file."""
+        parts = []
+        while count > 0:
+            part = self._read(offset, min(count, self.PART_BYTES))
+            if not part:
                 break
-            data += more
-        return data
+            parts.append(part)
+            offset, count = offset + len(part), count - len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _read(self, offset: int, count: int) -> bytes:
+        if sys.platform == "win32":
+            with self._lock:  # there is no pread: nobody else may move the position between these two calls
+                self._raw.seek(offset)
+                return self._raw.read(count)
+        else:
+            return os.pread(self._raw.fileno(), count, offset)
+
+
+class _OsFile:
+    def __init__(self, path: Path) -> None:
+        self._raw = io.FileIO(path, "a+b")
+        reader = PositionalReader(self._raw)
+        self.size, self.read_at = reader.size, reader.read_at
 
     def append(self, data: bytes) -> None:
         written = self._raw.write(data)

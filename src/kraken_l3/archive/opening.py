@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Optional
 
 from kraken_l3.archive.bytesource import ByteSource
+from kraken_l3.archive.filesystem import PositionalReader
 from kraken_l3.archive.zstd import Frame, UnpackedFile, find_frames
 from kraken_l3.errors import ArchiveError
 
@@ -18,29 +18,15 @@ SEALED_SUFFIX = ".zst"
 
 
 class PlainFile:
-    """A file as it stands."""
+    """A file as it stands (`ByteSource`)."""
 
     def __init__(self, path: Path) -> None:
         try:
             self._raw = io.FileIO(path, "rb")
         except OSError as error:
             raise ArchiveError(f"cannot read: {error.strerror}", where=str(path)) from error
-
-    def size(self) -> int:
-        """See `ByteSource.size`."""
-        return os.fstat(self._raw.fileno()).st_size
-
-    def read_at(self, offset: int, count: int) -> bytes:
-        """See `ByteSource.read_at`."""
-        self._raw.seek(offset)
-        parts = []
-        while count > 0:
-            part = self._raw.read(count)
-            if not part:
-                break
-            parts.append(part)
-            count -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        reader = PositionalReader(self._raw)
+        self.size, self.read_at = reader.size, reader.read_at
 
     def close(self) -> None:
         """See `ByteSource.close`."""
@@ -59,17 +45,17 @@ def open_source(path: Path) -> ByteSource:
     return PlainFile(path)
 
 
-def _frames(path: Path) -> list[Frame]:
+def _frames(path: Path) -> tuple[Frame, ...]:
     stat = path.stat()
     return _frames_of(path, stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=8)
-def _frames_of(path: Path, size: int, mtime_ns: int) -> list[Frame]:
+def _frames_of(path: Path, size: int, mtime_ns: int) -> tuple[Frame, ...]:
     """Remembered as long as the file is the same, since finding the frames may take unpacking all of it."""
     packed = PlainFile(path)
     try:
-        return find_frames(packed, str(path))
+        return tuple(find_frames(packed, str(path)))
     finally:
         packed.close()
 

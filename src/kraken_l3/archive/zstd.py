@@ -231,7 +231,7 @@ class UnpackedFile:
         self,
         packed: ByteSource,
         where: str,
-        frames: Optional[Callable[[], list[Frame]]] = None,
+        frames: Optional[Callable[[], Sequence[Frame]]] = None,
         *,
         largest_frame_bytes: int = LARGEST_FRAME_BYTES,
     ) -> None:
@@ -272,12 +272,13 @@ class UnpackedFile:
 class FramedFile:
     """Random access by frames. All reading of the file happens in one thread."""
 
-    def __init__(self, packed: ByteSource, frames: list[Frame], where: str) -> None:
+    def __init__(self, packed: ByteSource, frames: Sequence[Frame], where: str) -> None:
         self._packed = packed
         self._frames = frames
         self._where = where
         self._starts = [frame.start for frame in frames]
         self._kept: OrderedDict[int, Future[bytes]] = OrderedDict()
+        self._awaited: list[int] = []
         self._last = -1
         self._lock = Lock()
         self._thread = ThreadPoolExecutor(1)
@@ -309,9 +310,16 @@ class FramedFile:
             wanted = self._begin(index)
             for ahead in range(index + 1, min(index + 1 + AHEAD_FRAMES, len(self._frames))) if goes_on else ():
                 self._begin(ahead)
+            self._awaited.append(index)
             while len(self._kept) > KEPT_FRAMES:
-                self._kept.popitem(last=False)[1].cancel()
-        return wanted.result()
+                old, unpacking = self._kept.popitem(last=False)
+                if old not in self._awaited:  # cancelling it would fail the thread that waits for it
+                    unpacking.cancel()
+        try:
+            return wanted.result()
+        finally:
+            with self._lock:
+                self._awaited.remove(index)
 
     def _begin(self, index: int) -> Future[bytes]:
         if index not in self._kept:
@@ -341,7 +349,7 @@ class _RunningFile:
     One reader at a time: how far unpacking has come belongs to the whole file, so a lock is held over a read.
     """
 
-    def __init__(self, packed: ByteSource, frames: list[Frame], where: str) -> None:
+    def __init__(self, packed: ByteSource, frames: Sequence[Frame], where: str) -> None:
         self._packed = packed
         self._frames = frames
         self._where = where
