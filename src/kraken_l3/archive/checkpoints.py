@@ -12,6 +12,9 @@ from typing import Optional
 
 import msgspec
 
+from kraken_l3.errors import MalformedMessage
+from kraken_l3.model.json_text import decode_json
+
 __all__ = ["Checkpoint", "append_checkpoints", "read_checkpoints"]
 
 
@@ -59,8 +62,8 @@ def read_checkpoints(path: Path) -> Iterator[Checkpoint]:
     with path.open("rb") as file:
         for line in file:
             try:
-                yield _decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError):  # noqa: PERF203 - each line may be bad by itself
+                yield decode_json(_decoder, line)
+            except MalformedMessage:  # noqa: PERF203 - each line may be bad by itself
                 continue
 
 

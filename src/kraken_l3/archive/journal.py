@@ -14,6 +14,7 @@ from typing import Any, Optional, Union
 import msgspec
 
 from kraken_l3.model.instruments import Instrument
+from kraken_l3.model.json_text import decode_json
 
 __all__ = [
     "Acknowledged",
@@ -256,7 +257,7 @@ Record = Union[
 ]
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Record)
+_decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 
 
 def encode_record(record: Record) -> bytes:
@@ -268,10 +269,9 @@ def decode_record(line: bytes) -> Record:
     """The inverse of `encode_record`.
 
     Raises:
-        msgspec.DecodeError: the line is no record of this version.
+        MalformedMessage: the line is no record of this version.
     """
-    record: Record = _decoder.decode(line)
-    return record
+    return decode_json(_decoder, line)
 
 
 class JournalState:

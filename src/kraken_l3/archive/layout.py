@@ -48,7 +48,7 @@ class Stream(str, Enum):
 
 
 _PREFIXES = {Stream.LEVEL3: "l3", Stream.TRADE: "trade", Stream.INSTRUMENT: "instruments"}
-_NAME = re.compile(r"(l3|trade|instruments|journal)-(\d{4}-\d{2}-\d{2})\.([a-z.]+)")
+_NAME = re.compile(r"(l3|trade|instruments|journal)-([0-9]{4}-[0-9]{2}-[0-9]{2})\.([a-z.]+)")
 
 
 class FileName(NamedTuple):
@@ -91,6 +91,12 @@ class DayPaths(NamedTuple):
 
     directory: Path
     day: dt.date
+
+    @classmethod
+    def of(cls, path: Path) -> Optional[DayPaths]:
+        """The day that a file belongs to, and all its paths; None for a file whose name tells no day."""
+        name = parse_name(path.name)
+        return None if name is None else cls(path.parent, name.day)
 
     def path(self, prefix: str, suffix: str) -> Path:
         """Any file of the day."""

@@ -4,27 +4,42 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import socket
 import sys
 from pathlib import Path
 
+import msgspec
+
 from kraken_l3.archive.layout import LOCK_NAME
-from kraken_l3.errors import ArchiveError, ArchiveLocked
+from kraken_l3.errors import ArchiveError, ArchiveLocked, MalformedMessage
+from kraken_l3.model.json_text import decode_json
 
 if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
 
-__all__ = ["DirectoryLock"]
+__all__ = ["DirectoryLock", "try_lock"]
 
 #: Windows locks ranges: one far behind the text, so that others can still read who holds it.
 _WINDOWS_OFFSET = 1 << 30
 
 
-def _try_lock(file: io.FileIO) -> bool:
+class _Signature(msgspec.Struct):
+    pid: int
+    host: str
+
+
+_signatures = msgspec.json.Decoder(_Signature)
+
+
+def try_lock(file: io.FileIO) -> bool:
+    """Lock an open file unless another holder has it; closing the file, or the end of the process, frees it.
+
+    Raises:
+        OSError: the file system has no locks.
+    """
     try:
         if sys.platform == "win32":
             file.seek(_WINDOWS_OFFSET)
@@ -55,14 +70,12 @@ class DirectoryLock:
             self._file = io.FileIO(path, "a+b")
         except OSError as error:
             raise ArchiveError(
-                f"cannot make the lock file: {error.strerror}", where=str(path), hint="Check who owns the directory"
+                f"cannot open the lock file: {error.strerror}", where=str(path), hint="Check who owns the directory"
             ) from error
-        if not _try_lock(self._file):
+        if not try_lock(self._file):
             pid = self._holder()
             self._file.close()
-            hint = (
-                "Stop it, or give this one an output_dir of its own" if name == LOCK_NAME else "Wait until it is done"
-            )
+            hint = "Stop it, or choose another output_dir" if name == LOCK_NAME else "Wait until it is done"
             raise ArchiveLocked(f"{holder} ({pid})", where=str(directory), hint=hint)
         self._sign()
 
@@ -70,16 +83,16 @@ class DirectoryLock:
         # Who holds it is for people only: on a full disk the lock itself still holds.
         with contextlib.suppress(OSError):
             self._file.truncate(0)
-            self._file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+            self._file.write(msgspec.json.encode(_Signature(os.getpid(), socket.gethostname())))
 
     def _holder(self) -> str:
         try:
             self._file.seek(0)
-            holder = json.loads(self._file.read(4096))
-            return f"pid {holder['pid']} on {holder['host']}"
-        except (OSError, ValueError, KeyError, TypeError):
+            holder = decode_json(_signatures, self._file.read(4096))
+        except (OSError, MalformedMessage):
             return "its pid is not known"
+        return f"pid {holder.pid} on {holder.host}"
 
     def release(self) -> None:
-        """Let another writer in. The file stays, so that nobody can lock a removed one."""
+        """Let another writer in. The file stays: a process that had it open would hold a lock on a removed file."""
         self._file.close()

@@ -13,7 +13,8 @@ from typing import Any, Optional
 import msgspec
 
 from kraken_l3.archive.gaps import Gap
-from kraken_l3.errors import DamageFound
+from kraken_l3.errors import DamageFound, MalformedMessage
+from kraken_l3.model.json_text import decode_json
 
 __all__ = [
     "MANIFEST_SUFFIX",
@@ -93,6 +94,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return next((file for file in self.files if file.name == name), None)
 
 
+_decoder = msgspec.json.Decoder(Manifest)
+
+
 def encode_manifest(manifest: Manifest) -> bytes:
     """The manifest's text, with its own sum."""
     unsigned = msgspec.structs.replace(manifest, manifest_sha256=_NO_SUM)
@@ -108,9 +112,9 @@ def decode_manifest(text: bytes, path: Path) -> Manifest:
         DamageFound: it is no manifest, or not as it was written.
     """
     try:
-        manifest = msgspec.json.decode(text, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DamageFound(f"is not a manifest ({error})", where=str(path), hint=_REMEDY) from None
+        manifest = decode_json(_decoder, text)
+    except MalformedMessage as error:
+        raise DamageFound(f"is not a manifest ({error.what})", where=str(path), hint=_REMEDY) from None
     head, _, tail = text.rpartition(manifest.manifest_sha256.encode())
     if hashlib.sha256(head + _NO_SUM.encode() + tail).hexdigest() != manifest.manifest_sha256:
         raise DamageFound("the manifest is not as it was written", where=str(path), hint=_REMEDY)

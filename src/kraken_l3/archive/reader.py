@@ -18,14 +18,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional
 
-import msgspec
-
 from kraken_l3.archive.bytesource import ByteSource
 from kraken_l3.archive.journal import Record, decode_record
 from kraken_l3.archive.layout import DayPaths, Stream, days_in, parse_name, stem
 from kraken_l3.archive.opening import existing, open_source
 from kraken_l3.archive.receipts import RECEIPT_BYTES, Receipt, ReceiptIndex
-from kraken_l3.archive.scan import BOM
+from kraken_l3.archive.scan import BOM, check_object
 from kraken_l3.errors import ArchiveError, MalformedMessage, UsageError
 
 __all__ = ["BEGINNING", "Archive", "Block", "DataFile", "Follow", "Line", "Position", "Skipped", "open_archive"]
@@ -33,8 +31,6 @@ __all__ = ["BEGINNING", "Archive", "Block", "DataFile", "Follow", "Line", "Posit
 BLOCK_BYTES = 4 * 1024 * 1024
 #: No message comes near; a file without newlines is refused instead of read into memory.
 LINE_LIMIT_BYTES = 256 * 1024 * 1024
-
-_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Position(NamedTuple):
@@ -305,14 +301,12 @@ class DataFile:
 
     def _is_good(self, line: Line, skipped: Optional[Skipped]) -> bool:
         try:
-            _object.decode(line.payload)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            fault = MalformedMessage(
-                f"not a JSON object ({error})", where=f"{self.path}, line {line.number}, offset {line.offset}"
-            )
+            check_object(line.payload)
+        except MalformedMessage as error:
+            error.where = f"{self.path}, line {line.number}, offset {line.offset}"
             if skipped is None:
-                raise fault from error
-            skipped.add(fault)
+                raise
+            skipped.add(error)
             return False
         return True
 
@@ -365,9 +359,9 @@ class Archive:
             for number, line in enumerate(file):
                 try:
                     yield decode_record(line)
-                except msgspec.DecodeError as error:  # noqa: PERF203 - each line may be bad by itself
+                except MalformedMessage as error:  # noqa: PERF203 - each line may be bad by itself
                     if strict:
-                        raise ArchiveError(f"not a journal record ({error})", where=f"{path}, line {number}") from error
+                        raise ArchiveError(error.what, where=f"{path}, line {number}") from error
 
     def blocks(
         self,

@@ -47,7 +47,7 @@ from kraken_l3.archive.receipts import RECEIPT_BYTES, SLACK_NS, Receipt, Receipt
 from kraken_l3.archive.repair import Plan, Repairs
 from kraken_l3.archive.scan import Range, Scan, fault_of, merge_ranges, segments
 from kraken_l3.clock import Clock
-from kraken_l3.errors import ArchiveError
+from kraken_l3.errors import ArchiveError, MalformedMessage
 from kraken_l3.model.timestamps import day_of
 
 __all__ = ["Recovery", "left_days", "recover", "recover_directory"]
@@ -76,7 +76,7 @@ def _record_of(line: bytes) -> Optional[Record]:
     """The record, or None for a kind that a later version writes: it is kept, and not understood."""
     try:
         return decode_record(line)
-    except msgspec.DecodeError:
+    except MalformedMessage:
         return None
 
 

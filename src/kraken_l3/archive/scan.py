@@ -9,8 +9,10 @@ import msgspec
 
 from kraken_l3.archive.filesystem import File
 from kraken_l3.archive.receipts import MALFORMED, RECEIPT_BYTES, RECEIVE_TIME_UNKNOWN, Receipt, ReceiptIndex
+from kraken_l3.errors import MalformedMessage
+from kraken_l3.model.json_text import decode_json
 
-__all__ = ["BOM", "CHUNK_BYTES", "Range", "Scan", "Segment", "fault_of", "merge_ranges", "segments"]
+__all__ = ["BOM", "CHUNK_BYTES", "Range", "Scan", "Segment", "check_object", "fault_of", "merge_ranges", "segments"]
 
 CHUNK_BYTES = 1 << 20
 BOM = b"\xef\xbb\xbf"
@@ -31,6 +33,18 @@ class Segment(NamedTuple):
     offset: int
     data: bytes
     whole: bool
+
+
+def check_object(line: bytes) -> None:
+    """Return when the line is one JSON object.
+
+    Raises:
+        MalformedMessage: it is not.
+    """
+    try:
+        decode_json(_object, line)
+    except MalformedMessage as error:
+        raise MalformedMessage(f"not a JSON object ({error.__cause__})") from error.__cause__
 
 
 def segments(file: File, offset: int) -> Iterator[Segment]:
@@ -56,8 +70,8 @@ def fault_of(segment: Segment) -> str:
     if not segment.whole:
         return "torn"
     try:
-        _object.decode(data[len(BOM) :] if segment.offset == 0 and data.startswith(BOM) else data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        check_object(data[len(BOM) :] if segment.offset == 0 and data.startswith(BOM) else data)
+    except MalformedMessage:
         return "not a JSON object"
     return ""
 

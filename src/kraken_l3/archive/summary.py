@@ -31,7 +31,8 @@ from kraken_l3.archive.journal import (
 from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.reader import Archive, Block, DataFile
 from kraken_l3.archive.receipts import MALFORMED, RECEIPT_BYTES, RECEIVE_TIME_UNKNOWN, ReceiptIndex
-from kraken_l3.errors import UsageError
+from kraken_l3.errors import MalformedMessage, UsageError
+from kraken_l3.model.json_text import decode_json
 
 __all__ = ["Connection", "FileSummary", "Gap", "Rejection", "Summary", "SymbolSummary", "summarise"]
 
@@ -208,8 +209,8 @@ class _Count:
 def _look_into(line: bytes) -> tuple[bytes, bytes]:
     """Type and first symbol of a message that is written in some other way."""
     try:
-        message = _message.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        message = decode_json(_message, line)
+    except MalformedMessage:
         return b"", b""
     first = message.data[0].symbol if isinstance(message.data, list) and message.data else ""
     return message.type.encode(), first.encode()

@@ -264,5 +264,5 @@ def _trades_in(line: bytes) -> list[Trade]:
 def _decode_or_none(line: bytes) -> Optional[Record]:
     try:
         return decode_record(line)
-    except ValueError:
+    except MalformedMessage:
         return None
