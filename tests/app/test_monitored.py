@@ -20,6 +20,7 @@ from kraken_l3.clock import SystemClock
 from kraken_l3.config.settings import Settings
 from kraken_l3.exchange.faults import Drop, Reject
 from kraken_l3.exchange.server import Exchange
+from kraken_l3.exchange.testing import until_sent
 from kraken_l3.model.frames import Frame
 from processes import simulate
 from recording import Recording, flow, run
@@ -128,7 +129,7 @@ def test_the_manager_hears_ready_status_watchdog_and_stopping(tmp_path, monkeypa
             async with Exchange(flow()) as exchange:
                 stop = asyncio.Event()
                 task = asyncio.ensure_future(record_monitored(settings_for(exchange, tmp_path / "data"), stop))
-                await exchange.until_sent(200)
+                await until_sent(exchange, 200)
                 await asyncio.sleep(0.6)
                 stop.set()
                 await task
@@ -153,7 +154,7 @@ def test_the_line_an_hour(tmp_path, monkeypatch):
             task = asyncio.ensure_future(
                 record_monitored(settings_for(exchange, tmp_path / "data"), stop, summary_s=0.5)
             )
-            await exchange.until_sent(600)
+            await until_sent(exchange, 600)
             before_the_end.extend(said)
             stop.set()
             await task
@@ -178,7 +179,7 @@ def test_a_display_that_fails_does_not_end_the_recording(tmp_path, monkeypatch):
         async with Exchange(flow()) as exchange:
             stop = asyncio.Event()
             task = asyncio.ensure_future(record_monitored(settings_for(exchange, tmp_path / "data"), stop))
-            await exchange.until_sent(200)
+            await until_sent(exchange, 200)
             stop.set()
             await task
 

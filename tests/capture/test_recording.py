@@ -11,6 +11,7 @@ from kraken_l3.capture import supervisor as supervisor_module
 from kraken_l3.errors import ArchiveLocked
 from kraken_l3.exchange.faults import Close, Corrupt, Drop, Fragment, Garbage, Giant, Reject, Stall
 from kraken_l3.exchange.server import Exchange
+from kraken_l3.exchange.testing import until_sent, until_subscribed
 from recording import Recording, flow, run
 
 
@@ -33,7 +34,7 @@ def test_every_byte_in_order(tmp_path: Path) -> None:
     async def main() -> None:
         async with Exchange(flow()) as exchange:
             async with Recording(tmp_path, exchange) as recording:
-                await exchange.until_sent(1000)
+                await until_sent(exchange, 1000)
             assert_archive_is_what_was_sent(recording, exchange)
             assert len(recording.lines()) >= 990
             (ack, _) = recording.records("Acknowledged", channel="level3")
@@ -66,7 +67,7 @@ def test_it_says_that_it_is_alive_and_how_far_each_connection_is(
 def test_receipts_hold_the_receive_times(tmp_path: Path) -> None:
     async def main() -> None:
         async with Exchange(flow()) as exchange, Recording(tmp_path, exchange) as recording:
-            await exchange.until_sent(300)
+            await until_sent(exchange, 300)
         receipts, offset = recording.receipts(), 0
         for line, (_, _, end_offset, connection, flags) in zip(recording.lines(), receipts):
             offset += len(line) + 1
@@ -94,7 +95,7 @@ def test_a_connection_that_ends_leaves_a_gap_with_both_edges(tmp_path: Path, fau
         async with Exchange(flow(), faults=[fault]) as exchange:
             async with Recording(tmp_path, exchange) as recording:
                 await recording.until_records("GapClosed", 2, cause=cause)
-                await exchange.until_sent(len(exchange.sent.payloads()) + 100)
+                await until_sent(exchange, len(exchange.sent.payloads()) + 100)
             assert_archive_is_what_was_sent(recording, exchange)
             assert exchange.tokens_given == 2
             ended = recording.records("Disconnected", cause=cause)[0]
@@ -137,7 +138,7 @@ def test_one_rejected_symbol_among_many(tmp_path: Path) -> None:
             await exchange.push(Reject(symbol=faulty, error=f"Currency pair not supported {faulty}", times=0))
             async with Recording(tmp_path, exchange, symbols=names) as recording:
                 await recording.until_records("Acknowledged", 9, channel="level3")
-                await exchange.until_sent(300)
+                await until_sent(exchange, 300)
             (rejected,) = recording.records("Rejected")
             assert (rejected.symbol, rejected.retry_s) == (faulty, 60.0)
             assert faulty in rejected.error
@@ -190,11 +191,11 @@ def test_malformed_fragmented_and_giant_frames(tmp_path: Path) -> None:
 def test_a_second_recorder_on_the_same_directory_is_refused(tmp_path: Path) -> None:
     async def main() -> None:
         async with Exchange(flow()) as exchange, Recording(tmp_path, exchange) as first:
-            await exchange.until_sent(50)
+            await until_sent(exchange, 50)
             second = Recording(tmp_path, exchange)
             with pytest.raises(ArchiveLocked):
                 await second.recorder.run(asyncio.Event())
-            await exchange.until_sent(100)
+            await until_sent(exchange, 100)
         assert len(first.records("Stopped")) == 1
 
     run(main())
@@ -205,8 +206,8 @@ def test_three_hundred_symbols_over_two_connections(tmp_path: Path) -> None:
         async with Exchange(flow(300, rate=300)) as exchange:
             names = list(exchange.feed.instruments())
             async with Recording(tmp_path, exchange, symbols=names) as recording:
-                await exchange.until_subscribed(300, timeout_s=30)
-                await exchange.until_sent(exchange.sent.level3_count + 200)
+                await until_subscribed(exchange, 300, timeout_s=30)
+                await until_sent(exchange, exchange.sent.level3_count + 200)
             assert_archive_is_what_was_sent(recording, exchange)
             assert len(recording.by_connection()) == 2
             assert len(recording.records("Acknowledged", channel="level3")) == 300
@@ -235,7 +236,7 @@ def test_a_symbol_can_be_sent_anew(tmp_path: Path) -> None:
     async def main() -> None:
         async with Exchange(flow()) as exchange:
             async with Recording(tmp_path, exchange) as recording:
-                await exchange.until_sent(100)
+                await until_sent(exchange, 100)
                 await recording.until(lambda r: r.recorder.supervisor is not None and exchange.sent.level3_count > 150)
                 supervisor = recording.recorder.supervisor
                 assert supervisor is not None
@@ -258,7 +259,7 @@ def test_a_restart_on_the_same_day_appends_and_closes_the_gap(tmp_path: Path) ->
     async def main() -> None:
         async with Exchange(flow()) as exchange:
             async with Recording(tmp_path, exchange):
-                await exchange.until_sent(100)
+                await until_sent(exchange, 100)
             async with Recording(tmp_path, exchange) as recording:
                 await recording.until_records("GapClosed", 2, cause="stop")
             assert_archive_is_what_was_sent(recording, exchange)

@@ -17,6 +17,7 @@ from kraken_l3.capture import supervisor as supervisor_module
 from kraken_l3.clock import SystemClock
 from kraken_l3.errors import DiskFull, SyncFailed
 from kraken_l3.exchange.server import Exchange
+from kraken_l3.exchange.testing import until_sent
 from kraken_l3.model.frames import Frame
 from recording import Recording, flow, run
 
@@ -54,7 +55,7 @@ class TestMidnight:
             async with Exchange(flow(rate=2000)) as exchange:
                 async with Recording(tmp_path, exchange, clock) as recording:
                     await recording.until(lambda r: len(day_files(r.directory)) == 2)
-                    await exchange.until_sent(exchange.sent.level3_count + 500)
+                    await until_sent(exchange, exchange.sent.level3_count + 500)
             assert day_files(tmp_path) == ["l3-2026-11-22.ndjson", "l3-2026-11-23.ndjson"]
             sent = exchange.sent.payloads()
             lines = recording.lines()
@@ -89,9 +90,9 @@ class TestClock:
         async def main() -> None:
             clock = before_midnight(-1.0)
             async with Exchange(flow()) as exchange, Recording(tmp_path, exchange, clock) as recording:
-                await exchange.until_sent(200)
+                await until_sent(exchange, 200)
                 clock.offset_ns -= 60 * NS_PER_S
-                await exchange.until_sent(600)
+                await until_sent(exchange, 600)
                 await recording.until_records("ClockStep")
             assert day_files(tmp_path) == ["l3-2026-11-23.ndjson"]
             (step,) = recording.records("ClockStep")
@@ -107,10 +108,10 @@ class TestClock:
         async def main() -> None:
             clock = before_midnight(HOUR_NS * 12 / NS_PER_S)
             async with Exchange(flow()) as exchange, Recording(tmp_path, exchange, clock) as recording:
-                await exchange.until_sent(200)
+                await until_sent(exchange, 200)
                 clock.offset_ns += hours * HOUR_NS
                 await recording.until_records("GapClosed", 2, cause="clock")
-                await exchange.until_sent(exchange.sent.level3_count + 100)
+                await until_sent(exchange, exchange.sent.level3_count + 100)
                 # and back: a file once left is not written again
                 left = {path: path.stat().st_size for path in tmp_path.glob("l3-2026-11-22.*")}
                 clock.offset_ns -= hours * HOUR_NS
@@ -147,7 +148,7 @@ class TestWriterThatStalls:
         async def main() -> None:
             async with Exchange(flow(rate=3000)) as exchange:
                 async with Recording(tmp_path, exchange, liveness_timeout_s=2) as recording:
-                    await exchange.until_sent(100)
+                    await until_sent(exchange, 100)
                     made[0].going.clear()
                     sink = recording.recorder.sink
                     assert sink is not None
@@ -157,7 +158,7 @@ class TestWriterThatStalls:
                     assert sink.queued_bytes < largest + 300_000
                     made[0].going.set()
                     await recording.until(lambda _: not sink.is_full)
-                    await exchange.until_sent(exchange.sent.level3_count + 100)
+                    await until_sent(exchange, exchange.sent.level3_count + 100)
                 assert not [r for r in recording.records("Disconnected") if r.cause != "stop"]
                 lines = recording.lines()
                 assert lines == exchange.sent.payloads()[: len(lines)]
@@ -172,7 +173,7 @@ class TestWriterThatStalls:
         async def main() -> None:
             async with Exchange(flow(rate=3000)) as exchange:
                 async with Recording(tmp_path, exchange) as recording:
-                    await exchange.until_sent(100)
+                    await until_sent(exchange, 100)
                     made[0].going.clear()
                     supervisor = recording.recorder.supervisor
                     assert supervisor is not None
@@ -256,7 +257,7 @@ class TestDisk:
         async def main() -> None:
             async with Exchange(flow()) as exchange:
                 async with Recording(tmp_path, exchange) as recording:
-                    await exchange.until_sent(200)
+                    await until_sent(exchange, 200)
                     await recording.until(lambda r: len(r.lines()) > 100)
                     made[0].is_full, made[0].journal_is_full = True, journal_too
                     supervisor = recording.recorder.supervisor
@@ -278,7 +279,7 @@ class TestDisk:
             async with Exchange(flow()) as exchange:
                 recording = Recording(tmp_path, exchange)
                 await recording.__aenter__()
-                await exchange.until_sent(100)
+                await until_sent(exchange, 100)
                 made[0].sync_error = True
                 assert recording.task is not None
                 with pytest.raises(SyncFailed) as caught:

@@ -12,6 +12,7 @@ from kraken_l3.errors import ConfigError
 from kraken_l3.exchange import faults as f
 from kraken_l3.exchange.flow.feed import OrderFlow
 from kraken_l3.exchange.server import Exchange
+from kraken_l3.exchange.testing import until, until_sent
 
 
 def flow(rate=300.0):
@@ -31,13 +32,13 @@ async def test_drop_by_reset_and_by_fin():
         for reset, ending in ((True, "ConnectionResetError"), (False, "IncompleteReadError")):
             wire = await subscribed(exchange, ["BTC/USD"])
             number = exchange.connections_made
-            await exchange.until_sent(exchange.sent.level3_count + 50)
+            await until_sent(exchange, exchange.sent.level3_count + 50)
             await exchange.push(f.Drop(reset=reset, connection=number))
             got, end = await wire.rest()
             assert end == ending
             got = wire.early + level3(got)
             assert got == exchange.sent.payloads(number), "what was sent before the cut had left"
-            assert number not in exchange.connections
+            assert number not in exchange.clients.level3
 
 
 @running
@@ -61,7 +62,7 @@ async def test_a_client_that_ignores_the_close_is_cut():
         wire = await subscribed(exchange, ["BTC/USD"])
         wire.write = lambda *_args, **_how: None
         await exchange.push(f.Close())
-        await exchange.until(lambda e: not e.connections)
+        await until(exchange, lambda e: not e.clients.level3)
         assert await wire.rest()
 
 
@@ -97,7 +98,7 @@ async def test_a_slow_way_delays_and_keeps():
         wire = await subscribed(exchange, ["BTC/USD"])
         got = level3(wire.early + await wire.during(1.5))
         assert sum(map(len, got)) < 45_000
-        assert exchange.connections[1].backlog > 5_000
+        assert exchange.clients.level3[1].backlog > 5_000
         assert got == exchange.sent.payloads()[: len(got)]
 
 
@@ -289,7 +290,7 @@ async def test_status_and_maintenance():
         assert closed["system"] == "maintenance"
         with pytest.raises(ConnectionRefusedError):
             await Wire.connect(exchange.ws_url)
-        await exchange.until(lambda e: e.system == "cancel_only")
+        await until(exchange, lambda e: e.system == "cancel_only")
         back = await Wire.connect(exchange.ws_url)
         states = [json.loads(t)["data"][0]["system"] for t in await back.during(1)]
         assert states == ["cancel_only", "post_only", "online"]

@@ -6,7 +6,7 @@ import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kraken_l3.exchange.client_session import Now, Rules, Session
+from kraken_l3.exchange.client_session import ClientSession, Now, Rules
 from kraken_l3.exchange.flow.feed import OrderFlow
 from kraken_l3.exchange.limits import Limits, SlidingWindow
 
@@ -56,7 +56,7 @@ class Desk:
 def test_any_request_is_answered(requests, private, raw):
     feed = OrderFlow(("BTC/USD", "ETH/USD"), rate=0)
     rules = Rules(feed, dict(feed.instruments()), Desk(), Limits(), SlidingWindow(10**6, 1.0), Desk())
-    session = Session(1, rules, private=private)
+    session = ClientSession(1, rules, private=private)
     for text in [json.dumps(r) for r in requests] + [raw]:
         answers = list(session.receive(text, Now(time.time_ns(), time.monotonic_ns())))
         assert answers

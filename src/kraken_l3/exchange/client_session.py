@@ -22,7 +22,7 @@ from kraken_l3.exchange.feed import Feed
 from kraken_l3.exchange.limits import Limits, SlidingWindow, subscription_cost
 from kraken_l3.model.timestamps import format_rfc3339
 
-__all__ = ["Answer", "Now", "Rules", "Session"]
+__all__ = ["Answer", "ClientSession", "Now", "Rules"]
 
 MALFORMED = "Malformed request"
 UNKNOWN_CHANNEL = "Subscription name invalid"
@@ -95,7 +95,7 @@ def _micros(ns: int) -> str:
     return format_rfc3339(ns)[:-4] + "Z"
 
 
-class Session:
+class ClientSession:
     """One connection's subscriptions.
 
     Args:

@@ -12,13 +12,14 @@ import struct
 from collections import deque
 from typing import Optional
 
-from kraken_l3.exchange.client_session import Session
+from kraken_l3.exchange.client_session import ClientSession
 from kraken_l3.exchange.sent_log import SentLog
-from kraken_l3.exchange.wire import close_frame, frame
+from kraken_l3.exchange.wire import PONG, close_frame, frame
 
 __all__ = ["Connection"]
 
 _Outgoing = tuple[str, bytes, bytes]
+_CONTROL = "control"  # frames that are no messages: the sent log has none of them
 
 
 class Connection:
@@ -26,13 +27,22 @@ class Connection:
 
     Args:
         session: its subscriptions; carries the connection's number.
+        connection_id: what status messages call it; one for as long as it lives.
         transport: where its bytes go.
         log: where they are noted.
         backlog_bytes: the bound of what waits for it.
     """
 
-    def __init__(self, session: Session, transport: asyncio.Transport, log: SentLog, backlog_bytes: int) -> None:
+    def __init__(
+        self,
+        session: ClientSession,
+        connection_id: int,
+        transport: asyncio.Transport,
+        log: SentLog,
+        backlog_bytes: int,
+    ) -> None:
         self.session = session
+        self.connection_id = connection_id
         self.number = session.number
         self.active_ns = 0
         self.next_heartbeat_ns: Optional[int] = None
@@ -67,6 +77,10 @@ class Connection:
         elif self._timer is None and not self.stalled:
             self._timer = self._loop.call_soon(self.flush)
 
+    def pong(self, payload: bytes) -> None:
+        """Answers a ping frame, behind what waits."""
+        self.send(_CONTROL, b"", frame(payload, PONG))
+
     def flush(self) -> None:
         """Hands what waits to the transport."""
         self._timer = None
@@ -92,7 +106,7 @@ class Connection:
             channel, payload, data = waiting.popleft()
             self._waiting_bytes -= len(data)
             out.append(data)
-            if channel != "frame":
+            if channel != _CONTROL:
                 log.add(number, channel, payload)
         self._transport.write(b"".join(out))
 

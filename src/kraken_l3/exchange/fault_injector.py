@@ -10,13 +10,12 @@ from collections.abc import Coroutine, Iterable
 from typing import Any, Callable, NamedTuple, Optional, Protocol
 
 from kraken_l3.exchange import faults as f
+from kraken_l3.exchange.announcements import maintenance_notice
 from kraken_l3.exchange.connection import Connection
 from kraken_l3.exchange.wire import BINARY, TEXT, fragments, frame
-from kraken_l3.model.timestamps import format_rfc3339
 
 __all__ = ["FaultInjector", "TokenAnswer"]
 
-_NS_PER_S = 1_000_000_000
 _ON_MESSAGES = (f.Skip, f.Duplicate, f.Corrupt, f.Fragment)
 _ON_REQUESTS = (f.Reject, f.TokenError)
 _FIELDS = {"checksum": rb'"checksum":', "price": rb'"limit_price":', "qty": rb'"order_qty":'}
@@ -91,13 +90,13 @@ class FaultInjector:
     """The faults of one exchange.
 
     Args:
-        venue: the exchange.
+        target: the exchange.
         script: faults from the start on.
     """
 
-    def __init__(self, venue: FaultTarget, script: Iterable[f.Fault] = ()) -> None:
+    def __init__(self, target: FaultTarget, script: Iterable[f.Fault] = ()) -> None:
         self.armed: list[_Armed] = []
-        self._venue = venue
+        self._target = target
         self._script = list(script)
         self._rng = random.Random(0)
         self._timers: set[asyncio.TimerHandle] = set()
@@ -110,10 +109,10 @@ class FaultInjector:
             f.Slow: self._slow,
             f.Garbage: self._garbage,
             f.Giant: self._giant,
-            f.Status: lambda x, _: venue.announce(x.system, x.more),
-            f.PairStatus: lambda x, _: venue.set_pair_status(x.symbol or "", x.status),
+            f.Status: lambda x, _: target.announce(x.system, x.more),
+            f.PairStatus: lambda x, _: target.set_pair_status(x.symbol or "", x.status),
             f.Maintenance: lambda x, _: self._spawn(self._maintenance(x)),
-            f.ExpireTokens: lambda _x, _: venue.expire_tokens(),
+            f.ExpireTokens: lambda _x, _: target.expire_tokens(),
             f.RefuseConnections: lambda x, _: self._refuse(x.for_s),
         }
 
@@ -153,7 +152,7 @@ class FaultInjector:
     def _targets(self, fault: f.Fault) -> list[Connection]:
         return [
             c
-            for c in self._venue.all_connections()
+            for c in self._target.all_connections()
             if fault.connection in (None, c.number)
             and fault.public != c.session.private
             and (fault.symbol is None or fault.symbol in c.session.depths or fault.symbol in c.session.trades)
@@ -292,34 +291,18 @@ class FaultInjector:
             connection.send("level3", payload)
 
     async def _maintenance(self, fault: f.Maintenance) -> None:
-        venue = self._venue
-        venue.announce("online", self._announcement(fault))
+        target = self._target
+        target.announce("online", maintenance_notice(target.wall_ns(), fault.announce_s, fault.for_s))
         await asyncio.sleep(fault.announce_s)
-        venue.announce("maintenance")
+        target.announce("maintenance")
         self._refuse(fault.for_s)
         await asyncio.sleep(min(0.1, fault.for_s))
-        for connection in venue.all_connections():
+        for connection in target.all_connections():
             connection.close(1001, "maintenance")
         await asyncio.sleep(max(0.0, fault.for_s - 0.1))
         for system in ("cancel_only", "post_only", "online"):
-            venue.announce(system)
+            target.announce(system)
             await asyncio.sleep(fault.stage_s)
-
-    def _announcement(self, fault: f.Maintenance) -> dict[str, object]:
-        start_ns = self._venue.wall_ns() + int(fault.announce_s * _NS_PER_S)
-        event = {
-            "event_id": "11111111-2222-3333-4444-555555555555",
-            "title": "Scheduled maintenance of the embedded exchange",
-            "expected_start_utc": format_rfc3339(start_ns)[:19] + "Z",
-            "expected_end_utc": format_rfc3339(start_ns + int(fault.for_s * _NS_PER_S))[:19] + "Z",
-            "time_to_start_s": round(fault.announce_s),
-            "phase": "final_warning_30s",
-            "affected_services": ["all"],
-            "order_submission": "disabled",
-            "recommended_action": "disconnect_and_wait",
-            "source_url": "https://status.kraken.com",
-        }
-        return {"upcoming_maintenance": [event], "emergency": []}
 
     # time
 

@@ -1,11 +1,15 @@
-"""How much Kraken lets a client ask for (protocol sheet, sections 1, 2 and 4)."""
+"""How much Kraken lets a client ask for.
+
+Sources: https://docs.kraken.com/api/docs/websocket-v2/level3 (symbols, subscription rate),
+https://docs.kraken.com/api/docs/guides/spot-ws-intro (connections), https://docs.kraken.com/api/docs/guides/spot-rest-ratelimits
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from typing import NamedTuple
 
-__all__ = ["DecayingCounter", "Limits", "SlidingWindow", "subscription_cost"]
+__all__ = ["AttemptLimit", "DecayingCounter", "Limits", "SlidingWindow", "subscription_cost"]
 
 _NS_PER_S = 1_000_000_000
 _COSTS = {10: 5, 100: 25, 1000: 100}
@@ -93,3 +97,25 @@ class DecayingCounter:
             return False
         self._value += cost
         return True
+
+
+class AttemptLimit:
+    """Cloudflare's limit on connection attempts: too many ban the address for as long as the window is.
+
+    Source: https://docs.kraken.com/api/docs/guides/spot-ws-intro
+    """
+
+    def __init__(self, attempts: int, window_s: float) -> None:
+        self._attempts = attempts
+        self._window_s = window_s
+        self._windows: dict[str, SlidingWindow] = {}
+        self._banned_until_ns: dict[str, int] = {}
+
+    def take(self, address: str, mono_ns: int) -> bool:
+        """Whether this address may connect now; then the attempt counts."""
+        if mono_ns < self._banned_until_ns.get(address, 0):
+            return False
+        if self._windows.setdefault(address, SlidingWindow(self._attempts, self._window_s)).take(1, mono_ns):
+            return True
+        self._banned_until_ns[address] = mono_ns + int(self._window_s * _NS_PER_S)
+        return False

@@ -57,6 +57,7 @@ class TokenServer:
         self._invalid_keys = 0
         self._locked_until_ns = 0
         self.issued: dict[str, int] = {}
+        self.given = 0
         self.permitted = True
 
     def answer(self, headers: Mapping[str, str], body: bytes, mono_ns: int) -> dict[str, object]:
@@ -66,6 +67,7 @@ class TokenServer:
             return {"error": [error]}
         token = secrets.token_urlsafe(33)
         self.issued[token] = mono_ns
+        self.given += 1
         return {"error": [], "result": {"token": token, "expires": int(self._limits.token_s)}}
 
     def _refusal(self, headers: Mapping[str, str], body: bytes, mono_ns: int) -> Optional[str]:

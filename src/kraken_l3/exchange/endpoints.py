@@ -1,0 +1,148 @@
+"""The HTTP side: the REST call for a token, and the two WebSocket endpoints up to the end of each conversation."""
+
+from __future__ import annotations
+
+import random
+from typing import Callable
+
+from aiohttp import WSMsgType, web
+
+from kraken_l3.clock import Clock
+from kraken_l3.exchange.announcements import status_update
+from kraken_l3.exchange.client_session import ClientSession, Now, Rules
+from kraken_l3.exchange.clients import Clients
+from kraken_l3.exchange.connection import Connection
+from kraken_l3.exchange.fault_injector import FaultInjector
+from kraken_l3.exchange.limits import AttemptLimit
+from kraken_l3.exchange.rest import TOKEN_PATH, TokenServer
+from kraken_l3.exchange.sent_log import SentLog
+
+__all__ = ["LEVEL3_PATH", "PUBLIC_PATH", "Endpoints"]
+
+#: Kraken serves both under /v2 of two hosts; one server on one port needs two paths.
+LEVEL3_PATH = "/v2"
+PUBLIC_PATH = "/public/v2"
+
+_NS_PER_S = 1_000_000_000
+_MAX_REQUEST_BYTES = 1 << 20
+
+
+class Endpoints:
+    """Requests and connections.
+
+    Args:
+        clients: where connections are entered.
+        rules: what their sessions go by.
+        tokens: who answers token requests.
+        faults: what goes wrong.
+        sent: where what is sent is noted.
+        clock: both clocks.
+        system: the engine's status at this moment.
+        changed: called after each request, connection and message of a client.
+    """
+
+    def __init__(
+        self,
+        clients: Clients,
+        rules: Rules,
+        tokens: TokenServer,
+        faults: FaultInjector,
+        sent: SentLog,
+        clock: Clock,
+        system: Callable[[], str],
+        changed: Callable[[], None],
+    ) -> None:
+        self._clients = clients
+        self._rules = rules
+        self._tokens = tokens
+        self._faults = faults
+        self._sent = sent
+        self._clock = clock
+        self._system = system
+        self._changed = changed
+        self._attempts = AttemptLimit(rules.limits.attempts, rules.limits.attempts_window_s)
+        self._ids = random.Random()
+
+    def application(self) -> web.Application:
+        """The routes, for a server to run."""
+        app = web.Application(client_max_size=_MAX_REQUEST_BYTES)
+        app.router.add_post(TOKEN_PATH, self._token)
+        app.router.add_get(LEVEL3_PATH, self._level3)
+        app.router.add_get(PUBLIC_PATH, self._public)
+        app.router.add_route("*", "/0/{tail:.*}", self._unknown_method)
+        return app
+
+    # REST
+
+    async def _token(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        scripted = self._faults.token_error()
+        if scripted is not None:
+            return web.Response(status=scripted.http_status, text=scripted.body, content_type="application/json")
+        answer = self._tokens.answer(request.headers, body, self._clock.mono_ns())
+        self._changed()
+        return web.json_response(answer)
+
+    async def _unknown_method(self, request: web.Request) -> web.Response:
+        return web.json_response({"error": ["EGeneral:Unknown method"]})
+
+    # WebSocket
+
+    async def _level3(self, request: web.Request) -> web.StreamResponse:
+        return await self._serve(request, private=True)
+
+    async def _public(self, request: web.Request) -> web.StreamResponse:
+        return await self._serve(request, private=False)
+
+    async def _serve(self, request: web.Request, *, private: bool) -> web.StreamResponse:
+        if not self._attempts.take(request.remote or "", self._clock.mono_ns()) or self._faults.refuses_connections():
+            return web.Response(status=429, text="error code: 1015")  # as Cloudflare words its rate limit
+        # Pings and closes are answered through the connection, so that a stall holds them back too
+        ws = web.WebSocketResponse(autoping=False, autoclose=False, compress=False, max_msg_size=_MAX_REQUEST_BYTES)
+        await ws.prepare(request)
+        transport = request.transport
+        if transport is None:  # the client left during the handshake
+            return ws
+        session = ClientSession(self._clients.next_number(private=private), self._rules, private=private)
+        # Over 2**53, so that a client which reads numbers as floats is found out
+        connection_id = self._ids.randrange(2**53 + 1, 2**64)
+        connection = Connection(session, connection_id, transport, self._sent, self._rules.limits.backlog_bytes)
+        connection.active_ns = self._clock.mono_ns()
+        self._clients.add(connection)
+        connection.send("status", status_update(connection_id, self._system(), {}))
+        self._changed()
+        try:
+            await self._converse(ws, connection)
+        finally:
+            connection.closing = True
+            self._clients.remove(connection)
+            session.end()
+            connection.hang_up()
+            self._changed()
+        return ws
+
+    async def _converse(self, ws: web.WebSocketResponse, connection: Connection) -> None:
+        while True:
+            message = await ws.receive()
+            connection.active_ns = self._clock.mono_ns()
+            if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                text = message.data if message.type is WSMsgType.TEXT else message.data.decode("utf-8", "replace")
+                self._answer(connection, text)
+            elif message.type is WSMsgType.PING:
+                connection.pong(message.data)
+            elif message.type is WSMsgType.CLOSE:
+                connection.close(message.data or 1000)
+                return
+            elif message.type is not WSMsgType.PONG:
+                return
+
+    def _answer(self, connection: Connection, text: str) -> None:
+        session = connection.session
+        before = dict(session.depths)
+        for answer in session.receive(text, Now(self._clock.wall_ns(), self._clock.mono_ns())):
+            self._faults.deliver(connection, answer.channel, answer.symbol, answer.payload)
+        if session.depths != before:
+            self._clients.resubscribed(connection, before)
+        if session.heartbeats and connection.next_heartbeat_ns is None:
+            connection.next_heartbeat_ns = self._clock.mono_ns() + _NS_PER_S
+        self._changed()
