@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
 
 import msgspec
 
+from kraken_l3.archive.datafile import Line, Skipped
 from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import Archive as Files
-from kraken_l3.archive.reader import Line, Skipped, open_archive
+from kraken_l3.archive.reader import open_archive
 from kraken_l3.engine.port import EngineOptions
 from kraken_l3.errors import DataMissing, UsageError
 from kraken_l3.model.events import State

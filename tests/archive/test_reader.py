@@ -9,8 +9,9 @@ from disk_fakes import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kraken_l3.archive.datafile import DataFile, Follow, Position, Skipped
 from kraken_l3.archive.layout import DayPaths, Stream, days_in, parse_name
-from kraken_l3.archive.reader import DataFile, Follow, Position, Skipped, open_archive
+from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.receipts import MALFORMED
 from kraken_l3.archive.writer import ArchiveWriter
 from kraken_l3.errors import ArchiveError, MalformedMessage, UsageError

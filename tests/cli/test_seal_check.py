@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from kraken_l3.archive.datafile import DataFile
 from kraken_l3.archive.journal import Acknowledged, Connected, Disconnected, Started, Stopped
 from kraken_l3.archive.lock import DirectoryLock
-from kraken_l3.archive.reader import DataFile, open_archive
+from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.writer import ArchiveWriter
 from kraken_l3.exchange.flow import generate
 from kraken_l3.model.frames import Frame

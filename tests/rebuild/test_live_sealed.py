@@ -8,10 +8,11 @@ import time
 import pytest
 from scenes import Clock, Scene
 
+from kraken_l3.archive.datafile import Follow
 from kraken_l3.archive.filesystem import OsFileSystem
 from kraken_l3.archive.layout import DayPaths
 from kraken_l3.archive.manifest import Description
-from kraken_l3.archive.reader import Follow, open_archive
+from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.sealing import day_sealing, file_sealing, seal
 from kraken_l3.clock import SystemClock
 from kraken_l3.model.live import VerifierFinding

@@ -8,7 +8,8 @@ import pytest
 from scenes import NOON_NS, SYMBOLS, Scene, recorded
 
 from kraken_l3.archive.checkpoints import Checkpoint, append_checkpoints, read_checkpoints
-from kraken_l3.archive.reader import DataFile, open_archive
+from kraken_l3.archive.datafile import DataFile
+from kraken_l3.archive.reader import open_archive
 from kraken_l3.engine.port import EngineOptions
 from kraken_l3.engine.python import PythonEngine
 from kraken_l3.errors import DataMissing, UsageError

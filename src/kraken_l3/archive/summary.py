@@ -14,6 +14,7 @@ from typing import Any, Callable, Optional, Union
 
 import msgspec
 
+from kraken_l3.archive.datafile import Block, DataFile
 from kraken_l3.archive.gaps import Gap, GapHistory
 from kraken_l3.archive.journal import (
     Acknowledged,
@@ -29,7 +30,7 @@ from kraken_l3.archive.journal import (
     TradeGap,
 )
 from kraken_l3.archive.layout import DayPaths, Stream
-from kraken_l3.archive.reader import Archive, Block, DataFile
+from kraken_l3.archive.reader import Archive
 from kraken_l3.archive.receipts import MALFORMED, RECEIPT_BYTES, RECEIVE_TIME_UNKNOWN, ReceiptIndex
 from kraken_l3.errors import MalformedMessage, UsageError
 from kraken_l3.model.json_text import decode_json

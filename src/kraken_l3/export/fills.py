@@ -24,9 +24,10 @@ from typing import Any
 
 import numpy as np
 
+from kraken_l3.archive.datafile import DataFile, Skipped
 from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.opening import existing
-from kraken_l3.archive.reader import Archive, DataFile, Skipped
+from kraken_l3.archive.reader import Archive
 from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.decimals import parse_scaled
 from kraken_l3.model.events import Classification, Side

@@ -20,9 +20,10 @@ import pyarrow as pa
 
 from kraken_l3._version import __version__
 from kraken_l3.archive.checkpoints import read_checkpoints
+from kraken_l3.archive.datafile import DataFile
 from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.opening import SEALED_SUFFIX, content_size, existing
-from kraken_l3.archive.reader import Archive, DataFile, open_archive
+from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import EngineOptions, RowOptions
 from kraken_l3.export.fills import DayTrades, Matcher

@@ -24,8 +24,9 @@ from typing import Any, NamedTuple, Optional, Union
 import numpy as np
 
 from kraken_l3.archive.checkpoints import read_checkpoints
+from kraken_l3.archive.datafile import Block, DataFile
 from kraken_l3.archive.layout import DayPaths, parse_name
-from kraken_l3.archive.reader import Archive, Block, DataFile
+from kraken_l3.archive.reader import Archive
 from kraken_l3.archive.receipts import RECEIPT_BYTES, RECEIVE_TIME_UNKNOWN
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import MESSAGE_COLUMNS, Engine, EngineOptions, Result

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Optional
 
 from kraken_l3.archive.checkpoints import Checkpoint, read_checkpoints
+from kraken_l3.archive.datafile import BEGINNING, DataFile, Position
 from kraken_l3.archive.journal import GapClosed, GapOpened
 from kraken_l3.archive.layout import DayPaths, Stream
-from kraken_l3.archive.reader import BEGINNING, Archive, DataFile, Position, open_archive
+from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import BookImage, EngineOptions, SymbolTally
 from kraken_l3.errors import DataMissing, UsageError

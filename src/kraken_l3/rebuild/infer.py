@@ -14,7 +14,8 @@ from itertools import product
 from pathlib import Path
 from typing import Optional
 
-from kraken_l3.archive.reader import Archive, DataFile, open_archive
+from kraken_l3.archive.datafile import DataFile
+from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.book.book import Book
 from kraken_l3.engine.parse import Precision, decimals_of, read_content
 from kraken_l3.engine.port import MAX_PRECISION, EngineOptions

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from kraken_l3.archive.checkpoints import Checkpoint, read_checkpoints
+from kraken_l3.archive.datafile import Block, DataFile, Follow, Position
 from kraken_l3.archive.journal import JournalState, Record, decode_record
 from kraken_l3.archive.layout import Stream, stem
 from kraken_l3.archive.opening import content_size
-from kraken_l3.archive.reader import Block, DataFile, Follow, Position, open_archive
+from kraken_l3.archive.reader import open_archive
 from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import EngineOptions, Note

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 from kraken_l3.archive.checkpoints import Checkpoint, read_checkpoints
+from kraken_l3.archive.datafile import BEGINNING, BLOCK_BYTES, Block, DataFile, Position
 from kraken_l3.archive.layout import DayPaths
-from kraken_l3.archive.reader import BEGINNING, BLOCK_BYTES, Archive, Block, DataFile, Position
+from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.port import BookImage, Engine, Result
 from kraken_l3.rebuild.metadata import SymbolMetadata
 

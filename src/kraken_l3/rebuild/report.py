@@ -20,9 +20,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Optional
 
+from kraken_l3.archive.datafile import DataFile
 from kraken_l3.archive.gaps import gaps_in
 from kraken_l3.archive.layout import Stream
-from kraken_l3.archive.reader import DataFile, open_archive
+from kraken_l3.archive.reader import open_archive
 from kraken_l3.errors import DamageFound, DataMissing
 from kraken_l3.rebuild.verify import Findings, Located, SymbolReport
 

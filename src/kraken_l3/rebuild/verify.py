@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Optional
 
-from kraken_l3.archive.reader import BLOCK_BYTES, open_archive
+from kraken_l3.archive.datafile import BLOCK_BYTES
+from kraken_l3.archive.reader import open_archive
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import EngineOptions, Note, SymbolTally, Totals
 from kraken_l3.errors import DamageFound, DataMissing

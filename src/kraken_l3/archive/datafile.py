@@ -1,0 +1,310 @@
+"""One data file, ours or anybody's NDJSON: its lines, with what its receipts tell of them.
+
+Lines count from 0 and are physical: a blank line has a number, though nothing is yielded for it. Reading starts at a
+`Position`, which `DataFile.at_line`, `at_offset` and `at_time` find. Two ways to read:
+
+- `blocks`: pieces of whole lines as they stand in the file, for engines that take lines apart themselves;
+- `lines`: one `Line` after the other with its receipt, each checked to be one JSON object.
+
+Only whole lines are yielded. While a file with receipts is followed, a line counts when its receipt is there. The last
+line of a file without receipts may lack its newline, unless the file is followed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Callable, NamedTuple, Optional
+
+from kraken_l3.archive.bytesource import ByteSource
+from kraken_l3.archive.layout import DayPaths, Stream, parse_name
+from kraken_l3.archive.opening import open_source
+from kraken_l3.archive.receipts import RECEIPT_BYTES, Receipt, ReceiptIndex
+from kraken_l3.archive.scan import BOM, check_object
+from kraken_l3.errors import ArchiveError, MalformedMessage
+
+__all__ = ["BEGINNING", "BLOCK_BYTES", "Block", "DataFile", "Follow", "Line", "Position", "Skipped"]
+
+BLOCK_BYTES = 4 * 1024 * 1024
+#: No message comes near; a file without newlines is refused instead of read into memory.
+LINE_LIMIT_BYTES = 256 * 1024 * 1024
+
+
+class Position(NamedTuple):
+    """The beginning of a line."""
+
+    line: int = 0
+    offset: int = 0
+
+
+#: Of every file.
+BEGINNING = Position()
+
+
+class Block(NamedTuple):
+    """Whole lines as they stand in the file.
+
+    Attributes:
+        data: the bytes, each line with its newline; only the last line of a file may lack it.
+        first_line: number of the first line.
+        offset: where `data` begins in the file.
+        file: the file it comes from.
+    """
+
+    data: bytes
+    first_line: int
+    offset: int
+    file: DataFile
+
+
+class Line(NamedTuple):
+    """One message.
+
+    Attributes:
+        number: counts from 0 in its file.
+        offset: where it begins.
+        end_offset: just behind its newline.
+        payload: its bytes without newline.
+        receipt: when and on which connection it came, where that is known.
+    """
+
+    number: int
+    offset: int
+    end_offset: int
+    payload: bytes
+    receipt: Optional[Receipt]
+
+
+class Skipped:
+    """What a salvaging reader passed over: how many lines, and the first of them (`KEPT` at most)."""
+
+    KEPT = 100
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.errors: list[MalformedMessage] = []
+
+    def add(self, error: MalformedMessage) -> None:
+        """Count one."""
+        self.count += 1
+        if len(self.errors) < self.KEPT:
+            self.errors.append(error)
+
+
+class Follow:
+    """How to wait for a file to grow: until `stop` is set, or for what `wait` says.
+
+    Args:
+        poll_s: seconds between two looks.
+        stop: set it to end the reading, after what is there was read.
+        wait: called with `poll_s` between looks instead of waiting for `stop`; True ends the reading.
+    """
+
+    def __init__(
+        self,
+        poll_s: float = 0.1,
+        *,
+        stop: Optional[threading.Event] = None,
+        wait: Optional[Callable[[float], bool]] = None,
+    ) -> None:
+        self._poll_s = poll_s
+        self._wait = wait or (stop or threading.Event()).wait
+
+    def is_over(self) -> bool:
+        """Wait a little; whether to stop."""
+        return self._wait(self._poll_s)
+
+
+class DataFile:
+    """The messages of one stream on one day, or a file of somebody else's; a context manager.
+
+    Attributes:
+        path: the file.
+        day: its UTC day, or None when the name does not tell.
+        stream: what it holds ("level3" where the name does not tell).
+        receipts: an index over its receipts, or None when it has none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        name = parse_name(path.name)
+        self.path = path
+        self.day: Optional[dt.date] = name.day if name else None
+        self.stream = (name.stream if name else None) or Stream.LEVEL3
+        self.source: ByteSource = open_source(path)
+        self.receipts: Optional[ReceiptIndex] = None
+        self._receipts_source: Optional[ByteSource] = None
+        receipts = DayPaths(path.parent, name.day).receipts(self.stream) if name and name.stream else None
+        if receipts is not None and receipts.exists():
+            self._receipts_source = open_source(receipts)
+            self.receipts = ReceiptIndex(self._receipts_source)
+
+    def __enter__(self) -> DataFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self.source.close()
+        if self._receipts_source is not None:
+            self._receipts_source.close()
+
+    def receipt_bytes(self, first: int, count: int) -> bytes:
+        """Receipts as they stand in their file, for those who take them apart as columns."""
+        if self._receipts_source is None:
+            return b""
+        return self._receipts_source.read_at(first * RECEIPT_BYTES, count * RECEIPT_BYTES)
+
+    # -- where to start
+
+    def at_line(self, line: int) -> Position:
+        """The beginning of a line; the end of the file when it has fewer lines."""
+        if self.receipts is not None and line <= len(self.receipts):
+            return Position(line, self.receipts.start_of(line))
+        position = Position()
+        for position in self._line_starts():
+            if position.line >= line:
+                break
+        return position
+
+    def at_offset(self, offset: int) -> Position:
+        """The beginning of the line that holds this byte; the end of the file when it lies behind."""
+        if self.receipts is not None and offset < self._receipted():
+            return self.at_line(self.receipts.line_at_offset(offset))
+        last = Position()
+        for position in self._line_starts():
+            if position.offset > offset:
+                break
+            last = position
+        return last
+
+    def at_time(self, recv_ns: int) -> Position:
+        """The first line received at this moment or later; the beginning of the file when nothing tells the time."""
+        return Position() if self.receipts is None else self.at_line(self.receipts.line_at_time(recv_ns))
+
+    def _receipted(self) -> int:
+        newest = self.receipts.last() if self.receipts is not None else None
+        return newest.end_offset if newest else 0
+
+    def _line_starts(self) -> Iterator[Position]:
+        """The beginning of every line, and last the end of the file."""
+        end = Position()
+        for block in self.blocks():
+            line, at, stop = block.first_line, 0, len(block.data)
+            while 0 <= at < stop:
+                yield Position(line, block.offset + at)
+                line, at = line + 1, block.data.find(b"\n", at) + 1 or stop
+            end = Position(line, block.offset + stop)
+        yield end
+
+    # -- reading
+
+    def end(self, *, growing: bool) -> int:
+        """How far the file can be read now."""
+        size = self.source.size()
+        if self.receipts is not None and growing:
+            return min(size, self._receipted())
+        return size
+
+    def blocks(
+        self,
+        start: Position = BEGINNING,
+        *,
+        size: int = BLOCK_BYTES,
+        follow: Optional[Follow] = None,
+        numbered: bool = True,
+    ) -> Iterator[Block]:
+        """The file in pieces of whole lines of about `size` bytes; `follow` waits at the end for more.
+
+        Counting lines takes as long as the rest of the reading. Whoever counts them anyway says `numbered=False`; then
+        every block has the first line of the first.
+        """
+        line, offset = start
+        if offset == 0 and self.source.read_at(0, len(BOM)) == BOM:
+            offset = len(BOM)
+        over = follow is None
+        while True:
+            end = self.end(growing=follow is not None)
+            data = self._whole_lines(offset, end, size, growing=follow is not None)
+            if data:
+                yield Block(data, line, offset, self)
+                offset += len(data)
+                line += data.count(b"\n") if numbered else 0
+            elif over or follow is None:
+                return
+            elif self.source.size() < offset:
+                raise ArchiveError(
+                    "the file became shorter while it was followed", where=f"{self.path}, offset {offset}"
+                )
+            else:
+                over = follow.is_over()  # and then one more look: what came before the end is read
+
+    def _whole_lines(self, offset: int, end: int, size: int, *, growing: bool) -> bytes:
+        while True:
+            data = self.source.read_at(offset, min(size, max(0, end - offset)))
+            cut = data.rfind(b"\n") + 1
+            if cut:
+                return data if cut == len(data) else data[:cut]
+            if offset + len(data) >= end:
+                return b"" if growing or self._is_torn(offset) else data
+            size *= 4
+            if size > 4 * LINE_LIMIT_BYTES:
+                raise ArchiveError("a line without end", where=f"{self.path}, offset {offset}", hint="Is it NDJSON?")
+
+    def _is_torn(self, offset: int) -> bool:
+        """Whether a last line without newline is one that our writer had not finished."""
+        return self.receipts is not None and offset >= self._receipted()
+
+    def lines(
+        self,
+        start: Position = BEGINNING,
+        *,
+        follow: Optional[Follow] = None,
+        skipped: Optional[Skipped] = None,
+        check: bool = True,
+    ) -> Iterator[Line]:
+        """One message after the other.
+
+        Args:
+            start: where to begin.
+            follow: wait at the end for more.
+            skipped: given, lines that are no JSON object are passed over and counted there; else they raise.
+            check: False yields every line, whatever it is.
+
+        Raises:
+            MalformedMessage: a line is no JSON object, and `skipped` was not given.
+        """
+        for block in self.blocks(start, follow=follow):
+            for line in self._lines_of(block):
+                if not check or self._is_good(line, skipped):
+                    yield line
+
+    def _lines_of(self, block: Block) -> Iterator[Line]:
+        at, number = block.offset, block.first_line
+        texts = block.data.split(b"\n")
+        if not texts[-1]:
+            texts.pop()
+        receipts = self.receipts.read(number, len(texts)) if self.receipts is not None else iter(())
+        for text in texts:
+            begin, at = at, at + len(text) + 1
+            receipt = next(receipts, None)
+            if receipt is None and text.endswith(b"\r"):
+                text = text[:-1]
+            if text:
+                fits = receipt is not None and receipt.end_offset == at
+                yield Line(number, begin, at, text, receipt if fits else None)
+            number += 1
+
+    def _is_good(self, line: Line, skipped: Optional[Skipped]) -> bool:
+        try:
+            check_object(line.payload)
+        except MalformedMessage as error:
+            error.where = f"{self.path}, line {line.number}, offset {line.offset}"
+            if skipped is None:
+                raise
+            skipped.add(error)
+            return False
+        return True
