@@ -15,7 +15,7 @@ RENAMED = {"open_for_research": "open"}
 
 def render() -> str:
     """The whole page."""
-    parts = ["# Python API", "Made from the docstrings by `docs/api_reference.py`.", _text(api)]
+    parts = ["# Python API", "Generated from the docstrings by `docs/api_reference.py`.", _text(api)]
     parts.append(_function(api.open_for_research, "kraken_l3."))
     for class_ in CLASSES:
         parts += [f"## `{class_.__name__}`", _text(class_)]

@@ -1,11 +1,12 @@
 """The one tree of errors. Every error says what happened, where, and what to do next, and knows its exit code.
 
 The type says who has to act: the user (`ConfigError`, `UsageError`), Kraken (`RefusedByKraken`, `RemoteProtocolError`),
-this machine (`LocalFault` and below), or nobody, since the data itself is the message (`DamageFound`, `DataMissing`).
+this machine (`LocalFault` and below), or nobody: the data is damaged or missing (`DamageFound`, `DataMissing`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "RemoteProtocolError",
     "SyncFailed",
     "UsageError",
+    "did_you_mean",
 ]
 
 
@@ -29,9 +31,9 @@ class KrakenL3Error(Exception):
     """Base of all errors of this package.
 
     Args:
-        what: one clause that says what happened.
+        what: what happened, in one clause.
         where: file, line, offset, symbol or connection, as far as known.
-        hint: what the reader can do about it.
+        hint: what to do about it.
     """
 
     exit_code: ClassVar[int] = 5
@@ -48,19 +50,19 @@ class KrakenL3Error(Exception):
 
 
 class UsageError(KrakenL3Error):
-    """A command was called in a way that cannot work."""
+    """A command or function was called with arguments that cannot work."""
 
     exit_code = 1
 
 
 class ConfigError(KrakenL3Error):
-    """The configuration cannot work; `where` names the key."""
+    """The configuration is wrong; `where` names the key."""
 
     exit_code = 1
 
 
 class DamageFound(KrakenL3Error):
-    """Data that is there is wrong."""
+    """Data is present and wrong."""
 
     exit_code = 2
 
@@ -72,13 +74,13 @@ class DataMissing(KrakenL3Error):
 
 
 class RefusedByKraken(KrakenL3Error):
-    """Kraken said no, and asking again would not help."""
+    """Kraken refused, and retrying would not help."""
 
     exit_code = 4
 
 
 class RemoteProtocolError(KrakenL3Error):
-    """The other side broke the protocol; the connection is closed and made again."""
+    """The other side broke the protocol; the connection is closed and reopened."""
 
 
 class MalformedMessage(KrakenL3Error):
@@ -100,8 +102,25 @@ class ArchiveLocked(ArchiveError):
 
 
 class DiskFull(ArchiveError):
-    """The file system has no room; what did not fit was taken back to the last whole line."""
+    """The file system is full; the file was cut back to its last whole line."""
 
 
 class SyncFailed(ArchiveError):
-    """fsync failed: what the kernel holds can no longer be trusted. Never retried."""
+    """fsync failed, so the page cache can no longer be trusted. Never retried."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint with the known name that is most like a mistyped one, or "" if none is.
+
+    "BTCUSD", "btc-usd" and "XBT/USD" (Kraken's old name) all lead to "BTC/USD".
+    """
+    from difflib import get_close_matches  # only errors need it
+
+    by_key = {_spelling(each): each for each in known}
+    closest = get_close_matches(_spelling(name), by_key, n=1, cutoff=0.7)
+    return f"Did you mean {by_key[closest[0]]}?" if closest else ""
+
+
+def _spelling(name: str) -> str:
+    letters = "".join(character for character in name[:100].upper() if character.isalnum())
+    return letters.replace("XBT", "BTC").replace("XDG", "DOGE")

@@ -44,8 +44,8 @@ def test_events_as_json(source, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["snapshots", "SOURCE", "--out", "OUT", "--every", "soon"], "no time span"),
-        (["snapshots", "SOURCE", "--out", "OUT", "--every", "0s"], "no time span"),
+        (["snapshots", "SOURCE", "--out", "OUT", "--every", "soon"], "must be a time span"),
+        (["snapshots", "SOURCE", "--out", "OUT", "--every", "0s"], "must be a time span"),
         (["snapshots", "SOURCE", "--out", "OUT", "--levels", "0"], "levels"),
         (["events", "nothing-here", "--out", "OUT"], "no such file"),
         (["events", "SOURCE", "--out", "OUT", "--symbols", ","], "no pair"),

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
-from kraken_l3.api import Archive, span_ns
+from kraken_l3.api import Archive
+from kraken_l3.api.arguments import span_ns
 from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.errors import DataMissing, UsageError

@@ -1,0 +1,214 @@
+"""An archive opened for research: what it holds, its messages, books, events and snapshots."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional, Union
+
+from kraken_l3.api.arguments import Moment, count, moment_ns, one_of, span_ns, symbol_among, window_ns
+from kraken_l3.api.books import Book, Ladder, as_book
+from kraken_l3.archive.datafile import Line, Skipped
+from kraken_l3.archive.layout import Stream
+from kraken_l3.archive.reader import Archive as Files
+from kraken_l3.archive.reader import open_archive
+from kraken_l3.engine.choose import make_engine
+from kraken_l3.engine.port import EngineOptions
+from kraken_l3.errors import DataMissing, UsageError
+from kraken_l3.rebuild.book_at import book_at
+from kraken_l3.rebuild.metadata import metadata_in
+from kraken_l3.rebuild.playback import walk
+from kraken_l3.rebuild.verify import Findings
+from kraken_l3.rebuild.verify_jobs import verify
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from kraken_l3.rebuild.metadata import SymbolMetadata
+
+__all__ = ["Archive", "open_for_research"]
+
+MOST_LEVELS = 1000
+MOST_JOBS = 1024
+
+
+def open_for_research(path: Union[str, Path]) -> Archive:
+    """Open an archive directory, or an NDJSON file of level3 messages by any recorder.
+
+    Raises:
+        UsageError: there is no such file or directory.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise UsageError(f"path must be a text or a path, got {type(path).__name__}")
+    return Archive(Path(path))
+
+
+class Archive:
+    """An archive of any size; nothing is read until it is asked for.
+
+    Attributes:
+        path: what was opened.
+        days: UTC days that have data, oldest first (empty for a file whose name has no day).
+    """
+
+    def __init__(self, path: Path, *, engine: str = "auto") -> None:
+        self.path = path
+        self._files: Files = open_archive(path)
+        self._engine = engine
+        self._metadata: Optional[list[SymbolMetadata]] = None
+        self._symbols: Optional[list[str]] = None
+
+    def __repr__(self) -> str:
+        return f"kraken_l3.open({str(self.path)!r})"
+
+    @property
+    def days(self) -> list[dt.date]:
+        """UTC days that have data."""
+        return self._files.days
+
+    @property
+    def symbols(self) -> list[str]:
+        """The symbols, sorted. They come from the journal; without one the data is read through, once."""
+        if self._symbols is None:
+            journalled = {entry.symbol for entry in metadata_in(self._files) if entry.depth is not None}
+            self._symbols = sorted(journalled or self._symbols_in_data())
+        return self._symbols
+
+    def _symbols_in_data(self) -> set[str]:
+        engine = make_engine(EngineOptions(), self._engine)
+        for _ in walk(engine, self._files, ()):
+            pass
+        return set(engine.symbols())
+
+    def messages(
+        self, stream: str = "level3", *, start: Optional[Moment] = None, end: Optional[Moment] = None
+    ) -> Iterator[Line]:
+        """Messages as they were received: `payload` (bytes), `number`, `offset`, and `receipt` if there is one.
+
+        Args:
+            stream: "level3", "trade" or "instrument".
+            start: first receive time.
+            end: receive time before which to stop.
+
+        Raises:
+            UsageError: the stream is unknown, or `start` or `end` is no moment.
+        """
+        stream = one_of(stream, "stream", [each.value for each in Stream])
+        start_ns, end_ns = window_ns(start, end)
+        return self._lines(Stream(stream), None if start is None else start_ns, end_ns)
+
+    def _lines(self, stream: Stream, start_ns: Optional[int], end_ns: int) -> Iterator[Line]:
+        for line in self._files.lines(stream, start_ns=start_ns, skipped=Skipped()):
+            if line.receipt is not None and line.receipt.recv_ns >= end_ns:
+                return
+            yield line
+
+    def book(self, symbol: str, at: Optional[Moment] = None) -> Book:
+        """The book after all that was received at or before `at` (default: the end), from the nearest checkpoint.
+
+        Raises:
+            DataMissing: the symbol has no book there.
+            UsageError: `at` is no moment.
+        """
+        at_ns = None if at is None else moment_ns(at, "at")
+        if not isinstance(symbol, str):
+            raise UsageError(f"a symbol is a text such as BTC/USD, got {symbol!r}")
+        try:
+            return as_book(symbol, book_at(self.path, symbol, at_ns=at_ns, engine_name=self._engine))
+        except DataMissing:
+            # only now: without a journal, looking for the symbols reads the whole file
+            symbol_among(symbol, self.symbols, str(self.path))
+            raise
+
+    def books(
+        self,
+        symbol: str,
+        every: str = "1s",
+        levels: int = 10,
+        *,
+        start: Optional[Moment] = None,
+        end: Optional[Moment] = None,
+    ) -> Iterator[Ladder]:
+        """The rows of `snapshots`, one by one."""
+        return _ladders(self.snapshots(symbol, every, levels, start=start, end=end))
+
+    def events(self, symbol: str, start: Optional[Moment] = None, end: Optional[Moment] = None) -> pa.RecordBatchReader:
+        """Order events of a symbol, in order; docs/export.md describes the columns.
+
+        Args:
+            symbol: such as BTC/USD.
+            start: first receive time.
+            end: receive time before which to stop.
+
+        Raises:
+            DataMissing: the archive does not have the symbol.
+            UsageError: numpy and pyarrow are not installed, or `start` or `end` is no moment.
+        """
+        return self._read("events", symbol, start, end)
+
+    def snapshots(
+        self,
+        symbol: str,
+        every: str = "1s",
+        levels: int = 10,
+        *,
+        start: Optional[Moment] = None,
+        end: Optional[Moment] = None,
+        wide: bool = False,
+        keep_gaps: bool = False,
+    ) -> pa.RecordBatchReader:
+        """Book snapshots of a symbol: timestamp, bid_prices, bid_qtys, ask_prices, ask_qtys; best level first.
+
+        Args:
+            symbol: such as BTC/USD.
+            every: spacing on the receive clock ("1s", "100ms", ...), or "change".
+            levels: price levels a side, 1 to 1000.
+            start: first moment.
+            end: moment before which to stop.
+            wide: add the columns that docs/export.md lists.
+            keep_gaps: keep rows over gaps, marked in a column `over_gap`.
+
+        Raises:
+            DataMissing: the archive does not have the symbol.
+            UsageError: numpy and pyarrow are not installed, or an argument is out of its range.
+        """
+        levels = count(levels, "levels", most=MOST_LEVELS)
+        how = {"levels": levels, "grid_ns": span_ns(every), "wide": bool(wide), "keep_gaps": bool(keep_gaps)}
+        return self._read("snapshots", symbol, start, end, **how)
+
+    def _read(
+        self, table: str, symbol: str, start: Optional[Moment], end: Optional[Moment], **how: Any
+    ) -> pa.RecordBatchReader:
+        start_ns, end_ns = window_ns(start, end)
+        try:
+            from kraken_l3.export.bulk import metadata_for
+            from kraken_l3.export.job import TableOptions
+            from kraken_l3.export.stream import read_table
+        except ImportError:
+            raise UsageError("tables need numpy and pyarrow", hint="pip install numpy pyarrow") from None
+        symbol_among(symbol, self.symbols, str(self.path))
+        if self._metadata is None:
+            self._metadata = metadata_for(self._files, engine=self._engine)
+        options = TableOptions(table, symbols=frozenset([symbol]), **how)
+        return read_table(self._files, options, self._metadata, start_ns=start_ns, end_ns=end_ns, engine=self._engine)
+
+    def verify(self, jobs: int = 1) -> Findings:
+        """Compare every checksum.
+
+        `exit_code()` of the result is 0 if everything is verified; its `symbols` have the counts.
+
+        Raises:
+            UsageError: `jobs` is out of its range.
+        """
+        findings, _ = verify(self.path, engine_name=self._engine, jobs=count(jobs, "jobs", most=MOST_JOBS))
+        return findings
+
+
+def _ladders(batches: pa.RecordBatchReader) -> Iterator[Ladder]:
+    for batch in batches:
+        times, *sides = batch.columns
+        columns = (times.cast("int64").to_pylist(), *(side.to_pylist() for side in sides))
+        for at_ns, bid_prices, bid_qtys, ask_prices, ask_qtys in zip(*columns):
+            yield Ladder(at_ns, list(zip(bid_prices, bid_qtys)), list(zip(ask_prices, ask_qtys)))

@@ -1,0 +1,127 @@
+"""What callers pass in: moments, time spans, counts and names, each checked here and nowhere else."""
+
+from __future__ import annotations
+
+import datetime as dt
+import operator
+from collections.abc import Iterable
+from typing import Any, Optional, Union
+
+from kraken_l3.errors import DataMissing, UsageError, did_you_mean
+from kraken_l3.model.timestamps import day_start_ns, parse_rfc3339
+
+__all__ = ["Moment", "count", "moment_ns", "one_of", "span_ns", "symbol_among", "window_ns"]
+
+Moment = Union[str, int, dt.date]  # a datetime is a date; numpy.datetime64 is taken too, without importing numpy
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+_LAST_NS = (1 << 63) - 1
+_YEAR_2000_NS = day_start_ns(dt.date(2000, 1, 1))
+_SPANS_NS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9}
+_HOW_TO_SAY = "Use 2026-11-22T14:30:00Z, a datetime, or integer nanoseconds"
+
+
+def moment_ns(moment: Moment, name: str = "at") -> int:
+    """Nanoseconds since 1970 UTC of a moment; `name` is the argument that the error names.
+
+    Raises:
+        UsageError: it is no moment, or an integer that cannot be nanoseconds.
+    """
+    if isinstance(moment, str):
+        try:
+            ns = parse_rfc3339(moment)
+        except ValueError as error:
+            raise UsageError(str(error), where=name, hint=_HOW_TO_SAY) from None
+    elif isinstance(moment, dt.datetime):
+        aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.timezone.utc)
+        since = aware - _EPOCH
+        ns = (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1_000
+        ns += getattr(moment, "nanosecond", 0)  # pandas.Timestamp is a datetime with three digits more
+    elif isinstance(moment, dt.date):
+        ns = day_start_ns(moment)
+    else:
+        ns = _integer_ns(moment, name)
+    if not 0 <= ns <= _LAST_NS:
+        raise UsageError(f"the time must lie between 1970 and 2262, got {moment}", where=name)
+    return ns
+
+
+def _integer_ns(moment: Any, name: str) -> int:
+    if type(moment).__name__ == "datetime64":
+        # NaT is the smallest int64, which the range check refuses
+        return int(moment.astype("datetime64[ns]").astype("int64"))
+    if isinstance(moment, bool) or not hasattr(moment, "__index__"):
+        raise UsageError(f"a {type(moment).__name__} is not a time", where=name, hint=_HOW_TO_SAY)
+    ns = operator.index(moment)
+    if 0 < ns < _YEAR_2000_NS:  # seconds, milliseconds and microseconds of today are all smaller
+        raise UsageError(f"integers are nanoseconds since 1970, got {ns}", where=name, hint=_HOW_TO_SAY)
+    return ns
+
+
+def window_ns(start: Optional[Moment], end: Optional[Moment]) -> tuple[int, int]:
+    """First nanosecond of a window and the one after its last; None is an open side.
+
+    Raises:
+        UsageError: one is no moment, or `end` lies before `start`.
+    """
+    start_ns = 0 if start is None else moment_ns(start, "start")
+    end_ns = _LAST_NS if end is None else moment_ns(end, "end")
+    if end_ns < start_ns:
+        raise UsageError(f"end ({end}) lies before start ({start})")
+    return start_ns, end_ns
+
+
+def span_ns(every: str) -> Optional[int]:
+    """Nanoseconds of "1s", "100ms", ...; None for "change".
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if every == "change":
+        return None
+    text = str(every)  # callers without a type checker pass numbers
+    digits = text.rstrip("numsh")
+    unit = _SPANS_NS.get(text[len(digits) :])
+    if unit is None or not (digits.isascii() and digits.isdecimal() and int(digits)) or int(digits) * unit > _LAST_NS:
+        raise UsageError(f"every must be a time span or 'change', got {every!r}", hint="Use 1s, 100ms, 5m or change")
+    return int(digits) * unit
+
+
+def count(value: int, name: str, *, least: int = 1, most: int = 1000) -> int:
+    """A whole number in a range.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__") or not least <= operator.index(value) <= most:
+        raise UsageError(f"{name} must be {least} to {most:,}, got {value!r}")
+    return operator.index(value)
+
+
+def one_of(value: str, name: str, choices: Iterable[str]) -> str:
+    """One of a few words.
+
+    Raises:
+        UsageError: it is another one.
+    """
+    known = list(choices)
+    if value not in known:
+        raise UsageError(f"unknown {name} {value!r}", hint=f"Use {' or '.join(known)}")
+    return value
+
+
+def symbol_among(symbol: str, known: Iterable[str], where: str) -> str:
+    """A symbol that an archive has.
+
+    Raises:
+        DataMissing: the archive does not have it.
+        UsageError: it is no text.
+    """
+    if not isinstance(symbol, str):
+        raise UsageError(f"a symbol is a text such as BTC/USD, got {symbol!r}")
+    names = sorted(known)
+    if symbol not in names:
+        some = ", ".join(names[:20]) + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")
+        hint = f"{did_you_mean(symbol, names)} The archive has {some}" if names else "The archive has no symbols"
+        raise DataMissing(f"no symbol {symbol!r}", where=where, hint=hint.strip())
+    return symbol
