@@ -14,7 +14,8 @@ from kraken_l3.config.settings import Settings
 from kraken_l3.exchange.flow.feed import OrderFlow
 from kraken_l3.exchange.server import Exchange
 
-WAIT_S = 20.0
+#: Long enough for a machine that does much else meanwhile; nothing waits longer than it has to.
+WAIT_S = 60.0
 
 
 def flow(symbols: Any = ("BTC/USD", "ETH/USD"), rate: float = 500.0, clock: Any = None) -> OrderFlow:
@@ -29,10 +30,12 @@ class Recording:
     Args:
         directory: of the archive.
         exchange: a running one.
-        settings: more of the recorder's settings.
+        clock: the recorder's (None: the machine's).
+        options: more of the recorder's settings; `limits`, `open_writer` and `connect` go to the recorder itself.
     """
 
-    def __init__(self, directory: Path, exchange: Exchange, clock: Any = None, **settings: Any) -> None:
+    def __init__(self, directory: Path, exchange: Exchange, clock: Any = None, **options: Any) -> None:
+        parts = {name: options.pop(name) for name in ("limits", "open_writer", "connect") if name in options}
         self.directory = directory
         values: dict[str, Any] = {
             "symbols": ["BTC/USD", "ETH/USD"],
@@ -45,9 +48,9 @@ class Recording:
             "flush_interval_s": 0.02,
             "fsync_interval_s": 0.1,
             "verify": False,
-            **settings,
+            **options,
         }
-        self.recorder = Recorder(Settings(**values), clock=clock)
+        self.recorder = Recorder(Settings(**values), clock=clock, **parts)
         self._stop = asyncio.Event()
         self.task: Optional[asyncio.Task] = None
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from kraken_l3.app.recorder import RecorderLimits
 from kraken_l3.archive.checkpoints import read_checkpoints
-from kraken_l3.capture import verifier as verifier_module
-from kraken_l3.capture.verifier import VerifierProcess
+from kraken_l3.capture.child import RestartPacing
+from kraken_l3.capture.verifier import VerifierLimits, VerifierProcess
 from kraken_l3.engine.python import PythonEngine
 from kraken_l3.exchange.faults import Corrupt, Drop, Skip
 from kraken_l3.exchange.server import Exchange
@@ -55,14 +56,12 @@ def test_a_message_that_was_not_sent_shows(tmp_path: Path) -> None:
     run(main())
 
 
-def test_killed_under_load_it_comes_back_and_the_recording_does_not_notice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(verifier_module, "FIRST_RESTART_S", 0.05)
+def test_killed_under_load_it_comes_back_and_the_recording_does_not_notice(tmp_path: Path) -> None:
+    limits = RecorderLimits(verifier=VerifierLimits(restarts=RestartPacing(first_s=0.05)))
 
     async def main() -> None:
         async with Exchange(flow(rate=2000)) as exchange:
-            async with Recording(tmp_path, exchange, verify=True) as recording:
+            async with Recording(tmp_path, exchange, verify=True, limits=limits) as recording:
                 for kill in range(3):
                     await recording.until(lambda r: verified(r) > 50)
                     verifier = recording.recorder.verifier
@@ -121,6 +120,11 @@ class TestProcess:
             on_resync=resyncs.append,
             on_finding=findings.append,
             lines_written=more.get("lines_written", lambda: 0),  # type: ignore[arg-type]
+            limits=VerifierLimits(
+                silence_s=more.get("silence_s", 60.0),  # type: ignore[arg-type]
+                finish_s=more.get("finish_s", 3.0),  # type: ignore[arg-type]
+                restarts=RestartPacing(first_s=0.01, largest_s=0.02),
+            ),
         )
         return found, resyncs, findings
 
@@ -156,10 +160,7 @@ class TestProcess:
     @pytest.mark.parametrize(
         "child", ["print('nonsense')", "raise SystemExit(3)", "import os; os.kill(os.getpid(), 9)"]
     )
-    def test_one_that_fails_is_replaced_at_a_bounded_rate(self, monkeypatch: pytest.MonkeyPatch, child: str) -> None:
-        monkeypatch.setattr(verifier_module, "FIRST_RESTART_S", 0.01)
-        monkeypatch.setattr(verifier_module, "LARGEST_RESTART_S", 0.02)
-
+    def test_one_that_fails_is_replaced(self, child: str) -> None:
         async def main() -> None:
             process, _, _ = self.process(child)
             running = asyncio.ensure_future(process.run())
@@ -170,11 +171,13 @@ class TestProcess:
 
         run(main())
 
-    def test_one_that_cannot_be_started_is_tried_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(verifier_module, "FIRST_RESTART_S", 0.01)
+    def test_one_that_cannot_be_started_is_tried_again(self) -> None:
+        limits = VerifierLimits(restarts=RestartPacing(first_s=0.01))
 
         async def main() -> None:
-            process = VerifierProcess(["/nowhere/verifier"], on_resync=print, on_finding=print, lines_written=lambda: 0)
+            process = VerifierProcess(
+                ["/nowhere/verifier"], on_resync=print, on_finding=print, lines_written=lambda: 0, limits=limits
+            )
             running = asyncio.ensure_future(process.run())
             await self.until(lambda: process.restarts >= 2)
             running.cancel()
@@ -196,13 +199,13 @@ class TestProcess:
 
         run(main())
 
-    def test_one_that_is_stuck_is_replaced(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(verifier_module, "SILENCE_LIMIT_S", 0.05)
-        monkeypatch.setattr(verifier_module, "FIRST_RESTART_S", 0.01)
+    def test_one_that_is_stuck_is_replaced(self) -> None:
         lines = iter(range(1, 1000))
 
         async def main() -> None:
-            process, _, _ = self.process("import time; time.sleep(600)", lines_written=lambda: next(lines))
+            process, _, _ = self.process(
+                "import time; time.sleep(600)", lines_written=lambda: next(lines), silence_s=0.05, finish_s=0.1
+            )
             running = asyncio.ensure_future(process.run())
             await self.until(lambda: process.restarts >= 1)
             running.cancel()
@@ -210,5 +213,4 @@ class TestProcess:
             assert process.pid is not None
             await process.finish()
 
-        monkeypatch.setattr(verifier_module, "FINISH_S", 0.1)
         run(main())

@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from kraken_l3.app.recorder import RecorderLimits
 from kraken_l3.archive.receipts import MALFORMED
-from kraken_l3.capture import supervisor as supervisor_module
 from kraken_l3.errors import ArchiveLocked
 from kraken_l3.exchange.faults import Close, Corrupt, Drop, Fragment, Garbage, Giant, Reject, Stall
 from kraken_l3.exchange.server import Exchange
@@ -47,13 +47,11 @@ def test_every_byte_in_order(tmp_path: Path) -> None:
     run(main())
 
 
-def test_it_says_that_it_is_alive_and_how_far_each_connection_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(supervisor_module, "ALIVE_S", 0.0)
+def test_it_says_that_it_is_alive_and_how_far_each_connection_is(tmp_path: Path) -> None:
+    limits = RecorderLimits(alive_s=0)
 
     async def main() -> None:
-        async with Exchange(flow()) as exchange, Recording(tmp_path, exchange) as recording:
+        async with Exchange(flow()) as exchange, Recording(tmp_path, exchange, limits=limits) as recording:
             await recording.until_records("Alive", 2)
         alive = recording.records("Alive")[-1]
         (number,) = recording.by_connection()
@@ -232,17 +230,17 @@ def test_trades_are_recorded_beside(tmp_path: Path) -> None:
     run(main())
 
 
-def test_a_symbol_can_be_sent_anew(tmp_path: Path) -> None:
+def test_a_symbol_can_be_resubscribed(tmp_path: Path) -> None:
     async def main() -> None:
         async with Exchange(flow()) as exchange:
             async with Recording(tmp_path, exchange) as recording:
                 await until_sent(exchange, 100)
-                await recording.until(lambda r: r.recorder.supervisor is not None and exchange.sent.level3_count > 150)
-                supervisor = recording.recorder.supervisor
-                assert supervisor is not None
-                supervisor.resync("BTC/USD", "mismatch", left_ns=123)
-                supervisor.resync("BTC/USD", "mismatch", left_ns=124)  # it is under way already
-                supervisor.resync("XYZ/USD", "mismatch", left_ns=124)  # nobody records it
+                await recording.until(lambda r: r.recorder.resyncs is not None and exchange.sent.level3_count > 150)
+                resyncs = recording.recorder.resyncs
+                assert resyncs is not None
+                resyncs.request("BTC/USD", "mismatch", left_ns=123)
+                resyncs.request("BTC/USD", "mismatch", left_ns=124)  # it is under way already
+                resyncs.request("XYZ/USD", "mismatch", left_ns=124)  # nobody records it
                 await recording.until_records("GapClosed", 1, cause="mismatch")
             (gap,) = recording.records("GapClosed")
             assert (gap.symbol, gap.left_ns) == ("BTC/USD", 123)
@@ -286,15 +284,13 @@ def test_a_pair_that_is_listed_later_is_recorded_from_then_on(tmp_path: Path) ->
     run(main())
 
 
-def test_a_pair_listed_when_every_connection_is_full_gets_a_new_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(supervisor_module, "SYMBOLS_PER_CONNECTION", 1)
+def test_a_pair_listed_when_every_connection_is_full_gets_a_new_one(tmp_path: Path) -> None:
+    limits = RecorderLimits(symbols_per_connection=1)
 
     async def main() -> None:
         async with Exchange(flow()) as exchange:
             exchange.set_pair_status("ETH/USD", "work_in_progress")
-            async with Recording(tmp_path, exchange, symbols=["all"]) as recording:
+            async with Recording(tmp_path, exchange, symbols=["all"], limits=limits) as recording:
                 await recording.until(lambda r: len(r.lines()) > 50)
                 exchange.set_pair_status("ETH/USD", "online")
                 await recording.until(lambda r: len(r.by_connection()) == 2)

@@ -5,16 +5,14 @@ import os
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from typing import Callable
 
 import pytest
 
-from kraken_l3.app import recorder as recorder_module
+from kraken_l3.app.recorder import RecorderLimits
 from kraken_l3.archive.reader import open_archive
-from kraken_l3.capture import sealer as sealer_module
-from kraken_l3.capture.sealer import AFTER_MIDNIGHT_S, SealerProcess
+from kraken_l3.capture.sealer import SealerProcess, SealerTimes
 from kraken_l3.clock import SystemClock
 from kraken_l3.exchange.server import Exchange
 from kraken_l3.model.timestamps import NS_PER_DAY, NS_PER_S, parse_rfc3339
@@ -54,7 +52,7 @@ def python(code: str) -> list[str]:
 
 
 def sealer(command: list[str], clock: SetClock) -> SealerProcess:
-    return SealerProcess(command, clock, after_start_s=0, poll_s=0.005)
+    return SealerProcess(command, clock, times=SealerTimes(after_start_s=0, poll_s=0.005))
 
 
 async def cancel(task: "asyncio.Future[None]") -> None:
@@ -68,7 +66,7 @@ def test_once_at_the_start_and_some_minutes_into_each_day() -> None:
         process = sealer(python(""), clock)
         task = asyncio.ensure_future(process.run())
         await until(lambda: process.runs == 1)
-        clock.now_ns = NOON_NS + NS_PER_DAY // 2 + (AFTER_MIDNIGHT_S - 1) * NS_PER_S
+        clock.now_ns = NOON_NS + NS_PER_DAY // 2 + int(SealerTimes().after_midnight_s - 1) * NS_PER_S
         await asyncio.sleep(0.3)
         assert process.runs == 1
         for day in (1, 2):
@@ -113,15 +111,14 @@ def test_a_child_at_work_ends_with_the_recorder(tmp_path: Path) -> None:
     run(main())
 
 
-def test_a_recording_over_midnight_seals_the_day_that_it_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sealer_module, "AFTER_MIDNIGHT_S", 0)
-    monkeypatch.setattr(recorder_module, "SealerProcess", partial(SealerProcess, after_start_s=0, poll_s=0.02))
+def test_a_recording_over_midnight_seals_the_day_that_it_left(tmp_path: Path) -> None:
+    limits = RecorderLimits(sealer=SealerTimes(after_start_s=0, after_midnight_s=0, poll_s=0.02))
     now_ns = time.time_ns()
     clock = ShiftedClock(-3 * NS_PER_DAY + NS_PER_DAY - now_ns % NS_PER_DAY - 4 * NS_PER_S)
 
     async def main() -> None:
         async with Exchange(flow()) as exchange:
-            async with Recording(tmp_path, exchange, clock, seal=True, trades=True) as recording:
+            async with Recording(tmp_path, exchange, clock, seal=True, trades=True, limits=limits) as recording:
                 await recording.until(lambda r: len(list(tmp_path.glob("l3-*.manifest.json"))) == 1)
                 assert not list(tmp_path.glob("*.tmp"))
                 count = len(recording.lines())

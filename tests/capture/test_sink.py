@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from kraken_l3.archive.journal import Alive, GapOpened
-from kraken_l3.capture import sink as sink_module
-from kraken_l3.capture.sink import Sink
+from kraken_l3.archive.journal import Alive, Control, GapOpened
+from kraken_l3.capture.sink import Sink, SinkLimits
 from kraken_l3.errors import DiskFull, LocalFault, SyncFailed
 from kraken_l3.model.frames import Frame
 from recording import run
@@ -58,10 +57,35 @@ def frame(recv_ns: int, size: int = 10) -> Frame:
     return Frame(b"x" * size, recv_ns, recv_ns, 1)
 
 
-def sink_over(writer: PlayedWriter) -> Sink:
-    sink = Sink(writer, flush_interval_s=0.01, fsync_interval_s=1)
+class Listener:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+        self.sink: Any = None
+
+    def on_full(self, queued_bytes: int) -> None:
+        self.told.append("full")
+
+    def on_room(self) -> None:
+        self.told.append(("room", self.sink.queued_bytes))
+
+    def on_disk_full(self, kept_until_ns: int) -> None:
+        self.told.append(("disk full", kept_until_ns))
+
+    def on_disk_ok(self) -> None:
+        self.told.append("disk ok")
+
+    def on_fault(self, error: Exception) -> None:
+        self.told.append(error)
+
+
+def sink_over(writer: PlayedWriter, **limits: Any) -> tuple[Sink, list[Any]]:
+    """A running sink, and what its listener is told."""
+    listener = Listener()
+    sink = listener.sink = Sink(writer, listener, SinkLimits(flush_interval_s=0.01, fsync_interval_s=1, **limits))
     sink.start()
-    return sink
+    return sink, listener.told
 
 
 async def until(condition: Any) -> None:
@@ -72,14 +96,12 @@ async def until(condition: Any) -> None:
     await asyncio.wait_for(look(), WAIT_S)
 
 
-def test_a_full_disk_says_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_says_what_is_kept() -> None:
     """The edge is taken when the disk fills up: by the time the loop hears of it there may be room again."""
-    monkeypatch.setattr(sink_module, "DISK_PROBE_S", 0.01)
 
     async def main() -> None:
-        writer, kept_until = PlayedWriter(), []
-        sink = sink_over(writer)
-        sink.on_disk_full = kept_until.append
+        writer = PlayedWriter()
+        sink, told = sink_over(writer, disk_probe_s=0.01)
         sink.put("level3", frame(1))
         await until(lambda: writer.frames)
         writer.is_full = True
@@ -93,8 +115,8 @@ def test_a_full_disk_says_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         sink.put("level3", frame(3))
         while len(writer.frames) < 2:
             pass
-        await until(lambda: kept_until)
-        assert kept_until == [1]
+        await until(lambda: told)
+        assert told[0] == ("disk full", 1)
         await sink.stop()
 
     run(main())
@@ -102,32 +124,25 @@ def test_a_full_disk_says_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_was_lost_is_only_heard_of_before_there_is_room_again() -> None:
     async def main() -> None:
-        writer, told = PlayedWriter(), []
-        sink = sink_over(writer)
-        sink.on_disk_full = lambda _: told.append("full")
-        sink.on_disk_ok = lambda: told.append("ok")
+        writer = PlayedWriter()
+        sink, told = sink_over(writer)
         writer.is_full = True
         sink.put("level3", frame(1))
         await until(lambda: told)
         writer.is_full = False
         sink.put("level3", frame(2))
         await until(lambda: not sink.queued_bytes)
-        assert told == ["full"]  # room is looked for after DISK_PROBE_S, not at once
+        assert told == [("disk full", 0)]  # room is looked for after disk_probe_s, not at once
         assert writer.frames == []
         await sink.stop()
 
     run(main())
 
 
-def test_room_is_not_told_when_the_queue_has_filled_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sink_module, "QUEUE_LIMIT_BYTES", 10_000)
-    monkeypatch.setattr(sink_module, "WAKE_BYTES", 1_000)
-
+def test_room_is_not_told_when_the_queue_has_filled_up_again() -> None:
     async def main() -> None:
-        writer, told = PlayedWriter(), []
-        sink = sink_over(writer)
-        sink.on_full = lambda: told.append("full")
-        sink.on_room = lambda: told.append(sink.queued_bytes)
+        writer = PlayedWriter()
+        sink, told = sink_over(writer, queue_bytes=10_000, wake_bytes=1_000)
         sink.put("level3", frame(1, 20_000))
         sink._wake.set()
         while sink.queued_bytes:  # the loop does not run meanwhile
@@ -139,33 +154,48 @@ def test_room_is_not_told_when_the_queue_has_filled_up_again(monkeypatch: pytest
         assert sink.is_full
         writer.going.set()
         await until(lambda: not sink.is_full)
-        assert told == ["full", 0]
+        assert told == ["full", ("room", 0)]
         await sink.stop()
 
     run(main())
 
 
-def test_a_journal_without_any_room_keeps_the_gaps_and_forgets_that_it_was_alive(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(sink_module, "HELD_RECORDS", 10)
-    monkeypatch.setattr(sink_module, "DISK_PROBE_S", 0.01)
-
+def test_a_journal_without_any_room_keeps_the_gaps_and_forgets_that_it_was_alive() -> None:
     async def main() -> None:
         writer = PlayedWriter()
-        sink = sink_over(writer)
+        sink, _ = sink_over(writer, held_records=10, disk_probe_s=0.01)
         writer.is_full = writer.journal_is_full = True
         gap = GapOpened(at_ns=1, channel="level3", symbol="A/B", cause="disk", left_ns=1)
         sink.put("level3", frame(1))
-        sink.note(gap)
+        sink.journal(gap)
         for at_ns in range(20):
-            sink.note(Alive(at_ns=at_ns, last_frame_ns={}))
+            sink.journal(Alive(at_ns=at_ns, last_frame_ns={}))
         last = GapOpened(at_ns=2, channel="level3", symbol="C/D", cause="disk", left_ns=1)
-        sink.note(last)
+        sink.journal(last)
         await until(lambda: last in sink._held)
         writer.is_full = writer.journal_is_full = False
         await until(lambda: len(writer.records) >= 2)
         assert writer.records == [gap, last]
+        await sink.stop()
+
+    run(main())
+
+
+def test_journal_records_fill_the_queue_as_frames_do() -> None:
+    """A flood of control frames must not grow without bound while the disk is busy."""
+
+    async def main() -> None:
+        writer = PlayedWriter()
+        sink, told = sink_over(writer, queue_bytes=100_000, wake_bytes=1_000)
+        writer.going.clear()
+        sink.put("level3", frame(1))
+        while not told:
+            sink.journal(Control(at_ns=1, connection=1, frame="x" * 10_000))
+            assert sink.queued_bytes < 120_000
+        assert told == ["full"]
+        writer.going.set()
+        await until(lambda: len(told) == 2)
+        assert told[1][0] == "room"
         await sink.stop()
 
     run(main())
@@ -176,7 +206,7 @@ def test_a_fault_at_the_very_end_is_told_too(error: Exception) -> None:
     async def main() -> None:
         writer = PlayedWriter()
         writer.close_error = error
-        sink = sink_over(writer)
+        sink, _ = sink_over(writer)
         with pytest.raises(LocalFault):
             await sink.stop()
 
@@ -187,11 +217,10 @@ def test_an_unforeseen_error_of_the_writer_is_not_swallowed() -> None:
     async def main() -> None:
         writer = PlayedWriter()
         writer.append = lambda *_: 1 / 0  # type: ignore[method-assign]
-        sink = sink_over(writer)
-        told = asyncio.get_running_loop().create_future()
-        sink.on_fault = told.set_result
+        sink, told = sink_over(writer)
         sink.put("level3", frame(1))
-        error = await asyncio.wait_for(told, WAIT_S)
+        await until(lambda: told)
+        (error,) = told
         assert isinstance(error, LocalFault)
         assert "ZeroDivisionError" in str(error)
         with pytest.raises(LocalFault, match="ZeroDivisionError"):

@@ -1,4 +1,4 @@
-"""What the supervisor decides: when to connect, what to send anew, and which edges a gap has."""
+"""What the supervisor decides: when to connect, what to resubscribe, and which edges a gap has."""
 
 import asyncio
 import contextlib
@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from test_survival import JumpingClock
 
+from kraken_l3.app.recorder import RecorderLimits
 from kraken_l3.archive.journal import GapOpened
-from kraken_l3.capture import connection as connection_module
 from kraken_l3.capture.connection import Connection
 from kraken_l3.capture.gap_ledger import GapLedger
+from kraken_l3.capture.transport import connect
 from kraken_l3.clock import SystemClock
 from kraken_l3.exchange.faults import Drop, Maintenance, TokenError
 from kraken_l3.exchange.server import Exchange
-from kraken_l3.protocol import resync as resync_module
 from recording import Recording, flow, run
 
 NS_PER_S = 1_000_000_000
@@ -46,17 +46,16 @@ class TestFullDisk:
         async def main() -> None:
             async with Exchange(flow()) as exchange, Recording(tmp_path, exchange) as recording:
                 await recording.until(lambda r: len(r.lines()) > 50)
-                sink, supervisor = recording.recorder.sink, recording.recorder.supervisor
-                assert sink is not None
-                assert supervisor is not None
+                intake = recording.recorder.intake
+                assert intake is not None
                 full_ns = SystemClock.wall_ns()
-                sink.on_full()
-                sink.on_disk_full(full_ns)
-                sink.on_room()
-                await recording.until(lambda _: not supervisor.connections())
+                intake.on_full(1)
+                intake.on_disk_full(full_ns)
+                intake.on_room()
+                await recording.until(lambda r: not list(r.recorder.connections))
                 await asyncio.sleep(RECONNECT_S)
                 assert not connected_since(recording, full_ns)
-                sink.on_disk_ok()
+                intake.on_disk_ok()
                 await recording.until_records("GapClosed", 2, cause="disk")
 
         run(main())
@@ -66,13 +65,13 @@ class TestFullDisk:
             faults = [TokenError(times=1)]
             async with Exchange(flow(), faults=faults) as exchange, Recording(tmp_path, exchange) as recording:
                 await recording.until(lambda r: r.recorder.supervisor is not None)
-                sink = recording.recorder.sink
-                assert sink is not None
-                sink.on_disk_full(0)
+                intake = recording.recorder.intake
+                assert intake is not None
+                intake.on_disk_full(0)
                 await asyncio.sleep(RECONNECT_S)
                 assert exchange.tokens_given == 1
                 assert not connected_since(recording, 0)
-                sink.on_disk_ok()
+                intake.on_disk_ok()
                 await recording.until(lambda r: len(r.lines()) > 50)
 
         run(main())
@@ -81,13 +80,13 @@ class TestFullDisk:
         async def main() -> None:
             async with Exchange(flow()) as exchange, Recording(tmp_path, exchange) as recording:
                 await recording.until(lambda r: len(r.lines()) > 50)
-                sink = recording.recorder.sink
-                assert sink is not None
+                intake = recording.recorder.intake
+                assert intake is not None
                 await exchange.push(Drop())
                 await recording.until_records("GapOpened", 2, cause="network")
                 kept_ns = recording.receipts()[20][0]
-                sink.on_disk_full(kept_ns)
-                sink.on_disk_ok()
+                intake.on_disk_full(kept_ns)
+                intake.on_disk_ok()
                 await recording.until_records("GapClosed", 2, cause="disk")
             assert {gap.left_ns for gap in recording.records("GapClosed", cause="disk")} == {kept_ns}
 
@@ -106,24 +105,19 @@ class TestFullDisk:
         assert (notes[-1].left_ns, notes[-1].right_ns) == (10, 30)
 
 
-def test_a_connection_that_opens_while_the_queue_is_full_is_not_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_connection_that_opens_while_the_queue_is_full_is_not_read(tmp_path: Path) -> None:
     async def connect_when_full(url: str, connection: Any, clock: Any) -> Any:
         connection.pause()
         return await connect(url, connection, clock)
 
-    connect = connection_module.connect
-    monkeypatch.setattr(connection_module, "connect", connect_when_full)
-
     async def main() -> None:
-        async with Exchange(flow()) as exchange, Recording(tmp_path, exchange) as recording:
+        async with Exchange(flow()) as exchange, Recording(tmp_path, exchange, connect=connect_when_full) as recording:
             await recording.until_records("Connected", 2)
             await asyncio.sleep(0.5)
             assert recording.lines() == []
-            sink = recording.recorder.sink
-            assert sink is not None
-            sink.on_room()
+            intake = recording.recorder.intake
+            assert intake is not None
+            intake.on_room()
             await recording.until(lambda r: len(r.lines()) > 50)
 
     run(main())
@@ -144,23 +138,21 @@ def test_a_clock_that_was_years_ahead_and_is_set_right_ends_its_days(tmp_path: P
 
 
 class TestResync:
-    def test_a_wish_that_a_reconnect_has_granted_is_forgotten(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Sent anew once more, the symbol would be missing meanwhile, and no gap would say so."""
-        monkeypatch.setattr(resync_module, "PAUSES_S", (0, 3, 3, 3, 3, 3))
+    def test_a_request_that_a_reconnect_has_granted_is_forgotten(self, tmp_path: Path) -> None:
+        """Resubscribed once more, the symbol would be missing meanwhile, and no gap would say so."""
+        limits = RecorderLimits(resync_pauses_s=(0, 3))
 
         async def main() -> None:
-            async with Exchange(flow()) as exchange, Recording(tmp_path, exchange) as recording:
+            async with Exchange(flow()) as exchange, Recording(tmp_path, exchange, limits=limits) as recording:
                 await recording.until(lambda r: len(r.lines()) > 50)
-                supervisor = recording.recorder.supervisor
-                assert supervisor is not None
-                supervisor.resync("BTC/USD", "mismatch", SystemClock.wall_ns())
+                resyncs = recording.recorder.resyncs
+                assert resyncs is not None
+                resyncs.request("BTC/USD", "mismatch", SystemClock.wall_ns())
                 await recording.until_records("GapClosed", 1, cause="mismatch")
-                supervisor.resync("BTC/USD", "mismatch", SystemClock.wall_ns())  # has to wait
+                resyncs.request("BTC/USD", "mismatch", SystemClock.wall_ns())  # has to wait
                 await exchange.push(Drop())
                 await recording.until_records("GapClosed", 2, cause="mismatch")
-                await recording.until(lambda _: not supervisor._wanted)
+                await recording.until(lambda _: not resyncs.waiting)
             assert len(recording.records("Resync")) == 1
             snapshots = [line for line in recording.lines() if b'"snapshot"' in line[:60] and b"BTC/USD" in line[:90]]
             assert len(snapshots) == 3

@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from kraken_l3.app import recorder as composition
+from kraken_l3.app.recorder import RecorderLimits
 from kraken_l3.archive.writer import ArchiveWriter
-from kraken_l3.capture import sink as sink_module
-from kraken_l3.capture import supervisor as supervisor_module
+from kraken_l3.capture.sink import SinkLimits
 from kraken_l3.clock import SystemClock
 from kraken_l3.errors import DiskFull, SyncFailed
 from kraken_l3.exchange.server import Exchange
@@ -142,12 +141,12 @@ class StallingWriter:
 
 
 class TestWriterThatStalls:
-    def test_reading_pauses_and_nothing_is_lost(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        made = self.stall(monkeypatch)
+    def test_reading_pauses_and_nothing_is_lost(self, tmp_path: Path) -> None:
+        made, options = self.stall()
 
         async def main() -> None:
             async with Exchange(flow(rate=3000)) as exchange:
-                async with Recording(tmp_path, exchange, liveness_timeout_s=2) as recording:
+                async with Recording(tmp_path, exchange, liveness_timeout_s=2, **options) as recording:
                     await until_sent(exchange, 100)
                     made[0].going.clear()
                     sink = recording.recorder.sink
@@ -166,18 +165,15 @@ class TestWriterThatStalls:
 
         run(main())
 
-    def test_for_too_long_is_a_gap_with_its_cause(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        made = self.stall(monkeypatch)
-        monkeypatch.setattr(supervisor_module, "PAUSE_LIMIT_S", 0.3)
+    def test_for_too_long_is_a_gap_with_its_cause(self, tmp_path: Path) -> None:
+        made, options = self.stall(pause_limit_s=0.3)
 
         async def main() -> None:
             async with Exchange(flow(rate=3000)) as exchange:
-                async with Recording(tmp_path, exchange) as recording:
+                async with Recording(tmp_path, exchange, **options) as recording:
                     await until_sent(exchange, 100)
                     made[0].going.clear()
-                    supervisor = recording.recorder.supervisor
-                    assert supervisor is not None
-                    await recording.until(lambda _: not supervisor.connections())
+                    await recording.until(lambda r: not list(r.recorder.connections))
                     made[0].going.set()
                     await recording.until_records("GapClosed", 2, cause="writer")
                 lines = recording.lines()
@@ -187,20 +183,16 @@ class TestWriterThatStalls:
         run(main())
 
     @staticmethod
-    def stall(monkeypatch: pytest.MonkeyPatch) -> list:
+    def stall(**limits: Any) -> tuple[list[StallingWriter], dict[str, Any]]:
+        """The writers that will be made, and a recorder's options that make it use them."""
         made: list[StallingWriter] = []
-        real = ArchiveWriter.open
 
-        class Opener:
-            @staticmethod
-            def open(*args: Any, **kwargs: Any) -> StallingWriter:
-                made.append(StallingWriter(real(*args, **kwargs)))
-                return made[-1]
+        def open_writer(*args: Any, **kwargs: Any) -> StallingWriter:
+            made.append(StallingWriter(ArchiveWriter.open(*args, **kwargs)))
+            return made[-1]
 
-        monkeypatch.setattr(composition, "ArchiveWriter", Opener)
-        monkeypatch.setattr(sink_module, "QUEUE_LIMIT_BYTES", 200_000)
-        monkeypatch.setattr(sink_module, "WAKE_BYTES", 10_000)
-        return made
+        sink = SinkLimits(queue_bytes=200_000, wake_bytes=10_000)
+        return made, {"open_writer": open_writer, "limits": RecorderLimits(sink=sink, **limits)}
 
 
 class FullDisk:
@@ -236,33 +228,28 @@ class FullDisk:
 
 class TestDisk:
     @staticmethod
-    def play(monkeypatch: pytest.MonkeyPatch) -> list:
+    def play() -> tuple[list[FullDisk], dict[str, Any]]:
+        """The writers that will be made, and a recorder's options that make it use them."""
         made: list[FullDisk] = []
-        real = ArchiveWriter.open
 
-        class Opener:
-            @staticmethod
-            def open(*args: Any, **kwargs: Any) -> FullDisk:
-                made.append(FullDisk(real(*args, **kwargs)))
-                return made[-1]
+        def open_writer(*args: Any, **kwargs: Any) -> FullDisk:
+            made.append(FullDisk(ArchiveWriter.open(*args, **kwargs)))
+            return made[-1]
 
-        monkeypatch.setattr(composition, "ArchiveWriter", Opener)
-        monkeypatch.setattr(sink_module, "DISK_PROBE_S", 0.05)
-        return made
+        limits = RecorderLimits(sink=SinkLimits(disk_probe_s=0.05))
+        return made, {"open_writer": open_writer, "limits": limits}
 
     @pytest.mark.parametrize("journal_too", [False, True])
-    def test_full_and_room_again(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journal_too: bool) -> None:
-        made = self.play(monkeypatch)
+    def test_full_and_room_again(self, tmp_path: Path, journal_too: bool) -> None:
+        made, options = self.play()
 
         async def main() -> None:
             async with Exchange(flow()) as exchange:
-                async with Recording(tmp_path, exchange) as recording:
+                async with Recording(tmp_path, exchange, **options) as recording:
                     await until_sent(exchange, 200)
                     await recording.until(lambda r: len(r.lines()) > 100)
                     made[0].is_full, made[0].journal_is_full = True, journal_too
-                    supervisor = recording.recorder.supervisor
-                    assert supervisor is not None
-                    await recording.until(lambda _: not supervisor.connections())
+                    await recording.until(lambda r: not list(r.recorder.connections))
                     written = recording.receipts()
                     made[0].is_full = made[0].journal_is_full = False
                     await recording.until_records("GapClosed", 2, cause="disk")
@@ -272,12 +259,12 @@ class TestDisk:
 
         run(main())
 
-    def test_a_failed_fsync_is_fatal(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        made = self.play(monkeypatch)
+    def test_a_failed_fsync_is_fatal(self, tmp_path: Path) -> None:
+        made, options = self.play()
 
         async def main() -> None:
             async with Exchange(flow()) as exchange:
-                recording = Recording(tmp_path, exchange)
+                recording = Recording(tmp_path, exchange, **options)
                 await recording.__aenter__()
                 await until_sent(exchange, 100)
                 made[0].sync_error = True

@@ -7,41 +7,69 @@ import os
 import platform
 import socket
 import sys
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
-from typing import Optional
+from typing import Callable, NamedTuple, Optional
 
 import msgspec
 import structlog
 
 from kraken_l3._version import __version__
-from kraken_l3.archive import journal
-from kraken_l3.archive.journal import Started, Stopped
+from kraken_l3.archive.journal import Finding, Record, Started, Stopped
 from kraken_l3.archive.writer import ArchiveWriter
 from kraken_l3.capture import channel
+from kraken_l3.capture.clock_watch import ALIVE_S, ClockWatch
 from kraken_l3.capture.connection import ConnectionContext, Shard
 from kraken_l3.capture.credentials import KeyMemory, state_directory
 from kraken_l3.capture.gap_ledger import GapLedger
 from kraken_l3.capture.instruments import InstrumentWatch, fetch_instruments
+from kraken_l3.capture.intake import PAUSE_LIMIT_S, Intake
+from kraken_l3.capture.open_connections import OpenConnections
 from kraken_l3.capture.rest import TokenClient, Tokens
-from kraken_l3.capture.sealer import SealerProcess
-from kraken_l3.capture.sink import Observer, Sink
+from kraken_l3.capture.resync import Resyncs
+from kraken_l3.capture.sealer import SealerProcess, SealerTimes
+from kraken_l3.capture.sink import Observer, Sink, SinkLimits
 from kraken_l3.capture.supervisor import Supervisor
 from kraken_l3.capture.trades import TradeWatch
-from kraken_l3.capture.verifier import VerifierProcess
+from kraken_l3.capture.transport import Receiver, WebSocket, connect
+from kraken_l3.capture.verifier import VerifierLimits, VerifierProcess
 from kraken_l3.clock import Clock, SystemClock
-from kraken_l3.config.settings import Settings, require_key
+from kraken_l3.config.settings import Settings, environment_without_secrets, require_key
 from kraken_l3.config.symbols import expand, fitting_pairs, is_pattern, needs_instruments
 from kraken_l3.errors import ConfigError, KrakenL3Error
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.model.live import ResyncRequest, VerifierFinding
-from kraken_l3.protocol.budget import RATE_PER_S, SubscriptionBudget
+from kraken_l3.protocol.budget import RATE_PER_S, SYMBOLS_PER_CONNECTION, SubscriptionBudget
 from kraken_l3.protocol.plan import shards
+from kraken_l3.protocol.resync import PAUSES_S, ResyncPolicy
 
 __all__ = ["Recorder", "resolve_symbols"]
 
 LARGEST_FETCH_WAIT_S = 60.0
 
 log = structlog.get_logger("kraken_l3.recorder")
+
+
+class RecorderLimits(NamedTuple):
+    """Bounds and paces that are not settings: they fit every recording, and tests choose others.
+
+    Attributes:
+        sink: see `SinkLimits`; the intervals of the settings take precedence.
+        pause_limit_s: reading that is paused for longer ends the connections.
+        alive_s: seconds between two signs of life in the journal.
+        symbols_per_connection: Kraken's limit.
+        resync_pauses_s: see `ResyncPolicy`.
+        verifier: see `VerifierLimits`.
+        sealer: see `SealerTimes`.
+    """
+
+    sink: SinkLimits = SinkLimits()
+    pause_limit_s: float = PAUSE_LIMIT_S
+    alive_s: float = ALIVE_S
+    symbols_per_connection: int = SYMBOLS_PER_CONNECTION
+    resync_pauses_s: Sequence[float] = PAUSES_S
+    verifier: VerifierLimits = VerifierLimits()
+    sealer: SealerTimes = SealerTimes()
 
 
 class Recorder:
@@ -51,17 +79,33 @@ class Recorder:
         settings: what to record, and where to.
         clock: the machine's clocks; tests bring others.
         observer: looks at what was written (the live table).
+        limits: see `RecorderLimits`.
+        open_writer: opens the archive, as `ArchiveWriter.open` does.
+        connect: opens a WebSocket, as `transport.connect` does.
     """
 
     def __init__(
-        self, settings: Settings, *, clock: Optional[Clock] = None, observer: Optional[Observer] = None
+        self,
+        settings: Settings,
+        *,
+        clock: Optional[Clock] = None,
+        observer: Optional[Observer] = None,
+        limits: RecorderLimits = RecorderLimits(),  # noqa: B008 - immutable
+        open_writer: Callable[..., ArchiveWriter] = ArchiveWriter.open,
+        connect: Callable[[str, Receiver, Clock], Awaitable[WebSocket]] = connect,
     ) -> None:
         self._settings = settings
         self._clock = clock if clock is not None else SystemClock()
         self._observer = observer
+        self._limits = limits
+        self._open_writer = open_writer
+        self._connect = connect
         self.symbols: list[str] = []
         self.sink: Optional[Sink] = None
         self.gaps: Optional[GapLedger] = None
+        self.intake: Optional[Intake] = None
+        self.connections = OpenConnections()
+        self.resyncs: Optional[Resyncs] = None
         self.supervisor: Optional[Supervisor] = None
         self.verifier: Optional[VerifierProcess] = None
         self.sealer: Optional[SealerProcess] = None
@@ -76,26 +120,21 @@ class Recorder:
             LocalFault: the archive cannot be written any more.
         """
         require_key(self._settings)
-        symbols = await self._symbols(stop)
+        self.symbols = await self._resolve_symbols(stop)
         if stop.is_set():
             return
-        writer = ArchiveWriter.open(self._settings.output_dir, clock=self._clock)
-        sink = Sink(
-            writer,
-            flush_interval_s=self._settings.flush_interval_s,
-            fsync_interval_s=self._settings.fsync_interval_s,
-            observer=self._observer,
-        )
+        writer = self._open_writer(self._settings.output_dir, clock=self._clock)
         for repair in writer.recovered:
             log.warning(
                 "repaired after an unclean end", file=repair.file, torn=len(repair.torn), aside=repair.torn_file
             )
+        sink = self._build_sink(writer)
         sink.start()
         try:
-            await self._record(symbols, writer, sink, stop)
-            self._note_stopped(sink, "stop")
+            await self._record(writer, sink, stop)
+            self._journal_stop(sink, "stop")
         except BaseException as error:
-            self._note_stopped(sink, type(error).__name__)
+            self._journal_stop(sink, type(error).__name__)
             raise
         finally:
             try:
@@ -104,7 +143,7 @@ class Recorder:
                 if self.verifier is not None:  # after the sink: the child reads what is on disk
                     await self.verifier.finish()
 
-    async def _symbols(self, stop: asyncio.Event) -> list[str]:
+    async def _resolve_symbols(self, stop: asyncio.Event) -> list[str]:
         names = asyncio.ensure_future(resolve_symbols(self._settings))
         stopping = asyncio.ensure_future(stop.wait())
         await asyncio.wait([names, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -114,36 +153,65 @@ class Recorder:
             return []
         return names.result()
 
-    async def _record(self, symbols: list[str], writer: ArchiveWriter, sink: Sink, stop: asyncio.Event) -> None:
-        settings, clock = self._settings, self._clock
-        self.symbols, self.sink = list(symbols), sink
-        self.gaps = GapLedger(writer.state.gaps.values(), sink.note, clock)
-        watch = InstrumentWatch(symbols, writer.state.instruments, sink.note, clock, listed=self._on_list)
-        sink.note(self._started(symbols))
-        shared = ConnectionContext(
+    def _build_sink(self, writer: ArchiveWriter) -> Sink:
+        """The sink and those that it tells of queue and disk."""
+
+        def journal(record: Record) -> None:
+            # Only a closure can close this circle: a full disk makes gaps, and gaps are journalled through the sink.
+            sink.journal(record)
+
+        settings = self._settings
+        self.gaps = GapLedger(writer.state.gaps.values(), journal, self._clock)
+        self.intake = Intake(self.connections, self.gaps, self._clock, pause_limit_s=self._limits.pause_limit_s)
+        limits = self._limits.sink._replace(
+            flush_interval_s=settings.flush_interval_s, fsync_interval_s=settings.fsync_interval_s
+        )
+        self.sink = sink = Sink(writer, self.intake, limits, self._observer)
+        return sink
+
+    async def _record(self, writer: ArchiveWriter, sink: Sink, stop: asyncio.Event) -> None:
+        settings, clock, connections = self._settings, self._clock, self.connections
+        assert self.gaps is not None
+        assert self.intake is not None
+        sink.journal(self._started())
+        context = ConnectionContext(
             sink=sink,
             gaps=self.gaps,
             tokens=self._tokens(),
             clock=clock,
             liveness_s=settings.liveness_timeout_s,
+            connect=self._connect,
         )
-        self.supervisor = Supervisor(self._shards(symbols, watch, sink), shared, last_connection=writer.last_connection)
-        log.info("recording", symbols=len(symbols), depth=settings.depth, directory=str(settings.output_dir))
+        self.supervisor = Supervisor(
+            context,
+            connections,
+            self.intake,
+            last_connection=writer.last_connection,
+            symbols_per_connection=self._limits.symbols_per_connection,
+        )
+        policy = ResyncPolicy(self._limits.resync_pauses_s)
+        self.resyncs = Resyncs(connections, self.gaps, sink.journal, clock, policy)
+        clock_watch = ClockWatch(sink, connections, clock, alive_s=self._limits.alive_s)
+        instruments = InstrumentWatch(
+            self.symbols, writer.state.instruments, sink.journal, clock, listed=self._record_listed
+        )
+        log.info("recording", symbols=len(self.symbols), depth=settings.depth, directory=str(settings.output_dir))
         children = []
         if settings.verify:
-            self.verifier = self._verifier(sink, self.supervisor)
+            self.verifier = self._verifier(sink, self.resyncs)
             children.append(asyncio.ensure_future(self.verifier.run()))
         if settings.seal:
             self.sealer = self._sealer()
             children.append(asyncio.ensure_future(self.sealer.run()))
         try:
-            await self.supervisor.run(stop)
+            shards = self._shards(instruments, sink)
+            await self.supervisor.run(shards, stop, beside=[clock_watch.run(), self.resyncs.run()])
         finally:
             for child in children:
                 child.cancel()
             await asyncio.gather(*children, return_exceptions=True)
 
-    def _on_list(self, instruments: list[Instrument]) -> list[str]:
+    def _record_listed(self, instruments: list[Instrument]) -> list[str]:
         """Pairs that were listed since the start and that a configured pattern means: they are recorded from now on."""
         patterns = [symbol for symbol in self._settings.symbols if is_pattern(symbol)]
         fitting = dict.fromkeys(name for pattern in patterns for name in fitting_pairs(pattern, instruments))
@@ -155,42 +223,48 @@ class Recorder:
                 self.supervisor.record_also(symbol)
         return new
 
-    def _verifier(self, sink: Sink, supervisor: Supervisor) -> VerifierProcess:
+    def _verifier(self, sink: Sink, resyncs: Resyncs) -> VerifierProcess:
         def on_resync(request: ResyncRequest) -> None:
-            supervisor.resync(request.symbol, request.cause, request.left_ns or self._clock.wall_ns())
+            resyncs.request(request.symbol, request.cause, request.left_ns or self._clock.wall_ns())
 
         def on_finding(finding: VerifierFinding) -> None:
-            log.warning("the verifier found", symbol=finding.symbol, what=finding.what, line=finding.line)
+            log.warning("the verifier found a fault", symbol=finding.symbol, what=finding.what, line=finding.line)
             at_ns, mono_ns = self._clock.wall_ns(), self._clock.mono_ns()
-            sink.note(journal.Finding(at_ns=at_ns, mono_ns=mono_ns, **msgspec.structs.asdict(finding)))
+            sink.journal(Finding(at_ns=at_ns, mono_ns=mono_ns, **msgspec.structs.asdict(finding)))
 
         return VerifierProcess(
             [sys.executable, "-m", "kraken_l3", "verify-live", str(self._settings.output_dir)],
+            environment_without_secrets(self._settings),
             on_resync=on_resync,
             on_finding=on_finding,
             lines_written=lambda: sink.written_frames,
+            limits=self._limits.verifier,
         )
 
     def _sealer(self) -> SealerProcess:
-        directory = str(self._settings.output_dir)
-        return SealerProcess([sys.executable, "-m", "kraken_l3", "seal", "--low-priority", directory], self._clock)
+        return SealerProcess(
+            [sys.executable, "-m", "kraken_l3", "seal", "--low-priority", str(self._settings.output_dir)],
+            self._clock,
+            environment_without_secrets(self._settings),
+            times=self._limits.sealer,
+        )
 
     def _tokens(self) -> Tokens:
         key, secret = require_key(self._settings)
         memory = KeyMemory(state_directory(), key)
         return Tokens(TokenClient(self._settings.rest_url, key, secret, memory, self._clock), self._clock)
 
-    def _shards(self, symbols: list[str], watch: InstrumentWatch, sink: Sink) -> list[Shard]:
-        settings = self._settings
+    def _shards(self, instruments: InstrumentWatch, sink: Sink) -> list[Shard]:
+        settings, symbols = self._settings, self.symbols
         budget, public_budget = (SubscriptionBudget(RATE_PER_S[settings.tier]) for _ in range(2))
         result = [Shard(settings.ws_url, channel.level3(part, settings.depth), budget) for part in shards(symbols)]
-        public = [channel.instrument(watch.observe)]
+        public = [channel.instrument(instruments.observe)]
         if settings.trades:
-            trades = TradeWatch(sink.note, self._clock)
+            trades = TradeWatch(sink.journal, self._clock)
             public += [channel.trade(part, trades.observe) for part in shards(symbols)]
         return result + [Shard(settings.public_ws_url, each, public_budget) for each in public]
 
-    def _started(self, symbols: list[str]) -> Started:
+    def _started(self) -> Started:
         return Started(
             at_ns=self._clock.wall_ns(),
             mono_ns=self._clock.mono_ns(),
@@ -198,11 +272,11 @@ class Recorder:
             host=socket.gethostname(),
             boot_id=_boot_id(),
             pid=os.getpid(),
-            config={**self._settings.without_secrets(), "symbols": symbols, "python": platform.python_version()},
+            config={**self._settings.without_secrets(), "symbols": self.symbols, "python": platform.python_version()},
         )
 
-    def _note_stopped(self, sink: Sink, reason: str) -> None:
-        sink.note(Stopped(at_ns=self._clock.wall_ns(), mono_ns=self._clock.mono_ns(), reason=reason))
+    def _journal_stop(self, sink: Sink, reason: str) -> None:
+        sink.journal(Stopped(at_ns=self._clock.wall_ns(), mono_ns=self._clock.mono_ns(), reason=reason))
 
 
 async def resolve_symbols(settings: Settings) -> list[str]:

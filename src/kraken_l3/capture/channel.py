@@ -26,7 +26,7 @@ class Channel(NamedTuple):
 
     Attributes:
         name: Kraken's name of the channel, also the archive's name of the stream.
-        symbols: what to subscribe; [None] when the channel has no symbols. It grows when pairs are listed.
+        symbols: what to subscribe; (None,) when the channel has no symbols.
         depth: price levels a side, None where there is no such thing.
         private: whether a session token is needed.
         cost: what one subscription takes from the budget.
@@ -35,7 +35,7 @@ class Channel(NamedTuple):
     """
 
     name: str
-    symbols: list[Optional[str]]
+    symbols: tuple[Optional[str], ...]
     depth: Optional[int] = None
     private: bool = False
     cost: int = PUBLIC_COST
@@ -46,18 +46,22 @@ class Channel(NamedTuple):
         """The symbols by name."""
         return [symbol for symbol in self.symbols if symbol is not None]
 
+    def also(self, symbol: str) -> Channel:
+        """The same channel with one more symbol."""
+        return self._replace(symbols=(*self.symbols, symbol))
+
 
 def level3(symbols: Sequence[str], depth: int) -> Channel:
     """The order-by-order book."""
     cost = SUBSCRIPTION_COST[depth]
-    return Channel("level3", list(symbols), depth, private=True, cost=cost, whole_by_snapshot=True)
+    return Channel("level3", tuple(symbols), depth, private=True, cost=cost, whole_by_snapshot=True)
 
 
 def trade(symbols: Sequence[str], observe: Observe) -> Channel:
     """Public trades. They are whole from the acknowledgement on: a pair that never traded has no snapshot."""
-    return Channel("trade", list(symbols), observe=observe)
+    return Channel("trade", tuple(symbols), observe=observe)
 
 
 def instrument(observe: Observe) -> Channel:
     """The list of pairs with their precisions: one snapshot, then changes."""
-    return Channel("instrument", [None], observe=observe)
+    return Channel("instrument", (None,), observe=observe)

@@ -1,12 +1,13 @@
 """One WebSocket connection from its opening to its end: frames to the sink first, then to the session.
 
-Reading order of a frame: `on_message` -> the sink's queue -> `Session` -> facts into journal and gap ledger.
+Reading order of a frame: `on_message` -> the sink's queue -> `Session` -> events into journal and gap ledger.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, NamedTuple, Optional
+from collections.abc import Awaitable
+from typing import Any, Callable, NamedTuple, Optional
 
 import msgspec
 import structlog
@@ -17,7 +18,7 @@ from kraken_l3.capture.connection_journal import UNRECOGNISED_KEPT, ConnectionJo
 from kraken_l3.capture.gap_ledger import GapLedger
 from kraken_l3.capture.rest import Tokens
 from kraken_l3.capture.sink import Sink
-from kraken_l3.capture.transport import WebSocket, connect
+from kraken_l3.capture.transport import Receiver, WebSocket, connect
 from kraken_l3.clock import Clock
 from kraken_l3.model.frames import Frame
 from kraken_l3.model.timestamps import NS_PER_S
@@ -45,13 +46,23 @@ log = structlog.get_logger("kraken_l3.capture.connection")
 
 
 class ConnectionContext(NamedTuple):
-    """What all connections share."""
+    """What all connections share.
+
+    Attributes:
+        sink: takes frames and journal records.
+        gaps: what is missing.
+        tokens: the session token (None: only public channels).
+        clock: stamps frames.
+        liveness_s: a connection that is silent for longer is dead.
+        connect: opens a WebSocket, as `transport.connect` does.
+    """
 
     sink: Sink
     gaps: GapLedger
     tokens: Optional[Tokens]
     clock: Clock
     liveness_s: float
+    connect: Callable[[str, Receiver, Clock], Awaitable[WebSocket]] = connect
 
 
 class Shard(NamedTuple):
@@ -77,18 +88,18 @@ class Connection:
     Args:
         number: as in receipts and journal.
         shard: where to connect, and what to subscribe.
-        shared: see `ConnectionContext`.
+        context: what all connections share.
     """
 
-    def __init__(self, number: int, shard: Shard, shared: ConnectionContext) -> None:
+    def __init__(self, number: int, shard: Shard, context: ConnectionContext) -> None:
         self.number = number
         self.channel = shard.channel
         self._url = shard.url
         self._budget = shard.budget
-        self._shared = shared
-        self._sink = shared.sink
-        self._clock = shared.clock
-        self._notes = ConnectionJournal(number, shard.channel, shared.sink.note, shared.clock)
+        self._context = context
+        self._sink = context.sink
+        self._clock = context.clock
+        self._journal = ConnectionJournal(number, shard.channel, context.sink.journal, context.clock)
         self._update_prefix = f'{{"channel":"{self.channel.name}","type":"update"'.encode()
         self._session: Optional[Session] = None
         self._socket: Optional[WebSocket] = None
@@ -111,7 +122,7 @@ class Connection:
             ConnectFailed: there was no connection.
             RefusedByKraken: the key is refused.
         """
-        self._socket = await connect(self._url, self, self._clock)
+        self._socket = await self._context.connect(self._url, self, self._clock)
         if self._paused:  # meanwhile
             self.pause()
         tasks = [asyncio.ensure_future(self._send_requests()), asyncio.ensure_future(self._let_time_pass())]
@@ -152,12 +163,13 @@ class Connection:
 
     def add(self, symbol: str) -> None:
         """Subscribe one more symbol of the channel."""
+        self.channel = self.channel.also(symbol)
         if self._session is not None:
             self._session.add(symbol)
         self._work.set()
 
     def resync(self, symbol: Optional[str]) -> bool:
-        """Unsubscribe the symbol (None: the channel) and subscribe it anew. False when it is not whole anyway."""
+        """Unsubscribe the symbol (None: the channel) and subscribe it again. False when it is not whole anyway."""
         done = self._session is not None and self._session.resync(symbol)
         self._work.set()
         return done
@@ -168,12 +180,12 @@ class Connection:
 
     def _end(self, dead: Dead) -> ConnectionResult:
         assert self._session is not None
-        self._notes.disconnected(dead, self._close_code, self.last_recv_ns)
-        if self._notes.unrecognised_count > UNRECOGNISED_KEPT:
-            log.warning("unrecognised frames", connection=self.number, count=self._notes.unrecognised_count)
+        self._journal.disconnected(dead, self._close_code, self.last_recv_ns)
+        if self._journal.unrecognised_count > UNRECOGNISED_KEPT:
+            log.warning("unrecognised frames", connection=self.number, count=self._journal.unrecognised_count)
         for symbol in self._session.known_whole():
             if symbol is not None:
-                self._shared.gaps.open(self.channel.name, symbol, dead.cause, self._left_edge_ns(), self.number)
+                self._context.gaps.open(self.channel.name, symbol, dead.cause, self._left_edge_ns(), self.number)
         maintenance = self._session.system != "online"
         return ConnectionResult(dead.cause, dead.detail, self._session.healthy_ns(self._clock.mono_ns()), maintenance)
 
@@ -201,10 +213,10 @@ class Connection:
         self._session = Session(
             self.channel.symbols,
             now_ns=self._clock.mono_ns(),
-            liveness_ns=int(self._shared.liveness_s * NS_PER_S),
+            liveness_ns=int(self._context.liveness_s * NS_PER_S),
             wants_snapshot=self.channel.whole_by_snapshot,
         )
-        self._notes.connected(self._url, extensions)
+        self._journal.connected(self._url, extensions)
 
     def on_message(self, payload: bytes, recv_ns: int, mono_ns: int) -> None:
         """See `transport.Receiver`."""
@@ -266,7 +278,7 @@ class Connection:
         clean = self._without_tokens(payload)
         if clean != payload:
             incoming = classify(clean)  # its error text is shown too
-        self._notes.control(clean, self.last_recv_ns, mono_ns)
+        self._journal.control(clean, self.last_recv_ns, mono_ns)
         if isinstance(incoming, Status):
             self._session.status(incoming)
             if incoming.system != "online" or incoming.maintenance:
@@ -276,7 +288,7 @@ class Connection:
         self._work.set()
 
     def _on_unrecognised(self, payload: bytes) -> None:
-        self._notes.unrecognised(self._without_tokens(payload), self.last_recv_ns, self._last_mono_ns)
+        self._journal.unrecognised(self._without_tokens(payload), self.last_recv_ns, self._last_mono_ns)
 
     def _without_tokens(self, payload: bytes) -> bytes:
         """The frame as it may be kept: a server that repeats a request must not have us write its token down."""
@@ -284,7 +296,7 @@ class Connection:
             payload = payload.replace(token.encode(), b"[token]")
         return payload
 
-    # -- facts from the session ----------------------------------------------------------------------------------------
+    # -- events from the session --------------------------------------------------------------------------------------
 
     def _take(self, events: list[Event], recv_ns: int) -> None:
         for event in events:
@@ -292,7 +304,7 @@ class Connection:
                 self._on_acked(event)
             elif isinstance(event, Snapshotted):
                 if event.symbol is not None:
-                    self._shared.gaps.close(self.channel.name, event.symbol, recv_ns, self.number)
+                    self._context.gaps.close(self.channel.name, event.symbol, recv_ns, self.number)
             elif isinstance(event, SymbolRejected):
                 self._on_rejected(event, recv_ns)
             elif isinstance(event, TokenRefused):
@@ -302,7 +314,7 @@ class Connection:
 
     def _on_acked(self, event: Acked) -> None:
         if event.symbol is not None:
-            self._notes.acknowledged(event, self.last_recv_ns, self._last_mono_ns)
+            self._journal.acknowledged(event, self.last_recv_ns, self._last_mono_ns)
 
     def _on_rejected(self, event: SymbolRejected, recv_ns: int) -> None:
         at_ns = recv_ns or self._clock.wall_ns()
@@ -314,14 +326,14 @@ class Connection:
             retry_s=event.retry_s,
             hint="Check the symbol's name (BTC/USD, not XBT/USD); the others record on",
         )
-        self._notes.rejected(event, at_ns)
+        self._journal.rejected(event, at_ns)
         if event.symbol is not None:
-            self._shared.gaps.open(self.channel.name, event.symbol, "rejected", at_ns, self.number)
+            self._context.gaps.open(self.channel.name, event.symbol, "rejected", at_ns, self.number)
 
     def _on_token_refused(self, event: TokenRefused) -> None:
         log.warning("session token refused, fetching another", error=event.error)
-        if self._shared.tokens is not None:
-            self._shared.tokens.refuse(self._tokens_sent.get(event.symbol, ""))
+        if self._context.tokens is not None:
+            self._context.tokens.refuse(self._tokens_sent.get(event.symbol, ""))
 
     # -- tasks ---------------------------------------------------------------------------------------------------------
 
@@ -333,7 +345,7 @@ class Connection:
                 await self._work.wait()
                 continue
             await self._wait_for_budget()
-            token = await self._shared.tokens.get() if self.channel.private and self._shared.tokens else None
+            token = await self._context.tokens.get() if self.channel.private and self._context.tokens else None
             request = self._session.next_request(self._clock.mono_ns())
             if request is not None:
                 if token is not None:

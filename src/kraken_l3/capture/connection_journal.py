@@ -30,21 +30,21 @@ class ConnectionJournal:
     Args:
         number: of the connection, as in receipts and journal.
         channel: what it carries.
-        note: takes the records.
+        journal: takes the records.
         clock: dates those that no frame dates.
     """
 
-    def __init__(self, number: int, channel: Channel, note: Callable[[Record], None], clock: Clock) -> None:
+    def __init__(self, number: int, channel: Channel, journal: Callable[[Record], None], clock: Clock) -> None:
         self._number = number
         self._channel = channel
-        self._note = note
+        self._journal = journal
         self._clock = clock
         #: Frames that were neither control nor data.
         self.unrecognised_count = 0
 
     def connected(self, url: str, extensions: str) -> None:
         """The handshake is done."""
-        self._note(
+        self._journal(
             Connected(
                 at_ns=self._clock.wall_ns(),
                 mono_ns=self._clock.mono_ns(),
@@ -58,7 +58,7 @@ class ConnectionJournal:
 
     def disconnected(self, dead: Dead, close_code: Optional[int], last_frame_ns: int) -> None:
         """The connection is over."""
-        self._note(
+        self._journal(
             Disconnected(
                 at_ns=self._clock.wall_ns(),
                 mono_ns=self._clock.mono_ns(),
@@ -73,14 +73,14 @@ class ConnectionJournal:
     def control(self, payload: bytes, recv_ns: int, mono_ns: int) -> None:
         """A status message, or the answer to a request."""
         frame = payload[:FRAME_KEPT_BYTES].decode(errors="replace")
-        self._note(Control(at_ns=recv_ns, mono_ns=mono_ns, connection=self._number, frame=frame))
+        self._journal(Control(at_ns=recv_ns, mono_ns=mono_ns, connection=self._number, frame=frame))
 
     def unrecognised(self, payload: bytes, recv_ns: int, mono_ns: int) -> None:
         """A frame that is neither control nor data; `recv_ns` 0: when it came is not known."""
         self.unrecognised_count += 1
         if self.unrecognised_count > UNRECOGNISED_KEPT:
             return
-        self._note(
+        self._journal(
             Unrecognised(
                 at_ns=recv_ns or self._clock.wall_ns(),
                 mono_ns=mono_ns,
@@ -93,7 +93,7 @@ class ConnectionJournal:
 
     def acknowledged(self, event: Acked, recv_ns: int, mono_ns: int) -> None:
         """A subscription was accepted; a depth that Kraken does not repeat is the one that was asked for."""
-        self._note(
+        self._journal(
             Acknowledged(
                 at_ns=recv_ns,
                 mono_ns=mono_ns,
@@ -106,7 +106,7 @@ class ConnectionJournal:
 
     def rejected(self, event: SymbolRejected, at_ns: int) -> None:
         """A subscription was refused, or not answered."""
-        self._note(
+        self._journal(
             Rejected(
                 at_ns=at_ns,
                 mono_ns=self._clock.mono_ns(),

@@ -17,13 +17,13 @@ class GapLedger:
 
     Args:
         open_gaps: what the archive's journal left open when the recorder stopped or died.
-        note: takes the journal records.
+        journal: takes the journal records.
         clock: dates them.
     """
 
-    def __init__(self, open_gaps: Iterable[GapOpened], note: Callable[[Record], None], clock: Clock) -> None:
+    def __init__(self, open_gaps: Iterable[GapOpened], journal: Callable[[Record], None], clock: Clock) -> None:
         self._open = {(gap.channel, gap.symbol): gap for gap in open_gaps}
-        self._note = note
+        self._journal = journal
         self._clock = clock
         #: Gaps of a symbol since the start, over all channels.
         self.counts: Counter[str] = Counter()
@@ -43,14 +43,14 @@ class GapLedger:
         )
         self._open[channel, symbol] = gap
         self.counts[symbol] += 1
-        self._note(gap)
+        self._journal(gap)
 
     def close(self, channel: str, symbol: str, right_ns: int, connection: int) -> None:
         """The symbol is whole again from the message received at `right_ns`; nothing when no gap was open."""
         gap = self._open.pop((channel, symbol), None)
         if gap is None:
             return
-        self._note(
+        self._journal(
             GapClosed(
                 at_ns=self._clock.wall_ns(),
                 mono_ns=self._clock.mono_ns(),
@@ -66,7 +66,7 @@ class GapLedger:
     def reach_back(self, cause: str, left_ns: int) -> None:
         """What was received after `left_ns` is lost: the open gaps that began later begin there.
 
-        In the journal each of them is closed where it began, and opened anew.
+        In the journal each of them is closed where it began, and opened again.
         """
         for (channel, symbol), gap in list(self._open.items()):
             if gap.left_ns > left_ns:

@@ -33,7 +33,7 @@ class InstrumentWatch:
     Args:
         symbols: those of interest.
         known: what the journal knew already.
-        note: takes the journal records.
+        journal: takes the journal records.
         clock: dates them.
         listed: is asked of each list which pairs have become of interest.
     """
@@ -42,7 +42,7 @@ class InstrumentWatch:
         self,
         symbols: Iterable[str],
         known: dict[str, Instrument],
-        note: Callable[[Record], None],
+        journal: Callable[[Record], None],
         clock: Clock,
         *,
         listed: Callable[[list[Instrument]], Iterable[str]],
@@ -50,7 +50,7 @@ class InstrumentWatch:
         self._symbols = set(symbols)
         self._known = dict(known)
         self._listed = listed
-        self._note = note
+        self._journal = journal
         self._clock = clock
 
     def observe(self, payload: bytes, connection: int) -> None:
@@ -66,7 +66,7 @@ class InstrumentWatch:
             return
         self._known.update((i.symbol, i) for i in changed)
         at_ns, mono_ns = self._clock.wall_ns(), self._clock.mono_ns()
-        self._note(Instruments(at_ns=at_ns, mono_ns=mono_ns, instruments=changed))
+        self._journal(Instruments(at_ns=at_ns, mono_ns=mono_ns, instruments=changed))
 
 
 class _FirstSnapshot:

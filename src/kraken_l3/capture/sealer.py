@@ -1,32 +1,41 @@
-"""Sealing while recording: a child process of low priority that compresses the days that were left.
+"""Sealing while recording: a child process of low priority that compresses the closed days.
 
-It is started soon after the recorder and again some minutes into each new day. Whatever becomes of it, the recording
-goes on: sealing loses nothing when it is killed, and the next child finishes what this one began.
+It is started soon after the recorder, and again some minutes into each new day. Sealing loses nothing when it is
+killed: the next child finishes what this one began.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Optional
 
 import structlog
 
+from kraken_l3.capture.child import Child
 from kraken_l3.clock import Clock
 from kraken_l3.model.timestamps import NS_PER_S, day_of
 
-__all__ = ["SealerProcess"]
+__all__ = ["SealerProcess", "SealerTimes"]
 
-#: The live verifier may still be reading the end of a day that was just left.
-AFTER_MIDNIGHT_S = 600
-#: It may also still be reading yesterday's end when the recorder starts.
-AFTER_START_S = 60.0
-POLL_S = 30.0
-#: So much of what the child complains about is logged.
-COMPLAINT_CHARS = 1_000
+#: So much of the end of the child's error output is logged.
+COMPLAINT_BYTES = 1_000
 
 log = structlog.get_logger("kraken_l3.capture.sealer")
+
+
+class SealerTimes(NamedTuple):
+    """When children are started, in seconds.
+
+    Attributes:
+        after_start_s: until the first one. The live verifier may still be reading yesterday's end.
+        after_midnight_s: into the new day, for the same reason.
+        poll_s: between two looks at the clock.
+    """
+
+    after_start_s: float = 60.0
+    after_midnight_s: float = 600.0
+    poll_s: float = 30.0
 
 
 class SealerProcess:
@@ -35,58 +44,56 @@ class SealerProcess:
     Args:
         command: seals what there is to seal, and ends.
         clock: tells the day.
-        after_start_s: seconds until the first child.
-        poll_s: seconds between two looks at the clock.
+        environment: the child's environment variables (None: the recorder's own).
+        times: see `SealerTimes`.
     """
 
     def __init__(
-        self, command: Sequence[str], clock: Clock, *, after_start_s: float = AFTER_START_S, poll_s: float = POLL_S
+        self,
+        command: Sequence[str],
+        clock: Clock,
+        environment: Optional[Mapping[str, str]] = None,
+        *,
+        times: SealerTimes = SealerTimes(),  # noqa: B008 - immutable
     ) -> None:
         self._command = command
+        self._environment = environment
         self._clock = clock
-        self._after_start_s = after_start_s
-        self._poll_s = poll_s
+        self._times = times
         #: How often a child was started, and how often one failed.
         self.runs = 0
         self.failures = 0
 
     async def run(self) -> None:
         """Until cancelled; a child that is at work then is killed."""
-        await asyncio.sleep(self._after_start_s)
+        await asyncio.sleep(self._times.after_start_s)
         while True:
             day = self._day()
             await self._seal()
-            while self._day() == day:  # noqa: ASYNC110 - nobody tells when it is midnight
-                await asyncio.sleep(self._poll_s)
+            while self._day() == day:  # noqa: ASYNC110 - there is no event for midnight
+                await asyncio.sleep(self._times.poll_s)
 
     def _day(self) -> object:
-        """The day that is sealed up to: it begins some minutes late."""
-        return day_of(self._clock.wall_ns() - AFTER_MIDNIGHT_S * NS_PER_S)
+        """The day up to which is sealed: it begins `after_midnight_s` late."""
+        return day_of(self._clock.wall_ns() - int(self._times.after_midnight_s * NS_PER_S))
 
     async def _seal(self) -> None:
         self.runs += 1
+        code: Optional[int] = None
         try:
             code, complaint = await self._run_child()
         except OSError as error:
-            code, complaint = None, str(error)
+            complaint = str(error)
         if code != 0:
             self.failures += 1
-            log.warning("sealing failed, the next try is tomorrow; recording goes on", exit_code=code, said=complaint)
+            log.warning("sealing failed; recording goes on, the next try is tomorrow", exit_code=code, said=complaint)
 
     async def _run_child(self) -> tuple[int, str]:
-        process = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,  # a Ctrl+C is for the recorder, which then ends the child
-        )
+        child = await Child.start(self._command, self._environment, read="stderr")
+        child.close_stdin()
         try:
-            _, complaint = await process.communicate()
+            complaint = await child.tail(COMPLAINT_BYTES)
+            return await child.wait(), complaint.decode(errors="replace").strip()
         except asyncio.CancelledError:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+            await child.kill()
             raise
-        assert process.returncode is not None
-        return process.returncode, complaint.decode(errors="replace").strip()[-COMPLAINT_CHARS:]

@@ -1,8 +1,8 @@
 """From the event loop to the disk: a queue bounded in bytes, and the one thread that writes.
 
-The loop never waits for the disk and the disk never waits for a parser. When the queue is full the connections stop
-reading (`on_full`), and go on when half of it is written (`on_room`). What happened to the disk comes back as a call
-in the loop.
+The loop never waits for the disk and the disk never waits for a parser. Frames and journal records count against the
+same limit: when it is reached the connections stop reading, and go on when half of the queue is written. What happens
+to queue and disk is told to one `SinkListener`, in the loop.
 """
 
 from __future__ import annotations
@@ -14,27 +14,43 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Callable, Optional, Protocol
+from typing import Any, Callable, NamedTuple, Optional, Protocol
 
-from kraken_l3.archive.journal import Alive, Record
+from kraken_l3.archive.journal import Alive, Control, Record, Unrecognised, encode_record
 from kraken_l3.errors import DiskFull, KrakenL3Error, LocalFault
 from kraken_l3.model.frames import Frame
 
-__all__ = ["QUEUE_LIMIT_BYTES", "Observer", "Sink", "Writer"]
+__all__ = ["Observer", "Sink", "SinkLimits", "SinkListener", "Writer"]
 
-QUEUE_LIMIT_BYTES = 32 * 1024 * 1024
-#: So much in the queue wakes the writer before its interval is over.
-WAKE_BYTES = 1024 * 1024
 #: What a queued frame takes in memory beside its payload (objects and references, CPython 3.11, measured).
 FRAME_OVERHEAD_BYTES = 300
+#: The same for a journal record, beside its JSON.
+RECORD_OVERHEAD_BYTES = 1_000
 #: The writer takes so many at a time: the copy that joins them stays small.
-BATCH_FRAMES = 8192
-DISK_PROBE_S = 5.0
-#: Journal records kept in memory while not even the reserve has room: enough for the gap of every symbol.
-HELD_RECORDS = 10_000
+BATCH_ITEMS = 8192
 
 _RECORD = ""
 _RESTART_DAY = "\0"
+
+
+class SinkLimits(NamedTuple):
+    """Bounds and paces of the queue and its thread.
+
+    Attributes:
+        queue_bytes: memory of what is queued, above which reading stops.
+        wake_bytes: so much in the queue wakes the writer before its interval is over.
+        flush_interval_s: the writer takes what is queued at least so often.
+        fsync_interval_s: seconds between two syncs.
+        disk_probe_s: on a full disk, seconds between two looks for room.
+        held_records: journal records kept in memory while not even the reserve has room; enough for a gap a symbol.
+    """
+
+    queue_bytes: int = 32 * 1024 * 1024
+    wake_bytes: int = 1024 * 1024
+    flush_interval_s: float = 0.2
+    fsync_interval_s: float = 1.0
+    disk_probe_s: float = 5.0
+    held_records: int = 10_000
 
 
 class Writer(Protocol):
@@ -77,17 +93,47 @@ class Observer(Protocol):
         """A batch of one stream was written."""
 
 
+class SinkListener(Protocol):
+    """Told of queue and disk, in the event loop."""
+
+    def on_full(self, queued_bytes: int) -> None:
+        """The queue is full: stop reading."""
+
+    def on_room(self) -> None:
+        """Half of the queue is written: read again."""
+
+    def on_disk_full(self, kept_until_ns: int) -> None:
+        """The disk is full. Frames received after `kept_until_ns` are lost (0: all of this run)."""
+
+    def on_disk_ok(self) -> None:
+        """The disk has room again."""
+
+    def on_fault(self, error: KrakenL3Error) -> None:
+        """Nothing can be written any more."""
+
+
 class Sink:
-    """See the module. `put` and `note` belong to the event loop's thread."""
+    """See the module. `put` and `journal` belong to the event loop's thread.
+
+    Args:
+        writer: the archive.
+        listener: told of queue and disk.
+        limits: see `SinkLimits`.
+        observer: looks at what was written.
+    """
 
     def __init__(
-        self, writer: Writer, *, flush_interval_s: float, fsync_interval_s: float, observer: Optional[Observer] = None
+        self,
+        writer: Writer,
+        listener: SinkListener,
+        limits: SinkLimits = SinkLimits(),  # noqa: B008 - immutable
+        observer: Optional[Observer] = None,
     ) -> None:
         self._writer = writer
-        self._flush_interval_s = flush_interval_s
-        self._fsync_interval_s = fsync_interval_s
+        self._listener = listener
+        self._limits = limits
         self._observer = observer
-        self._queue: deque[tuple[str, Any]] = deque()
+        self._queue: deque[tuple[str, Any, int]] = deque()
         self._put_bytes = 0  # counted by the loop's thread only
         self._taken_bytes = 0  # counted by the writer's thread only
         self._wake = threading.Event()
@@ -95,47 +141,44 @@ class Sink:
         self._full = False
         self._disk_is_full = False
         self._probe_at = 0.0
-        self._held: deque[Record] = deque(maxlen=HELD_RECORDS)
+        self._held: deque[Record] = deque(maxlen=limits.held_records)
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._fault: Optional[KrakenL3Error] = None
         self._thread = threading.Thread(target=self._run, name="archive-writer", daemon=True)
         self.written_bytes = 0
-        self.on_full: Callable[[], None] = lambda: None
-        self.on_room: Callable[[], None] = lambda: None
-        #: Called with the receive time of the last frame that is in the archive (0: none): later ones are lost.
-        self.on_disk_full: Callable[[int], None] = lambda _kept_until_ns: None
-        self.on_disk_ok: Callable[[], None] = lambda: None
-        self.on_fault: Callable[[KrakenL3Error], None] = lambda _error: None
 
     # -- the event loop's side -----------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the writer's thread; the callbacks will run in the current event loop."""
+        """Start the writer's thread; the listener is told in the current event loop."""
         self._loop = asyncio.get_running_loop()
         self._thread.start()
 
     def put(self, stream: str, frame: Frame) -> None:
-        """Queue one frame. Never blocks, never drops: a full queue is told by `on_full`."""
-        self._queue.append((stream, frame))
-        self._put_bytes += len(frame[0]) + FRAME_OVERHEAD_BYTES
-        queued = self._put_bytes - self._taken_bytes
-        if queued >= WAKE_BYTES:
-            self._wake.set()
-            if queued >= QUEUE_LIMIT_BYTES and not self._full:
-                self._full = True
-                self.on_full()
+        """Queue one frame. Never blocks, never drops: the listener hears of a full queue."""
+        self._enqueue(stream, frame, len(frame[0]) + FRAME_OVERHEAD_BYTES)
 
-    def note(self, record: Record) -> None:
+    def journal(self, record: Record) -> None:
         """Queue one journal record, in order with the frames."""
-        self._queue.append((_RECORD, record))
+        self._enqueue(_RECORD, record, len(encode_record(record)) + RECORD_OVERHEAD_BYTES)
 
     def restart_day(self, now_ns: int) -> None:
         """Queue a new start of the day, in order with the frames."""
-        self._queue.append((_RESTART_DAY, now_ns))
+        self._enqueue(_RESTART_DAY, now_ns, RECORD_OVERHEAD_BYTES)
+
+    def _enqueue(self, kind: str, item: Any, size: int) -> None:
+        self._queue.append((kind, item, size))
+        self._put_bytes += size
+        queued = self._put_bytes - self._taken_bytes
+        if queued >= self._limits.wake_bytes:
+            self._wake.set()
+            if queued >= self._limits.queue_bytes and not self._full:
+                self._full = True
+                self._listener.on_full(queued)
 
     @property
     def queued_bytes(self) -> int:
-        """Memory that frames which are not written yet take, in bytes."""
+        """Memory taken by what is not written yet, in bytes."""
         return self._put_bytes - self._taken_bytes
 
     @property
@@ -184,21 +227,21 @@ class Sink:
     def _fail(self, fault: KrakenL3Error) -> None:
         if self._fault is None:
             self._fault = fault
-            self._tell(self.on_fault, fault)
+            self._tell(self._listener.on_fault, fault)
 
     def _write_until_stopped(self) -> None:
         next_sync = time.monotonic()
         while True:
-            if len(self._queue) < BATCH_FRAMES:
-                self._wake.wait(self._flush_interval_s)
+            if len(self._queue) < BATCH_ITEMS:
+                self._wake.wait(self._limits.flush_interval_s)
                 self._wake.clear()
             stopping = self._stopping  # read before the queue, so that nothing put before `stop` is left behind
             items = self._take()
             if self._disk_is_full:
                 if time.monotonic() >= self._probe_at:
                     self._probe_disk()
-                    self._probe_at = time.monotonic() + DISK_PROBE_S
-                self._write_records(items)
+                    self._probe_at = time.monotonic() + self._limits.disk_probe_s
+                self._write_records([item for stream, item, _ in items if stream == _RECORD])
                 self._count_taken(items)
             else:
                 next_sync = self._write(items, next_sync)
@@ -206,12 +249,12 @@ class Sink:
             if stopping and not self._queue:
                 return
 
-    def _take(self) -> list[tuple[str, Any]]:
+    def _take(self) -> list[tuple[str, Any, int]]:
         # popleft by count is safe against appends from the other thread; swapping the deque would not be
-        return [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_FRAMES))]
+        return [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_ITEMS))]
 
-    def _write(self, items: list[tuple[str, Any]], next_sync: float) -> float:
-        groups = deque((stream, deque(item for _, item in group)) for stream, group in groupby(items, itemgetter(0)))
+    def _write(self, items: list[tuple[str, Any, int]], next_sync: float) -> float:
+        groups = deque((stream, deque(item for _, item, _ in group)) for stream, group in groupby(items, itemgetter(0)))
         try:
             while groups:
                 self._write_group(*groups[0])
@@ -219,19 +262,18 @@ class Sink:
             self._writer.flush()
             if time.monotonic() >= next_sync:
                 self._writer.sync()
-                next_sync = time.monotonic() + self._fsync_interval_s
+                next_sync = time.monotonic() + self._limits.fsync_interval_s
         except DiskFull:
             self._disk_is_full = True
-            self._probe_at = time.monotonic() + DISK_PROBE_S  # not before the connections were ended
-            self._tell(self.on_disk_full, self._writer.last_written_ns)
-            self._write_records([(stream, item) for stream, group in groups for item in group])
+            self._probe_at = time.monotonic() + self._limits.disk_probe_s  # not before the connections were ended
+            self._tell(self._listener.on_disk_full, self._writer.last_written_ns)
+            self._write_records([item for stream, group in groups if stream == _RECORD for item in group])
         finally:
             self._count_taken(items)
         return next_sync
 
-    def _count_taken(self, items: list[tuple[str, Any]]) -> None:
-        frames = [item for _, item in items if isinstance(item, Frame)]
-        self._taken_bytes += sum(map(len, (frame.payload for frame in frames))) + FRAME_OVERHEAD_BYTES * len(frames)
+    def _count_taken(self, items: list[tuple[str, Any, int]]) -> None:
+        self._taken_bytes += sum(size for _, _, size in items)
 
     def _write_group(self, stream: str, group: deque[Any]) -> None:
         """Write what stands together; records leave the group one by one, so that a full disk repeats none."""
@@ -248,33 +290,33 @@ class Sink:
             if self._observer is not None:
                 self._observer(stream, frames)
 
-    def _write_records(self, items: list[tuple[str, Any]]) -> None:
+    def _write_records(self, records: Sequence[Record]) -> None:
         """On a full disk the reserve carries the journal; the frames that were under way are in the gap it tells of."""
-        for stream, item in items:
-            if stream == _RECORD:
-                try:
-                    self._writer.journal(item)
-                except DiskFull:  # even the reserve is used up
-                    if not isinstance(item, Alive):  # a weekend of those would push out what counts
-                        self._held.append(item)
+        for record in records:
+            try:
+                self._writer.journal(record)
+            except DiskFull:  # noqa: PERF203 - each record has its own chance
+                # Even the reserve is used up. A weekend of these kinds would push out what counts, the gaps.
+                if not isinstance(record, (Alive, Control, Unrecognised)):
+                    self._held.append(record)
 
     def _probe_disk(self) -> None:
         if not self._writer.resume():
             return
         self._disk_is_full = False
-        held, self._held = self._held, deque(maxlen=HELD_RECORDS)
-        self._write_records([(_RECORD, record) for record in held])
-        self._tell(self.on_disk_ok)
+        held, self._held = self._held, deque(maxlen=self._limits.held_records)
+        self._write_records(list(held))
+        self._tell(self._listener.on_disk_ok)
 
     def _make_room(self) -> None:
         if self._full and self._has_room():
             self._tell(self._go_on)
 
     def _has_room(self) -> bool:
-        return self.queued_bytes <= QUEUE_LIMIT_BYTES // 2
+        return self.queued_bytes <= self._limits.queue_bytes // 2
 
     def _go_on(self) -> None:
         """In the event loop, as `put` is: so that filling up and having room are never told in the wrong order."""
         if self._full and self._has_room():
             self._full = False
-            self.on_room()
+            self._listener.on_room()

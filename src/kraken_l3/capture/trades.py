@@ -24,13 +24,13 @@ class TradeWatch:
     """Checks that no trade is missing, also over reconnects: a snapshot repeats trades, which is no jump.
 
     Args:
-        note: takes the journal records.
+        journal: takes the journal records.
         clock: dates them.
     """
 
-    def __init__(self, note: Callable[[Record], None], clock: Clock) -> None:
+    def __init__(self, journal: Callable[[Record], None], clock: Clock) -> None:
         self._last_id: dict[str, int] = {}
-        self._note = note
+        self._journal = journal
         self._clock = clock
 
     def observe(self, payload: bytes, connection: int) -> None:
@@ -46,7 +46,7 @@ class TradeWatch:
     def _check(self, trade: Trade, connection: int) -> None:
         last_id = self._last_id.get(trade.symbol)
         if last_id is not None and trade.trade_id > last_id + 1:
-            self._note(
+            self._journal(
                 TradeGap(
                     at_ns=self._clock.wall_ns(),
                     mono_ns=self._clock.mono_ns(),

@@ -1,35 +1,37 @@
-"""The live verifier, seen from the recorder: a child process that follows the archive, and is replaced when it fails.
+"""The live verifier, seen from the recorder: a child process that follows the archive and is replaced when it fails.
 
-The child reads files and writes lines of JSON to its standard output; closing its standard input ends it. Whatever
-becomes of it (killed, stuck, out of memory, a defect), the recording goes on and another child starts where the
-checkpoints stand.
+The child reads files and writes the messages of `model.live` to its standard output; closing its standard input ends
+it. A new child goes on from the checkpoints of the one before.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import subprocess
-from collections.abc import Sequence
-from typing import Any, Callable, Optional
+from collections.abc import Mapping, Sequence
+from typing import Callable, NamedTuple, Optional
 
 import structlog
 
+from kraken_l3.capture.child import Child, RestartPacing
 from kraken_l3.model.live import LiveMessage, ResyncRequest, VerifierFinding, VerifierProgress, decode_live
 
-__all__ = ["VerifierProcess"]
-
-LINE_LIMIT_BYTES = 1024 * 1024
-#: A child that has data to read and says nothing for so long is stuck.
-SILENCE_LIMIT_S = 60.0
-#: How long the child may take to read the rest of the archive when the recorder stops.
-FINISH_S = 3.0
-FIRST_RESTART_S = 1.0
-LARGEST_RESTART_S = 300.0
-#: A child that lived so long was well; the next restart is quick again.
-HEALTHY_S = 60.0
+__all__ = ["VerifierLimits", "VerifierProcess"]
 
 log = structlog.get_logger("kraken_l3.capture.verifier")
+
+
+class VerifierLimits(NamedTuple):
+    """How patient the recorder is with the child.
+
+    Attributes:
+        silence_s: a child that has data to read and reports no progress for so long is stuck, and is replaced.
+        finish_s: how long it may read the rest of the archive when the recorder stops.
+        restarts: how often it is started again.
+    """
+
+    silence_s: float = 60.0
+    finish_s: float = 3.0
+    restarts: RestartPacing = RestartPacing()
 
 
 class VerifierProcess:
@@ -37,90 +39,91 @@ class VerifierProcess:
 
     Args:
         command: starts the child.
+        environment: the child's environment variables (None: the recorder's own).
         on_resync: takes the symbols to resubscribe.
         on_finding: takes what the child found.
         lines_written: how many lines the archive has gained, to tell a stuck child from one with nothing to do.
+        limits: see `VerifierLimits`.
     """
 
     def __init__(
         self,
         command: Sequence[str],
+        environment: Optional[Mapping[str, str]] = None,
         *,
         on_resync: Callable[[ResyncRequest], None],
         on_finding: Callable[[VerifierFinding], None],
         lines_written: Callable[[], int],
+        limits: VerifierLimits = VerifierLimits(),  # noqa: B008 - immutable
     ) -> None:
         self._command = command
+        self._environment = environment
         self._on_resync = on_resync
         self._on_finding = on_finding
         self._lines_written = lines_written
-        self._process: Optional[asyncio.subprocess.Process] = None
+        self._limits = limits
+        self._child: Optional[Child] = None
         #: The newest from the child.
         self.progress = VerifierProgress()
         self.restarts = 0
 
     @property
     def pid(self) -> Optional[int]:
-        """The child's process, while there is one."""
-        return None if self._process is None else self._process.pid
+        """The newest child's process id (None: there was none yet)."""
+        return None if self._child is None else self._child.pid
 
     async def run(self) -> None:
         """Start the child, and another whenever it ends, until cancelled."""
         loop = asyncio.get_running_loop()
-        wait_s = FIRST_RESTART_S
+        wait_s = 0.0
         while True:
             started = loop.time()
             code = await self._run_once()
-            wait_s = FIRST_RESTART_S if loop.time() - started > HEALTHY_S else min(wait_s * 2, LARGEST_RESTART_S)
+            wait_s = self._limits.restarts.next_wait_s(wait_s, loop.time() - started)
             log.warning("the live verifier ended, recording goes on", exit_code=code, restart_s=wait_s)
             self.restarts += 1
             await asyncio.sleep(wait_s)
 
     async def finish(self) -> None:
-        """Let the child read the archive to its end, write its checkpoints and go; it is killed if that takes long."""
-        process = self._process
-        if process is None or process.returncode is not None:
+        """Let the child read the archive to its end and write its checkpoints; kill it if that takes too long."""
+        child = self._child
+        if child is None or child.exit_code is not None:
             return
-        assert process.stdin is not None
-        process.stdin.close()
-        reading = asyncio.ensure_future(self._read(process))
+        child.close_stdin()
+        reading = asyncio.ensure_future(self._read(child))
         try:
-            await asyncio.wait_for(process.wait(), FINISH_S)
+            await asyncio.wait_for(child.wait(), self._limits.finish_s)
             await reading
         except asyncio.TimeoutError:
-            log.warning("the live verifier was behind, it goes on from its checkpoints at the next start")
-            await self._kill(process)
+            log.warning("the live verifier was behind; it goes on from its checkpoints at the next start")
+            await child.kill()
         except Exception as error:  # noqa: BLE001 - its last words must not spoil an orderly stop
-            log.warning("the live verifier cannot be understood", error=str(error))
-            await self._kill(process)
+            log.warning("unreadable output of the live verifier", error=str(error))
+            await child.kill()
         finally:
             reading.cancel()
 
     async def _run_once(self) -> Optional[int]:
         try:
-            process = await asyncio.create_subprocess_exec(
-                *self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, limit=LINE_LIMIT_BYTES
-            )
-        except OSError as error:  # no memory or no file descriptor for it just now
-            log.warning("the live verifier cannot be started", error=str(error))
+            child = self._child = await Child.start(self._command, self._environment, read="stdout")
+        except OSError as error:
+            log.warning("cannot start the live verifier", error=str(error))
             return None
-        self._process = process
-        watching = asyncio.ensure_future(self._kill_when_stuck(process))
+        watching = asyncio.ensure_future(self._kill_when_stuck(child))
         try:
-            await self._read(process)
-            return await process.wait()
+            await self._read(child)
+            return await child.wait()
         except asyncio.CancelledError:
             raise  # the recorder stops: `finish` deals with the child
-        except Exception as error:  # noqa: BLE001 - a child that talks nonsense is replaced, whatever the nonsense
-            log.warning("the live verifier cannot be understood", error=str(error))
-            await self._kill(process)
-            return process.returncode
+        except Exception as error:  # noqa: BLE001 - a child whose output makes no sense is replaced, whatever it says
+            log.warning("unreadable output of the live verifier", error=str(error))
+            await child.kill()
+            return child.exit_code
         finally:
             watching.cancel()
 
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout is not None
-        async for line in process.stdout:
+    async def _read(self, child: Child) -> None:
+        async for line in child.lines():
             self._take(decode_live(line))
 
     def _take(self, message: LiveMessage) -> None:
@@ -131,17 +134,13 @@ class VerifierProcess:
         else:
             self._on_resync(message)
 
-    async def _kill_when_stuck(self, process: asyncio.subprocess.Process) -> None:
-        seen: tuple[Any, int] = (None, 0)
+    async def _kill_when_stuck(self, child: Child) -> None:
+        progress, lines = self.progress, 0
         while True:
-            await asyncio.sleep(SILENCE_LIMIT_S)
-            now = (self.progress, self._lines_written())
-            if now[0] == seen[0] and now[1] > seen[1] > 0:
-                log.warning("the live verifier is stuck and is replaced", seconds=SILENCE_LIMIT_S)
-                await self._kill(process)
-            seen = now
-
-    async def _kill(self, process: asyncio.subprocess.Process) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+            await asyncio.sleep(self._limits.silence_s)
+            lines_before, lines = lines, self._lines_written()
+            # The archive grew, and had lines to read before, yet the child tells the same as last time.
+            if self.progress == progress and lines > lines_before > 0:
+                log.warning("the live verifier is stuck and is replaced", seconds=self._limits.silence_s)
+                await child.kill()
+            progress = self.progress

@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from kraken_l3.errors import ConfigError
 from kraken_l3.protocol.signature import decode_secret
 
-__all__ = ["DEFAULT_CONFIG", "ENV_PREFIX", "Settings", "load_settings", "require_key"]
+__all__ = ["DEFAULT_CONFIG", "ENV_PREFIX", "Settings", "environment_without_secrets", "load_settings", "require_key"]
 
 DEFAULT_CONFIG = Path("config.yaml")
 ENV_PREFIX = "KRAKEN_L3_"
@@ -115,6 +115,22 @@ class Settings(BaseSettings):
     def without_secrets(self) -> dict[str, Any]:
         """The configuration as the journal may hold it."""
         return self.model_dump(mode="json", exclude={"api_key", "api_secret"})
+
+
+def environment_without_secrets(settings: Settings) -> dict[str, str]:
+    """Our environment variables for a child process that needs neither the API key nor its secret.
+
+    They are left out by name, and by value under whatever name.
+    """
+    names = {name for key in SECRET_ENV for name in (SECRET_ENV[key], ENV_PREFIX + key.upper())}
+    secrets = [
+        value for value in (settings.api_key.get_secret_value(), settings.api_secret.get_secret_value()) if value
+    ]
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in names and not any(secret in value for secret in secrets)
+    }
 
 
 def _is_loopback(host: str) -> bool:
