@@ -8,7 +8,6 @@ import pytest
 from archive_scenes import NOON_NS, SECOND_NS, frame, payload, start, stop
 from disk_fakes import FakeClock
 
-from kraken_l3.archive import sealing as sealing_module
 from kraken_l3.archive.checking import check_manifest
 from kraken_l3.archive.filesystem import OsFileSystem
 from kraken_l3.archive.manifest import Description, decode_manifest, encode_manifest
@@ -16,7 +15,7 @@ from kraken_l3.archive.opening import PlainFile
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.sealing import day_sealing, seal
 from kraken_l3.archive.writer import ArchiveWriter
-from kraken_l3.archive.zstd import pieces, read_table
+from kraken_l3.archive.zstd import read_table
 from kraken_l3.errors import DamageFound
 from kraken_l3.model.timestamps import NS_PER_DAY
 
@@ -38,10 +37,8 @@ def sealed(tmp_path_factory):
     writer.append("level3", [frame(0, clock.now_ns)])
     stop(writer, clock)
     (directory / "l3-2026-11-22.checkpoints").write_bytes(b'{"line":0}\n')
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sealing_module, "pieces", lambda plain: pieces(plain, 2000))
-        day = day_sealing(OsFileSystem(), directory, DAY)
-        seal(day, filesystem=OsFileSystem(), clock=clock, describe=lambda _: Description())
+    day = day_sealing(OsFileSystem(), directory, DAY)
+    seal(day, filesystem=OsFileSystem(), clock=clock, describe=lambda _: Description(), frame_bytes=2000)
     return {path.name: path.read_bytes() for path in directory.iterdir() if "2026-11-22" in path.name}
 
 

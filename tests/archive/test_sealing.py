@@ -10,11 +10,10 @@ import pytest
 from archive_scenes import NOON_NS, SECOND_NS, abandon, frame, open_writer, payload, start, stop
 from disk_fakes import FakeClock, FakeFileSystem, Killed
 
-from kraken_l3.archive import sealing as sealing_module
 from kraken_l3.archive.journal import GapOpened
 from kraken_l3.archive.lock import DirectoryLock
 from kraken_l3.archive.manifest import Description, decode_manifest
-from kraken_l3.archive.sealing import day_sealing, file_sealing, leave_newest_day, seal, unsealed_days
+from kraken_l3.archive.sealing import SPARE_BYTES, close_newest_day, day_sealing, file_sealing, seal, unsealed_days
 from kraken_l3.archive.zstd import UnpackedFile
 from kraken_l3.errors import ArchiveError, ArchiveLocked, DamageFound, DiskFull
 from kraken_l3.model.timestamps import NS_PER_DAY
@@ -27,14 +26,7 @@ L3, TRADES = "l3-2026-11-22.ndjson", "trade-2026-11-22.ndjson"
 MANIFEST = "l3-2026-11-22.manifest.json"
 
 
-@pytest.fixture(autouse=True)
-def _small_frames(monkeypatch):
-    monkeypatch.setattr(sealing_module, "SYNC_BYTES", 200)
-    monkeypatch.setattr(sealing_module, "FRAME_BYTES", 300)
-    monkeypatch.setattr(sealing_module, "pieces", lambda plain: _pieces(plain, 300))
-
-
-_pieces = sealing_module.pieces
+SMALL = {"frame_bytes": 300, "sync_bytes": 200}
 
 
 def describe(_):
@@ -42,7 +34,7 @@ def describe(_):
 
 
 def recorded(directory, disk, *, rotated=True):
-    """A day with two streams that was left, and the beginning of the next."""
+    """A day with two streams that is closed, and the beginning of the next."""
     clock = FakeClock(NOON_NS)
     writer = open_writer(directory, clock, disk)
     start(writer, clock)
@@ -76,7 +68,7 @@ def disk_with(files, kind=FakeFileSystem, **options):
 
 
 def seal_day(disk, describe=describe):
-    return seal(day_sealing(disk, HERE, DAY), filesystem=disk, clock=FakeClock(MIDNIGHT_NS), describe=describe)
+    return seal(day_sealing(disk, HERE, DAY), filesystem=disk, clock=FakeClock(MIDNIGHT_NS), describe=describe, **SMALL)
 
 
 def content(disk, name):
@@ -155,7 +147,9 @@ class TestSealing:
 
     def test_one_file_of_another_recorder(self):
         disk = disk_with({"btc.ndjson": b'{"a":1}\n'})
-        manifest = seal(file_sealing(HERE / "btc.ndjson"), filesystem=disk, clock=FakeClock(0), describe=describe)
+        manifest = seal(
+            file_sealing(HERE / "btc.ndjson"), filesystem=disk, clock=FakeClock(0), describe=describe, **SMALL
+        )
         assert disk.names(HERE) == ["btc.manifest.json", "btc.ndjson.zst"]
         assert manifest.day is None
         assert file_sealing(HERE / "btc.ndjson.zst") == file_sealing(HERE / "btc.ndjson")
@@ -243,21 +237,22 @@ class TestDyingAndFailing:
             def rename(self, old, new):
                 raise AssertionError("nothing may be published")
 
+            def sync_directory(self, directory):
+                self.files[HERE / L3].data += payload(99) + b"\n"
+
+            def open(self, path):
+                file = super().open(path)
+                if path.name == f"{L3}.zst.tmp":
+                    file.sync = lambda: self.sync_directory(HERE)
+                return file
+
         disk = disk_with(day, Growing)
-        read_back = sealing_module._read_back
-
-        def grows(packed, path, plain, progress):
-            disk.files[HERE / L3].data += payload(99) + b"\n"
-            return read_back(packed, path, plain, progress)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sealing_module, "_read_back", grows)
-            with pytest.raises(ArchiveError, match="still write"):
-                seal_day(disk)
+        with pytest.raises(ArchiveError, match="still write"):
+            seal_day(disk)
         assert L3 in disk.names(HERE)
 
     def test_a_recorder_on_the_same_disk_keeps_room(self, day):
-        disk = disk_with(day, capacity=sum(map(len, day.values())) + sealing_module.SPARE_BYTES)
+        disk = disk_with(day, capacity=sum(map(len, day.values())) + SPARE_BYTES)
         with pytest.raises(DiskFull, match="make room"):
             seal_day(disk)
         assert disk.names(HERE) == sorted(day)
@@ -301,15 +296,15 @@ class TestWhichDays:
         disk = recorded(tmp_path, FakeFileSystem(), rotated=False)
         clock = FakeClock(MIDNIGHT_NS + SECOND_NS)
         assert unsealed_days(disk, tmp_path, TODAY) == []
-        assert leave_newest_day(disk, tmp_path, clock) == DAY
+        assert close_newest_day(disk, tmp_path, clock) == DAY
         assert unsealed_days(disk, tmp_path, TODAY) == [DAY]
-        assert leave_newest_day(disk, tmp_path, clock) is None
+        assert close_newest_day(disk, tmp_path, clock) is None
 
     def test_a_recorder_goes_on_after_that_in_its_own_day(self, tmp_path):
         disk = recorded(tmp_path, FakeFileSystem(), rotated=False)
         clock = FakeClock(MIDNIGHT_NS + SECOND_NS)
-        leave_newest_day(disk, tmp_path, clock)
-        seal(day_sealing(disk, tmp_path, DAY), filesystem=disk, clock=clock, describe=describe)
+        close_newest_day(disk, tmp_path, clock)
+        seal(day_sealing(disk, tmp_path, DAY), filesystem=disk, clock=clock, describe=describe, **SMALL)
         sealed = disk.content()
         writer = open_writer(tmp_path, clock, disk)
         assert writer.day == TODAY
@@ -327,7 +322,7 @@ class TestWhichDays:
         writer.append("level3", [frame(1, NOON_NS)])
         disk.files[tmp_path / L3].data += b'{"torn'
         abandon(writer)
-        leave_newest_day(disk, tmp_path, FakeClock(MIDNIGHT_NS))
+        close_newest_day(disk, tmp_path, FakeClock(MIDNIGHT_NS))
         assert disk.content()[L3] == payload(1) + b"\n"
         manifest = seal(
             day_sealing(disk, tmp_path, DAY), filesystem=disk, clock=FakeClock(MIDNIGHT_NS), describe=describe
@@ -337,13 +332,13 @@ class TestWhichDays:
 
     def test_today_is_not_left(self, tmp_path):
         disk = recorded(tmp_path, FakeFileSystem(), rotated=False)
-        assert leave_newest_day(disk, tmp_path, FakeClock(MIDNIGHT_NS - 1)) is None
+        assert close_newest_day(disk, tmp_path, FakeClock(MIDNIGHT_NS - 1)) is None
 
     def test_a_recorder_at_work_is_left_alone(self, tmp_path):
         disk = recorded(tmp_path, FakeFileSystem(), rotated=False)
         before = disk.content()
         lock = DirectoryLock(tmp_path)
         with pytest.raises(ArchiveLocked):
-            leave_newest_day(disk, tmp_path, FakeClock(MIDNIGHT_NS))
+            close_newest_day(disk, tmp_path, FakeClock(MIDNIGHT_NS))
         lock.release()
         assert disk.content() == before

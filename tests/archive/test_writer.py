@@ -161,7 +161,7 @@ class TestDays:
         assert lines(disk) == [payload(i) for i in range(3)]
         assert lines(disk, NEXT_DAY) == [payload(i) for i in range(3, 6)]
         assert receipts(disk, NEXT_DAY)[0].end_offset == len(payload(0)) + 1
-        assert records(disk)[-1] == Rotated(at_ns=NOON_NS, mono_ns=1_000, next_day=NEXT_DAY)
+        assert records(disk)[-1] == Rotated(at_ns=NOON_NS, mono_ns=1_000, next_day=dt.date.fromisoformat(NEXT_DAY))
         assert writer.day == dt.date(2026, 11, 23)
 
     def test_the_day_that_is_left_is_on_disk(self, writer, disk, clock):
@@ -211,7 +211,7 @@ class TestDays:
         writer.append("level3", [frame(1, clock.now_ns)])
         assert lines(disk, "2026-11-27") == [payload(0)]
         assert lines(disk, "2026-11-23") == [payload(1)]
-        assert records(disk, "2026-11-27")[-1].next_day == "2026-11-23"
+        assert records(disk, "2026-11-27")[-1].next_day == dt.date(2026, 11, 23)
 
     def test_a_big_step_back_never_enters_a_day_that_was_left(self, writer, disk, clock):
         writer.append("level3", [frame(0, NOON_NS), frame(1, MIDNIGHT_NS)])
@@ -261,7 +261,7 @@ class TestDays:
             writer.append("level3", batch)
             for name, content in before.items():
                 if any(day.isoformat() in name for day in days[:-1]):
-                    assert disk.content()[name] == content, "a day that was left was written again"
+                    assert disk.content()[name] == content, "a closed day was written again"
             if writer.day not in days:
                 days.append(writer.day)
         writer.close()

@@ -32,7 +32,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         message: a level3 snapshot as Kraken would send it, with its checksum; null when the book was not in step.
         reason: why there is no book: "awaiting_snapshot", "diverged" or "unverified".
         newest_ns: latest order time seen; with `amending` it lets later events be classified as without a cut.
-        amending: orders deleted in order to be added anew, oldest first.
+        amending: orders deleted to be added again, oldest first.
     """
 
     line: int

@@ -8,6 +8,7 @@ closes.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable
 from typing import Any, Optional, Union
 
@@ -163,7 +164,7 @@ class Finding(_Base, frozen=True, kw_only=True, tag="finding"):
 
 
 class Resync(_Base, frozen=True, kw_only=True, tag="resync"):
-    """A symbol is unsubscribed and subscribed anew. `attempt` counts from 1 since it was last good."""
+    """A symbol is unsubscribed and subscribed again. `attempt` counts from 1 since it was last good."""
 
     symbol: str
     cause: str
@@ -224,7 +225,7 @@ class Recovered(_Base, frozen=True, kw_only=True, tag="recovery"):
 class Rotated(_Base, frozen=True, kw_only=True, tag="rotated"):
     """The last record of a day: its files are complete and never written again; the writer went on in `next_day`."""
 
-    next_day: str
+    next_day: dt.date
 
 
 class Stopped(_Base, frozen=True, kw_only=True, tag="stop"):

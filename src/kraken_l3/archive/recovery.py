@@ -29,6 +29,7 @@ from typing import NamedTuple, Optional
 
 import msgspec
 
+from kraken_l3.archive.days import closed_days, current_day
 from kraken_l3.archive.filesystem import File, FileSystem, OsFileSystem
 from kraken_l3.archive.journal import (
     Disconnected,
@@ -36,12 +37,11 @@ from kraken_l3.archive.journal import (
     JournalState,
     Record,
     Recovered,
-    Rotated,
     SyncPoint,
     decode_record,
     encode_record,
 )
-from kraken_l3.archive.layout import DayPaths, Stream, days_in
+from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.lock import DirectoryLock
 from kraken_l3.archive.receipts import RECEIPT_BYTES, SLACK_NS, Receipt, ReceiptIndex, pack_receipt
 from kraken_l3.archive.repair import Plan, Repairs
@@ -50,7 +50,7 @@ from kraken_l3.clock import Clock
 from kraken_l3.errors import ArchiveError, MalformedMessage
 from kraken_l3.model.timestamps import day_of
 
-__all__ = ["Recovery", "left_days", "recover", "recover_directory"]
+__all__ = ["Recovery", "recover", "recover_directory"]
 
 
 class Recovery(NamedTuple):
@@ -67,9 +67,6 @@ class Recovery(NamedTuple):
     state: JournalState
     records: list[Record]
     last_connection: int
-
-
-# -- which day is being written --------------------------------------------------------------------------------------
 
 
 def _record_of(line: bytes) -> Optional[Record]:
@@ -95,52 +92,19 @@ def _plain(record: Record) -> bytes:
     return encode_record(msgspec.structs.replace(record, restated=False))
 
 
-def _rotation_of(filesystem: FileSystem, paths: DayPaths) -> Optional[Rotated]:
-    """The record that ends a journal, when it says that its day was left."""
-    file = filesystem.open(paths.journal)
-    try:
-        lines = file.read_at(max(0, file.size() - 4096), 4096).splitlines()
-    finally:
-        file.close()
-    last = _record_of(lines[-1]) if lines else None
-    return last if isinstance(last, Rotated) else None
-
-
-def left_days(filesystem: FileSystem, directory: Path, today: dt.date) -> dict[dt.date, Optional[dt.date]]:
-    """The days that were written to their end and may not be touched again, each with the day that came after it."""
-    names = set(filesystem.names(directory))
-    left: dict[dt.date, Optional[dt.date]] = {}
-    for day in days_in(names):
-        paths = DayPaths(directory, day)
-        if paths.journal.name in names:
-            rotated = _rotation_of(filesystem, paths)
-            if rotated is not None:
-                left[day] = dt.date.fromisoformat(rotated.next_day)
-        elif day != today:  # another recorder's file; today's we go on with
-            left[day] = None
-    return left
-
-
-def _current_day(filesystem: FileSystem, directory: Path, left: dict[dt.date, Optional[dt.date]]) -> Optional[dt.date]:
-    """The day that the last writer was in, or was about to enter."""
-    days = set(days_in(filesystem.names(directory)))
-    entered = {day for day in left.values() if day is not None and day not in days}
-    return max(days - set(left) or entered, default=None)
-
-
 # -- the repair of one day ---------------------------------------------------------------------------------------------
 
 
 def recover(directory: Path, *, clock: Clock, filesystem: FileSystem) -> Recovery:
     """Apply the rules above to a directory that nobody writes to (the caller holds its lock)."""
-    left = left_days(filesystem, directory, day_of(clock.wall_ns()))
-    day = _current_day(filesystem, directory, left)
+    closed = closed_days(filesystem, directory, day_of(clock.wall_ns()))
+    day = current_day(filesystem, directory, closed)
     for name in filesystem.names(directory):
         if name.endswith(".repair.tmp"):
             filesystem.remove(directory / name)
     if day is None:
         return Recovery(None, JournalState(), [], 0)
-    before = next((DayPaths(directory, earlier) for earlier, later in left.items() if later == day), None)
+    before = next((DayPaths(directory, earlier) for earlier, later in closed.items() if later == day), None)
     return _Day(DayPaths(directory, day), before, clock, filesystem).recover()
 
 

@@ -1,4 +1,4 @@
-"""Seals days: compresses what is finished, proves the copy, writes the manifest, and only then lets the plain file go.
+"""Seals days: compresses the data, proves the copy, writes the manifest, and only then removes the plain files.
 
 For each data file of the day:
  1. `NAME.zst.tmp` is written, synced, read back and compared with the plain file, byte for byte;
@@ -7,8 +7,8 @@ Then, when all of them have come so far:
  3. the manifest is written as `.tmp`, synced, renamed, and the directory synced;
  4. the plain files are removed.
 
-While a plain file is there it is the one that is read, so that a process that ends at any point has lost nothing. Who
-comes next begins anew: a `.tmp` is thrown away, a `.zst` beside its plain file is read back and compared again, a
+While a plain file is there it is the one that is read, so a process that ends at any point has lost nothing. The next
+sealing starts over: a `.tmp` is removed, a `.zst` beside its plain file is read back and compared again, a
 manifest is believed when it agrees with what was read back. Receipts, journal and checkpoints stay as they are, and are
 summed.
 """
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional
 
 from kraken_l3._version import __version__
+from kraken_l3.archive.days import closed_days
 from kraken_l3.archive.filesystem import File, FileSystem, is_full
 from kraken_l3.archive.journal import Rotated, encode_record
 from kraken_l3.archive.layout import DayPaths, Stream, days_in, parse_name, stem
@@ -37,13 +38,13 @@ from kraken_l3.archive.manifest import (
     encode_manifest,
 )
 from kraken_l3.archive.opening import SEALED_SUFFIX
-from kraken_l3.archive.recovery import left_days, recover
+from kraken_l3.archive.recovery import recover
 from kraken_l3.archive.zstd import FRAME_BYTES, Frame, UnpackedFile, compress, encode_table, pieces
 from kraken_l3.clock import Clock
 from kraken_l3.errors import ArchiveError, DamageFound, DiskFull
 from kraken_l3.model.timestamps import day_of
 
-__all__ = ["Sealing", "day_sealing", "file_sealing", "leave_newest_day", "seal", "unsealed_days"]
+__all__ = ["SPARE_BYTES", "Sealing", "close_newest_day", "day_sealing", "file_sealing", "seal", "unsealed_days"]
 
 #: Left free for a recorder that writes to the same disk.
 SPARE_BYTES = 64 * 1024 * 1024
@@ -95,29 +96,29 @@ def file_sealing(path: Path) -> Sealing:
 
 
 def unsealed_days(filesystem: FileSystem, directory: Path, today: dt.date) -> list[dt.date]:
-    """The days that were left and have no manifest, or still a plain file beside it; oldest first."""
+    """The closed days that have no manifest, or still a plain file beside it; oldest first."""
     names = set(filesystem.names(directory))
-    left = sorted(left_days(filesystem, directory, today))
-    return [day for day in left if not _is_sealed(day_sealing(filesystem, directory, day), names)]
+    closed = sorted(closed_days(filesystem, directory, today))
+    return [day for day in closed if not _is_sealed(day_sealing(filesystem, directory, day), names)]
 
 
 def _is_sealed(sealing: Sealing, names: set[str]) -> bool:
     return sealing.manifest in names and not names.intersection(sealing.data)
 
 
-def leave_newest_day(filesystem: FileSystem, directory: Path, clock: Clock) -> Optional[dt.date]:
-    """End the newest day, so that it can be sealed, if no recorder is at work and it is not today's.
+def close_newest_day(filesystem: FileSystem, directory: Path, clock: Clock) -> Optional[dt.date]:
+    """Close the newest day, so that it can be sealed, if no recorder is at work and it is not today's.
 
     It is repaired where that is needed, and its journal says that the next recorder goes on today.
 
     Returns:
-        The day that was left; None when there was nothing to do.
+        The day that was closed; None when there was nothing to do.
 
     Raises:
         ArchiveLocked: a recorder is at work there.
     """
     today = day_of(clock.wall_ns())
-    newest = set(days_in(filesystem.names(directory))) - set(left_days(filesystem, directory, today))
+    newest = set(days_in(filesystem.names(directory))) - set(closed_days(filesystem, directory, today))
     if not newest or max(newest) >= today:
         return None
     lock = DirectoryLock(directory)
@@ -131,7 +132,7 @@ def leave_newest_day(filesystem: FileSystem, directory: Path, clock: Clock) -> O
 
 
 def _end_day(filesystem: FileSystem, paths: DayPaths, today: dt.date, clock: Clock) -> None:
-    record = Rotated(at_ns=clock.wall_ns(), mono_ns=clock.mono_ns(), next_day=today.isoformat())
+    record = Rotated(at_ns=clock.wall_ns(), mono_ns=clock.mono_ns(), next_day=today)
     with _opened(filesystem, paths.journal) as journal:
         journal.append(encode_record(record) + b"\n")
         journal.sync()
@@ -144,6 +145,8 @@ def seal(
     clock: Clock,
     describe: Describe,
     progress: Optional[Progress] = None,
+    frame_bytes: int = FRAME_BYTES,
+    sync_bytes: int = SYNC_BYTES,
 ) -> Optional[Manifest]:
     """Seal what was named; doing it again changes nothing.
 
@@ -153,6 +156,8 @@ def seal(
         clock: for the manifest's date.
         describe: called when all sealed files are in place, for what the manifest says of them.
         progress: called with bytes of plain data compressed or compared.
+        frame_bytes: about so much is in a frame.
+        sync_bytes: so much is written between two syncs.
 
     Returns:
         The manifest; None when all had been done before.
@@ -163,11 +168,11 @@ def seal(
         ArchiveError: it cannot be read or written.
     """
     try:
-        return _Run(sealing, filesystem, progress).run(clock, describe)
+        return _Run(sealing, filesystem, progress or (lambda _: None), frame_bytes, sync_bytes).run(clock, describe)
     except OSError as error:
         where = str(sealing.directory)
         if is_full(error):
-            raise DiskFull("no room for sealing", where=where, hint="Nothing is lost; make room, then again") from error
+            raise DiskFull("no room for sealing", where=where, hint="Nothing is lost; make room and retry") from error
         raise ArchiveError(f"cannot seal: {error.strerror or error}", where=where) from error
 
 
@@ -181,11 +186,15 @@ def _opened(filesystem: FileSystem, path: Path) -> Iterator[File]:
 
 
 class _Run:
-    def __init__(self, sealing: Sealing, filesystem: FileSystem, progress: Optional[Progress]) -> None:
+    def __init__(
+        self, sealing: Sealing, filesystem: FileSystem, progress: Progress, frame_bytes: int, sync_bytes: int
+    ) -> None:
         self._sealing = sealing
         self._directory = sealing.directory
         self._filesystem = filesystem
-        self._progress = progress or (lambda _: None)
+        self._progress = progress
+        self._frame_bytes = frame_bytes
+        self._sync_bytes = sync_bytes
         self._names = set(filesystem.names(sealing.directory))
 
     def run(self, clock: Clock, describe: Describe) -> Optional[Manifest]:
@@ -210,11 +219,11 @@ class _Run:
         sealed = self._directory / (name + SEALED_SUFFIX)
         if name not in self._names:
             with _opened(self._filesystem, sealed) as file:
-                return _read_back(file, sealed, None, self._progress)
+                return self._read_back(file, sealed, None)
         with _opened(self._filesystem, self._directory / name) as plain:
             if sealed.name in self._names:
                 with _opened(self._filesystem, sealed) as file:
-                    return _read_back(file, sealed, plain, self._progress)
+                    return self._read_back(file, sealed, plain)
             return self._compress(plain, sealed)
 
     def _compress(self, plain: File, sealed: Path) -> SealedFile:
@@ -223,7 +232,7 @@ class _Run:
             with _opened(self._filesystem, draft) as file:
                 self._write_frames(plain, file)
                 file.sync()
-                summed = _read_back(file, sealed, plain, self._progress)
+                summed = self._read_back(file, sealed, plain)
         except (OSError, DiskFull, DamageFound) as error:
             with contextlib.suppress(OSError):
                 self._filesystem.remove(draft)
@@ -235,16 +244,40 @@ class _Run:
         self._publish(draft, sealed)
         return summed
 
+    def _read_back(self, packed: File, path: Path, plain: Optional[File]) -> SealedFile:
+        """Unpack all of a sealed file, and compare it with the plain file if there is one.
+
+        Raises:
+            DamageFound: it cannot be unpacked, or is not the same.
+        """
+        sha, at, newlines, last = hashlib.sha256(), 0, 0, b"\n"
+        source = UnpackedFile(_Kept(packed), str(path))
+        try:
+            while data := source.read_at(at, self._frame_bytes):
+                if plain is not None and plain.read_at(at, len(data)) != data:
+                    break
+                sha.update(data)
+                at, newlines, last = at + len(data), newlines + data.count(b"\n"), data[-1:]
+                self._progress(len(data))
+        finally:
+            source.close()
+        if plain is not None and (data or plain.size() != at):
+            raise DamageFound(
+                f"does not hold what the plain file holds at byte {at}", where=str(path), hint=_TWO_COPIES
+            )
+        content = Content(bytes=at, sha256=sha.hexdigest(), lines=newlines + (last != b"\n"))
+        return SealedFile(name=path.name, bytes=packed.size(), sha256=_sha256(packed), content=content)
+
     def _write_frames(self, plain: File, file: File) -> None:
         frames: list[Frame] = []
         offset = start = unsynced = 0
-        for piece in pieces(plain):
+        for piece in pieces(plain, self._frame_bytes):
             packed = compress(piece)
             self._check_room(len(packed))
             file.append(packed)
             frames.append(Frame(offset, len(packed), start, len(piece)))
             offset, start, unsynced = offset + len(packed), start + len(piece), unsynced + len(packed)
-            if unsynced >= SYNC_BYTES:
+            if unsynced >= self._sync_bytes:
                 file.sync()
                 unsynced = 0
             self._progress(len(piece))
@@ -253,7 +286,9 @@ class _Run:
     def _check_room(self, wanted: int) -> None:
         if self._filesystem.free_bytes(self._directory) < wanted + SPARE_BYTES:
             raise DiskFull(
-                "not enough room for sealing", where=str(self._directory), hint="Nothing is lost; make room, then again"
+                "not enough room for sealing",
+                where=str(self._directory),
+                hint="Nothing is lost; make room and retry",
             )
 
     def _sum_companion(self, name: str) -> SealedFile:
@@ -302,31 +337,8 @@ class _Run:
         self._filesystem.sync_directory(self._directory)
 
 
-_STILL_WRITTEN = "The plain file stays. Does somebody still write to it? If not, look after the disk"
-_TWO_COPIES = "Nothing was removed. Compare the two (`zstd -dc FILE.zst | cmp - FILE`), keep the right one, then again"
-
-
-def _read_back(packed: File, path: Path, plain: Optional[File], progress: Progress) -> SealedFile:
-    """Unpack all of a sealed file, and compare it with the plain file if there is one.
-
-    Raises:
-        DamageFound: it cannot be unpacked, or is not the same.
-    """
-    sha, at, newlines, last = hashlib.sha256(), 0, 0, b"\n"
-    source = UnpackedFile(_Kept(packed), str(path))
-    try:
-        while data := source.read_at(at, FRAME_BYTES):
-            if plain is not None and plain.read_at(at, len(data)) != data:
-                break
-            sha.update(data)
-            at, newlines, last = at + len(data), newlines + data.count(b"\n"), data[-1:]
-            progress(len(data))
-    finally:
-        source.close()
-    if plain is not None and (data or plain.size() != at):
-        raise DamageFound(f"does not hold what the plain file holds at byte {at}", where=str(path), hint=_TWO_COPIES)
-    content = Content(bytes=at, sha256=sha.hexdigest(), lines=newlines + (last != b"\n"))
-    return SealedFile(name=path.name, bytes=packed.size(), sha256=_sha256(packed), content=content)
+_STILL_WRITTEN = "The plain file was kept. If nothing still writes to it, check the disk"
+_TWO_COPIES = "Nothing was removed. Compare both (`zstd -dc FILE.zst | cmp - FILE`), remove the wrong one, then retry"
 
 
 class _Kept:

@@ -15,12 +15,13 @@ from operator import or_
 from pathlib import Path
 from typing import Optional
 
+from kraken_l3.archive.days import closed_days
 from kraken_l3.archive.filesystem import File, FileSystem, OsFileSystem, is_full
 from kraken_l3.archive.journal import Disk, JournalState, Record, Recovered, Rotated, SyncPoint, encode_record
 from kraken_l3.archive.layout import RESERVE_NAME, DayPaths, Stream
 from kraken_l3.archive.lock import DirectoryLock
 from kraken_l3.archive.receipts import NEWLINE_REPLACED, RECEIPT_BYTES, SLACK_NS, ends_of, pack_columns
-from kraken_l3.archive.recovery import Recovery, left_days, recover
+from kraken_l3.archive.recovery import Recovery, recover
 from kraken_l3.clock import Clock
 from kraken_l3.errors import ArchiveError, DiskFull, SyncFailed
 from kraken_l3.model.frames import Frame
@@ -146,7 +147,7 @@ class ArchiveWriter:
         self.state: JournalState = recovery.state
         self.last_connection = recovery.last_connection
         self.recovered: list[Recovered] = [r for r in recovery.records if isinstance(r, Recovered)]
-        self._left = set(left_days(filesystem, directory, day_of(clock.wall_ns())))
+        self._closed_days = set(closed_days(filesystem, directory, day_of(clock.wall_ns())))
         self._make_reserve()
         self._start_day(recovery)
 
@@ -159,7 +160,7 @@ class ArchiveWriter:
             self._go_on_in(now_ns, slack_ns=SLACK_NS)
 
     def _next_free_day(self, day: dt.date) -> dt.date:
-        while day in self._left:
+        while day in self._closed_days:
             day += dt.timedelta(days=1)
         return day
 
@@ -233,7 +234,7 @@ class ArchiveWriter:
             self._journal_unsynced = False
 
     def restart_day(self, now_ns: int) -> None:
-        """Go on in the day that the clock shows after a big step, unless that day was left: then stay.
+        """Go on in the day that the clock shows after a big step, unless that day is closed: then stay.
 
         The recorder has closed all connections before.
         """
@@ -279,9 +280,9 @@ class ArchiveWriter:
         return next(i for i, frame in enumerate(frames) if frame.recv_ns >= self._day_end_ns)
 
     def _pass_midnight(self, now_ns: int) -> None:
-        """Rotate to the day of `now_ns`; when that was left already, stay, and ask again at its end."""
+        """Rotate to the day of `now_ns`; when that is closed already, stay, and look again at its end."""
         day = day_of(now_ns)
-        if day in self._left:
+        if day in self._closed_days:
             self._day_end_ns = day_start_ns(day) + NS_PER_DAY
         else:
             self._rotate(day)
@@ -290,18 +291,18 @@ class ArchiveWriter:
         day = day_of(now_ns)
         if now_ns >= self._day_end_ns:
             self._pass_midnight(now_ns)
-        elif day < self.day and day not in self._left and day_start_ns(self.day) - now_ns >= slack_ns:
+        elif day < self.day and day not in self._closed_days and day_start_ns(self.day) - now_ns >= slack_ns:
             self._rotate(day)
 
     def _rotate(self, day: dt.date) -> None:
-        rotated = Rotated(at_ns=self._clock.wall_ns(), mono_ns=self._clock.mono_ns(), next_day=day.isoformat())
+        rotated = Rotated(at_ns=self._clock.wall_ns(), mono_ns=self._clock.mono_ns(), next_day=day)
         self.sync()
         self._write_journal(encode_record(rotated) + b"\n")
         with self._fatal_sync():
             self._journal.sync()
         journal = self._open_journal(day)
         self._close_files()
-        self._left.add(self.day)
+        self._closed_days.add(self.day)
         self._enter_day(day, journal)
         self._journal_head = b"".join(encode_record(record) + b"\n" for record in self.state.restate())
         self._write_journal(b"")
@@ -428,7 +429,7 @@ class ArchiveWriter:
             self._broken = SyncFailed(
                 f"fsync failed: {error.strerror or error}",
                 where=str(self._directory),
-                hint="The disk is broken or was unplugged; when it is well, start anew: recovery sets torn lines aside",
+                hint="Check the disk, then restart: recovery sets torn lines aside",
             )
             raise self._broken from error
 

@@ -16,13 +16,13 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from kraken_l3.archive.days import closed_days
 from kraken_l3.archive.filesystem import OsFileSystem
 from kraken_l3.archive.layout import SEAL_LOCK_NAME, parse_name
 from kraken_l3.archive.lock import DirectoryLock
 from kraken_l3.archive.manifest import Manifest
 from kraken_l3.archive.reader import open_archive
-from kraken_l3.archive.recovery import left_days
-from kraken_l3.archive.sealing import Sealing, day_sealing, file_sealing, leave_newest_day, unsealed_days
+from kraken_l3.archive.sealing import Sealing, close_newest_day, day_sealing, file_sealing, unsealed_days
 from kraken_l3.archive.sealing import seal as seal_files
 from kraken_l3.clock import SystemClock
 from kraken_l3.errors import ArchiveLocked, DamageFound, UsageError
@@ -35,7 +35,7 @@ LOW_PRIORITY = 19
 
 
 def seal(
-    path: Annotated[Path, typer.Argument(help="An archive directory (every day that was left), or one file.")],
+    path: Annotated[Path, typer.Argument(help="An archive directory (every closed day), or one file.")],
     day: Annotated[Optional[str], typer.Option("--day", help="Only this day of the directory: YYYY-MM-DD.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     low_priority: Annotated[
@@ -83,13 +83,13 @@ def _sealings(path: Path, day: Optional[str]) -> tuple[list[Sealing], list[str]]
 def _of_directory(directory: Path, only: Optional[dt.date]) -> tuple[list[Sealing], list[str]]:
     filesystem, clock, remarks = OsFileSystem(), SystemClock(), []
     try:
-        leave_newest_day(filesystem, directory, clock)
+        close_newest_day(filesystem, directory, clock)
     except ArchiveLocked:
         remarks.append("A recorder is at work here: the day that it writes is left alone")
     today = day_of(clock.wall_ns())
     days = unsealed_days(filesystem, directory, today)
     if only is not None:
-        if only not in left_days(filesystem, directory, today):
+        if only not in closed_days(filesystem, directory, today):
             raise UsageError(f"{only} is not finished, or not there", where=str(directory), hint=_WHEN_FINISHED)
         days = [day for day in days if day == only]
     return [day_sealing(filesystem, directory, day) for day in days], remarks
