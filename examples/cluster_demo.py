@@ -27,13 +27,13 @@ from kraken_l3.archive.writer import ArchiveWriter
 from kraken_l3.exchange.flow import listing
 from kraken_l3.exchange.flow.generate import generate
 from kraken_l3.export.bulk import export_table
-from kraken_l3.export.job import TableOptions
+from kraken_l3.export.events import EventsTable
 from kraken_l3.model.frames import Frame
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.model.timestamps import NS_PER_DAY, parse_rfc3339
 
 SYMBOLS = ["BTC/USD", "ETH/USD"]
-OPTIONS = TableOptions("events")
+OPTIONS = EventsTable()
 FIRST_DAY_NS = parse_rfc3339("2026-11-16T09:00:00Z")
 BATCH = 1_000
 

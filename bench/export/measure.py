@@ -11,13 +11,14 @@ import time
 from pathlib import Path
 
 from kraken_l3.export.bulk import export_table
-from kraken_l3.export.job import TableOptions
+from kraken_l3.export.events import EventsTable
+from kraken_l3.export.snapshots import SnapshotsTable
 from kraken_l3.rebuild.verify_jobs import verify
 
 TABLES = {
-    "grid": TableOptions("snapshots", grid_ns=1_000_000_000),
-    "change": TableOptions("snapshots"),
-    "events": TableOptions("events"),
+    "grid": SnapshotsTable(grid_ns=1_000_000_000),
+    "change": SnapshotsTable(),
+    "events": EventsTable(),
 }
 
 

@@ -13,7 +13,9 @@ from plain import plain
 import kraken_l3
 from kraken_l3.errors import DataMissing, UsageError
 from kraken_l3.export.bulk import export_table
-from kraken_l3.export.job import TableOptions
+from kraken_l3.export.events import EventsTable
+from kraken_l3.export.snapshots import SnapshotsTable
+from kraken_l3.export.table import Table
 
 SECOND_NS = 1_000_000_000
 
@@ -24,9 +26,9 @@ def source(tmp_path_factory):
     return record(directory / "a", messages=3_000, gap=True, trades=True, start_ns=NIGHT_NS - 20 * SECOND_NS)
 
 
-def files_of(source, target, options: TableOptions, symbol: str = "BTC-USD") -> pa.Table:
+def files_of(source, target, options: Table, symbol: str = "BTC-USD") -> pa.Table:
     export_table(str(source), str(target), options)
-    paths = sorted((target / options.table / f"symbol={symbol}").rglob("*.parquet"))
+    paths = sorted((target / options.name / f"symbol={symbol}").rglob("*.parquet"))
     assert len(paths) == 2
     return pa.concat_tables([pq.ParquetFile(path).read().replace_schema_metadata() for path in paths])
 
@@ -50,7 +52,7 @@ def test_opening_needs_no_research_libraries():
 
 def test_events_are_those_of_the_files(source, tmp_path):
     told = kraken_l3.open(source).events("BTC/USD").read_all()
-    filed = files_of(source, tmp_path / "o", TableOptions("events"))
+    filed = files_of(source, tmp_path / "o", EventsTable())
     assert plain(told.drop(["fill_confidence"])) == plain(filed.drop(["fill_confidence"]))
 
 
@@ -58,7 +60,7 @@ def test_events_are_those_of_the_files(source, tmp_path):
 def test_so_are_snapshots(source, tmp_path, how):
     options = {"levels": 10, "wide": False, **how}
     spans = {"1s": SECOND_NS, "100ms": SECOND_NS // 10, "change": None}
-    filed = files_of(source, tmp_path / "o", TableOptions("snapshots", grid_ns=spans[options.pop("every")], **options))
+    filed = files_of(source, tmp_path / "o", SnapshotsTable(grid_ns=spans[options.pop("every")], **options))
     assert plain(kraken_l3.open(source).snapshots("BTC/USD", **how).read_all()) == plain(filed)
 
 

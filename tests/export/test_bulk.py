@@ -12,11 +12,12 @@ from archives import record
 
 from kraken_l3.errors import UsageError
 from kraken_l3.export.bulk import export_table
-from kraken_l3.export.job import TableOptions
+from kraken_l3.export.events import EventsTable
+from kraken_l3.export.snapshots import SnapshotsTable
 
 ROOT = Path(__file__).resolve().parents[2]
-EVENTS = TableOptions("events")
-SNAPSHOTS = TableOptions("snapshots", grid_ns=1_000_000_000)
+EVENTS = EventsTable()
+SNAPSHOTS = SnapshotsTable(grid_ns=1_000_000_000)
 
 
 def tree(directory: Path) -> dict[str, bytes]:

@@ -9,7 +9,7 @@ import pytest
 from archives import START_NS, record
 
 from kraken_l3.export.bulk import export_table
-from kraken_l3.export.job import TableOptions
+from kraken_l3.export.events import EventsTable
 from kraken_l3.export.schema import EVENTS, snapshots_schema
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs/export.md").read_text(encoding="utf-8")
@@ -20,7 +20,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
 def workplace(tmp_path_factory):
     directory = tmp_path_factory.mktemp("docs")
     source = record(directory / "data", messages=1_000, start_ns=START_NS + 9_000 * 10**9 - 5 * 10**9)
-    export_table(str(source), str(directory / "tables"), TableOptions("events"))
+    export_table(str(source), str(directory / "tables"), EventsTable())
     return directory
 
 

@@ -8,15 +8,17 @@ from archives import LATENCY_NS, NIGHT_NS, record, time_of
 from books import Oracle, lines_with_times
 from plain import columns, plain
 
-from kraken_l3.export.bulk import export_table
-from kraken_l3.export.job import TableOptions
+from kraken_l3.export.bulk import export_table, plan_jobs
+from kraken_l3.export.events import EventsTable
+from kraken_l3.export.job import run_job
 from kraken_l3.export.schema import BAD_RECEIVE_TIME, EVENTS, LAST, MAYBE_BAD_BOOK, SNAPSHOT
+from kraken_l3.export.table_files import Memory
 
 SYMBOLS = ("BTC/USD", "ETH/USD")
 
 
 def export(source, target, engine="auto", **options):
-    return export_table(str(source), str(target), TableOptions("events", **options), engine=engine)
+    return export_table(str(source), str(target), EventsTable(**options), engine=engine)
 
 
 def events_of(target, symbol: str) -> list[dict]:
@@ -140,14 +142,14 @@ def test_after_a_mismatch_events_are_suspect_until_the_next_snapshot(tmp_path):
             assert not suspect
 
 
-def test_suspicion_is_carried_over_blocks(tmp_path, monkeypatch):
+def test_suspicion_is_carried_over_blocks(tmp_path):
     def change(number: int, line: bytes) -> bytes:
         return line.replace(b'"checksum":', b'"checksum":1') if number == 300 else line
 
     source = record(tmp_path / "a", messages=1_500, gap=True, change=change)
     export(source, tmp_path / "o1")
-    monkeypatch.setattr("kraken_l3.export.job._BLOCK_BYTES", 1_000)
-    export(source, tmp_path / "o2")
+    [job] = plan_jobs(str(source), str(tmp_path / "o2"), EventsTable())
+    run_job(job, memory=Memory(block_bytes=1_000))
     assert tree(tmp_path / "o1") == tree(tmp_path / "o2")
 
 

@@ -20,21 +20,25 @@ from kraken_l3.archive.reader import open_archive
 from kraken_l3.engine.port import EngineOptions
 from kraken_l3.engine.python import PythonEngine
 from kraken_l3.export.bulk import export_table, plan_jobs
-from kraken_l3.export.job import TableOptions, run_job
+from kraken_l3.export.events import EventsTable
+from kraken_l3.export.job import run_job
 from kraken_l3.export.naming import escape_symbol, part_path, unescape_symbol
+from kraken_l3.export.snapshots import SnapshotsTable
+from kraken_l3.export.table import Table
+from kraken_l3.export.table_files import Memory
 from kraken_l3.export.walking import chains_in
 from kraken_l3.rebuild.metadata import metadata_in
 
-EVENTS = TableOptions("events")
-EVERY_100_MS = TableOptions("snapshots", grid_ns=100_000_000)
-TABLES = [EVENTS, EVERY_100_MS, TableOptions("snapshots", levels=3, wide=True)]
+EVENTS = EventsTable()
+EVERY_100_MS = SnapshotsTable(grid_ns=100_000_000)
+TABLES = [EVENTS, EVERY_100_MS, SnapshotsTable(levels=3, wide=True)]
 
 
 def tree(directory: Path) -> dict[str, bytes]:
     return {str(p.relative_to(directory)): p.read_bytes() for p in sorted(directory.rglob("*.parquet"))}
 
 
-def export(source: Path, target: Path, options: TableOptions = EVENTS, **how):
+def export(source: Path, target: Path, options: Table = EVENTS, **how):
     return export_table(str(source), str(target), options, **how)
 
 
@@ -56,13 +60,11 @@ def test_so_does_any_number_of_processes(tmp_path, options):
 
 
 @pytest.mark.parametrize("options", TABLES)
-def test_rows_put_aside_on_disk_come_back_the_same(tmp_path, options, monkeypatch):
+def test_rows_put_aside_on_disk_come_back_the_same(tmp_path, options):
     source = record(tmp_path / "a", symbols=("BTC/USD", "ETH/USD", "DOGE/USD"))
     export(source, tmp_path / "o1", options)
-    monkeypatch.setattr("kraken_l3.export.job._SPOOL_BYTES", 20_000)
-    monkeypatch.setattr("kraken_l3.export.job._BLOCK_BYTES", 10_000)
-    monkeypatch.setattr("kraken_l3.export.job._FEWEST_BLOCK_BYTES", 10_000)
-    export(source, tmp_path / "o2", options)
+    [job] = plan_jobs(str(source), str(tmp_path / "o2"), options)
+    run_job(job, memory=Memory(block_bytes=10_000, spool_bytes=20_000))
     assert tree(tmp_path / "o1") == tree(tmp_path / "o2")
     assert not list((tmp_path / "o2").glob(".spool*"))
 
@@ -85,7 +87,7 @@ def test_the_metadata_tell_where_a_file_comes_from(tmp_path):
     assert metadata["kraken_l3.program"].startswith("kraken-l3-recorder ")
 
 
-def test_an_interrupted_job_leaves_nothing_half_made_and_goes_on(tmp_path, monkeypatch):
+def test_an_interrupted_job_leaves_nothing_half_made_and_goes_on(tmp_path):
     source = record(tmp_path / "a", messages=3_000, start_ns=NIGHT_NS)
     export(source, tmp_path / "whole")
     [job] = plan_jobs(str(source), str(tmp_path / "o"), EVENTS)
@@ -135,7 +137,7 @@ def test_of_the_journal_only_what_changes_rows_has_a_day_exported_again(tmp_path
     gap = {"channel": "level3", "symbol": "BTC/USD", "cause": "network", "left_ns": START_NS, "connection": 1}
     with journal.open("ab") as file:
         file.write(msgspec.json.encode({"kind": "gap_opened", **at, **gap}) + b"\n")
-    again = 0 if options.table == "snapshots" else made
+    again = 0 if options.name == "snapshots" else made
     assert export(source, tmp_path / "o", options).already_there == again
 
 
@@ -148,7 +150,7 @@ def test_a_day_with_checkpoints_stands_alone_and_gives_the_same_rows(tmp_path, o
     assert [chain.checkpointed for chain in chains_in(open_archive(source))] == [False, True]
     export(source, tmp_path / "o2", options, jobs=2)
     whole, alone = _rows(tmp_path / "o1"), _rows(tmp_path / "o2")
-    if options.table == "snapshots" and options.grid_ns is None:
+    if options.name == "snapshots" and options.grid_ns is None:
         for name, rows in alone.items():  # a day's first change is always shown: what was before it is not
             rows[: len(rows) - len(whole[name])] = []
     assert whole == alone != {}

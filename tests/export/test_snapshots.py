@@ -12,14 +12,14 @@ from plain import plain
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.export.bulk import export_table
 from kraken_l3.export.gaps import Gaps
-from kraken_l3.export.job import TableOptions
+from kraken_l3.export.snapshots import SnapshotsTable
 
 SECOND_NS = 1_000_000_000
 SYMBOLS = ("BTC/USD", "ETH/USD", "DOGE/USD")
 
 
 def export(source, target, engine="auto", **options):
-    return export_table(str(source), str(target), TableOptions("snapshots", **options), engine=engine)
+    return export_table(str(source), str(target), SnapshotsTable(**options), engine=engine)
 
 
 def rows_of(target: Path, symbol: str) -> list[dict]:

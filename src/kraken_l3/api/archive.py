@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Callable, Optional, Union
 
 from kraken_l3.api.arguments import Moment, count, moment_ns, one_of, span_ns, symbol_among, window_ns
 from kraken_l3.api.books import Book, Ladder, as_book
@@ -26,6 +27,7 @@ from kraken_l3.rebuild.verify_jobs import verify
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from kraken_l3.export.table import Table
     from kraken_l3.rebuild.metadata import SymbolMetadata
 
 __all__ = ["Archive", "open_for_research"]
@@ -146,7 +148,9 @@ class Archive:
             DataMissing: the archive does not have the symbol.
             UsageError: numpy and pyarrow are not installed, or `start` or `end` is no moment.
         """
-        return self._read("events", symbol, start, end)
+        with _research_libraries():
+            from kraken_l3.export.events import EventsTable
+        return self._read(lambda: EventsTable(frozenset([symbol])), symbol, start, end)
 
     def snapshots(
         self,
@@ -175,24 +179,22 @@ class Archive:
             UsageError: numpy and pyarrow are not installed, or an argument is out of its range.
         """
         levels = count(levels, "levels", most=MOST_LEVELS)
-        how = {"levels": levels, "grid_ns": span_ns(every), "wide": bool(wide), "keep_gaps": bool(keep_gaps)}
-        return self._read("snapshots", symbol, start, end, **how)
+        how = levels, span_ns(every), bool(wide), bool(keep_gaps)
+        with _research_libraries():
+            from kraken_l3.export.snapshots import SnapshotsTable
+        return self._read(lambda: SnapshotsTable(*how, frozenset([symbol])), symbol, start, end)
 
     def _read(
-        self, table: str, symbol: str, start: Optional[Moment], end: Optional[Moment], **how: Any
+        self, table: Callable[[], Table], symbol: str, start: Optional[Moment], end: Optional[Moment]
     ) -> pa.RecordBatchReader:
+        from kraken_l3.export.bulk import metadata_for
+        from kraken_l3.export.stream import read_table
+
         start_ns, end_ns = window_ns(start, end)
-        try:
-            from kraken_l3.export.bulk import metadata_for
-            from kraken_l3.export.job import TableOptions
-            from kraken_l3.export.stream import read_table
-        except ImportError:
-            raise UsageError("tables need numpy and pyarrow", hint="pip install numpy pyarrow") from None
         symbol_among(symbol, self.symbols, str(self.path))
         if self._metadata is None:
             self._metadata = metadata_for(self._files, engine=self._engine)
-        options = TableOptions(table, symbols=frozenset([symbol]), **how)
-        return read_table(self._files, options, self._metadata, start_ns=start_ns, end_ns=end_ns, engine=self._engine)
+        return read_table(self._files, table(), self._metadata, start_ns=start_ns, end_ns=end_ns, engine=self._engine)
 
     def verify(self, jobs: int = 1) -> Findings:
         """Compare every checksum.
@@ -204,6 +206,15 @@ class Archive:
         """
         findings, _ = verify(self.path, engine_name=self._engine, jobs=count(jobs, "jobs", most=MOST_JOBS))
         return findings
+
+
+@contextmanager
+def _research_libraries() -> Iterator[None]:
+    """For imports that need numpy and pyarrow."""
+    try:
+        yield
+    except ImportError:
+        raise UsageError("tables need numpy and pyarrow", hint="pip install numpy pyarrow") from None
 
 
 def _ladders(batches: pa.RecordBatchReader) -> Iterator[Ladder]:

@@ -23,7 +23,8 @@ from kraken_l3.model.timestamps import format_rfc3339
 from kraken_l3.rebuild.metadata import read_instruments
 
 if TYPE_CHECKING:
-    from kraken_l3.export.job import Report, TableOptions
+    from kraken_l3.export.result import ExportResult
+    from kraken_l3.export.table import Table as ExportTable
 
 __all__ = ["export"]
 
@@ -72,8 +73,11 @@ def snapshots(
 
     Rows over a gap are left out. Exit code 2: some rows are suspect (see --wide); 3: some data could not be verified.
     """
-    options = _table_options("snapshots", symbols, levels=levels, grid_ns=span_ns(every), wide=wide, gaps=keep_gaps)
-    return _export_table(source, out, options, jobs, cluster, instruments, engine, as_json)
+    _need_research()
+    from kraken_l3.export.snapshots import SnapshotsTable
+
+    wanted = SnapshotsTable(levels, span_ns(every), wide, keep_gaps, _symbols(symbols))
+    return _export_table(source, out, wanted, jobs, cluster, instruments, engine, as_json)
 
 
 @export.command("events")
@@ -91,7 +95,10 @@ def events(
 
     Exit code 2: some events are suspect (flag 4); 3: some data could not be verified.
     """
-    return _export_table(source, out, _table_options("events", symbols), jobs, cluster, instruments, engine, as_json)
+    _need_research()
+    from kraken_l3.export.events import EventsTable
+
+    return _export_table(source, out, EventsTable(_symbols(symbols)), jobs, cluster, instruments, engine, as_json)
 
 
 @export.command("tardis")
@@ -185,21 +192,6 @@ def _export_days(
     return 0 if found else DataMissing.exit_code
 
 
-def _table_options(
-    table: str,
-    symbols: Optional[str],
-    *,
-    levels: int = 10,
-    grid_ns: Optional[int] = None,
-    wide: bool = False,
-    gaps: bool = False,
-) -> "TableOptions":
-    _need_research()
-    from kraken_l3.export.job import TableOptions
-
-    return TableOptions(table, levels, grid_ns, wide, gaps, _symbols(symbols))
-
-
 def _need_research() -> None:
     try:
         import numpy  # noqa: F401 - only whether it is there
@@ -222,7 +214,7 @@ def _symbols(text: Optional[str]) -> Optional[frozenset[str]]:
 def _export_table(
     source: str,
     out: str,
-    options: "TableOptions",
+    wanted: "ExportTable",
     jobs: int,
     cluster: Optional[str],
     instruments: Optional[Path],
@@ -233,10 +225,10 @@ def _export_table(
 
     pairs = read_instruments(instruments) if instruments is not None else []
     with progress_of(source) as progress:
-        report = export_table(
+        result = export_table(
             source,
             out,
-            options,
+            wanted,
             jobs=jobs,
             cluster=cluster,
             engine=engine,
@@ -244,10 +236,10 @@ def _export_table(
             progress=progress,
         )
     if as_json:
-        typer.echo(json.dumps({"out": out, "exit_code": report.exit_code(), **dataclasses.asdict(report)}))
+        typer.echo(json.dumps({"out": out, "exit_code": result.exit_code(), **dataclasses.asdict(result)}))
     else:
-        _print_report(out, options, report)
-    return report.exit_code()
+        _print_result(out, wanted, result)
+    return result.exit_code()
 
 
 @contextmanager
@@ -263,7 +255,7 @@ def progress_of(source: str) -> Iterator[Callable[[int], None]]:
         yield lambda count: bar.advance(task, count)
 
 
-def _print_report(out: str, options: "TableOptions", report: "Report") -> None:
+def _print_result(out: str, wanted: "ExportTable", result: "ExportResult") -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     table = Table(header_style="bold")
     for heading in ("symbol", "date"):
@@ -271,19 +263,19 @@ def _print_report(out: str, options: "TableOptions", report: "Report") -> None:
     for heading in ("rows", "left out", "suspect", "kB"):
         table.add_column(heading, justify="right")
     table.add_column("file", overflow="fold")
-    for file in report.files[:_SHOWN_FILES]:
+    for file in result.files[:_SHOWN_FILES]:
         counts = [f"{count:,}" if count else "" for count in (file.rows, file.left_out, file.suspect)]
         style = "red" if file.suspect else ""
         table.add_row(file.symbol, file.date, *counts, f"{file.bytes / 1e3:,.0f}", file.name, style=style)
     console.print(table)
-    if len(report.files) > _SHOWN_FILES:
-        console.print(f"... {len(report.files) - _SHOWN_FILES:,} more files; --json lists them", markup=False)
-    if options.table == "snapshots" and report.files and "://" not in out:
-        _print_rows(console, Path(out) / report.files[0].name, report.files[0].symbol)
-    before = f" ({report.already_there:,} made before)" if report.already_there else ""
+    if len(result.files) > _SHOWN_FILES:
+        console.print(f"... {len(result.files) - _SHOWN_FILES:,} more files; --json lists them", markup=False)
+    if wanted.name == "snapshots" and result.files and "://" not in out:
+        _print_rows(console, Path(out) / result.files[0].name, result.files[0].symbol)
+    before = f" ({result.already_there:,} made before)" if result.already_there else ""
     console.print(
-        f"{sum(file.rows for file in report.files):,} rows in {len(report.files):,} files{before} under {out}; of"
-        f" {report.messages:,} messages {report.ok:,} verified, {report.bad:,} bad, {report.unverified:,} unverifiable",
+        f"{sum(file.rows for file in result.files):,} rows in {len(result.files):,} files{before} under {out}; of"
+        f" {result.messages:,} messages {result.ok:,} verified, {result.bad:,} bad, {result.unverified:,} unverifiable",
         markup=False,
     )
 

@@ -15,8 +15,10 @@ from typing import Any, Optional
 
 from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.errors import UsageError
-from kraken_l3.export.job import Job, Progress, Report, TableOptions, run_job
+from kraken_l3.export.job import Job, Progress, run_job
+from kraken_l3.export.result import ExportResult
 from kraken_l3.export.storage import fetched
+from kraken_l3.export.table import Table
 from kraken_l3.export.walking import chains_in
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.rebuild.metadata import SymbolMetadata, metadata_in
@@ -30,44 +32,44 @@ _POLL_S = 0.1
 def export_table(
     source: str,
     target: str,
-    options: TableOptions,
+    table: Table,
     *,
     jobs: int = 1,
     cluster: Optional[str] = None,
     engine: str = "auto",
     instruments: Sequence[Instrument] = (),
     progress: Optional[Progress] = None,
-) -> Report:
+) -> ExportResult:
     """Export one table of an archive.
 
     Args:
         source: path or URL of an archive directory or an NDJSON file.
         target: path or URL of a directory.
-        options: what is wanted.
+        table: what is wanted.
         jobs: processes on this machine.
         cluster: address of a Dask scheduler, whose workers do the work instead.
         engine: see `rebuild.engines`.
         instruments: precisions that the user knows.
         progress: called with the bytes done.
     """
-    planned = plan_jobs(source, target, options, shares=jobs, engine=engine, instruments=instruments)
+    planned = plan_jobs(source, target, table, shares=jobs, engine=engine, instruments=instruments)
     if cluster is not None:
-        reports = _on_cluster(planned, cluster, progress)
+        results = _on_cluster(planned, cluster, progress)
     elif jobs > 1 and len(planned) > 1:
-        reports = _in_processes(planned, jobs, progress)
+        results = _in_processes(planned, jobs, progress)
     else:
-        reports = [run_job(job, progress) for job in planned]
-    report = Report()
-    for other in reports:
-        report.add(other)
-    report.files.sort(key=lambda file: (file.symbol, file.date))
-    return report
+        results = [run_job(job, progress) for job in planned]
+    result = ExportResult()
+    for other in results:
+        result.add(other)
+    result.files.sort(key=lambda file: (file.symbol, file.date))
+    return result
 
 
 def plan_jobs(
     source: str,
     target: str,
-    options: TableOptions,
+    table: Table,
     *,
     shares: int = 1,
     engine: str = "auto",
@@ -80,7 +82,7 @@ def plan_jobs(
         chains = chains_in(archive)
     parts = -(-shares // len(chains)) if chains else 1
     return [
-        Job(source, target, options, chain, facts, (part, parts), engine) for chain in chains for part in range(parts)
+        Job(source, target, table, chain, facts, (part, parts), engine) for chain in chains for part in range(parts)
     ]
 
 
@@ -96,7 +98,7 @@ def metadata_for(
     return [SymbolMetadata(0, t.symbol, t.price_precision, t.qty_precision, t.depth) for t in tallies]
 
 
-def _in_processes(planned: Sequence[Job], jobs: int, progress: Optional[Progress]) -> list[Report]:
+def _in_processes(planned: Sequence[Job], jobs: int, progress: Optional[Progress]) -> list[ExportResult]:
     context = multiprocessing.get_context("spawn")
     done = context.Array(c_uint64, len(planned), lock=False)
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_share, initargs=(done,)) as pool:
@@ -110,7 +112,7 @@ def _in_processes(planned: Sequence[Job], jobs: int, progress: Optional[Progress
         return [future.result() for future in futures]
 
 
-def _watch(futures: Sequence[Future[Report]], done: Any, progress: Optional[Progress], parts: int) -> None:
+def _watch(futures: Sequence[Future[ExportResult]], done: Any, progress: Optional[Progress], parts: int) -> None:
     """Wait, and tell the bytes done: those that several jobs read for their pairs count once."""
     seen = 0
     while not all(future.done() for future in futures):
@@ -133,14 +135,14 @@ def _share(done: Any) -> None:
     _done = done
 
 
-def _run_share(number: int, job: Job) -> Report:
+def _run_share(number: int, job: Job) -> ExportResult:
     def progress(count: int) -> None:
         _done[number] += count
 
     return run_job(job, progress)
 
 
-def _on_cluster(planned: Sequence[Job], address: str, progress: Optional[Progress]) -> list[Report]:
+def _on_cluster(planned: Sequence[Job], address: str, progress: Optional[Progress]) -> list[ExportResult]:
     try:
         from distributed import Client, as_completed
     except ImportError:
@@ -154,5 +156,5 @@ def _on_cluster(planned: Sequence[Job], address: str, progress: Optional[Progres
         for future in as_completed(futures):
             if progress is not None and future.status == "finished":
                 progress(future.result().bytes)
-        reports: list[Report] = client.gather(futures)
-        return reports
+        results: list[ExportResult] = client.gather(futures)
+        return results

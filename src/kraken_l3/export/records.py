@@ -23,7 +23,7 @@ from kraken_l3.engine.port import (
 from kraken_l3.export.schema import BAD_RECEIVE_TIME, LAST, MAYBE_BAD_BOOK, SNAPSHOT, VERDICT_CODES
 from kraken_l3.model.events import Action, MessageKind, Verdict
 
-__all__ = ["EVENT", "OVERFLOW_ID", "Recorder", "Records", "Times", "columns_of", "row_dtype"]
+__all__ = ["EVENT", "OVERFLOW_ID", "RecordBuilder", "Records", "ResultRecords", "Times", "columns_of", "row_dtype"]
 
 Records = Any  # numpy arrays: their types say little before numpy 2, and we support older ones
 
@@ -49,7 +49,7 @@ EVENT = np.dtype(
         ("qty_scale", "i1"),
     ]
 )
-#: An id that does not fit its column is this byte, which no UTF-8 text holds, and a number in `Recorder.overflow_ids`.
+#: An id that does not fit its column: this byte, which no UTF-8 text holds, and an index into `overflow_ids`.
 OVERFLOW_ID = b"\xff"
 
 _BOOK_SIDES = ("bid_price", "bid_qty", "ask_price", "ask_qty")
@@ -147,7 +147,7 @@ def _keys(symbol: Records, line: Records) -> Records:
     return (symbol.astype(np.int64) << 40) + line
 
 
-class Recorder:
+class RecordBuilder:
     """Makes records of one engine's results; knows the symbols' scales and which books are suspect.
 
     Attributes:
@@ -173,7 +173,7 @@ class Recorder:
         scales = [(-1 if t.price_precision is None else t.price_precision, _or_none(t.qty_precision)) for t in tallies]
         self._scales = np.array(scales, np.int8).reshape(len(tallies), 2)
 
-    def take(self, result: Result, times: Times, *, new_snapshots: bool) -> Taken:
+    def build(self, result: Result, times: Times, *, new_snapshots: bool) -> ResultRecords:
         """Records of a result.
 
         Args:
@@ -188,7 +188,7 @@ class Recorder:
             self.look()
             changes = list(self._scale_changes(result, scales))
         messages = _Messages(result, self._suspect)
-        return Taken(self, result, times, messages, changes)
+        return ResultRecords(self, result, times, messages, changes)
 
     def _scale_changes(self, result: Result, before: Records) -> Iterator[tuple[int, int, Records]]:
         """(symbol, first line with the old scales no more, scales) for symbols whose scales changed."""
@@ -224,18 +224,18 @@ def _or_none(precision: Optional[int]) -> int:
     return -1 if precision is None else precision
 
 
-class Taken:
-    """The records of one result; made by `Recorder.take`."""
+class ResultRecords:
+    """The records of one result; made by `RecordBuilder.build`."""
 
     def __init__(
         self,
-        recorder: Recorder,
+        builder: RecordBuilder,
         result: Result,
         times: Times,
         messages: _Messages,
         changes: Sequence[tuple[int, int, Records]],
     ) -> None:
-        self._recorder, self._result, self._times = recorder, result, times
+        self._builder, self._result, self._times = builder, result, times
         self._messages, self._changes = messages, changes
 
     def events(self) -> Iterator[tuple[str, Records]]:
@@ -264,13 +264,13 @@ class Taken:
         records["line"] = line
         records["verdict"] = messages.verdict(message)
         records["flags"] = self._flags(message, columns["action"], line)
-        scales = self._recorder.scales_at(symbol, line, self._changes)
+        scales = self._builder.scales_at(symbol, line, self._changes)
         records["price_scale"], records["qty_scale"] = scales[:, 0], scales[:, 1]
         if self._times.recv_ns is not None:
             records["ts_recv"] = self._times.recv_ns[line - self._times.first_line]
         for index, order_id in self._result.overflow_ids.items():
-            records["order_id"][index] = OVERFLOW_ID + b"%d" % len(self._recorder.overflow_ids)
-            self._recorder.overflow_ids.append(order_id)
+            records["order_id"][index] = OVERFLOW_ID + b"%d" % len(self._builder.overflow_ids)
+            self._builder.overflow_ids.append(order_id)
         yield from self._by_symbol(symbol, records)
 
     def _flags(self, message: Records, action: Records, line: Records) -> Records:
@@ -289,20 +289,20 @@ class Taken:
         symbol, line = columns["symbol"], columns["line"]
         if not len(symbol):
             return
-        records = np.zeros(len(symbol), self._recorder._row)
+        records = np.zeros(len(symbol), self._builder._row)
         records["timestamp"], records["ts_event"], records["line"] = columns["at_ns"], columns["msg_ns"], line
         records["verdict"] = columns["verdict"]
         records["suspect"] = self._messages.suspect_at(symbol, line)
-        scales = self._recorder.scales_at(symbol, line, self._changes)
+        scales = self._builder.scales_at(symbol, line, self._changes)
         records["price_scale"], records["qty_scale"] = scales[:, 0], scales[:, 1]
-        for name in self._recorder._sides:
+        for name in self._builder._sides:
             records[name] = columns[name].reshape(len(symbol), -1)
         for name, of_symbol in self._by_symbol(symbol, records):
-            self._recorder.keep_rising(name, of_symbol["timestamp"])
+            self._builder.keep_rising(name, of_symbol["timestamp"])
             yield name, of_symbol
 
     def _by_symbol(self, symbol: Records, records: Records) -> Iterator[tuple[str, Records]]:
-        names = self._recorder.symbols
+        names = self._builder.symbols
         order = _by_symbol(symbol)
         if order is None:
             yield names[symbol[0]], records

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from kraken_l3.archive.reader import Archive
 from kraken_l3.errors import DamageFound
-from kraken_l3.export.job import TableOptions
+from kraken_l3.export.events import EventsTable
 from kraken_l3.export.storage import Store
 from kraken_l3.export.stream import read_table
 from kraken_l3.model.timestamps import day_of, day_start_ns
@@ -138,10 +138,10 @@ def _messages(source: Source) -> Iterator[tuple[list[Event], tuple[int, int]]]:
     Raises:
         DamageFound: a precision changed, which no other tool's file can say.
     """
-    options = TableOptions("events", symbols=frozenset([source.symbol]))
+    table = EventsTable(frozenset([source.symbol]))
     scales: Optional[tuple[int, int]] = None
     events: list[Event] = []
-    for batch in read_table(source.archive, options, source.facts, engine=source.engine):
+    for batch in read_table(source.archive, table, source.facts, engine=source.engine):
         for *values, flags, price_scale, qty_scale in zip(*_columns(batch)):
             if scales is None:
                 scales = price_scale, qty_scale

@@ -14,11 +14,11 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
 
+from kraken_l3.export.arrow import to_doubles
 from kraken_l3.export.formats.event_stream import BUY, Event, NumberedIds, Resting, RestingOrders, Source, write_days
 from kraken_l3.export.naming import escape_symbol
 from kraken_l3.export.records import Records
 from kraken_l3.export.storage import Store
-from kraken_l3.export.tables import to_doubles
 
 __all__ = ["EVENT", "RESYNCS", "export_hftbacktest"]
 

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from kraken_l3.export.formats.event_stream import Event, RestingOrders, Source, write_days
-from kraken_l3.export.job import TableOptions
 from kraken_l3.export.naming import escape_symbol
+from kraken_l3.export.snapshots import SnapshotsTable
 from kraken_l3.export.storage import Output, Store
 from kraken_l3.export.stream import read_table
 from kraken_l3.model.decimals import format_scaled
@@ -117,8 +117,8 @@ def _snapshots(source: Source, store: Store) -> list[str]:
     names: list[str] = []
     file: _CsvGz | None = None
     today: dt.date | None = None
-    options = TableOptions("snapshots", levels=_LEVELS, wide=True, symbols=frozenset([source.symbol]))
-    for batch in read_table(source.archive, options, source.facts, engine=source.engine):
+    table = SnapshotsTable(levels=_LEVELS, wide=True, symbols=frozenset([source.symbol]))
+    for batch in read_table(source.archive, table, source.facts, engine=source.engine):
         for local_ns, event_ns, *sides in zip(*_columns(batch)):
             day = day_of(local_ns)
             if file is None or day != today:

@@ -1,0 +1,131 @@
+"""The table `events`: every change of every order, exactly."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Callable, ClassVar, Optional
+
+import numpy as np
+import pyarrow as pa
+
+from kraken_l3.archive.layout import DayPaths, Stream
+from kraken_l3.archive.opening import content_size, existing
+from kraken_l3.archive.reader import Archive
+from kraken_l3.engine.port import Engine, EngineOptions
+from kraken_l3.export.arrow import array_of, times_of, words_of
+from kraken_l3.export.fills import DayTrades, Matcher
+from kraken_l3.export.records import EVENT, OVERFLOW_ID, RecordBuilder, Records, ResultRecords
+from kraken_l3.export.schema import ACTIONS, CLASSIFICATIONS, EVENTS, EVENTS_VERSION, MAYBE_BAD_BOOK, SIDES, VERDICTS
+from kraken_l3.export.table import SymbolDay
+from kraken_l3.model.events import Action
+
+__all__ = ["EventsTable"]
+
+
+@dataclass(frozen=True)
+class EventsTable:
+    """Order events; see `table.Table`.
+
+    Attributes:
+        symbols: only these; None for all.
+    """
+
+    symbols: Optional[frozenset[str]] = None
+    name: ClassVar[str] = "events"
+    grid_ns: ClassVar[Optional[int]] = None
+    schema: ClassVar[pa.Schema] = EVENTS
+    dtype: ClassVar[Any] = EVENT
+
+    def description(self) -> dict[str, str]:
+        """See `Table.description`."""
+        return {"table": self.name, "schema_version": EVENTS_VERSION}
+
+    def options(self) -> dict[str, Any]:
+        """See `Table.options`."""
+        return {"table": self.name, "symbols": sorted(self.symbols) if self.symbols is not None else None}
+
+    def engine_options(self, part: tuple[int, int] = (0, 1)) -> EngineOptions:
+        """See `Table.engine_options`."""
+        return EngineOptions(messages=True, events=True, part=part, only=self.symbols)
+
+    def builder(self, engine: Engine) -> RecordBuilder:
+        """See `Table.builder`."""
+        return RecordBuilder(engine)
+
+    def records(self, results: ResultRecords) -> Iterator[tuple[str, Records]]:
+        """See `Table.records`."""
+        return results.events()
+
+    def times(self, records: Records) -> Records:
+        """Receive times; the messages' own where there are none."""
+        return np.where(records["ts_recv"] != 0, records["ts_recv"], records["ts_event"])
+
+    def day(self, archive: Archive, day: Optional[dt.date]) -> Callable[[str], SymbolDay]:
+        """See `Table.day`."""
+        trades = DayTrades(archive, day) if day is not None else None
+        recorded = trades if trades is not None and trades.recorded else None
+        return lambda symbol: _SymbolDay(recorded.matcher(symbol) if recorded is not None else None)
+
+    def depends_on(self, archive: Archive, day: dt.date, before_ns: int) -> list[Any]:
+        """Trades: they tell fills."""
+        trades = existing(DayPaths(archive.directory, day).data(Stream.TRADE))
+        return [content_size(trades) if trades is not None else None]
+
+
+class _SymbolDay:
+    def __init__(self, matcher: Optional[Matcher]) -> None:
+        self._matcher = matcher
+        self.left_out = self.suspect = 0
+
+    def keep(self, records: Records) -> Records:
+        self.suspect += int(np.count_nonzero(records["flags"] & MAYBE_BAD_BOOK))
+        return records
+
+    def to_arrow(self, records: Records, overflow_ids: Sequence[str]) -> pa.Table:
+        rests = records["action"] != Action.CLEAR
+        if self._matcher is not None:
+            classification, trade_ids, confidence = self._matcher.match(records)
+        else:
+            classification, trade_ids = records["classification"], np.full(len(records), -1)
+            confidence = np.full(len(records), np.nan, np.float32)
+        columns = {
+            "ts_recv": times_of(records["ts_recv"]),
+            "ts_event": times_of(records["ts_event"]),
+            "ts_order": times_of(records["ts_order"]),
+            "line": array_of(pa.int64(), records["line"]),
+            "side": words_of(SIDES, records["side"]),
+            "action": words_of(ACTIONS, records["action"]),
+            "classification": words_of(CLASSIFICATIONS, classification),
+            "order_id": _ids(records["order_id"], rests, overflow_ids),
+            "price": array_of(pa.int64(), records["price"], rests),
+            "price_scale": array_of(pa.int8(), records["price_scale"]),
+            "qty": array_of(pa.int64(), records["qty"], rests),
+            "qty_change": array_of(pa.int64(), records["change"], rests),
+            "qty_scale": array_of(pa.int8(), records["qty_scale"]),
+            "level": array_of(pa.int32(), records["level"], rests),
+            "queue_position": array_of(pa.int32(), records["queue_position"], rests),
+            "qty_ahead": array_of(pa.int64(), records["qty_ahead"], rests),
+            "verdict": words_of(VERDICTS, records["verdict"]),
+            "flags": array_of(pa.uint8(), records["flags"]),
+            "trade_id": array_of(pa.int64(), trade_ids, trade_ids >= 0),
+            "fill_confidence": array_of(pa.float32(), confidence, ~np.isnan(confidence)),
+        }
+        return pa.table([columns[name] for name in EVENTS.names], EVENTS)
+
+
+def _ids(ids: Records, valid: Records, overflow_ids: Sequence[str]) -> pa.Array:
+    """Ids without their padding; UTF-8."""
+    ids = np.ascontiguousarray(ids)
+    letters = ids.view(np.uint8).reshape(len(ids), ids.dtype.itemsize)
+    if overflow_ids and (letters[:, 0] == OVERFLOW_ID[0]).any():
+        whole = [
+            overflow_ids[int(text[1:])] if text.startswith(OVERFLOW_ID) else text.decode() for text in ids.tolist()
+        ]
+        return pa.array([text if there else None for text, there in zip(whole, valid)], pa.string())
+    used = letters != 0
+    ends = np.zeros(len(ids) + 1, np.int32)
+    np.cumsum(used.sum(axis=1), out=ends[1:])
+    bitmap = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
+    return pa.Array.from_buffers(pa.string(), len(ids), [bitmap, pa.py_buffer(ends), pa.py_buffer(letters[used])])

@@ -1,0 +1,118 @@
+"""Done markers: which source files an export has been through, so that an interrupted or repeated one goes on.
+
+A marker lies in DIR/_jobs. It counts only while source, companions and options are the same and the files that it
+names are there, in their size.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Optional
+
+from kraken_l3._version import __version__
+from kraken_l3.archive.checkpoints import read_checkpoints
+from kraken_l3.archive.datafile import DataFile
+from kraken_l3.archive.layout import DayPaths, Stream
+from kraken_l3.archive.opening import SEALED_SUFFIX, content_size, existing
+from kraken_l3.archive.reader import Archive
+from kraken_l3.export.result import ExportResult, TableFile
+from kraken_l3.export.storage import Store
+from kraken_l3.export.table import Table
+from kraken_l3.export.walking import Chain
+from kraken_l3.model.timestamps import NS_PER_DAY, day_start_ns
+from kraken_l3.rebuild.metadata import SymbolMetadata
+
+__all__ = ["DoneMarker", "depends_on"]
+
+
+class DoneMarker:
+    """The marker of one source file.
+
+    Args:
+        store: where the export writes.
+        table: what it writes.
+        path: of the source file.
+        part: (k, n): which share of the symbols.
+        depends_on: what the rows depend on (see the function of that name).
+
+    Attributes:
+        result: what was written, or None while the file is still to do.
+    """
+
+    def __init__(self, store: Store, table: Table, path: Path, part: tuple[int, int], depends_on: Any) -> None:
+        suffix = "" if part[1] == 1 else f".{part[0]}-of-{part[1]}"
+        self._name = f"_jobs/{table.name}-{path.name.removesuffix(SEALED_SUFFIX)}{suffix}.json"
+        self._store = store
+        self._key = depends_on
+        self.result = self._read()
+
+    def _read(self) -> Optional[ExportResult]:
+        content = self._store.read(self._name)
+        if content is None:
+            return None
+        try:
+            marker = json.loads(content)
+            files = [TableFile(**file) for file in marker["result"]["files"]]
+            result = ExportResult(**{**marker["result"], "files": files})
+        except (ValueError, KeyError, TypeError):  # by another version, or damaged: the file is done again
+            return None
+        same = marker["key"] == self._key and all(self._store.size(f.name) == f.bytes for f in result.files)
+        result.already_there = len(result.files)
+        return result if same else None
+
+    def write(self, result: ExportResult) -> None:
+        """The source file is through, and its tables are published."""
+        output = self._store.begin(self._name)
+        output.file.write(json.dumps({"key": self._key, "result": asdict(result)}, indent=1).encode())
+        output.publish()
+
+
+def depends_on(
+    archive: Archive,
+    path: Path,
+    chain: Chain,
+    table: Table,
+    part: tuple[int, int],
+    metadata: Sequence[SymbolMetadata],
+) -> Any:
+    """What a source file's rows depend on, and nothing else; as JSON gives it back.
+
+    The journal counts by what it says of gaps, precisions and depths: it gains records that change no row, at sealing
+    for one.
+    """
+    position = chain.files.index(path.name)
+    files = chain.files[: position + 1]  # books go on from the files before
+    sources = [[name.removesuffix(SEALED_SUFFIX), content_size(archive.directory / name)] for name in files]
+    goes_on = chain.follows[position]
+    day = next((day for day in archive.days if path.name.startswith(f"l3-{day.isoformat()}.")), None)
+    companions = _companions(archive, path, day, table, goes_on=goes_on) if day is not None else []
+    told = [list(each) for each in metadata]
+    return json.loads(json.dumps([__version__, table.options(), part, sources, goes_on, told, companions]))
+
+
+def _companions(archive: Archive, path: Path, day: dt.date, table: Table, *, goes_on: bool) -> list[Any]:
+    """What the files beside the data add to a day's rows."""
+    paths = DayPaths(archive.directory, day)
+    receipts = existing(paths.receipts(Stream.LEVEL3))
+    books = [
+        [checkpoint.symbol, zlib.crc32(checkpoint.snapshot or b"")]
+        for checkpoint in read_checkpoints(paths.checkpoints)
+        if checkpoint.line == 0
+    ]
+    others = table.depends_on(archive, day, _end_of_rows_ns(path, day, goes_on=goes_on))
+    return [content_size(receipts) if receipts is not None else None, others, books]
+
+
+def _end_of_rows_ns(path: Path, day: dt.date, *, goes_on: bool) -> int:
+    """No row of the file is later: the gap that a stop opens behind its last line touches none."""
+    end_of_day_ns = day_start_ns(day) + NS_PER_DAY
+    if goes_on:
+        return end_of_day_ns
+    with DataFile(path) as file:
+        newest = file.receipts.last() if file.receipts is not None else None
+    return newest.recv_ns if newest is not None else end_of_day_ns

@@ -1,0 +1,143 @@
+"""The table files of one source file after the other, in the making."""
+
+from __future__ import annotations
+
+import datetime as dt
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import numpy as np
+
+from kraken_l3.archive.opening import SEALED_SUFFIX
+from kraken_l3.archive.reader import Archive
+from kraken_l3.export.naming import part_path
+from kraken_l3.export.parquet import ParquetOutput
+from kraken_l3.export.records import RecordBuilder
+from kraken_l3.export.result import TableFile
+from kraken_l3.export.spool import Spool
+from kraken_l3.export.storage import Store
+from kraken_l3.export.table import SymbolDay, Table
+from kraken_l3.export.walking import FileEnd, Piece
+from kraken_l3.model.timestamps import NS_PER_DAY, day_of
+
+__all__ = ["Memory", "TableFiles"]
+
+_MOST_GROUP_ROWS = 131_072
+_FEWEST_GROUP_ROWS = 256
+_FEWEST_BLOCK_BYTES = 64 * 1024
+_MESSAGE_BYTES = 200
+_ENCODING_AHEAD = 2
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How much an export may hold at once: lines fed to the engine, a row group, and rows put aside, in bytes."""
+
+    block_bytes: int = 1024 * 1024
+    group_bytes: int = 24 * 1024 * 1024
+    spool_bytes: int = 128 * 1024 * 1024
+
+    def group_rows(self, table: Table) -> int:
+        """Rows of a row group."""
+        return int(max(_FEWEST_GROUP_ROWS, min(_MOST_GROUP_ROWS, self.group_bytes // table.dtype.itemsize)))
+
+    def block_of(self, table: Table) -> int:
+        """Bytes to feed at once: wide rows at every change take much more room than the lines they come from."""
+        if table.grid_ns is not None:
+            return self.block_bytes
+        fitting = self.group_bytes // table.dtype.itemsize * _MESSAGE_BYTES
+        return int(min(self.block_bytes, max(_FEWEST_BLOCK_BYTES, fitting)))
+
+
+class _File:
+    """One symbol's table file of one day; there is no output before its first row group."""
+
+    def __init__(self, symbol: str, day: dt.date, name: str, rows: SymbolDay) -> None:
+        self.symbol, self.day, self.name, self.rows = symbol, day, name, rows
+        self.output: Optional[ParquetOutput] = None
+
+
+class TableFiles:
+    """Takes the records of source files in turn. Row groups are encoded in a thread beside the engine."""
+
+    def __init__(self, store: Store, table: Table, builder: RecordBuilder, memory: Memory) -> None:
+        self._store, self._table, self._builder = store, table, builder
+        self._spool = Spool(table.dtype, memory.group_rows(table), memory.spool_bytes, store.scratch)
+        self._files: dict[tuple[str, dt.date], _File] = {}
+        self._source: Optional[Path] = None
+        self._symbol_day: Optional[Callable[[str], SymbolDay]] = None
+        self._thread = ThreadPoolExecutor(1)
+        self._encoding: list[Future[None]] = []
+
+    def take(self, piece: Piece, archive: Archive, *, wanted: bool) -> None:
+        """Put the records of a piece aside, and hand on the row groups that are complete.
+
+        A piece that is not wanted passes through the builder all the same: the next one's scales depend on it.
+        """
+        if piece.path != self._source:
+            self._source = piece.path
+            self._symbol_day = self._table.day(archive, piece.day)
+        results = self._builder.build(piece.result, piece.times, new_snapshots=piece.new_snapshots)
+        if not wanted:
+            return
+        for symbol, records in self._table.records(results):
+            if piece.day is not None:
+                self._put(symbol, piece.day, records)
+                continue
+            days = self._table.times(records) // NS_PER_DAY
+            for number in np.unique(days):
+                self._put(symbol, day_of(int(number) * NS_PER_DAY), records[days == number])
+
+    def _put(self, symbol: str, day: dt.date, records: Any) -> None:
+        file = self._files.get((symbol, day))
+        if file is None:
+            assert self._symbol_day is not None
+            file = _File(symbol, day, part_path(self._table.name, symbol, day), self._symbol_day(symbol))
+            self._files[symbol, day] = file
+        for group in self._spool.add((symbol, day), file.rows.keep(records)):
+            self._encode(file, group)
+
+    def _encode(self, file: _File, records: Any) -> None:
+        # a bound on the row groups that wait: each holds its records until it is written
+        while len(self._encoding) >= _ENCODING_AHEAD:
+            self._encoding.pop(0).result()
+        self._encoding.append(self._thread.submit(self._write, file, records))
+
+    def _write(self, file: _File, records: Any) -> None:
+        if file.output is None:
+            described = {**self._table.description(), "symbol": file.symbol, "date": file.day.isoformat()}
+            file.output = ParquetOutput(self._store.begin(file.name), self._table.schema, described)
+        file.output.write(file.rows.to_arrow(records, self._builder.overflow_ids))
+
+    def end(self, end: FileEnd) -> list[TableFile]:
+        """Publish all tables of the source file that ends here."""
+        name = end.path.name.removesuffix(SEALED_SUFFIX)
+        sources = [{"name": name, "sha256": end.sha256, "bytes": end.bytes, "lines": end.lines}]
+        made = []
+        for key, file in sorted(self._files.items()):
+            rest = self._spool.rest(key)
+            if len(rest):
+                self._encode(file, rest)
+            self._finish_encoding()
+            if file.output is None:
+                continue
+            counts = {"left_out": file.rows.left_out, "suspect": file.rows.suspect}
+            size = file.output.publish(sources=sources, **counts)
+            made.append(TableFile(file.symbol, file.day.isoformat(), file.name, file.output.rows, size, **counts))
+        self._files.clear()
+        self._spool.close()
+        return made
+
+    def _finish_encoding(self) -> None:
+        while self._encoding:
+            self._encoding.pop(0).result()
+
+    def close(self) -> None:
+        """Leave nothing half-made behind."""
+        self._thread.shutdown(wait=True)
+        for file in self._files.values():
+            if file.output is not None:
+                file.output.abandon()
+        self._spool.close()
