@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use kraken_l3_native::engine::{Engine, Options};
+use kraken_l3_native::engine::Engine;
+use kraken_l3_native::options::Options;
 
 fn main() -> std::io::Result<()> {
     let path = std::env::args().nth(1).unwrap_or_default();

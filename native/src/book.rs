@@ -68,7 +68,7 @@ impl Trace for Untraced {
 
 /// Something in a message that cannot be in a book in step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum Finding {
     UnknownId,
     WrongSide,
 }
@@ -179,7 +179,7 @@ impl Book {
         bids: &[Change],
         asks: &[Change],
         trace: &mut T,
-        fault: &mut impl FnMut(Fault, Key),
+        find: &mut impl FnMut(Finding, Key),
     ) {
         let mut newest = self.memory.newest_ns;
         for (is_bid, changes) in [(true, bids), (false, asks)] {
@@ -187,8 +187,8 @@ impl Book {
                 newest = newest.max(change.ns);
                 match change.action {
                     Action::Add => self.add(change, is_bid, trace),
-                    Action::Delete => self.delete(change, is_bid, trace, fault),
-                    Action::Modify => self.modify(change, is_bid, changes, trace, fault),
+                    Action::Delete => self.delete(change, is_bid, trace, find),
+                    Action::Modify => self.modify(change, is_bid, changes, trace, find),
                 }
             }
         }
@@ -228,8 +228,8 @@ impl Book {
     }
 
     #[inline(always)]
-    fn delete<T: Trace>(&mut self, change: &Change, is_bid: bool, trace: &mut T, fault: &mut impl FnMut(Fault, Key)) {
-        let Some(slot) = self.resting(change.id, is_bid, fault) else {
+    fn delete<T: Trace>(&mut self, change: &Change, is_bid: bool, trace: &mut T, find: &mut impl FnMut(Finding, Key)) {
+        let Some(slot) = self.resting(change.id, is_bid, find) else {
             return;
         };
         let level = self.levels.get(slot);
@@ -261,9 +261,9 @@ impl Book {
         is_bid: bool,
         array: &[Change],
         trace: &mut T,
-        fault: &mut impl FnMut(Fault, Key),
+        find: &mut impl FnMut(Finding, Key),
     ) {
-        let Some(slot) = self.resting(change.id, is_bid, fault) else {
+        let Some(slot) = self.resting(change.id, is_bid, find) else {
             return;
         };
         let level = self.levels.get_mut(slot);
@@ -295,12 +295,12 @@ impl Book {
     }
 
     #[inline(always)]
-    fn resting(&self, id: Key, is_bid: bool, fault: &mut impl FnMut(Fault, Key)) -> Option<u32> {
+    fn resting(&self, id: Key, is_bid: bool, find: &mut impl FnMut(Finding, Key)) -> Option<u32> {
         let slot = self.orders.get(&id).copied();
         match slot {
-            None => fault(Fault::UnknownId, id),
+            None => find(Finding::UnknownId, id),
             Some(slot) if self.levels.get(slot).is_bid != is_bid => {
-                fault(Fault::WrongSide, id);
+                find(Finding::WrongSide, id);
                 return None;
             }
             Some(_) => {}

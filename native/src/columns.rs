@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::book::{Event, Trace};
-use crate::ids::{self, OddIds};
+use crate::ids::{self, InternedIds};
 
 /// Width of the id column.
 pub const ORDER_ID_BYTES: usize = 20;
@@ -119,21 +119,21 @@ pub struct EventColumns {
     queue_position: Vec<i32>,
     qty_ahead: Vec<i64>,
     /// Ids that do not fit the column, by row.
-    pub odd_ids: BTreeMap<usize, String>,
+    pub overflow_ids: BTreeMap<usize, String>,
 }
 
 impl EventColumns {
-    fn push_id(&mut self, event: &Event, ids: &OddIds) {
+    fn push_id(&mut self, event: &Event, ids: &InternedIds) {
         let mut text = [0; ORDER_ID_BYTES];
-        if ids::is_odd(event.id) {
-            let odd = ids.text(event.id);
-            if odd.len() > ORDER_ID_BYTES || odd.contains('\0') {
-                self.odd_ids.insert(self.side.len(), odd);
+        if ids::is_interned(event.id) {
+            let text_of_id = ids.text(event.id);
+            if text_of_id.len() > ORDER_ID_BYTES || text_of_id.contains('\0') {
+                self.overflow_ids.insert(self.side.len(), text_of_id);
             } else {
-                text[..odd.len()].copy_from_slice(odd.as_bytes());
+                text[..text_of_id.len()].copy_from_slice(text_of_id.as_bytes());
             }
         } else if event.id != 0 {
-            text[..ids::USUAL_LEN].copy_from_slice(&ids::usual_text(event.id));
+            text[..ids::PACKED_LEN].copy_from_slice(&ids::packed_text(event.id));
         }
         self.order_id.extend_from_slice(&text);
     }
@@ -155,14 +155,14 @@ impl EventColumns {
             ("queue_position", Column::Indexes(self.queue_position)),
             ("qty_ahead", Column::Longs(self.qty_ahead)),
         ];
-        (columns, self.odd_ids)
+        (columns, self.overflow_ids)
     }
 }
 
 /// Writes the events of one message into the columns.
 pub struct Tracing<'a> {
     pub columns: &'a mut EventColumns,
-    pub ids: &'a OddIds,
+    pub ids: &'a InternedIds,
     /// Row of the message in its columns.
     pub message: u32,
 }

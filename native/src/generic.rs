@@ -1,9 +1,9 @@
 //! The complete parser: any JSON line, whatever its key order, spacing, escapes and number forms.
 //!
-//! `scan` knows only the usual form and leaves everything else to this one.
+//! The fallback behind the fast path of `scan`, which leaves everything to it that Kraken does not normally write.
 
 use crate::decimal::Decimal;
-use crate::ids::{Key, OddIds};
+use crate::ids::{InternedIds, Key};
 use crate::json::{Cursor, Fault};
 use crate::message::{Action, Element, Entry, Kind, MAX_ID_BYTES, Number, Parsed, Span};
 use crate::time;
@@ -19,7 +19,7 @@ pub enum Line {
 }
 
 /// Parses one line without its end.
-pub fn parse(line: &[u8], parsed: &mut Parsed, ids: &mut OddIds) -> Line {
+pub fn parse(line: &[u8], parsed: &mut Parsed, ids: &mut InternedIds) -> Line {
     parsed.clear();
     let Ok(text) = std::str::from_utf8(line) else {
         return Line::Malformed("not UTF-8");
@@ -47,7 +47,7 @@ impl<'a> Envelope<'a> {
     }
 }
 
-fn level3(text: &str, parsed: &mut Parsed, ids: &mut OddIds) -> Result<bool, Fault> {
+fn level3(text: &str, parsed: &mut Parsed, ids: &mut InternedIds) -> Result<bool, Fault> {
     let mut cursor = Cursor::new(text, 0);
     let mut envelope = Envelope::default();
     if cursor.peek() != b'{' {
@@ -85,7 +85,7 @@ fn is(value: Option<&str>, word: &str) -> bool {
     value.is_some_and(|value| Cursor::new(value, 0).string().is_ok_and(|text| text == word))
 }
 
-fn element(cursor: &mut Cursor, parsed: &mut Parsed, ids: &mut OddIds) -> Result<(), Fault> {
+fn element(cursor: &mut Cursor, parsed: &mut Parsed, ids: &mut InternedIds) -> Result<(), Fault> {
     let mut found = Element {
         symbol: Span::default(),
         checksum: -1,
@@ -137,7 +137,7 @@ fn time_of(cursor: &mut Cursor) -> Result<i64, Fault> {
     Ok(time::parse(cursor.string()?.as_bytes()).unwrap_or(0))
 }
 
-fn entries(cursor: &mut Cursor, parsed: &mut Parsed, ids: &mut OddIds) -> Result<Span, Fault> {
+fn entries(cursor: &mut Cursor, parsed: &mut Parsed, ids: &mut InternedIds) -> Result<Span, Fault> {
     let start = parsed.entries.len() as u32;
     if !cursor.null() {
         cursor.array(|cursor| {
@@ -159,7 +159,7 @@ struct Fields {
     ns: i64,
 }
 
-fn entry(cursor: &mut Cursor, with_event: bool, ids: &mut OddIds) -> Result<Entry, Fault> {
+fn entry(cursor: &mut Cursor, with_event: bool, ids: &mut InternedIds) -> Result<Entry, Fault> {
     let mut fields = Fields::default();
     cursor.object(|cursor, key| {
         match key {
@@ -197,7 +197,7 @@ impl Fields {
     }
 }
 
-fn id_of(text: &str, ids: &mut OddIds) -> Option<Key> {
+fn id_of(text: &str, ids: &mut InternedIds) -> Option<Key> {
     (1..=MAX_ID_BYTES).contains(&text.len()).then(|| ids.key(text))
 }
 

@@ -1,7 +1,7 @@
 //! Book rows at the instants of a grid on the receive clock.
 
 use crate::columns::{RowColumns, RowHead};
-use crate::engine::RowOptions;
+use crate::options::RowOptions;
 use crate::symbol::Symbol;
 
 /// A step over more instants shows none of them.

@@ -1,4 +1,4 @@
-//! A fast hash for order ids. Seeded anew in each process, so that nobody can choose ids that all collide.
+//! A fast hash for order ids. Seeded afresh in each process, so that nobody can choose ids that all collide.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::OnceLock;

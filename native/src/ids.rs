@@ -1,23 +1,23 @@
 //! Order ids as 128-bit keys.
 //!
-//! Kraken's ids look like `OXXXXX-XXXXX-XXXXXX`: sixteen bytes carry information, which is the key. Any other text
-//! ("odd") gets a number, kept as long as some book or list knows it.
+//! Kraken's ids look like `OXXXXX-XXXXX-XXXXXX`: sixteen bytes carry information, which is the key. Any other text is
+//! interned: it gets a number, kept as long as some book or list knows it.
 
 use std::collections::HashMap;
 
-/// Length of a usual id.
-pub const USUAL_LEN: usize = 19;
-/// Marks the number of an odd id; the bytes of a usual id are ASCII, so that this bit is never theirs.
-const ODD: u128 = 1 << 127;
-/// Odd ids that may gather before the unused ones are forgotten.
+/// Length of an id of Kraken's form, the only one that can be packed into a key.
+pub const PACKED_LEN: usize = 19;
+/// Marks the number of an interned id; the bytes of a packed id are ASCII, so that this bit is never theirs.
+const INTERNED: u128 = 1 << 127;
+/// Interned ids that may gather before the unused ones are forgotten: a bound on memory, whatever ids a file holds.
 const SWEEP_AT: usize = 4_096;
 
 /// An order id; equal keys are equal ids.
 pub type Key = u128;
 
-/// The key of a usual id, or None for an odd one.
+/// The key of an id of Kraken's form; None for any other, which has to be interned.
 #[inline(always)]
-pub fn usual(text: &[u8; USUAL_LEN]) -> Option<Key> {
+pub fn packed(text: &[u8; PACKED_LEN]) -> Option<Key> {
     let [_, a, b, c, d, e, _, f, g, h, i, j, _, k, l, m, n, o, p] = *text;
     let bytes = [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p];
     if text[0] != b'O' || text[6] != b'-' || text[12] != b'-' {
@@ -28,13 +28,13 @@ pub fn usual(text: &[u8; USUAL_LEN]) -> Option<Key> {
     plain.then(|| u128::from_le_bytes(bytes))
 }
 
-/// Whether the key stands for an odd id.
-pub fn is_odd(key: Key) -> bool {
-    key & ODD != 0
+/// Whether the key stands for an interned id.
+pub fn is_interned(key: Key) -> bool {
+    key & INTERNED != 0
 }
 
-/// The text of a usual key.
-pub fn usual_text(key: Key) -> [u8; USUAL_LEN] {
+/// The text of a packed key.
+pub fn packed_text(key: Key) -> [u8; PACKED_LEN] {
     let mut text = *b"O.....-.....-......";
     let bytes = key.to_le_bytes();
     text[1..6].copy_from_slice(&bytes[..5]);
@@ -43,23 +43,23 @@ pub fn usual_text(key: Key) -> [u8; USUAL_LEN] {
     text
 }
 
-/// Numbers for odd ids.
+/// Ids of other forms than Kraken's, by number.
 #[derive(Default)]
-pub struct OddIds {
+pub struct InternedIds {
     numbers: HashMap<Box<str>, u32>,
     texts: Vec<Option<Box<str>>>,
     free: Vec<u32>,
     sweep_at: usize,
 }
 
-impl OddIds {
+impl InternedIds {
     /// The key of any id.
     pub fn key(&mut self, text: &str) -> Key {
-        if let Some(key) = text.as_bytes().try_into().ok().and_then(usual) {
+        if let Some(key) = text.as_bytes().try_into().ok().and_then(packed) {
             return key;
         }
         if let Some(number) = self.numbers.get(text) {
-            return ODD | Key::from(*number);
+            return INTERNED | Key::from(*number);
         }
         let number = self.free.pop().unwrap_or(self.texts.len() as u32);
         if number as usize == self.texts.len() {
@@ -67,29 +67,29 @@ impl OddIds {
         }
         self.texts[number as usize] = Some(text.into());
         self.numbers.insert(text.into(), number);
-        ODD | Key::from(number)
+        INTERNED | Key::from(number)
     }
 
     /// The text behind a key that `key` gave.
     pub fn text(&self, key: Key) -> String {
-        if !is_odd(key) {
-            return String::from_utf8_lossy(&usual_text(key)).into_owned();
+        if !is_interned(key) {
+            return String::from_utf8_lossy(&packed_text(key)).into_owned();
         }
-        let number = (key & !ODD) as usize;
+        let number = (key & !INTERNED) as usize;
         let text = self.texts.get(number).and_then(Option::as_deref);
         text.unwrap_or_default().to_owned()
     }
 
-    /// Whether so many odd ids have gathered that it is worth asking which are still in use.
+    /// Whether so many interned ids have gathered that it is worth asking which are still in use.
     pub fn wants_sweep(&self) -> bool {
         self.numbers.len() > self.sweep_at.max(SWEEP_AT)
     }
 
-    /// Forgets all odd ids but these.
+    /// Forgets all interned ids but these.
     pub fn sweep(&mut self, used: impl Iterator<Item = Key>) {
         let mut keep = vec![false; self.texts.len()];
-        for key in used.filter(|key| is_odd(*key)) {
-            keep[(key & !ODD) as usize] = true;
+        for key in used.filter(|key| is_interned(*key)) {
+            keep[(key & !INTERNED) as usize] = true;
         }
         self.numbers.retain(|_, number| keep[*number as usize]);
         self.free.clear();
@@ -109,16 +109,16 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn usual_ids_keep_their_text() {
-        let mut ids = OddIds::default();
+    fn packed_ids_keep_their_text() {
+        let mut ids = InternedIds::default();
         let key = ids.key("OTCFZG-YOE2Q-LQKNM3");
-        assert!(!is_odd(key));
+        assert!(!is_interned(key));
         assert_eq!(ids.text(key), "OTCFZG-YOE2Q-LQKNM3");
     }
 
     #[test]
     fn what_is_not_used_is_forgotten() {
-        let mut ids = OddIds::default();
+        let mut ids = InternedIds::default();
         let kept = ids.key("kept");
         for number in 0..10_000 {
             ids.key(&format!("other {number}"));
@@ -136,7 +136,7 @@ mod tests {
     proptest! {
         #[test]
         fn equal_keys_are_equal_ids(left in "O?[A-Z2-7a\\-]{0,20}", right in "O[A-Z]{5}-[A-Z0-9]{5}-[A-Z]{6}") {
-            let mut ids = OddIds::default();
+            let mut ids = InternedIds::default();
             let keys = (ids.key(&left), ids.key(&right));
             prop_assert_eq!(keys.0 == keys.1, left == right);
             prop_assert_eq!((ids.text(keys.0), ids.text(keys.1)), (left, right));

@@ -5,9 +5,12 @@
 #![forbid(unsafe_code)]
 
 pub mod book;
+mod books;
 pub mod columns;
+mod content;
 pub mod crc;
 pub mod decimal;
+mod digits;
 pub mod engine;
 pub mod generic;
 mod grid;
@@ -19,6 +22,7 @@ pub mod memory;
 pub mod message;
 mod names;
 pub mod notes;
+pub mod options;
 #[cfg(feature = "python")]
 mod python;
 mod routing;
@@ -26,3 +30,4 @@ pub mod scan;
 pub mod side;
 pub mod symbol;
 pub mod time;
+mod verdict;

@@ -44,7 +44,7 @@ pub fn of_modify(change: i64, requeued: bool, array_fills: bool) -> Classificati
     }
 }
 
-/// The latest entry time, and the ids deleted in order to be added anew, oldest first.
+/// The latest entry time, and the ids deleted in order to be added again, oldest first.
 #[derive(Debug, Default)]
 pub struct Memory {
     pub newest_ns: i64,

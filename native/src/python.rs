@@ -7,9 +7,11 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use crate::books::Output;
 use crate::columns::Columns;
-use crate::engine::{self, Options, Output, RowOptions};
+use crate::engine;
 use crate::notes::Note;
+use crate::options::{Options, RowOptions};
 use crate::symbol::{Bad, Symbol};
 
 /// Number of this interface; the main package takes no other.
@@ -17,7 +19,7 @@ const PORT: u32 = 3;
 
 type PyNote = (&'static str, i64, i64, String, String, Option<i64>, Option<i64>);
 type PyBad = (&'static str, i64, i64, Option<i64>, Option<i64>);
-/// lines, messages, events, odd ids, rows, notes
+/// lines, messages, events, overflow ids, rows, notes
 type PyOutput<'py> =
     (u64, Bound<'py, PyDict>, Bound<'py, PyDict>, BTreeMap<usize, String>, Bound<'py, PyDict>, Vec<PyNote>);
 

@@ -7,10 +7,10 @@ use memchr::{memchr, memmem};
 use crate::crc;
 use crate::names::Names;
 
-const USUAL_SYMBOL_BYTES: usize = 24;
+const FAST_PATH_SYMBOL_BYTES: usize = 24;
 const KEY: &[u8] = br#""symbol""#;
-/// How a line starts in the usual form; the symbol's text follows.
-const USUAL_STARTS: [&[u8]; 2] = [
+/// How nearly all lines of Kraken's start; the symbol's text follows.
+const FAST_PATH_STARTS: [&[u8]; 2] = [
     br#"{"channel":"level3","type":"update","data":[{"symbol":""#,
     br#"{"channel":"level3","type":"snapshot","data":[{"symbol":""#,
 ];
@@ -46,7 +46,7 @@ impl Routing {
     /// Whether the line at the start of the text, whose length is worked out only when needed, is to be handled.
     #[inline]
     pub fn handles(&mut self, text: &[u8]) -> bool {
-        if let Some(symbol) = usual_symbol(text) {
+        if let Some(symbol) = fast_path_symbol(text) {
             return self.handles_symbol(symbol);
         }
         let line = &text[..memchr(b'\n', text).unwrap_or(text.len())];
@@ -88,11 +88,11 @@ impl Routing {
     }
 }
 
-/// The symbol of a line in the usual form, if it is no longer than symbols are.
+/// The symbol of a line that starts as Kraken's do, if it is no longer than symbols are.
 #[inline(always)]
-fn usual_symbol(text: &[u8]) -> Option<&[u8]> {
-    let rest = USUAL_STARTS.iter().find_map(|start| text.strip_prefix(*start))?;
-    let end = rest.iter().take(USUAL_SYMBOL_BYTES).position(|byte| matches!(byte, b'"' | b'\n'))?;
+fn fast_path_symbol(text: &[u8]) -> Option<&[u8]> {
+    let rest = FAST_PATH_STARTS.iter().find_map(|start| text.strip_prefix(*start))?;
+    let end = rest.iter().take(FAST_PATH_SYMBOL_BYTES).position(|byte| matches!(byte, b'"' | b'\n'))?;
     (rest[end] == b'"').then(|| &rest[..end])
 }
 
@@ -113,20 +113,20 @@ mod tests {
 
     fn symbol(line: &str) -> Option<String> {
         let routing = Routing::new((0, 2), None);
-        usual_symbol(line.as_bytes())
+        fast_path_symbol(line.as_bytes())
             .or_else(|| routing.symbol(line.as_bytes()))
             .map(|symbol| String::from_utf8_lossy(symbol).into_owned())
     }
 
     #[test]
     fn first_symbol_decides() {
-        let usual = r#"{"channel":"level3","type":"update","data":[{"symbol":"BTC/USD","checksum":1}]}"#;
-        assert_eq!(symbol(usual).as_deref(), Some("BTC/USD"));
+        let line = r#"{"channel":"level3","type":"update","data":[{"symbol":"BTC/USD","checksum":1}]}"#;
+        assert_eq!(symbol(line).as_deref(), Some("BTC/USD"));
         assert_eq!(symbol(r#"{"data":[{"symbol" : "A","x":{"symbol":"B"}}]}"#).as_deref(), Some("A"));
         assert_eq!(symbol(r#"{"x":"symbol","symbol":5,"symbol":"C"}"#).as_deref(), Some("C"));
         assert_eq!(symbol(r#"{"symbol":"D"#), None);
-        assert_eq!(symbol(&usual.replace("BTC", &"B".repeat(99))), Some("B".repeat(99) + "/USD"));
-        assert_eq!(usual_symbol(usual.replace("/USD\"", "\n\"").as_bytes()), None);
+        assert_eq!(symbol(&line.replace("BTC", &"B".repeat(99))), Some("B".repeat(99) + "/USD"));
+        assert_eq!(fast_path_symbol(line.replace("/USD\"", "\n\"").as_bytes()), None);
         assert_eq!(symbol(r#"{"channel":"heartbeat"}"#), None);
     }
 

@@ -1,17 +1,18 @@
-//! The fast scanner: level3 lines in the form that Kraken usually writes, read in one pass without looking back.
+//! The fast path: level3 lines in the form that Kraken writes, read in one pass without looking back.
 //!
-//! It compares the fixed text of the usual key order (the keys of an element may come in any order) and reads numbers,
-//! ids and times in their usual form. At the first surprise it gives up, and `generic` parses the line from its start.
+//! It compares the fixed text of Kraken's key order (the keys of an element may come in any order) and reads numbers,
+//! ids and times in Kraken's form. At the first surprise it gives up, and `generic`, the fallback, parses the line from its start.
 //! What it does accept, `generic` would read to the same result (a property test holds the two together).
 
+use crate::digits::{TENS, front_digits, leading_digits};
 use crate::ids;
 use crate::message::{Action, Element, Entry, Kind, MAX_ID_BYTES, Number, Parsed, Span};
-use crate::time::UsualTime;
+use crate::time::CachedTime;
 
 /// Reads the line at the start of `text` (which may go on beyond it). The length of the line without its newline, or
-/// None when it is not in the usual form.
+/// None when it has any other form.
 #[inline]
-pub fn scan(text: &[u8], parsed: &mut Parsed, time: &mut UsualTime) -> Option<usize> {
+pub fn scan(text: &[u8], parsed: &mut Parsed, time: &mut CachedTime) -> Option<usize> {
     parsed.clear();
     let mut scanner = Scanner { text, at: 0 };
     let kind = if scanner.literal(br#"{"channel":"level3","type":"update","data":[{"#).is_some() {
@@ -55,14 +56,14 @@ impl Scanner<'_> {
     #[inline(always)]
     fn id<const N: usize>(&mut self, before: &[u8; N]) -> Option<ids::Key> {
         let (start, rest) = self.text.get(self.at..)?.split_first_chunk::<N>()?;
-        let id = ids::usual(rest.first_chunk()?)?;
-        self.at += N + ids::USUAL_LEN;
+        let id = ids::packed(rest.first_chunk()?)?;
+        self.at += N + ids::PACKED_LEN;
         (start == before).then_some(id)
     }
 
     /// The time behind this text, up to and with its closing quote.
     #[inline(always)]
-    fn time<const N: usize>(&mut self, before: &[u8; N], time: &mut UsualTime) -> Option<i64> {
+    fn time<const N: usize>(&mut self, before: &[u8; N], time: &mut CachedTime) -> Option<i64> {
         let (start, rest) = self.text.get(self.at..)?.split_first_chunk::<N>()?;
         let text = rest.first_chunk::<31>()?;
         let ns = time.parse(text.first_chunk()?)?;
@@ -72,7 +73,7 @@ impl Scanner<'_> {
 
     /// From behind its opening brace to behind its closing one. Each key once, in any order.
     #[inline(always)]
-    fn element(&mut self, kind: Kind, parsed: &mut Parsed, time: &mut UsualTime) -> Option<()> {
+    fn element(&mut self, kind: Kind, parsed: &mut Parsed, time: &mut CachedTime) -> Option<()> {
         let mut element = Element {
             symbol: Span::default(),
             checksum: -1,
@@ -206,7 +207,7 @@ impl Scanner<'_> {
 
     /// From behind the opening bracket to behind the closing one.
     #[inline(always)]
-    fn entries(&mut self, kind: Kind, parsed: &mut Parsed, time: &mut UsualTime) -> Option<Span> {
+    fn entries(&mut self, kind: Kind, parsed: &mut Parsed, time: &mut CachedTime) -> Option<Span> {
         let start = parsed.entries.len() as u32;
         if *self.text.get(self.at)? == b']' {
             self.at += 1;
@@ -226,7 +227,7 @@ impl Scanner<'_> {
     }
 
     #[inline(always)]
-    fn entry(&mut self, kind: Kind, time: &mut UsualTime) -> Option<Entry> {
+    fn entry(&mut self, kind: Kind, time: &mut CachedTime) -> Option<Entry> {
         let (action, id) = match (kind, self.chunk::<14>()?) {
             (Kind::Update, br#"{"event":"add""#) => (Action::Add, self.id(br#"{"event":"add","order_id":""#)?),
             (Kind::Update, br#"{"event":"dele"#) => (Action::Delete, self.id(br#"{"event":"delete","order_id":""#)?),
@@ -245,46 +246,4 @@ impl Scanner<'_> {
         }
         Some(Entry { id, ns, price, qty, action, numbers: true, readable: true })
     }
-}
-
-const TENS: [u64; 20] = {
-    let mut tens = [1; 20];
-    let mut i = 1;
-    while i < 20 {
-        tens[i] = tens[i - 1] * 10;
-        i += 1;
-    }
-    tens
-};
-
-/// How many of eight bytes, the first lowest, are digits before the first that is none.
-#[inline(always)]
-fn leading_digits(bytes: u64) -> usize {
-    let values = bytes ^ 0x3030_3030_3030_3030;
-    let others = ((values & 0x7F7F_7F7F_7F7F_7F7F) + 0x7676_7676_7676_7676) | values;
-    ((others & 0x8080_8080_8080_8080).trailing_zeros() / 8) as usize
-}
-
-/// The value of the first `count` of eight ASCII digits, the first lowest.
-#[inline(always)]
-fn front_digits(bytes: u64, count: usize) -> u64 {
-    if count == 0 {
-        return 0;
-    }
-    eight_values(bytes << (64 - 8 * count))
-}
-
-/// The value of eight ASCII digits, the first lowest; None when one of them is no digit.
-#[inline(always)]
-pub fn eight_digits(bytes: u64) -> Option<u64> {
-    (leading_digits(bytes) == 8).then(|| eight_values(bytes))
-}
-
-/// Pairs, then fours, then all eight: three multiplications instead of eight.
-#[inline(always)]
-fn eight_values(bytes: u64) -> u64 {
-    let values = bytes & 0x0F0F_0F0F_0F0F_0F0F;
-    let pairs = (values.wrapping_mul(2561) >> 8) & 0x00FF_00FF_00FF_00FF;
-    let fours = (pairs.wrapping_mul(6_553_601) >> 16) & 0x0000_FFFF_0000_FFFF;
-    fours.wrapping_mul(42_949_672_960_001) >> 32
 }

@@ -2,7 +2,7 @@
 
 use crate::book::{Book, Change};
 use crate::crc::Tables;
-use crate::ids::OddIds;
+use crate::ids::InternedIds;
 use crate::level::Level;
 use crate::message::Entry;
 use crate::time;
@@ -19,7 +19,7 @@ pub struct Precision {
 
 /// Precision and depth: what was set, and what snapshots so far suggest for the rest.
 #[derive(Debug, Default)]
-pub struct Facts {
+pub struct BookParameters {
     pub price_precision: Option<u32>,
     pub qty_precision: Option<u32>,
     pub depth: Option<usize>,
@@ -27,7 +27,7 @@ pub struct Facts {
     seen_depth: usize,
 }
 
-impl Facts {
+impl BookParameters {
     /// Whether a precision has to be inferred.
     pub fn need_precision(&self) -> bool {
         self.price_precision.is_none() || self.qty_precision.is_none()
@@ -118,7 +118,7 @@ pub fn count(counts: &mut Vec<(&'static str, u64)>, name: &'static str) {
 #[derive(Debug)]
 pub struct Symbol {
     pub name: Box<str>,
-    pub facts: Facts,
+    pub parameters: BookParameters,
     pub tally: Tally,
     pub state: State,
     pub book: Option<Box<Book>>,
@@ -135,7 +135,7 @@ impl Symbol {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.into(),
-            facts: Facts::default(),
+            parameters: BookParameters::default(),
             tally: Tally { last_line: -1, last_ok_line: -1, ..Tally::default() },
             state: State::AwaitingSnapshot,
             book: None,
@@ -156,11 +156,11 @@ impl Symbol {
 
     /// Takes a snapshot's book; true when that closed an incident.
     pub fn adopt(&mut self, book: Book, msg_ns: i64) -> bool {
-        self.precision = self.facts.precision();
+        self.precision = self.parameters.precision();
         self.tally.precision = Some(self.precision);
-        self.tally.precision_inferred = self.facts.need_precision();
+        self.tally.precision_inferred = self.parameters.need_precision();
         self.tally.depth = Some(book.depth);
-        self.tally.depth_inferred = self.facts.depth.is_none();
+        self.tally.depth_inferred = self.parameters.depth.is_none();
         self.book = Some(Box::new(book));
         self.last_msg_ns = msg_ns;
         self.after_gap = false;
@@ -221,7 +221,7 @@ impl Symbol {
     }
 
     /// The book in the shape of a Kraken snapshot.
-    pub fn image(&mut self, ids: &OddIds, tables: &Tables) -> Option<String> {
+    pub fn image(&mut self, ids: &InternedIds, tables: &Tables) -> Option<String> {
         let book = self.book.as_mut()?;
         let checksum = book.checksum(tables);
         let mut text = format!(
@@ -246,7 +246,7 @@ impl Symbol {
     }
 }
 
-fn write_level(level: &Level, precision: Precision, ids: &OddIds, text: &mut String) {
+fn write_level(level: &Level, precision: Precision, ids: &InternedIds, text: &mut String) {
     let price = decimal(level.price(), precision.price);
     for order in &level.orders {
         let id = quoted(&ids.text(order.id));
@@ -315,13 +315,13 @@ mod tests {
 
     #[test]
     fn depth_is_the_smallest_that_held_every_snapshot() {
-        let mut facts = Facts::default();
+        let mut parameters = BookParameters::default();
         assert_eq!(
-            [facts.depth_for(3), facts.depth_for(11), facts.depth_for(2), facts.depth_for(5000)],
+            [parameters.depth_for(3), parameters.depth_for(11), parameters.depth_for(2), parameters.depth_for(5000)],
             [10, 100, 100, 1000]
         );
-        facts.depth = Some(25);
-        assert_eq!(facts.depth_for(3), 25);
+        parameters.depth = Some(25);
+        assert_eq!(parameters.depth_for(3), 25);
     }
 
     #[test]

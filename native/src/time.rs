@@ -94,7 +94,7 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> Option<i64> {
 }
 
 /// Reads the form that Kraken writes (`2026-01-02T03:04:05.678901234Z`, thirty bytes) and remembers recent minutes.
-pub struct UsualTime {
+pub struct CachedTime {
     minutes: [Minute; 64],
 }
 
@@ -105,13 +105,13 @@ struct Minute {
     start_ns: i64,
 }
 
-impl Default for UsualTime {
+impl Default for CachedTime {
     fn default() -> Self {
         Self { minutes: [Minute::default(); 64] }
     }
 }
 
-impl UsualTime {
+impl CachedTime {
     /// None: some other form, for `parse` to judge.
     #[inline(always)]
     pub fn parse(&mut self, text: &[u8; 30]) -> Option<i64> {
@@ -124,7 +124,7 @@ impl UsualTime {
             return None;
         }
         let seconds = digit(text[17])? * 10 + digit(text[18])?;
-        let head = crate::scan::eight_digits(u64::from_le_bytes(*text[20..].first_chunk()?))?;
+        let head = crate::digits::eight_digits(u64::from_le_bytes(*text[20..].first_chunk()?))?;
         let fraction = head as i64 * 10 + digit(text[28])?;
         if seconds > 59 {
             return None;
@@ -235,24 +235,24 @@ mod tests {
     proptest! {
         #[test]
         fn both_readers_agree(ns in any::<i64>(), other in any::<i64>()) {
-            let mut usual = UsualTime::default();
+            let mut cached = CachedTime::default();
             for ns in [ns, other, ns] {
                 let text = format(ns);
                 prop_assert_eq!(parse(text.as_bytes()), Some(ns));
-                prop_assert_eq!(usual.parse(text.as_bytes().first_chunk().unwrap()).unwrap_or(ns), ns);
+                prop_assert_eq!(cached.parse(text.as_bytes().first_chunk().unwrap()).unwrap_or(ns), ns);
             }
             prop_assume!(ns > 0);
-            prop_assert_eq!(usual.parse(format(ns).as_bytes().first_chunk().unwrap()), Some(ns));
+            prop_assert_eq!(cached.parse(format(ns).as_bytes().first_chunk().unwrap()), Some(ns));
         }
 
         #[test]
-        fn a_usual_time_is_a_time(ns in 0i64.., at in 0usize..30, byte in any::<u8>()) {
-            let mut usual = UsualTime::default();
+        fn a_cached_time_is_a_time(ns in 0i64.., at in 0usize..30, byte in any::<u8>()) {
+            let mut cached = CachedTime::default();
             let text = format(ns);
-            prop_assert_eq!(usual.parse(text.as_bytes().first_chunk().unwrap()), Some(ns));
+            prop_assert_eq!(cached.parse(text.as_bytes().first_chunk().unwrap()), Some(ns));
             let mut text: [u8; 30] = *text.as_bytes().first_chunk().unwrap();
             text[at] = byte;
-            if let Some(read) = usual.parse(&text) {
+            if let Some(read) = cached.parse(&text) {
                 prop_assert_eq!(parse(&text), Some(read));
             }
         }

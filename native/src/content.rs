@@ -1,0 +1,53 @@
+//! A message's numbers, scaled at its symbol's precision (steps 2 and 3 of the port).
+
+use crate::book::Change;
+use crate::message::{Element, Entry, Number, Unfit};
+use crate::symbol::Precision;
+
+/// What a message says, read at its symbol's precision.
+#[derive(Default)]
+pub struct Content {
+    pub bids: Vec<Change>,
+    pub asks: Vec<Change>,
+    /// -1: none.
+    pub checksum: i64,
+    pub msg_ns: i64,
+}
+
+impl Content {
+    /// None: fine. Otherwise what is worst in it, with the place of the first number that is too fine.
+    pub fn read(&mut self, element: &Element, entries: &[Entry], precision: Precision) -> Option<(Unfit, u32)> {
+        self.checksum = element.checksum;
+        self.msg_ns = element.ns;
+        let mut readable = element.readable;
+        let mut too_fine = None;
+        for (span, changes) in [(element.bids, &mut self.bids), (element.asks, &mut self.asks)] {
+            changes.clear();
+            for entry in &entries[span.range()] {
+                readable &= entry.readable;
+                let mut scaled = |number: Number, precision| match number.scaled(precision) {
+                    Ok(value) => value,
+                    Err(Unfit::TooPrecise) => {
+                        too_fine.get_or_insert(number.at);
+                        0
+                    }
+                    Err(Unfit::Unreadable) => {
+                        readable = false;
+                        0
+                    }
+                };
+                changes.push(Change {
+                    id: entry.id,
+                    ns: entry.ns,
+                    price: scaled(entry.price, precision.price),
+                    qty: scaled(entry.qty, precision.qty),
+                    action: entry.action,
+                });
+            }
+        }
+        if !readable {
+            return Some((Unfit::Unreadable, 0));
+        }
+        too_fine.map(|at| (Unfit::TooPrecise, at))
+    }
+}
