@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.abc import MetaPathFinder
 from importlib.util import find_spec
+from types import ModuleType
+from typing import Optional
 
 import pytest
 
-from kraken_l3.engine.choose import make_engine
+from kraken_l3.engine.choose import make_engine, native_problem
 from kraken_l3.engine.port import EngineOptions
 from kraken_l3.errors import UsageError
 
 BEST = "native" if find_spec("kraken_l3_native") else "python"
 
 
-def without_native(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "kraken_l3_native", None)
-    for module in ("native", "native_team"):
-        monkeypatch.delitem(sys.modules, f"kraken_l3.engine.{module}", raising=False)
+def put_in_place_of_native(monkeypatch: pytest.MonkeyPatch, module: Optional[ModuleType]) -> None:
+    """None: as if nothing were installed."""
+    monkeypatch.setitem(sys.modules, "kraken_l3_native", module)
+    monkeypatch.delitem(sys.modules, "kraken_l3.engine.native", raising=False)
 
 
 def test_the_native_engine_is_taken_where_it_is_installed():
@@ -30,16 +33,49 @@ def test_python_can_be_asked_for():
 
 
 def test_without_the_native_package_python_runs(monkeypatch):
-    without_native(monkeypatch)
+    put_in_place_of_native(monkeypatch, None)
     assert make_engine(EngineOptions()).name == "python"
     with pytest.raises(UsageError, match="not installed"):
         make_engine(EngineOptions(), "native")
 
 
-def test_a_native_package_of_another_port_is_as_good_as_none(monkeypatch):
-    without_native(monkeypatch)
-    monkeypatch.setitem(sys.modules, "kraken_l3_native", type(sys)("kraken_l3_native"))
+def test_an_engine_that_is_not_installed_is_no_problem(monkeypatch):
+    put_in_place_of_native(monkeypatch, None)
+    assert native_problem() is None
+
+
+@pytest.mark.skipif(BEST == "python", reason="the native engine is not installed")
+def test_an_engine_that_fits_is_no_problem():
+    assert native_problem() is None
+
+
+@pytest.mark.parametrize("interface", [None, 1, 999])
+def test_a_native_engine_with_another_interface_is_told_of_with_the_remedy(monkeypatch, interface):
+    other = ModuleType("kraken_l3_native")
+    if interface is not None:
+        other.PORT = interface
+    put_in_place_of_native(monkeypatch, other)
     assert make_engine(EngineOptions()).name == "python"
+    with pytest.raises(UsageError, match=f"the installed native engine has interface {interface}, .*pip install ./nat"):
+        make_engine(EngineOptions(), "native")
+    problem = native_problem()
+    assert problem is not None
+    assert f"has interface {interface}, and this release needs interface" in problem
+    assert "pip install ./native" in problem
+
+
+def test_a_native_engine_that_cannot_be_loaded_is_told_of(monkeypatch):
+    class Broken(MetaPathFinder):
+        def find_spec(self, name, path, target=None):
+            if name == "kraken_l3_native":
+                raise ImportError("wrong ELF class")
+
+    monkeypatch.delitem(sys.modules, "kraken_l3_native", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    assert make_engine(EngineOptions()).name == "python"
+    problem = native_problem()
+    assert problem is not None
+    assert problem.startswith("the native engine cannot be loaded (wrong ELF class); install")
 
 
 def test_no_other_engine():

@@ -1,9 +1,15 @@
-"""The engine of the package `kraken_l3_native` behind the port: the same results as `python_engine`, much faster."""
+"""The engine of the package `kraken_l3_native` behind the port: the same results as `engine.python`, much faster.
+
+A native engine gives up the interpreter lock while it works. So several of them in threads, each with its share of the
+symbols and fed with the same blocks, use several cores without reading the file and counting its lines once for each.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Optional
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Optional
+from zlib import crc32
 
 import kraken_l3_native
 
@@ -11,6 +17,7 @@ from kraken_l3.engine.port import (
     MAX_PRECISION,
     Bad,
     BookImage,
+    Columns,
     EngineOptions,
     Note,
     Result,
@@ -19,16 +26,14 @@ from kraken_l3.engine.port import (
 )
 from kraken_l3.model.events import State
 
-__all__ = ["NativeEngine"]
+if TYPE_CHECKING:
+    from kraken_l3_native import _Note, _Tally
 
-#: The interface that this file is written for; an installed package of another version is as good as none.
-_PORT = 3
-if getattr(kraken_l3_native, "PORT", None) != _PORT:
-    raise ImportError(f"kraken_l3_native has port {getattr(kraken_l3_native, 'PORT', None)}, not {_PORT}")
+__all__ = ["NativeEngine", "ThreadedNativeEngine"]
 
 
 class NativeEngine:
-    """See `engine.Engine`. The interpreter lock is released while a block is processed."""
+    """See `engine.port.Engine`."""
 
     name = "native"
 
@@ -56,11 +61,11 @@ class NativeEngine:
 
     def feed(self, block: bytes, first_line: int, offset: int, recv_ns: Optional[bytes] = None) -> Result:
         """See `Engine.feed`."""
-        return _result(self._core.feed(block, first_line, offset, recv_ns))
+        return _result(*self._core.feed(block, first_line, offset, recv_ns))
 
     def advance(self, recv_ns: int) -> Result:
         """See `Engine.advance`."""
-        return _result(self._core.advance(recv_ns))
+        return _result(*self._core.advance(recv_ns))
 
     def invalidate(self, symbol: Optional[str] = None) -> list[Note]:
         """See `Engine.invalidate`."""
@@ -68,8 +73,7 @@ class NativeEngine:
 
     def load_book(self, image: BookImage) -> bool:
         """See `Engine.load_book`."""
-        loaded: bool = self._core.load_book(image.symbol, image.message, image.newest_ns, list(image.amending))
-        return loaded
+        return self._core.load_book(image.symbol, image.message, image.newest_ns, list(image.amending))
 
     def export_book(self, symbol: str) -> Optional[BookImage]:
         """See `Engine.export_book`."""
@@ -81,8 +85,7 @@ class NativeEngine:
 
     def symbols(self) -> Sequence[str]:
         """See `Engine.symbols`."""
-        symbols: list[str] = self._core.symbols()
-        return symbols
+        return self._core.symbols()
 
     def tallies(self) -> list[SymbolTally]:
         """See `Engine.tallies`."""
@@ -93,12 +96,91 @@ class NativeEngine:
         return Totals(*self._core.totals())
 
 
-def _result(raw: tuple[Any, ...]) -> Result:
-    lines, messages, events, overflow_ids, rows, notes = raw
+class ThreadedNativeEngine:
+    """Several native engines as one `engine.port.Engine` that judges messages but has no columns."""
+
+    name = "native"
+
+    def __init__(self, jobs: int, only: Optional[frozenset[str]] = None) -> None:
+        self._engines = [NativeEngine(EngineOptions(part=(part, jobs), only=only)) for part in range(jobs)]
+        self._pool = ThreadPoolExecutor(jobs)
+
+    def set_symbol(
+        self,
+        symbol: str,
+        *,
+        price_precision: Optional[int] = None,
+        qty_precision: Optional[int] = None,
+        depth: Optional[int] = None,
+    ) -> None:
+        """See `Engine.set_symbol`."""
+        self._owner(symbol).set_symbol(
+            symbol, price_precision=price_precision, qty_precision=qty_precision, depth=depth
+        )
+
+    def feed(self, block: bytes, first_line: int, offset: int, recv_ns: Optional[bytes] = None) -> Result:
+        """See `Engine.feed`."""
+        running = [self._pool.submit(engine.feed, block, first_line, offset, recv_ns) for engine in self._engines]
+        results = [future.result() for future in running]
+        notes = [note for result in results for note in result.notes]
+        notes.sort(key=lambda note: note.line)  # as one engine would have told them
+        return Result(lines=results[0].lines, notes=notes)
+
+    def advance(self, recv_ns: int) -> Result:
+        """See `Engine.advance`: there are no rows here."""
+        for engine in self._engines:
+            engine.advance(recv_ns)
+        return Result()
+
+    def invalidate(self, symbol: Optional[str] = None) -> list[Note]:
+        """See `Engine.invalidate`."""
+        return [note for engine in self._engines for note in engine.invalidate(symbol)]
+
+    def load_book(self, image: BookImage) -> bool:
+        """See `Engine.load_book`."""
+        return self._owner(image.symbol).load_book(image)
+
+    def export_book(self, symbol: str) -> Optional[BookImage]:
+        """See `Engine.export_book`."""
+        return self._owner(symbol).export_book(symbol)
+
+    def symbols(self) -> Sequence[str]:
+        """All symbols, those of one engine after those of another."""
+        return [symbol for engine in self._engines for symbol in engine.symbols()]
+
+    def tallies(self) -> list[SymbolTally]:
+        """One tally a symbol, in the order of `symbols`."""
+        return [tally for engine in self._engines for tally in engine.tallies()]
+
+    def totals(self) -> Totals:
+        """See `Engine.totals`."""
+        totals = [engine.totals() for engine in self._engines]
+        lines = totals[0].lines
+        return Totals(
+            lines=lines,
+            not_data=sum(part.not_data for part in totals),
+            malformed=sum(part.malformed for part in totals),
+            # Each line that is wanted at all is passed over by every engine but one.
+            skipped=sum(part.skipped for part in totals) - lines * (len(totals) - 1),
+            too_many_symbols=sum(part.too_many_symbols for part in totals),
+        )
+
+    def _owner(self, symbol: str) -> NativeEngine:
+        return self._engines[crc32(symbol.encode()) % len(self._engines)]
+
+
+def _tally(fields: _Tally) -> SymbolTally:
+    bad = fields["first_bad"]
+    dressed: dict[str, Any] = {**fields, "state": State(fields["state"]), "first_bad": bad and Bad(*bad)}
+    return SymbolTally(**dressed)
+
+
+def _result(
+    lines: int,
+    messages: Columns,
+    events: Columns,
+    overflow_ids: dict[int, str],
+    rows: Columns,
+    notes: list[_Note],
+) -> Result:
     return Result(lines, messages, events, overflow_ids, rows, [Note(*note) for note in notes])
-
-
-def _tally(fields: dict[str, Any]) -> SymbolTally:
-    first_bad = fields.pop("first_bad")
-    state = State(fields.pop("state"))
-    return SymbolTally(state=state, first_bad=Bad(*first_bad) if first_bad is not None else None, **fields)

@@ -20,39 +20,39 @@ def damaged_flow() -> bytes:
 
 
 @pytest.mark.parametrize("threads", [2, 3, 8])
-def test_a_team_finds_what_one_engine_finds(threads):
+def test_threads_find_what_one_engine_finds(threads):
     block = damaged_flow()
-    one, team = make_engine(EngineOptions(), "native"), make_engine(EngineOptions(), "native", threads=threads)
-    for engine in (one, team):
+    one, several = make_engine(EngineOptions(), "native"), make_engine(EngineOptions(), "native", threads=threads)
+    for engine in (one, several):
         engine.set_symbol("BTC/USD", price_precision=1, qty_precision=8, depth=10)
-    ours, theirs = one.feed(block, 5, 1_000), team.feed(block, 5, 1_000)
+    ours, theirs = one.feed(block, 5, 1_000), several.feed(block, 5, 1_000)
     assert theirs.notes == sorted(ours.notes, key=lambda note: note.line)
-    assert (theirs.lines, team.totals()) == (ours.lines, one.totals())
-    by_symbol = {tally.symbol: tally for tally in team.tallies()}
+    assert (theirs.lines, several.totals()) == (ours.lines, one.totals())
+    by_symbol = {tally.symbol: tally for tally in several.tallies()}
     assert by_symbol == {tally.symbol: tally for tally in one.tallies()}
     assert sum(tally.mismatched for tally in one.tallies()) >= 1
 
 
-def test_books_pass_through_a_team():
+def test_books_pass_through_threads():
     block = damaged_flow()
-    one, team = make_engine(EngineOptions(), "native"), make_engine(EngineOptions(), "native", threads=2)
+    one, several = make_engine(EngineOptions(), "native"), make_engine(EngineOptions(), "native", threads=2)
     one.feed(block, 0, 0)
     images = [image for symbol in one.symbols() if (image := one.export_book(symbol)) is not None]
     assert len(images) == 7
     for image in images:
-        team.set_symbol(image.symbol, depth=10)
-        assert team.load_book(image)
-    assert team.export_book("BTC/USD") in images
+        several.set_symbol(image.symbol, depth=10)
+        assert several.load_book(image)
+    assert several.export_book("BTC/USD") in images
     assert {note.kind for note in one.invalidate()} <= {"incident_closed"}
-    team.invalidate()
-    assert team.export_book("BTC/USD") is None
+    several.invalidate()
+    assert several.export_book("BTC/USD") is None
 
 
-def test_only_some_symbols_in_a_team():
+def test_only_some_symbols_in_threads():
     block = damaged_flow()
     options = EngineOptions(only=frozenset({"BTC/USD"}))
-    one, team = make_engine(options, "native"), make_engine(options, "native", threads=2)
+    one, several = make_engine(options, "native"), make_engine(options, "native", threads=2)
     one.feed(block, 0, 0)
-    team.feed(block, 0, 0)
-    assert team.totals() == one.totals()
-    assert team.tallies() == one.tallies()
+    several.feed(block, 0, 0)
+    assert several.totals() == one.totals()
+    assert several.tallies() == one.tallies()
