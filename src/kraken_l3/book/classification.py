@@ -3,12 +3,11 @@
 Kraken's wire says add, modify, delete; what they mean was inferred from genuine recordings (docs/verification.md):
 
 - delete: quantity 0 is a fill; a time later than the order's own is a cancel; the order's own time is an amend, whose
-add follows. - add: of an id being amended (or still resting): an amend. Of an order no newer than what was already
-seen: it rested outside the
-  depth window and is back, a re-entry. Else it is new.
+  add follows.
+- add: of an id being amended (or still resting): an amend. Of an order no newer than what was already seen: it rested
+  outside the depth window and is back, a re-entry. Else it is new.
 - modify in place to less: a partial fill if the same message fills other orders of that side, else a reduction, which
-may
-  be a partial fill or the owner's doing: only the trades tell. Requeued or to more: an amend.
+  may be a partial fill or the owner's doing: only the trades tell. Requeued or to more: an amend.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from kraken_l3.model.events import Classification
 
 __all__ = ["MAX_AMENDING", "Memory", "classify_delete", "classify_modify"]
 
+#: Ids of amends under way that are remembered: Kraken adds such an order again at once, so that older ones never come.
 MAX_AMENDING = 4_096
 
 
@@ -48,7 +48,7 @@ class Memory:
         self.amending: dict[str, None] = dict.fromkeys(amending)
 
     def remember_amend(self, order_id: str) -> None:
-        """An order was deleted in order to be added anew; the oldest beyond `MAX_AMENDING` are forgotten."""
+        """An order was deleted in order to be added again; the oldest beyond `MAX_AMENDING` are forgotten."""
         self.amending.pop(order_id, None)
         self.amending[order_id] = None
         if len(self.amending) > MAX_AMENDING:

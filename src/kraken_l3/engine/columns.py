@@ -64,7 +64,7 @@ class RowColumns:
             column.extend(values)
 
     def take(self) -> Columns:
-        """The columns so far, which start anew."""
+        """The columns so far, which start again empty."""
         columns = {name: column.tobytes() for name, column in self._columns.items()}
-        self.__init__()  # type: ignore[misc] # starting anew is exactly what the constructor does
+        self.__init__()  # type: ignore[misc] # starting again is exactly what the constructor does
         return columns

@@ -38,6 +38,10 @@ class Content(NamedTuple):
     checksum: int
     msg_ns: int
 
+    def levels(self) -> int:
+        """How many price levels the longer side states."""
+        return max(len({change[2] for change in self.bids}), len({change[2] for change in self.asks}))
+
 
 def read_content(data: Level3Data, precision: Precision, *, snapshot: bool) -> Content:
     """Read everything in a message.
@@ -93,13 +97,13 @@ def _read_number(raw: msgspec.Raw, precision: int) -> int:
     if precision and text[-precision - 1 : -precision] == b".":
         digits = text[: -precision - 1] + text[-precision:]
     elif precision:
-        return _read_odd_number(text, precision)
+        return _read_any_number(text, precision)
     if len(digits) <= _SAFE_DIGITS and digits.isdigit():
         return int(digits)
-    return _read_odd_number(text, precision)
+    return _read_any_number(text, precision)
 
 
-def _read_odd_number(text: bytes, precision: int) -> int:
+def _read_any_number(text: bytes, precision: int) -> int:
     value = parse_scaled(text, precision)
     if value >= _INT64_END:
         raise ValueError(f"out of range: {text[:48]!r}")
@@ -110,7 +114,7 @@ _seconds: dict[str, int] = {}
 
 
 def _read_time(text: Optional[str]) -> int:
-    """Nanoseconds, 0 when unknown; the date and second of Kraken's usual form are looked up: they hardly change."""
+    """Nanoseconds, 0 when unknown. Date and second of Kraken's form are looked up, since they hardly change."""
     if not text:
         return 0
     if len(text) == 30 and text[29] == "Z":
@@ -118,10 +122,10 @@ def _read_time(text: Optional[str]) -> int:
         fraction = text[20:29]
         if start is not None and fraction.isdigit() and fraction.isascii():
             return start + int(fraction)
-    return _read_odd_time(text)
+    return _read_any_time(text)
 
 
-def _read_odd_time(text: str) -> int:
+def _read_any_time(text: str) -> int:
     try:
         ns = parse_rfc3339(text)
     except ValueError:

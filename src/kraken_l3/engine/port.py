@@ -1,9 +1,9 @@
 """The port of the rebuilding engine: lines of an archive in, verdicts, order events and book rows out.
 
-Two engines stand behind it with the same results, `python_engine` (the reference for whatever this page leaves open)
-and the package `kraken_l3_native`. An engine holds the books of all symbols and is fed blocks of whole lines. It does
-no I/O and never guesses about the outside: gaps, precisions, depths and receive times are told to it. Results never
-depend on how the lines were cut into blocks.
+Two engines stand behind it with the same results, `engine.python` (the reference for whatever this page leaves open)
+and `engine.native`, which wraps the package `kraken_l3_native`. An engine holds the books of all symbols and is fed
+blocks of whole lines. It does no I/O and never guesses about the outside: gaps, precisions, depths and receive times
+are told to it. Results never depend on how the lines were cut into blocks.
 
 The life of a line
 ------------------
@@ -39,7 +39,7 @@ Applying
 --------
 Orders in a level queue by (order time, arrival): a new one goes behind all whose time is not later.
 - add: if the id rests anywhere in the book (either side) it is removed first; then queued.
-- modify: same price and same time (or none given): the quantity changes in place. Otherwise removed and queued anew.
+- modify: same price and same time (or none given): the quantity changes in place. Otherwise removed and queued again.
 - delete: removed, whatever price it states.
 - modify or delete of an id that rests on the other side: finding WRONG_SIDE, not applied. Of an id that does not
   rest: finding UNKNOWN_ID, not applied. After truncation best bid >= best ask: finding CROSSED. A snapshot with more
@@ -101,6 +101,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Optional, Protocol
 
+from kraken_l3.book.classification import MAX_AMENDING
 from kraken_l3.model.events import Action, Classification, MessageKind, Reason, Side, State, Verdict
 
 __all__ = [
@@ -139,7 +140,6 @@ MAX_PRECISION = 18
 MAX_ORDERS = 1_000_000
 #: An element of one symbol more is UNVERIFIABLE (TOO_MANY_SYMBOLS) with symbol index -1.
 MAX_SYMBOLS = 10_000
-MAX_AMENDING = 4_096
 MAX_GRID_STEP = 100_000
 #: Notes given for each (symbol, kind) in an engine's life; the rest is only counted.
 MAX_NOTES = 1_000

@@ -1,5 +1,5 @@
-"""The engine in pure Python: the reference for `engine`'s page, and what runs where the native package is not
-installed."""
+"""The engine in pure Python: the reference for what the port's page leaves open, and what runs where the native package
+is not installed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Optional
 from zlib import crc32
 
 from kraken_l3.book.book import Book
-from kraken_l3.engine.columns import MessageRow, RowColumns, event_columns, message_columns
+from kraken_l3.engine.columns import MessageRow, event_columns, message_columns
+from kraken_l3.engine.grid import BookRows
 from kraken_l3.engine.parse import Content, check_symbol, decimals_of, read_content, too_fine_number
 from kraken_l3.engine.port import (
-    MAX_GRID_STEP,
     MAX_NOTES,
     MAX_ORDERS,
     MAX_SYMBOLS,
@@ -22,7 +22,6 @@ from kraken_l3.engine.port import (
     EngineOptions,
     Note,
     Result,
-    RowOptions,
     SymbolTally,
     Totals,
 )
@@ -30,7 +29,7 @@ from kraken_l3.engine.symbol import SymbolBook
 from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.decimals import TooManyDecimals
 from kraken_l3.model.events import MessageKind, OrderEvent, Reason, Verdict
-from kraken_l3.model.messages import Level3Data, Level3Message
+from kraken_l3.model.messages import Level3Data
 from kraken_l3.protocol.decoding import decode_level3
 
 __all__ = ["PythonEngine"]
@@ -40,7 +39,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class PythonEngine:
-    """See `engine.Engine`."""
+    """See `engine.port.Engine`."""
 
     name = "python"
 
@@ -56,9 +55,7 @@ class PythonEngine:
         self._messages: list[MessageRow] = []
         self._events: list[OrderEvent] = []
         self._event_messages: list[int] = []
-        self._rows = RowColumns()
-        self._clock_ns: Optional[int] = None
-        self._next_instant = 0
+        self._rows = BookRows(options.rows) if options.rows is not None else None
 
     # What the caller says
 
@@ -73,7 +70,7 @@ class PythonEngine:
         """See `Engine.set_symbol`."""
         entry = self._book_of(symbol)
         if entry is not None:
-            entry.facts.set(price_precision, qty_precision, depth)
+            entry.parameters.set(price_precision, qty_precision, depth)
 
     def invalidate(self, symbol: Optional[str] = None) -> list[Note]:
         """See `Engine.invalidate`."""
@@ -87,18 +84,21 @@ class PythonEngine:
     def load_book(self, image: BookImage) -> bool:
         """See `Engine.load_book`."""
         entry = self._book_of(image.symbol)
-        message = _decode_or_none(image.message)
+        try:
+            message = decode_level3(image.message)
+        except MalformedMessage:
+            return False
         if entry is None or message is None or message.type != "snapshot" or len(message.data) != 1:
             return False
         data = message.data[0]
         try:
-            if entry.facts.need_precision:
-                entry.facts.see_decimals(decimals_of(data))
-            precision = entry.facts.precision()
+            if entry.parameters.need_precision:
+                entry.parameters.see_decimals(decimals_of(data))
+            precision = entry.parameters.precision()
             content = read_content(data, precision, snapshot=True)
         except ValueError:
             return False
-        book = Book(entry.facts.depth_for(_most_levels(content)), *precision)
+        book = Book(entry.parameters.depth_for(content.levels()), *precision)
         book.fill(content.bids, content.asks)
         if data.symbol != image.symbol or book.checksum() != content.checksum:
             return False
@@ -140,8 +140,8 @@ class PythonEngine:
         times = iter_unpack("<q", recv_ns) if recv_ns is not None else None
         self._line, self._offset = first_line, offset
         for line in lines:
-            if times is not None:
-                self._tick(next(times)[0])
+            if times is not None and self._rows is not None:
+                self._rows.tick(next(times)[0], self._books.values())
             length = len(line) + 1
             if self._offset == 0 and line.startswith(_BOM):
                 line = line[len(_BOM) :]
@@ -158,7 +158,8 @@ class PythonEngine:
     def advance(self, recv_ns: int) -> Result:
         """See `Engine.advance`."""
         self._result = Result()
-        self._tick(recv_ns)
+        if self._rows is not None:
+            self._rows.tick(recv_ns, self._books.values())
         return self._take_result()
 
     def _take_result(self) -> Result:
@@ -169,7 +170,7 @@ class PythonEngine:
         if self._options.events:
             result.events, result.overflow_ids = event_columns(self._event_messages, self._events)
             self._events, self._event_messages = [], []
-        if self._options.rows is not None:
+        if self._rows is not None:
             result.rows = self._rows.take()
         return result
 
@@ -182,7 +183,8 @@ class PythonEngine:
         if handled is None:
             part, parts = self._options.part
             only = self._options.only
-            handled = crc32(text) % parts == part and (only is None or _unescaped(text) in only)
+            name = text.decode("utf-8", "replace").replace("\\/", "/")
+            handled = crc32(text) % parts == part and (only is None or name in only)
             if len(self._handled) < MAX_SYMBOLS:
                 self._handled[text] = handled
         return handled
@@ -227,9 +229,10 @@ class PythonEngine:
                 self._record(entry.index, kind, Verdict.BEFORE_SNAPSHOT)
             return
         try:
-            if snapshot and entry.facts.need_precision:
-                entry.facts.see_decimals(decimals_of(data))
-            content = read_content(data, entry.facts.precision() if snapshot else entry.precision, snapshot=snapshot)
+            if snapshot and entry.parameters.need_precision:
+                entry.parameters.see_decimals(decimals_of(data))
+            precision = entry.parameters.precision() if snapshot else entry.precision
+            content = read_content(data, precision, snapshot=snapshot)
         except ValueError as error:
             self._refuse(entry, data, snapshot, error)
             return
@@ -243,7 +246,7 @@ class PythonEngine:
         """Something in the message could not be read."""
         kind = MessageKind.SNAPSHOT if snapshot else MessageKind.UPDATE
         if isinstance(error, TooManyDecimals):
-            precision = entry.facts.precision() if snapshot else entry.precision
+            precision = entry.parameters.precision() if snapshot else entry.precision
             try:
                 number = too_fine_number(data, precision, snapshot=snapshot)
             except ValueError as worse:
@@ -261,20 +264,20 @@ class PythonEngine:
             self._drop(entry)
 
     def _apply_snapshot(self, entry: SymbolBook, content: Content) -> None:
-        facts = entry.facts
-        levels = _most_levels(content)
+        parameters = entry.parameters
+        levels = content.levels()
         before = (entry.tally.price_precision, entry.tally.qty_precision, entry.tally.depth)
-        precision, depth = facts.precision(), facts.depth_for(levels)
+        precision, depth = parameters.precision(), parameters.depth_for(levels)
         book = Book(depth, *precision)
         trace: Optional[list[OrderEvent]] = [] if self._options.events else None
         book.fill(content.bids, content.asks, trace)
         if self._adopt(entry, book, content.msg_ns):
             self._note("incident_closed", entry.symbol, "snapshot")
         self._trace(trace)
-        if (facts.need_precision or facts.depth is None) and before != (*precision, depth):
+        if (parameters.need_precision or parameters.depth is None) and before != (*precision, depth):
             text = f"price_precision={precision.price} qty_precision={precision.qty} depth={depth}"
             self._note("inferred", entry.symbol, text)
-        if levels > depth and facts.depth is not None:
+        if levels > depth and parameters.depth is not None:
             self._find(entry, "too_deep", "")
 
     def _apply_update(self, entry: SymbolBook, content: Content) -> None:
@@ -287,12 +290,12 @@ class PythonEngine:
 
     def _adopt(self, entry: SymbolBook, book: Book, msg_ns: int) -> bool:
         """Take a snapshot's book; True when that closed an incident."""
-        facts, tally = entry.facts, entry.tally
+        parameters, tally = entry.parameters, entry.tally
         entry.book, entry.last_msg_ns, entry.after_gap, entry.last_top = book, msg_ns, False, None
-        entry.precision = facts.precision()
+        entry.precision = parameters.precision()
         tally.price_precision, tally.qty_precision = entry.precision
-        tally.depth, tally.depth_inferred = book.depth, facts.depth is None
-        tally.precision_inferred = facts.need_precision
+        tally.depth, tally.depth_inferred = book.depth, parameters.depth is None
+        tally.precision_inferred = parameters.need_precision
         return entry.tracker.snapshot()
 
     def _judge(self, entry: SymbolBook, kind: MessageKind, content: Content) -> None:
@@ -322,9 +325,8 @@ class PythonEngine:
                 self._differ(entry, content.checksum, computed)
             self._record(entry.index, kind, verdict, Reason.NONE, content.checksum, computed, content.msg_ns)
         entry.last_verdict, entry.last_line = verdict, self._line
-        rows = self._options.rows
-        if rows is not None and rows.grid_ns is None:
-            self._row_at_change(entry, rows)
+        if self._rows is not None:
+            self._rows.after_message(entry)
 
     def _differ(self, entry: SymbolBook, expected: int, computed: int) -> None:
         entry.tally.mismatched += 1
@@ -390,59 +392,3 @@ class PythonEngine:
         if trace:
             self._event_messages += [len(self._messages)] * len(trace)
             self._events += trace
-
-    # Book rows
-
-    def _row_at_change(self, entry: SymbolBook, rows: RowOptions) -> None:
-        top = entry.top(rows.levels)
-        if top != entry.last_top:
-            entry.last_top = top
-            at_ns = entry.last_msg_ns if self._clock_ns is None else self._clock_ns
-            self._append_row(entry, at_ns, top + _order_counts(entry, rows))
-
-    def _append_row(self, entry: SymbolBook, at_ns: int, top: tuple[Sequence[int], ...]) -> None:
-        self._rows.append(entry.index, at_ns, entry.last_msg_ns, entry.last_line, entry.last_verdict, top)
-
-    def _tick(self, recv_ns: int) -> None:
-        """The receive clock runs on: show the grid instants that it passes."""
-        rows = self._options.rows
-        if rows is None:
-            return
-        grid_ns = rows.grid_ns
-        if self._clock_ns is None:
-            self._clock_ns = recv_ns
-            if grid_ns is not None:
-                self._next_instant = -(-recv_ns // grid_ns) * grid_ns
-            return
-        if recv_ns <= self._clock_ns:
-            return
-        self._clock_ns = recv_ns
-        if grid_ns is None or recv_ns <= self._next_instant:
-            return
-        due = -(-(recv_ns - self._next_instant) // grid_ns)
-        if due <= MAX_GRID_STEP:
-            books = [entry for entry in self._books.values() if entry.book is not None]
-            shown = [(entry, entry.top(rows.levels) + _order_counts(entry, rows)) for entry in books]
-            for step in range(due):
-                for entry, top in shown:
-                    self._append_row(entry, self._next_instant + step * grid_ns, top)
-        self._next_instant += due * grid_ns
-
-
-def _order_counts(entry: SymbolBook, rows: RowOptions) -> tuple[Sequence[int], ...]:
-    return entry.order_counts(rows.levels) if rows.orders else ()
-
-
-def _most_levels(content: Content) -> int:
-    return max(len({change[2] for change in content.bids}), len({change[2] for change in content.asks}))
-
-
-def _unescaped(text: bytes) -> str:
-    return text.decode("utf-8", "replace").replace("\\/", "/")
-
-
-def _decode_or_none(message: bytes) -> Optional[Level3Message]:
-    try:
-        return decode_level3(message)
-    except MalformedMessage:
-        return None

@@ -15,7 +15,7 @@ from kraken_l3.model.decimals import format_scaled
 from kraken_l3.model.events import State, Verdict
 from kraken_l3.model.timestamps import format_rfc3339
 
-__all__ = ["DEPTHS", "Facts", "SymbolBook", "smallest_depth"]
+__all__ = ["DEPTHS", "BookParameters", "SymbolBook", "smallest_depth"]
 
 #: The depths that Kraken serves.
 DEPTHS = (10, 100, 1000)
@@ -26,8 +26,8 @@ def smallest_depth(levels: int) -> int:
     return next((depth for depth in DEPTHS if levels <= depth), DEPTHS[-1])
 
 
-class Facts:
-    """Precision and depth: what was set, and what snapshots so far suggest for the rest."""
+class BookParameters:
+    """Precision and depth of a book: what was told, and what snapshots so far suggest for the rest."""
 
     __slots__ = ("depth", "price_precision", "qty_precision", "seen_depth", "seen_price", "seen_qty")
 
@@ -81,12 +81,12 @@ class SymbolBook:
     __slots__ = (
         "after_gap",
         "book",
-        "facts",
         "index",
         "last_line",
         "last_msg_ns",
         "last_top",
         "last_verdict",
+        "parameters",
         "precision",
         "symbol",
         "tally",
@@ -96,7 +96,7 @@ class SymbolBook:
     def __init__(self, symbol: str, index: int) -> None:
         self.symbol = symbol
         self.index = index
-        self.facts = Facts()
+        self.parameters = BookParameters()
         self.tally = SymbolTally(symbol)
         self.tracker = Tracker()
         self.book: Optional[Book] = None
