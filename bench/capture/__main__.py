@@ -196,10 +196,10 @@ def measure(kind: str, place: Place, name: str, *, frames: int, rate: float = 0.
             if verifiers == recorder.children() != []:
                 result["verifier_cpu_us"] = (sum(map(_cpu_ns, verifiers)) - verified_ns) / 1e3 / frames
                 result["verifier_mb"] = max(map(_resident_bytes, verifiers)) / 1e6
-            if rate and kind != NAIVE:
-                result["delay_ms"] = delays_ms(recorder.directory)
-                result["sleeper_ms"] = sleeper.longest_ms
         recorder.must_be_verified()
+        if rate and kind != NAIVE:  # the recorder has ended: lines are written before their receipts
+            result["delay_ms"] = delays_ms(recorder.directory)
+            result["sleeper_ms"] = sleeper.longest_ms
         shutil.rmtree(recorder.directory)
         return result
 
