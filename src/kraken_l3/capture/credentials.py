@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import os
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Optional
 import msgspec
 
 from kraken_l3.archive.filesystem import is_full
+from kraken_l3.archive.lock import try_lock
 from kraken_l3.errors import DiskFull, LocalFault
 from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.protocol.nonce import next_nonce
@@ -25,7 +27,6 @@ from kraken_l3.protocol.refusals import LOCKOUT_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from typing import IO
 
 __all__ = ["KeyMemory", "state_directory"]
 
@@ -77,13 +78,19 @@ class KeyMemory:
         """
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file = self._lock_path.open("a+b")
+            file = io.FileIO(self._lock_path, "a+b")
         except OSError as error:
             raise self._fault(error) from error
         with file:
-            while not _try_lock(file):  # noqa: ASYNC110 - the holder is another process: there is no event to wait for
-                await asyncio.sleep(LOCK_POLL_S)
+            await self._wait_for_lock(file)
             yield  # closing the file lets go of the lock
+
+    async def _wait_for_lock(self, file: io.FileIO) -> None:
+        try:
+            while not try_lock(file):  # noqa: ASYNC110 - the holder is another process: there is no event to wait for
+                await asyncio.sleep(LOCK_POLL_S)
+        except OSError as error:
+            raise self._fault(error) from error
 
     def take_nonce(self, wall_ns: int) -> int:
         """A nonce larger than all before, on disk before it is used."""
@@ -144,19 +151,3 @@ class KeyMemory:
             where=str(self._directory),
             hint="The directory must be writable for the user who records (XDG_STATE_HOME moves it)",
         )
-
-
-def _try_lock(file: IO[bytes]) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
