@@ -1,6 +1,6 @@
 """The one tree of errors. Every error says what happened, where, and what to do next, and knows its exit code.
 
-The type says who has to act: the user (`ConfigError`, `UsageError`), Kraken (`RefusedByKraken`, `RemoteProtocolError`),
+The type says who has to act: the user (`ConfigError`, `UsageError`), Kraken (`RefusedByKraken`),
 this machine (`LocalFault` and below), or nobody: the data is damaged or missing (`DamageFound`, `DataMissing`).
 """
 
@@ -20,7 +20,6 @@ __all__ = [
     "LocalFault",
     "MalformedMessage",
     "RefusedByKraken",
-    "RemoteProtocolError",
     "SyncFailed",
     "UsageError",
     "did_you_mean",
@@ -77,10 +76,6 @@ class RefusedByKraken(KrakenL3Error):
     """Kraken refused, and retrying would not help."""
 
     exit_code = 4
-
-
-class RemoteProtocolError(KrakenL3Error):
-    """The other side broke the protocol; the connection is closed and reopened."""
 
 
 class MalformedMessage(KrakenL3Error):
