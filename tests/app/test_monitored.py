@@ -43,14 +43,14 @@ def message(symbol, kind="update", stamp="2027-01-15T08:00:00.000000000Z", befor
     ).encode()
 
 
-def test_a_gauge_counts_by_symbol_and_keeps_snapshots_apart():
-    gauge = MessageCounter()
-    gauge("level3", [frame(message("BTC/USD", "snapshot"), 5), frame(message("BTC/USD")), frame(message("ETH/USD"))])
-    gauge("level3", [frame(message("BTC/USD", before='"checksum":1,' + '"x":0,' * 50)), frame(b"\xff\x00no json")])
-    gauge("trade", [frame(message("BTC/USD"))])
-    assert {name: tally.messages for name, tally in gauge.tallies.items()} == {"BTC/USD": 3, "ETH/USD": 1}
-    assert gauge.tallies["BTC/USD"].snapshot_ns == 5
-    assert gauge.tallies["ETH/USD"].snapshot_ns is None
+def test_a_counter_counts_by_symbol_and_keeps_snapshots_apart():
+    counter = MessageCounter()
+    counter("level3", [frame(message("BTC/USD", "snapshot"), 5), frame(message("BTC/USD")), frame(message("ETH/USD"))])
+    counter("level3", [frame(message("BTC/USD", before='"checksum":1,' + '"x":0,' * 50)), frame(b"\xff\x00no json")])
+    counter("trade", [frame(message("BTC/USD"))])
+    assert {name: tally.messages for name, tally in counter.tallies.items()} == {"BTC/USD": 3, "ETH/USD": 1}
+    assert counter.tallies["BTC/USD"].snapshot_ns == 5
+    assert counter.tallies["ETH/USD"].snapshot_ns is None
 
 
 def test_a_rate_settles_at_the_truth():
@@ -63,18 +63,18 @@ def test_a_rate_settles_at_the_truth():
 
 def test_a_view_of_a_recorder_at_work(tmp_path):
     async def main():
-        gauge = MessageCounter()
+        counter = MessageCounter()
         async with Exchange(flow(("BTC/USD", "ETH/USD", "SOL/USD")), faults=[Drop(after_messages=300)]) as exchange:
             await exchange.push(Reject(symbol="SOL/USD", error="Currency pair not supported SOL/USD", times=0))
             recording = Recording(tmp_path, exchange, symbols=["BTC/USD", "ETH/USD", "SOL/USD"])
-            recording.recorder._observer = gauge
-            viewer = StatusCollector(recording.recorder, tmp_path, SystemClock(), gauge)
-            assert viewer.view().headline() == "waiting for Kraken's list of pairs"
+            recording.recorder._observer = counter
+            status = StatusCollector(recording.recorder, tmp_path, SystemClock(), counter)
+            assert status.view().headline() == "waiting for Kraken's list of pairs"
             async with recording:
                 await recording.until_records("GapClosed", 2, cause="network")
-                viewer.view()
+                status.view()
                 await asyncio.sleep(0.5)
-                view = viewer.view(123)
+                view = status.view(123)
         rows = {row.symbol: row for row in view.rows}
         assert [rows[name].state for name in ("BTC/USD", "ETH/USD", "SOL/USD")] == [
             "recording",
@@ -98,12 +98,14 @@ def test_a_view_of_a_recorder_at_work(tmp_path):
 
 
 def test_odd_stamps_are_no_lag():
-    gauge = MessageCounter()
-    gauge("level3", [frame(message("A/B", stamp="2027-01-15T07:59:59.500000000Z"))])
-    gauge("level3", [frame(b'{"symbol":"C/D"}'), frame(b'{"symbol":"E/F","timestamp":"no time, but as long as one"}')])
+    counter = MessageCounter()
+    counter("level3", [frame(message("A/B", stamp="2027-01-15T07:59:59.500000000Z"))])
+    counter(
+        "level3", [frame(b'{"symbol":"C/D"}'), frame(b'{"symbol":"E/F","timestamp":"no time, but as long as one"}')]
+    )
     from kraken_l3.app.status import _lag_s
 
-    assert [_lag_s(gauge.tallies[name].last) for name in ("A/B", "C/D", "E/F")] == [0.5, None, None]
+    assert [_lag_s(counter.tallies[name].last) for name in ("A/B", "C/D", "E/F")] == [0.5, None, None]
 
 
 def settings_for(exchange, directory):
@@ -266,25 +268,6 @@ def test_a_terminal_that_is_stopped_does_not_hold_up_the_recording(tmp_path):
             os.close(ours)
             os.close(theirs)
     assert '"kind":"stop"' in "".join(path.read_text() for path in (tmp_path / "data").glob("journal-*"))
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGHUP")
-@pytest.mark.parametrize("nohup", [False, True])
-def test_the_end_of_the_terminal_is_a_stop_in_order_unless_nohup_says_otherwise(tmp_path, nohup):
-    from processes import RecordProcess
-
-    record = [sys.executable, "-m", "kraken_l3", "record"]
-    command = ["nohup", *record] if nohup else record
-    with simulate("--rate", "300") as exports, RecordProcess(tmp_path, exports, command=command) as recorder:
-        recorder.until_lines(50)
-        recorder.process.send_signal(signal.SIGHUP)
-        if nohup:
-            recorder.until_lines(recorder.data().count(b"\n") + 200)
-            recorder.process.terminate()
-        assert recorder.wait(10) == 0, recorder.said
-        assert recorder.journal()[-1]["kind"] in ("stop", "sync")
-        (stop,) = [record for record in recorder.journal() if record["kind"] == "stop"]
-        assert stop["reason"] == "stop"
 
 
 def test_without_a_terminal_the_log_is_json(tmp_path):

@@ -9,32 +9,32 @@ from kraken_l3.clock import SystemClock
 from kraken_l3.protocol.session import Acked, SymbolRejected
 
 
-def made_notes() -> tuple[ConnectionJournal, list[Any]]:
+def made_journal() -> tuple[ConnectionJournal, list[Any]]:
     records: list[Any] = []
     return ConnectionJournal(3, channel.level3(["A/B"], 100), records.append, SystemClock()), records
 
 
 def test_a_flood_of_unrecognised_frames_is_counted_not_kept() -> None:
-    notes, records = made_notes()
+    journal, records = made_journal()
     for _ in range(UNRECOGNISED_KEPT + 50):
-        notes.unrecognised(b"\xff" * (FRAME_KEPT_BYTES + 1), 5, 6)
-    assert notes.unrecognised_count == UNRECOGNISED_KEPT + 50
+        journal.unrecognised(b"\xff" * (FRAME_KEPT_BYTES + 1), 5, 6)
+    assert journal.unrecognised_count == UNRECOGNISED_KEPT + 50
     assert [record.count for record in records] == list(range(1, UNRECOGNISED_KEPT + 1))
     assert all(isinstance(record, Unrecognised) for record in records)
     assert {(record.size, len(record.frame)) for record in records} == {(FRAME_KEPT_BYTES + 1, FRAME_KEPT_BYTES)}
 
 
 def test_a_depth_that_kraken_does_not_repeat_is_the_one_asked_for() -> None:
-    notes, records = made_notes()
-    notes.acknowledged(Acked("A/B", None), 5, 6)
-    notes.acknowledged(Acked("A/B", 10), 5, 6)
+    journal, records = made_journal()
+    journal.acknowledged(Acked("A/B", None), 5, 6)
+    journal.acknowledged(Acked("A/B", 10), 5, 6)
     assert all(isinstance(record, Acknowledged) for record in records)
     assert [record.depth for record in records] == [100, 10]
 
 
 def test_a_rejection_says_when_it_is_asked_for_again() -> None:
-    notes, records = made_notes()
-    notes.rejected(SymbolRejected("A/B", "no", 60), 5)
+    journal, records = made_journal()
+    journal.rejected(SymbolRejected("A/B", "no", 60), 5)
     (record,) = records
     assert isinstance(record, Rejected)
     assert (record.connection, record.symbol, record.error, record.retry_s) == (3, "A/B", "no", 60.0)

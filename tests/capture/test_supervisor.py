@@ -29,15 +29,15 @@ def connected_since(recording: Recording, at_ns: int) -> list[Any]:
 
 
 def test_a_gap_keeps_its_first_cause_and_edge() -> None:
-    notes: list[Any] = []
-    ledger = GapLedger([], notes.append, SystemClock())
+    records: list[Any] = []
+    ledger = GapLedger([], records.append, SystemClock())
     ledger.open("level3", "A/B", "mismatch", 5, 1)
     ledger.open("level3", "A/B", "network", 7, 1)
     ledger.open("trade", "A/B", "network", 7, 2)
     ledger.close("level3", "A/B", 9, 3)
     ledger.close("level3", "A/B", 10, 3)
-    assert [type(note).__name__ for note in notes] == ["GapOpened", "GapOpened", "GapClosed"]
-    assert (notes[2].cause, notes[2].left_ns, notes[2].right_ns) == ("mismatch", 5, 9)
+    assert [type(record).__name__ for record in records] == ["GapOpened", "GapOpened", "GapClosed"]
+    assert (records[2].cause, records[2].left_ns, records[2].right_ns) == ("mismatch", 5, 9)
     assert ledger.counts["A/B"] == 2
 
 
@@ -95,14 +95,14 @@ class TestFullDisk:
     def test_a_gap_that_began_after_the_first_lost_frame_reaches_back_to_it(self) -> None:
         earlier = GapOpened(at_ns=5, channel="level3", symbol="A/B", cause="rejected", left_ns=5)
         later = GapOpened(at_ns=20, channel="level3", symbol="C/D", cause="network", left_ns=20)
-        notes: list[Any] = []
-        ledger = GapLedger([earlier, later], notes.append, SystemClock())
+        records: list[Any] = []
+        ledger = GapLedger([earlier, later], records.append, SystemClock())
         ledger.reach_back("disk", 10)
-        closed, opened = notes
+        closed, opened = records
         assert (closed.symbol, closed.cause, closed.left_ns, closed.right_ns) == ("C/D", "network", 20, 20)
         assert (opened.symbol, opened.cause, opened.left_ns) == ("C/D", "disk", 10)
         ledger.close("level3", "C/D", 30, 1)
-        assert (notes[-1].left_ns, notes[-1].right_ns) == (10, 30)
+        assert (records[-1].left_ns, records[-1].right_ns) == (10, 30)
 
 
 def test_a_connection_that_opens_while_the_queue_is_full_is_not_read(tmp_path: Path) -> None:

@@ -374,7 +374,7 @@ def test_no_secret_leaves_its_place(tmp_path: Path, capfd: pytest.CaptureFixture
                 await recording.until_records("GapClosed", 2)
                 supervisor = recording.recorder.supervisor
                 assert supervisor is not None
-                secrets.append((await supervisor._shared.tokens.get()).encode())  # the only way to learn it
+                secrets.append((await supervisor._context.tokens.get()).encode())  # the only way to learn it
             return secrets
 
     secrets = run(main())

@@ -27,11 +27,11 @@ def pairs(*texts: str) -> bytes:
 
 class TestTrades:
     def jumps(self, *messages: bytes) -> list:
-        noted: list = []
-        watch = TradeWatch(noted.append, SystemClock())
+        records: list = []
+        watch = TradeWatch(records.append, SystemClock())
         for message in messages:
             watch.observe(message, 7)
-        return [(gap.symbol, gap.last_id, gap.next_id, gap.connection) for gap in noted]
+        return [(gap.symbol, gap.last_id, gap.next_id, gap.connection) for gap in records]
 
     def test_a_jump_is_told_with_both_ids(self) -> None:
         assert self.jumps(trades("A/B", 5, 6), trades("A/B", 9)) == [("A/B", 6, 9, 7)]
@@ -54,21 +54,21 @@ class TestTrades:
 
 
 class TestInstruments:
-    def test_only_changes_of_recorded_pairs_are_noted(self) -> None:
-        noted: list = []
-        watch = InstrumentWatch(["A/B"], {}, noted.append, SystemClock(), listed=lambda _: [])
+    def test_only_changes_of_recorded_pairs_are_records(self) -> None:
+        records: list = []
+        watch = InstrumentWatch(["A/B"], {}, records.append, SystemClock(), listed=lambda _: [])
         watch.observe(pairs(PAIR % ("A/B", 1, "online"), PAIR % ("C/D", 2, "online")), 1)
         watch.observe(pairs(PAIR % ("A/B", 1, "online")), 1)
         watch.observe(pairs(PAIR % ("A/B", 2, "online")), 1)
         watch.observe(b"nonsense", 1)
-        seen = [[(i.symbol, i.price_precision, i.price_increment) for i in record.instruments] for record in noted]
+        seen = [[(i.symbol, i.price_precision, i.price_increment) for i in record.instruments] for record in records]
         assert seen == [[("A/B", 1, "1E-8")], [("A/B", 2, "1E-8")]]
 
-    def test_a_pair_that_becomes_of_interest_is_noted_from_then_on(self) -> None:
-        noted: list = []
-        watch = InstrumentWatch([], {}, noted.append, SystemClock(), listed=lambda found: [i.symbol for i in found])
+    def test_a_pair_that_becomes_of_interest_is_records_from_then_on(self) -> None:
+        records: list = []
+        watch = InstrumentWatch([], {}, records.append, SystemClock(), listed=lambda found: [i.symbol for i in found])
         watch.observe(pairs(PAIR % ("A/B", 1, "online")), 1)
-        assert [[i.symbol for i in record.instruments] for record in noted] == [["A/B"]]
+        assert [[i.symbol for i in record.instruments] for record in records] == [["A/B"]]
 
     def test_a_list_that_does_not_come_is_an_error_with_its_place(self) -> None:
         async def main() -> None:

@@ -1,6 +1,6 @@
-"""A recorder with everything that tells how it is: the live table, the service manager, a line in the log an hour.
+"""A recorder with its displays: the live table, the service manager, one line in the log an hour.
 
-None of it can end a recording: whatever fails here is logged and left out.
+None of them can end a recording: whatever fails here is logged and left out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["record_monitored"]
 REDRAW_S = 0.5
 STATUS_S = 10.0
 SUMMARY_S = 3600.0
-#: A start that waits longer (for Kraken's list of pairs) is told as complete: the service is up, Kraken is not.
+#: A start that waits longer (for Kraken's list of pairs) is reported as complete: the service is up, Kraken is not.
 READY_LIMIT_S = 30.0
 POLL_S = 0.1
 
@@ -44,12 +44,12 @@ async def record_monitored(
         summary_s: seconds between the lines in the log.
     """
     live = LiveTable()
-    gauge = MessageCounter() if table and live.can_show else None
-    recorder = Recorder(settings, observer=gauge)
-    attendance = _Displays(recorder, settings.output_dir, SystemClock(), gauge)
-    tasks = [_aside(attendance.summarise(summary_s)), _aside(attendance.tell_manager(Notifier(), stop))]
-    if gauge is not None:
-        tasks.append(_aside(attendance.show(live)))
+    counter = MessageCounter() if table and live.can_show else None
+    recorder = Recorder(settings, observer=counter)
+    displays = _Displays(recorder, settings.output_dir, SystemClock(), counter)
+    tasks = [_aside(displays.summarise(summary_s)), _aside(displays.tell_manager(Notifier(), stop))]
+    if counter is not None:
+        tasks.append(_aside(displays.show(live)))
     try:
         await recorder.run(stop)
     finally:
@@ -66,31 +66,31 @@ def _aside(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
             log.exception("a display failed, recording goes on without it")
 
     task = asyncio.ensure_future(guarded())
-    task.add_done_callback(lambda _: work.close())  # cancelled before its first step, it would be warned about
+    task.add_done_callback(lambda _: work.close())  # a task cancelled before its first step would warn
     return task
 
 
 class _Displays:
-    """The three who look at one recorder, each at its own pace."""
+    """The three displays of one recorder, each at its own pace."""
 
-    def __init__(self, recorder: Recorder, directory: Path, clock: Clock, gauge: Optional[MessageCounter]) -> None:
+    def __init__(self, recorder: Recorder, directory: Path, clock: Clock, counter: Optional[MessageCounter]) -> None:
         self._recorder = recorder
         self._directory = directory
         self._clock = clock
-        self._gauge = gauge
+        self._counter = counter
 
-    def _viewer(self) -> StatusCollector:
-        return StatusCollector(self._recorder, self._directory, self._clock, self._gauge)
+    def _status(self) -> StatusCollector:
+        return StatusCollector(self._recorder, self._directory, self._clock, self._counter)
 
     async def show(self, live: LiveTable) -> None:
         """Draw the table until cancelled, and leave the last one on the screen."""
-        viewer = self._viewer()
+        status = self._status()
         free: Optional[int] = None
         with live:
             for round_number in range(2**62):
                 if free is None or round_number % int(STATUS_S / REDRAW_S) == 0:
                     free = await asyncio.to_thread(_free_bytes, self._directory)
-                live.show(viewer.view(free))
+                live.show(status.view(free))
                 await asyncio.sleep(REDRAW_S)
 
     async def tell_manager(self, notifier: Notifier, stop: asyncio.Event) -> None:
@@ -102,12 +102,12 @@ class _Displays:
         if not notifier.is_heard:
             return
         await self._until_started(stop)
-        viewer = self._viewer()
-        notifier.ready(viewer.view().headline())
+        status = self._status()
+        notifier.ready(status.view().headline())
         feeding = asyncio.ensure_future(_feed(notifier))
         try:
             while not await _is_set_within(stop, STATUS_S):
-                notifier.status(viewer.view().headline())
+                notifier.status(status.view().headline())
             notifier.stopping()
             await asyncio.Event().wait()  # fed until the last byte is written, which is when this is cancelled
         finally:
@@ -121,12 +121,12 @@ class _Displays:
 
     async def summarise(self, every_s: float) -> None:
         """One line in the log an hour."""
-        viewer = self._viewer()
-        before = viewer.view()
+        status = self._status()
+        before = status.view()
         while True:
             await asyncio.sleep(every_s)
             free = await asyncio.to_thread(_free_bytes, self._directory)
-            now = viewer.view(free)
+            now = status.view(free)
             log.info("still recording", **_summary(before, now))
             before = now
 

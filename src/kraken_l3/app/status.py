@@ -100,16 +100,16 @@ class StatusCollector:
         recorder: before, during or after its run.
         directory: of its archive.
         clock: dates the views.
-        gauge: the recorder's observer, when somebody wants to see single symbols.
+        counter: the recorder's observer (None: single symbols are not shown).
     """
 
     def __init__(
-        self, recorder: Recorder, directory: Path, clock: Clock, gauge: Optional[MessageCounter] = None
+        self, recorder: Recorder, directory: Path, clock: Clock, counter: Optional[MessageCounter] = None
     ) -> None:
         self._recorder = recorder
         self._directory = str(directory)
         self._clock = clock
-        self._tallies = gauge.tallies if gauge is not None else {}
+        self._tallies = counter.tallies if counter is not None else {}
         self._since_ns = clock.wall_ns()
         self._rates: dict[str, _Rate] = {}
         self._total = _Rate()

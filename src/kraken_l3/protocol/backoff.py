@@ -1,7 +1,7 @@
 """How long to wait before connecting again: 1, 2, 4 ... 60 s with jitter, and the one exception.
 
 A link that was healthy for a minute may be tried again at once, one time, unless maintenance is on. During maintenance
-Kraken asks for at least 5 s between attempts. The sequence starts anew when the link was good for a minute, that is:
+Kraken asks for at least 5 s between attempts. The sequence starts again when the link was good for a minute, that is:
 every symbol that was not rejected had its acknowledgement and its snapshot, and 60 s have passed since.
 
 Source: https://docs.kraken.com/api/docs/guides/spot-ws-intro

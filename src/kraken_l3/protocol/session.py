@@ -1,9 +1,8 @@
-"""One connection and every symbol on it, as a state table without I/O: frames and the time go in, facts come out.
+"""One connection and every symbol on it, as a state table without I/O: frames and the time go in, events come out.
 
     connection  opened     nothing is asked for until the status message came, or STATUS_WAIT_NS passed without it
-                dead       no frame at all for `liveness_ns`, or no answer to the first request for ANSWER_NS:
-                heartbeats
-                           start only after the first subscription
+                dead       no frame at all for `liveness_ns`, or no answer to the first request for ANSWER_NS
+                           (heartbeats start only after the first subscription)
 
     symbol      WAITING    -> REQUESTED   `next_request` handed out its subscribe
                 REQUESTED  -> ACKED       success, matched by req_id, else by symbol
@@ -11,10 +10,10 @@
                 REQUESTED  -> REJECTED    any other error, or no answer for ANSWER_NS while others have theirs
                 ACKED      -> LIVE        its snapshot came (REQUESTED -> LIVE if it overtakes the acknowledgement)
                 ACKED      -> LEAVING     no snapshot for SNAPSHOT_NS
-                LIVE       -> LEAVING     `resync`: the book is to be sent anew
+                LIVE       -> LEAVING     `resync`: its book is to be sent again
                 LEAVING    -> WAITING     unsubscribed, or refused, or no answer for ANSWER_NS
                 REJECTED   -> WAITING     its retry time has come
-                "Already subscribed"      REQUESTED -> LEAVING: what is there is left first, then asked for anew
+                "Already subscribed"      REQUESTED -> LEAVING: it is unsubscribed first, then subscribed again
 
 While no subscription is acknowledged there are no heartbeats, so a ping is sent when half of `liveness_ns` passed in
 silence: its pong is the sign of life, and Kraken closes connections without any activity after a minute.
@@ -201,7 +200,7 @@ class Session:
         self._symbols.setdefault(symbol, _Symbol())
 
     def resync(self, symbol: Optional[str]) -> bool:
-        """Have the symbol's book sent anew. False when it is not whole anyway."""
+        """Have the symbol resubscribed. False when it is not whole anyway."""
         entry = self._symbols.get(symbol)
         if entry is None or entry.state is not SymbolState.LIVE:
             return False
