@@ -1,4 +1,4 @@
-"""What the protocol sheet says, asked of the exchange by clients that are not ours."""
+"""What Kraken documents, asked of the exchange by clients that are not ours."""
 
 import asyncio
 import json

@@ -79,7 +79,7 @@ def test_a_long_run_and_a_deep_one():
     assert verified(generate(depth=1000, messages=40, seed=5), 1000) == 0
 
 
-def test_hostile_habits_keep_the_book_right():
+def test_a_hostile_profile_keeps_the_book_right():
     wild = TraderProfile(taker=0.3, reduce=0.2, amend=0.2, join=0.5, improve=0.3)
     for symbol in ("BTC/USD", "BTC/JPY", "SHIB/USD", "USDT/USD", "S007/USD"):
         assert verified(generate(symbols=[symbol], depth=10, messages=1500, seed=8, profile=wild), 10) == 0

@@ -1,15 +1,15 @@
 """What one WebSocket connection may ask and is answered. No sockets here: texts in, texts out.
 
-Rules (protocol sheet, sections 3 and 4):
+Rules (https://docs.kraken.com/api/docs/websocket-v2/level3, .../trade, .../instrument, .../ping, .../heartbeat):
 
 - one acknowledgement or rejection a symbol, with `req_id` when one came; a rejection never closes the connection
 - malformed requests, a bad token and a bad depth are refused once for the whole request, without naming a symbol
-- checked in this order (not documented, so: invented): form, channel, token, depth; then for each symbol: known,
+- checked in this order, which is not documented: form, channel, token, depth; then for each symbol: known,
   already subscribed, place on the connection, rate
 - a snapshot follows each acknowledgement at once, unless `snapshot` is false
 - heartbeats begin with the first subscription that was accepted, and go on whatever happens then
 
-Texts that the sheet marks as unknown carry INVENTED in their constant's comment.
+Kraken does not list the texts of these errors; those below were seen in the wild unless a comment says INVENTED.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Makes the faults happen: counts messages, keeps the time, and acts on the exchange."""
+"""Makes the faults happen: counts messages, keeps the time, acts on the exchange."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class FaultInjector:
         self._timers: set[asyncio.TimerHandle] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._refusing_until = 0.0
-        self._acts: dict[type, Callable[[Any, list[Connection]], None]] = {
+        self._actions: dict[type, Callable[[Any, list[Connection]], None]] = {
             f.Drop: self._drop,
             f.Close: self._close,
             f.Stall: self._stall,
@@ -160,7 +160,7 @@ class FaultInjector:
 
     def _act(self, armed: _Armed, connections: list[Connection]) -> None:
         armed.done += 1
-        self._acts[type(armed.fault)](armed.fault, connections)
+        self._actions[type(armed.fault)](armed.fault, connections)
         self._drop_spent()
 
     def _drop_spent(self) -> None:
@@ -178,19 +178,19 @@ class FaultInjector:
             for armed in self.armed
             if not isinstance(armed.fault, _ON_REQUESTS) and armed.matches(connection, symbol) and armed.falls_due()
         ]
-        spoiling = [armed for armed in due if isinstance(armed.fault, _ON_MESSAGES)]
-        if spoiling:
-            for armed in spoiling:
+        altering = [armed for armed in due if isinstance(armed.fault, _ON_MESSAGES)]
+        if altering:
+            for armed in altering:
                 armed.done += 1
-            self._spoil([armed.fault for armed in spoiling], connection, payload)
+            self._alter([armed.fault for armed in altering], connection, payload)
             self._drop_spent()
         else:
             connection.send(channel, payload)
         for armed in due:
-            if armed not in spoiling:
+            if armed not in altering:
                 self._act(armed, [connection])
 
-    def _spoil(self, faults: list[f.Fault], connection: Connection, payload: bytes) -> None:
+    def _alter(self, faults: list[f.Fault], connection: Connection, payload: bytes) -> None:
         copies, pieces = 1, 1
         for fault in faults:
             if isinstance(fault, f.Skip):
@@ -220,7 +220,7 @@ class FaultInjector:
     # requests
 
     def refusal(self, connection: int, symbol: str) -> Optional[str]:
-        """See `session.Refusals`."""
+        """See `client_session.Refusals`."""
         for armed in self.armed:
             fault = armed.fault
             if (
@@ -249,7 +249,7 @@ class FaultInjector:
         """Whether a new connection is refused now."""
         return asyncio.get_running_loop().time() < self._refusing_until
 
-    # acts
+    # actions
 
     def _refuse(self, for_s: float) -> None:
         self._refusing_until = asyncio.get_running_loop().time() + for_s

@@ -1,4 +1,4 @@
-"""Where the exchange gets its messages (a port): order flow is the first feed, a recorded archive the second."""
+"""Where the exchange gets its messages: a port. `flow.feed.OrderFlow` is its adapter for synthetic trading."""
 
 from __future__ import annotations
 

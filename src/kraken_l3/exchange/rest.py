@@ -1,6 +1,7 @@
 """The private REST call of the exchange: checks a signed request, hands out tokens. No sockets here.
 
-Rules (protocol sheet, section 1): an API error is HTTP 200 with a non-empty `error` array; the signature covers the
+Rules (https://docs.kraken.com/api/docs/guides/spot-rest-auth, .../guides/spot-rest-intro and
+https://docs.kraken.com/api/docs/rest-api/get-websockets-token): an API error is HTTP 200 with a non-empty `error` array; the signature covers the
 path, the nonce and the exact body; the nonce of a key always grows; a token lives 900 s unless a subscription made
 with it is alive. The order in which Kraken checks is not documented: here it is lockout, key, counter, signature,
 nonce, permission, and a nonce counts as used once the signature was right.

@@ -1,4 +1,4 @@
-"""What was handed to the sockets, exactly and in order: the truth that a recording is compared with."""
+"""What was handed to the sockets, exactly and in order: what a recording is compared with."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Sent(NamedTuple):
 
     Attributes:
         connection: the connection's number, from 1.
-        channel: "level3", "trade", "instrument", "status", "heartbeat", "answer" or "fault" (a frame sent to annoy).
+        channel: "level3", "trade", "instrument", "status", "heartbeat", "answer" or "fault" (sent by a fault, no part of the protocol).
         payload: its bytes.
     """
 
@@ -30,7 +30,7 @@ class SentLog:
     Args:
         keep: whether to keep messages in memory.
         path: a file for the level3 payloads, one a line in order; beside it `<path>.connections`, one number a line.
-        memory_bytes: bound of the memory; when it is reached no more is kept and `whole` turns False.
+        memory_bytes: bound of the memory; beyond it nothing more is kept and `whole` turns False.
     """
 
     def __init__(self, *, keep: bool = True, path: Optional[Path] = None, memory_bytes: int = _MEMORY_BYTES) -> None:
@@ -44,7 +44,7 @@ class SentLog:
         self._numbers = Path(f"{path}.connections").open("wb") if path is not None else None  # noqa: SIM115 - see close
 
     def add(self, connection: int, channel: str, payload: bytes) -> None:
-        """One more message was handed to a socket."""
+        """Notes a message that was handed to a socket."""
         self.count += 1
         if channel == "level3":
             self.level3_count += 1
@@ -68,7 +68,7 @@ class SentLog:
                 file.flush()
 
     def close(self) -> None:
-        """Ends the files."""
+        """Closes the files."""
         for file in (self._lines, self._numbers):
             if file is not None:
                 file.close()

@@ -54,7 +54,7 @@ class OrderFlow:
             pair.symbol: Trader(pair, seed, now_ns=now_ns, profile=profile, odd_numbers=odd_numbers) for pair in pairs
         }
         self._records = {pair.symbol: pair.record for pair in pairs}
-        self._own_habits = profile is not None
+        self._own_profile = profile is not None
         self._watched: dict[str, Counter[int]] = {symbol: Counter() for symbol in self.traders}
         self._recent: dict[str, deque[str]] = {symbol: deque(maxlen=_RECENT_TRADES) for symbol in self.traders}
         self._order = list(self.traders.values())
@@ -83,7 +83,7 @@ class OrderFlow:
         self._watched[symbol][depth] += 1
         trader = self.traders[symbol]
         trader.deepen(depth + max(20, depth // 4))
-        if depth > 10 and not self._own_habits:
+        if depth > 10 and not self._own_profile:
             trader.profile = trader.profile._replace(far=0.3)
 
     def unwatch(self, symbol: str, depth: int) -> None:

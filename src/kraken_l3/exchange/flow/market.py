@@ -1,10 +1,11 @@
 """One market: the orders, their matching, and the texts that subscribers of each depth see of it.
 
-How Kraken speaks of a transaction (protocol sheet, section 5), and so does this:
+How Kraken tells a transaction, and so does this. Its page (https://docs.kraken.com/api/docs/websocket-v2/level3) has the
+events and the truncation; the rest is not documented and was counted in genuine captures (docs/exchange.md names them):
 
 - one message is one transaction; in each side's array stand deletes, then adds, then modifies
 - a level that vanishes from a window brings all orders of the level that takes its place, as adds, in the same message
-- a level that an insert pushes out of the window leaves without a word
+- a level that an insert pushes out of the window leaves without an event; the client has to truncate
 - a fill deletes with quantity 0 and the match time; a partial fill or a reduction modifies and keeps the order's time
 - a cancel deletes with the quantity that rested and a later time; an amend deletes with the order's own time
 - the checksum covers the ten best levels of both sides, so it is the same for every depth

@@ -1,8 +1,8 @@
 """Who trades: seeded random decisions that keep a market alive, in about the mix of events seen on Kraken.
 
-Shares are of transactions near the touch and stem from the genuine captures of 2024-11-12 (protocol sheet, section 5):
-in them an order is added and cancelled about equally often, one transaction in about 18 amends a price, modifies are
-about one event in a hundred, and most levels hold a single order. docs/exchange.md compares the outcome.
+Shares are of transactions near the touch and stem from the genuine captures of 2024-11-12 that docs/exchange.md names: in
+them an order is added and cancelled about equally often, one transaction in about 18 amends a price, modifies are
+about one event in a hundred, and most levels hold a single order. docs/exchange.md compares the result.
 """
 
 from __future__ import annotations
