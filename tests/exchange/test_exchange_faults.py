@@ -288,7 +288,7 @@ async def test_status_and_maintenance():
         assert (event["affected_services"], event["recommended_action"]) == (["all"], "disconnect_and_wait")
         assert announced["emergency"] == []
         assert closed["system"] == "maintenance"
-        with pytest.raises(ConnectionRefusedError):
+        with pytest.raises(ConnectionRefusedError, match="503"):
             await Wire.connect(exchange.ws_url)
         await until(exchange, lambda e: e.system == "cancel_only")
         back = await Wire.connect(exchange.ws_url)

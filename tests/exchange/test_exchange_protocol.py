@@ -285,6 +285,45 @@ async def test_a_token_lives_with_its_subscription_and_dies_without():
         assert (await other.ask(subscription(wire.token, ["ETH/USD"])))["error"] == "ESession:Invalid session"
 
 
+@running
+async def test_every_token_with_a_living_subscription_stays_good():
+    clock = JumpingClock()
+    async with Exchange(flow(("BTC/USD", "ETH/USD", "BTC/JPY")), clock=clock) as exchange:
+        first = await subscribed(exchange, ["BTC/USD"])
+        second = await a_token(exchange)
+        assert (await first.ask(subscription(second, ["ETH/USD"])))["success"]
+        clock.jump(2000)
+        assert (await first.ask(subscription(first.token, ["BTC/JPY"])))["success"]
+        for symbol in ("BTC/USD", "BTC/JPY"):
+            assert (await first.ask(subscription(second, [symbol], method="unsubscribe")))["success"]
+        assert (await first.ask(subscription(first.token, ["BTC/USD"])))["error"] == "ESession:Invalid session"
+        assert (await first.ask(subscription(second, ["BTC/USD"])))["success"]
+
+
+@running
+async def test_a_connection_keeps_its_number_in_every_status():
+    async with Exchange(flow()) as exchange:
+        one, two = await Wire.connect(exchange.ws_url), await Wire.connect(exchange.ws_url)
+        exchange.announce("post_only")
+        ids = [[(await wire.message())["data"][0]["connection_id"] for _ in range(2)] for wire in (one, two)]
+        assert ids[0][0] == ids[0][1]
+        assert ids[1][0] == ids[1][1] != ids[0][0]
+
+
+@running
+async def test_two_keys_do_not_disturb_each_other():
+    keys = {"first": "Zmlyc3Q=", "second": "c2Vjb25k"}
+    async with Exchange(OrderFlow(50, rate=0), keys=keys) as exchange:
+        symbols = list(exchange.feed.instruments())
+        for key, secret in keys.items():
+            token = await a_token(exchange, key=key, secret=secret, nonce=1)
+            wire = await Wire.connect(exchange.ws_url)
+            wire.say(subscription(token, symbols[:41]))
+            answers = [(await wire.answer(20))["success"] for _ in range(41)]
+            assert answers == [True] * 40 + [False], "40 symbols a second for each key"
+        assert (exchange.api_key, exchange.api_secret) == ("first", "Zmlyc3Q=")
+
+
 # limits
 
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from kraken_l3.exchange.client_session import ClientSession, Now, Rules
 from kraken_l3.exchange.flow.feed import OrderFlow
-from kraken_l3.exchange.limits import Limits, SlidingWindow
+from kraken_l3.exchange.limits import Limits
+from kraken_l3.exchange.rest import Account
 
 WORDS = st.sampled_from(
     [
@@ -43,9 +44,13 @@ REQUESTS = st.fixed_dictionaries(
 )
 
 
-class Desk:
-    def good(self, token, mono_ns):
-        return token == "good"
+class Generous:
+    """Knows one token, and refuses nobody."""
+
+    account = Account("", Limits(subscriptions_per_s=10**6))
+
+    def owner(self, token, mono_ns):
+        return self.account if token == "good" else None
 
     def refusal(self, connection, symbol):
         return None
@@ -55,7 +60,7 @@ class Desk:
 @given(requests=st.lists(REQUESTS | ANYTHING, max_size=6), private=st.booleans(), raw=st.text(max_size=20))
 def test_any_request_is_answered(requests, private, raw):
     feed = OrderFlow(("BTC/USD", "ETH/USD"), rate=0)
-    rules = Rules(feed, dict(feed.instruments()), Desk(), Limits(), SlidingWindow(10**6, 1.0), Desk())
+    rules = Rules(feed, dict(feed.instruments()), Generous(), Limits(), Generous())
     session = ClientSession(1, rules, private=private)
     for text in [json.dumps(r) for r in requests] + [raw]:
         answers = list(session.receive(text, Now(time.time_ns(), time.monotonic_ns())))

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from wire_oracle import Book, read
 
 from kraken_l3.exchange.flow import Market, Pair, Trader, TraderProfile, generate, listing
+from kraken_l3.exchange.flow.feed import OrderFlow
 from kraken_l3.exchange.flow.market import Order
-from kraken_l3.exchange.flow.measure import GENUINE, comparison, measured
+from kraken_l3.exchange.flow.measure import GENUINE, Mix, comparison, measured
 
 DATA = Path(__file__).with_name("data")
 ORDER_ID = re.compile(r"O[A-Z2-7]{5}-[A-Z2-7]{5}-[A-Z2-7]{6}")
@@ -270,3 +271,61 @@ def test_the_mix_of_events_is_near_the_genuine_one():
 def test_the_comparison_in_the_docs_is_the_one_that_is_computed():
     docs = Path(__file__).parents[2] / "docs" / "exchange.md"
     assert comparison() in docs.read_text(encoding="utf-8")
+
+
+def test_the_mix_counts_what_it_is_shown():
+    def update(*entries):
+        data = {
+            "symbol": "A/B",
+            "bids": [dict(zip(("event", "order_id", "order_qty"), e)) for e in entries],
+            "asks": [],
+        }
+        return json.dumps({"channel": "level3", "type": "update", "data": [data]}).encode()
+
+    mix = Mix()
+    mix.add(update(("add", "a", 1)))
+    mix.add(update(("delete", "a", 1), ("add", "b", 1)))
+    mix.add(update(("add", "a", 1)))  # amended: back after its delete
+    mix.add(update(("add", "b", 1)))  # a re-entry: added twice without a delete
+    mix.add(update(("delete", "b", 0)))  # filled
+    mix.add(b'{"channel":"level3","type":"snapshot","data":[]}')
+    shares = mix.shares()
+    assert shares["adds, of all events"] == 4 / 6
+    assert shares["amended orders coming back, of all adds"] == shares["re-entries, of all adds"] == 1 / 4
+    assert shares["full fills, of all events"] == 1 / 6
+    assert shares["messages of one add"] == 3 / 5
+    assert shares["messages of one delete and one add"] == 1 / 5
+
+
+def test_nothing_happens_that_the_engine_s_status_forbids():
+    """https://docs.kraken.com/api/docs/websocket-v2/status"""
+    trader = Trader(listing(["BTC/USD"])[0], 4, profile=TraderProfile(taker=0.5, amend=0.2))
+    book = Book(10)
+    assert book.apply(trader.market.snapshot(10))
+    for step in range(300):
+        done = trader.step(step * 1000, "post_only")
+        assert not done.trades
+        assert (text := trader.market.update(done, 10)) is None or book.apply(text)
+    orders = sum(
+        len(level.orders) for side in (trader.market.bids, trader.market.asks) for level in side.levels.values()
+    )
+    for step in range(orders):
+        text = trader.market.update(trader.step(step, "cancel_only"), 10)
+        assert text is None or book.apply(text)
+    assert trader.market.checksum() == 0, "every order is cancelled by now"
+    assert trader.market.update(trader.step(0, "cancel_only"), 10) is None
+    for step in range(200):
+        text = trader.market.update(trader.step(step * 1000), 10)
+        assert text is None or book.apply(text)
+    assert book.levels("bids")
+
+
+def test_a_maintenance_is_silent_and_is_not_caught_up_on():
+    flow = OrderFlow(["BTC/USD"], rate=1000)
+    flow.watch("BTC/USD", 10)
+    assert len(list(flow.due(0, 0)) + list(flow.due(10**9, 10**9))) > 100
+    flow.set_system("maintenance")
+    assert flow.due(2 * 10**9, 2 * 10**9) == []
+    assert flow.next_due_ns() is None
+    flow.set_system("online")
+    assert len(list(flow.due(60 * 10**9, 60 * 10**9))) < 10

@@ -19,7 +19,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Optional, Protocol
 
 from kraken_l3.exchange.feed import Feed
-from kraken_l3.exchange.limits import Limits, SlidingWindow, subscription_cost
+from kraken_l3.exchange.limits import Limits, subscription_cost
+from kraken_l3.exchange.rest import Account
 from kraken_l3.model.timestamps import format_rfc3339
 
 __all__ = ["Answer", "ClientSession", "Now", "Rules"]
@@ -56,8 +57,8 @@ class Answer(NamedTuple):
 class Tokens(Protocol):
     """Who knows which tokens are good."""
 
-    def good(self, token: object, mono_ns: int) -> bool:
-        """Whether the token is good."""
+    def owner(self, token: object, mono_ns: int) -> Optional[Account]:
+        """Whose token this is; None when it is not good."""
 
 
 class Refusals(Protocol):
@@ -68,13 +69,20 @@ class Refusals(Protocol):
 
 
 class Rules(NamedTuple):
-    """What all connections share: data, the pairs' records, tokens, limits, the subscription counter, refusals."""
+    """What all connections share.
+
+    Attributes:
+        feed: the data.
+        records: symbol to the pair's object of the `instrument` channel.
+        tokens: who owns a token.
+        limits: what a connection may ask for.
+        refusals: scripted refusals.
+    """
 
     feed: Feed
     records: dict[str, str]
     tokens: Tokens
     limits: Limits
-    subscriptions: SlidingWindow
     refusals: Refusals
 
 
@@ -112,7 +120,8 @@ class ClientSession:
         self.instruments = False
         self.heartbeats = False
         self._rules = rules
-        self._token: object = None
+        # symbol -> the token it was subscribed with, and whose that is
+        self._tokens: dict[str, tuple[object, Account]] = {}
 
     @property
     def subscribed(self) -> bool:
@@ -178,35 +187,39 @@ class ClientSession:
             raise _Refused(MALFORMED)
         return value
 
-    def _check_token(self, params: Mapping[str, Any], now: Now) -> None:
-        """A token that a living subscription of this connection was made with stays good."""
+    def _account(self, params: Mapping[str, Any], now: Now) -> Account:
+        """Whose token this is. A token that a living subscription of this connection was made with stays good."""
         token = params.get("token")
-        tied = token is not None and token == self._token and bool(self.depths)
-        if not tied and not self._rules.tokens.good(token, now.mono_ns):
+        for known, owner in self._tokens.values():
+            if token == known:
+                return owner
+        account = self._rules.tokens.owner(token, now.mono_ns)
+        if account is None:
             raise _Refused(INVALID_SESSION, {"status": "error"})
+        return account
 
     # level3
 
     def _subscribe(self, request: dict[str, Any], params: dict[str, Any], now: Now) -> Iterator[Answer]:
         symbols, snapshot = self._symbols(params), self._flag(params, "snapshot", True)
-        self._check_token(params, now)
+        account = self._account(params, now)
         depth = params.get("depth", DEFAULT_DEPTH)
         if type(depth) is not int or depth not in (10, 100, 1000):
             raise _Refused(BAD_DEPTH)
         for symbol in symbols:
-            error = self._symbol_error(symbol, depth, now)
+            error = self._symbol_error(symbol, depth, account, now)
             if error is not None:
                 yield self._reject(request, now, "subscribe", error, symbol=symbol)
                 continue
             self.depths[symbol] = depth
-            self._token = params["token"]
+            self._tokens[symbol] = (params["token"], account)
             self.heartbeats = True
             self._rules.feed.watch(symbol, depth)
             yield self._acknowledge(request, params, now, symbol, {"snapshot": snapshot})
             if snapshot:
                 yield Answer(self._rules.feed.snapshot(symbol, depth), "level3", symbol)
 
-    def _symbol_error(self, symbol: str, depth: int, now: Now) -> Optional[str]:
+    def _symbol_error(self, symbol: str, depth: int, account: Account, now: Now) -> Optional[str]:
         scripted = self._rules.refusals.refusal(self.number, symbol)
         if scripted is not None:
             return scripted
@@ -218,19 +231,19 @@ class ClientSession:
             return BAD_DEPTH
         if len(self.depths) >= self._rules.limits.symbols_per_connection:
             return TOO_MANY
-        if not self._rules.subscriptions.take(subscription_cost(depth), now.mono_ns):
+        if not account.subscriptions.take(subscription_cost(depth), now.mono_ns):
             return RATE
         return None
 
     def _unsubscribe(self, request: dict[str, Any], params: dict[str, Any], now: Now) -> Iterator[Answer]:
         symbols = self._symbols(params)
-        self._check_token(params, now)
+        self._account(params, now)
         for symbol in symbols:
             depth = self.depths.get(symbol)
             if depth is None or params.get("depth", depth) != depth:
                 yield self._reject(request, now, "unsubscribe", NOT_FOUND, symbol=symbol)
                 continue
-            del self.depths[symbol]
+            del self.depths[symbol], self._tokens[symbol]
             self._rules.feed.unwatch(symbol, depth)
             yield self._acknowledge(request, params, now, symbol, {})
 
@@ -239,6 +252,7 @@ class ClientSession:
         for symbol, depth in self.depths.items():
             self._rules.feed.unwatch(symbol, depth)
         self.depths.clear()
+        self._tokens.clear()
         self.trades.clear()
         self.instruments = False
 

@@ -27,6 +27,11 @@ _NS_PER_S = 1_000_000_000
 _MAX_REQUEST_BYTES = 1 << 20
 
 
+def _refusal(http_status: int) -> web.Response:
+    # 1015 is how Cloudflare words its rate limit
+    return web.Response(status=http_status, text="error code: 1015" if http_status == 429 else "<html>error</html>")
+
+
 class Endpoints:
     """Requests and connections.
 
@@ -95,8 +100,11 @@ class Endpoints:
         return await self._serve(request, private=False)
 
     async def _serve(self, request: web.Request, *, private: bool) -> web.StreamResponse:
-        if not self._attempts.take(request.remote or "", self._clock.mono_ns()) or self._faults.refuses_connections():
-            return web.Response(status=429, text="error code: 1015")  # as Cloudflare words its rate limit
+        if not self._attempts.take(request.remote or "", self._clock.mono_ns()):
+            return _refusal(429)
+        refused_with = self._faults.refused_with()
+        if refused_with is not None:
+            return _refusal(refused_with)
         # Pings and closes are answered through the connection, so that a stall holds them back too
         ws = web.WebSocketResponse(autoping=False, autoclose=False, compress=False, max_msg_size=_MAX_REQUEST_BYTES)
         await ws.prepare(request)

@@ -102,6 +102,7 @@ class FaultInjector:
         self._timers: set[asyncio.TimerHandle] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._refusing_until = 0.0
+        self._refusing_status = 429
         self._actions: dict[type, Callable[[Any, list[Connection]], None]] = {
             f.Drop: self._drop,
             f.Close: self._close,
@@ -113,7 +114,7 @@ class FaultInjector:
             f.PairStatus: lambda x, _: target.set_pair_status(x.symbol or "", x.status),
             f.Maintenance: lambda x, _: self._spawn(self._maintenance(x)),
             f.ExpireTokens: lambda _x, _: target.expire_tokens(),
-            f.RefuseConnections: lambda x, _: self._refuse(x.for_s),
+            f.RefuseConnections: lambda x, _: self._refuse(x.for_s, x.http_status),
         }
 
     def start(self) -> None:
@@ -245,13 +246,14 @@ class FaultInjector:
                 return TokenAnswer(200, json.dumps({"error": [fault.error]}))
         return None
 
-    def refuses_connections(self) -> bool:
-        """Whether a new connection is refused now."""
-        return asyncio.get_running_loop().time() < self._refusing_until
+    def refused_with(self) -> Optional[int]:
+        """The HTTP status with which a new connection is refused now; None when it is let in."""
+        return self._refusing_status if asyncio.get_running_loop().time() < self._refusing_until else None
 
     # actions
 
-    def _refuse(self, for_s: float) -> None:
+    def _refuse(self, for_s: float, http_status: int) -> None:
+        self._refusing_status = http_status
         self._refusing_until = asyncio.get_running_loop().time() + for_s
 
     @staticmethod
@@ -295,7 +297,7 @@ class FaultInjector:
         target.announce("online", maintenance_notice(target.wall_ns(), fault.announce_s, fault.for_s))
         await asyncio.sleep(fault.announce_s)
         target.announce("maintenance")
-        self._refuse(fault.for_s)
+        self._refuse(fault.for_s, 503)  # the service is down; 429 would blame the client for its rate
         await asyncio.sleep(min(0.1, fault.for_s))
         for connection in target.all_connections():
             connection.close(1001, "maintenance")

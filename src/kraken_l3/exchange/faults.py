@@ -158,9 +158,10 @@ class ExpireTokens(Fault, frozen=True, kw_only=True):
 
 
 class RefuseConnections(Fault, frozen=True, kw_only=True):
-    """New WebSocket connections are refused with HTTP 429 for `for_s` seconds."""
+    """New WebSocket connections are refused for `for_s` seconds, by default as Cloudflare's rate limit does."""
 
     for_s: float = 5.0
+    http_status: int = 429
 
 
 AnyFault = Union[

@@ -52,6 +52,9 @@ class Feed(Protocol):
     def recent_trades(self, symbol: str) -> Optional[bytes]:
         """The `trade` channel's snapshot message, up to 50 trades; None when there was none yet."""
 
+    def set_system(self, system: str) -> None:
+        """The engine's status changed, e.g. to "post_only"; what a status forbids must not show in messages."""
+
     def due(self, wall_ns: int, mono_ns: int) -> Iterable[Message]:
         """What has become due by now, in order. A bounded number; the rest comes with the next call."""
 

@@ -15,7 +15,8 @@ class Sent(NamedTuple):
 
     Attributes:
         connection: the connection's number, from 1.
-        channel: "level3", "trade", "instrument", "status", "heartbeat", "answer" or "fault" (sent by a fault, no part of the protocol).
+        channel: "level3", "trade", "instrument", "status", "heartbeat", "answer" or "fault" (sent by a
+            fault, no part of the protocol).
         payload: its bytes.
     """
 

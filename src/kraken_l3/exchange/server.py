@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Optional
 
 from aiohttp import web
@@ -20,7 +20,7 @@ from kraken_l3.exchange.fault_injector import FaultInjector
 from kraken_l3.exchange.faults import Fault
 from kraken_l3.exchange.feed import Feed
 from kraken_l3.exchange.flow.feed import OrderFlow
-from kraken_l3.exchange.limits import Limits, SlidingWindow
+from kraken_l3.exchange.limits import Limits
 from kraken_l3.exchange.liveness import INTERVAL_S, keep_time
 from kraken_l3.exchange.rest import TokenServer
 from kraken_l3.exchange.sent_log import SentLog
@@ -43,12 +43,13 @@ class Exchange:
         port: 0 takes a free one.
         tls: a server context; the URLs then say https and wss.
         clock: the clocks it goes by.
-        api_key, api_secret: the one key it knows.
+        keys: the API keys it knows and their secrets (base64); by default one.
         sent: where to note what was sent; by default everything but heartbeats is kept in memory (`sent.payloads`).
 
     Attributes:
         clients: the connections.
-        tokens: the keys and tokens.
+        keys: API keys and their secrets.
+        tokens: what they are worth.
         system: the engine's status, e.g. "online".
         changed: set whenever a client or the feed did something (see `testing`); there once the exchange runs.
     """
@@ -65,22 +66,19 @@ class Exchange:
         port: int = 0,
         tls: Optional[ssl.SSLContext] = None,
         clock: Optional[Clock] = None,
-        api_key: str = API_KEY,
-        api_secret: str = API_SECRET,
+        keys: Optional[Mapping[str, str]] = None,
         sent: Optional[SentLog] = None,
     ) -> None:
         self.clock = clock or SystemClock()
         self.feed = feed if feed is not None else OrderFlow(now_ns=self.clock.wall_ns())
         self.limits = limits
-        self.api_key = api_key
-        self.api_secret = api_secret
+        self.keys = dict(keys or {API_KEY: API_SECRET})
         self.sent = sent or SentLog()
-        self.tokens = TokenServer(api_key, api_secret, limits)
+        self.tokens = TokenServer(self.keys, limits)
         self.clients = Clients()
         self.system = "online"
         self.faults = FaultInjector(self, faults)
-        counter = SlidingWindow(limits.subscriptions_per_s, 1.0)
-        self._rules = Rules(self.feed, dict(self.feed.instruments()), self.tokens, limits, counter, self.faults)
+        self._rules = Rules(self.feed, dict(self.feed.instruments()), self.tokens, limits, self.faults)
         self._delivery = Delivery(self.feed, self.clients, self.faults, self.clock, self._notify)
         self._endpoints = Endpoints(
             self.clients,
@@ -180,6 +178,16 @@ class Exchange:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{host}:{self._port}"
 
+    @property
+    def api_key(self) -> str:
+        """The first of its keys."""
+        return next(iter(self.keys))
+
+    @property
+    def api_secret(self) -> str:
+        """The secret of the first key."""
+        return self.keys[self.api_key]
+
     # what has happened, and what is to happen
 
     @property
@@ -202,6 +210,7 @@ class Exchange:
     def announce(self, system: str, more: Optional[dict[str, object]] = None) -> None:
         """Tells every connection the engine's status, e.g. "maintenance", with announcements beside it."""
         self.system = system
+        self.feed.set_system(system)
         for connection in self.clients.all():
             connection.send("status", status_update(connection.connection_id, system, more or {}))
 

@@ -61,6 +61,7 @@ class OrderFlow:
         self._shares = popularity(len(self._order))
         self._rng = random.Random(seed)
         self._next_ns: Optional[float] = None
+        self._system = "online"
 
     # what is traded
 
@@ -104,9 +105,16 @@ class OrderFlow:
 
     # the flow
 
+    def set_system(self, system: str) -> None:
+        """See `Feed.set_system`. Nothing happens in "maintenance"; afterwards the flow goes on without catching up."""
+        self._system = system
+        self._next_ns = None
+
     def due(self, wall_ns: int, mono_ns: int) -> list[Message]:
         """See `Feed.due`."""
         out: list[Message] = []
+        if self._system == "maintenance":
+            return out
         if self.rate == float("inf"):
             for _ in range(_BATCH):
                 self._happen(wall_ns, out)
@@ -124,7 +132,7 @@ class OrderFlow:
 
     def next_due_ns(self) -> Optional[int]:
         """See `Feed.next_due_ns`."""
-        if self.rate <= 0:
+        if self.rate <= 0 or self._system == "maintenance":
             return None
         return 0 if self._next_ns is None or self.rate == float("inf") else int(self._next_ns)
 
@@ -134,7 +142,7 @@ class OrderFlow:
         watched = self._watched[trader.market.pair.symbol]
         before = len(out)
         for _ in range(_TRIES if watched else 1):
-            self._render(trader, trader.step(now_ns), watched, out)
+            self._render(trader, trader.step(now_ns, self._system), watched, out)
             if len(out) > before:
                 return
 

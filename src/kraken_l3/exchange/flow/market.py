@@ -1,7 +1,7 @@
 """One market: the orders, their matching, and the texts that subscribers of each depth see of it.
 
-How Kraken tells a transaction, and so does this. Its page (https://docs.kraken.com/api/docs/websocket-v2/level3) has the
-events and the truncation; the rest is not documented and was counted in genuine captures (docs/exchange.md names them):
+How Kraken tells a transaction, and so does this. https://docs.kraken.com/api/docs/websocket-v2/level3 has the events
+and the truncation; the rest is not documented and was counted in genuine captures (docs/exchange.md names them):
 
 - one message is one transaction; in each side's array stand deletes, then adds, then modifies
 - a level that vanishes from a window brings all orders of the level that takes its place, as adds, in the same message

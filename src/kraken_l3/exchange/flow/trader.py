@@ -1,7 +1,7 @@
 """Who trades: seeded random decisions that keep a market alive, in about the mix of events seen on Kraken.
 
-Shares are of transactions near the touch and stem from the genuine captures of 2024-11-12 that docs/exchange.md names: in
-them an order is added and cancelled about equally often, one transaction in about 18 amends a price, modifies are
+Shares are of transactions near the touch and stem from the genuine captures of 2024-11-12 that docs/exchange.md names:
+in them an order is added and cancelled about equally often, one transaction in about 18 amends a price, modifies are
 about one event in a hundred, and most levels hold a single order. docs/exchange.md compares the result.
 """
 
@@ -140,8 +140,17 @@ class Trader:
 
     # one transaction
 
-    def step(self, now_ns: int) -> Transaction:
-        """The next thing that happens in this market."""
+    def step(self, now_ns: int, system: str = "online") -> Transaction:
+        """The next thing that happens in this market.
+
+        Args:
+            now_ns: the time.
+            system: the engine's status; "cancel_only" allows cancels alone, "post_only" anything but matching.
+                Source: https://docs.kraken.com/api/docs/websocket-v2/status
+        """
+        if system == "cancel_only":
+            self._amending = None  # its delete was told; the order cannot come back
+            return self._cancel_any(now_ns)
         if self._amending is not None:
             return self._finish_amend(now_ns)
         rng, profile = self.rng, self.profile
@@ -149,7 +158,7 @@ class Trader:
         side = self.market.bids if rng.random() < 0.5 else self.market.asks
         if len(side.keys) < min(20, self.levels):
             return self._insert(side, now_ns)
-        if draw < profile.taker:
+        if draw < profile.taker and system != "post_only":
             return self._take(side is self.market.asks, now_ns)
         draw -= profile.taker
         if draw < profile.reduce:
@@ -162,6 +171,13 @@ class Trader:
         short = (self.levels - len(side.keys)) / self.levels
         if rng.random() < 0.5 + 0.5 * short:
             return self._insert(side, now_ns)
+        return self.market.cancel(side, self._pick(side), now_ns)
+
+    def _cancel_any(self, now_ns: int) -> Transaction:
+        sides = [side for side in (self.market.bids, self.market.asks) if side.keys]
+        if not sides:
+            return Transaction(self.market.changed_at, None, None, [])
+        side = self.rng.choice(sides)
         return self.market.cancel(side, self._pick(side), now_ns)
 
     def _new_key(self, side: Side) -> int:
