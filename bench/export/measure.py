@@ -13,7 +13,7 @@ from pathlib import Path
 from kraken_l3.export.bulk import export_table
 from kraken_l3.export.events import EventsTable
 from kraken_l3.export.snapshots import SnapshotsTable
-from kraken_l3.rebuild.verify_jobs import verify
+from kraken_l3.rebuild.verify import verify
 
 TABLES = {
     "grid": SnapshotsTable(grid_ns=1_000_000_000),

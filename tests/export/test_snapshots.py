@@ -9,9 +9,9 @@ from archives import NIGHT_NS, START_NS, record
 from books import Oracle, lines_with_times
 from plain import plain
 
+from kraken_l3.archive.gaps import gaps_in
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.export.bulk import export_table
-from kraken_l3.export.gaps import Gaps
 from kraken_l3.export.snapshots import SnapshotsTable
 
 SECOND_NS = 1_000_000_000
@@ -71,11 +71,11 @@ def test_the_grid_is_whole_from_the_first_line_to_the_last_but_for_the_gap(tmp_p
     source = record(tmp_path / "a", messages=3_000, gap=True)
     report = export(source, tmp_path / "o", grid_ns=SECOND_NS)
     times = [time for time, _ in lines_with_times(source)]
-    [(left, right)] = Gaps(open_archive(source), open_archive(source).days[0]).of("BTC/USD")
+    (gap,) = gaps_in(open_archive(source), symbols=["BTC/USD"])
     first = -(-times[0] // SECOND_NS) * SECOND_NS
-    grid = [at for at in range(first, times[-1] + 1, SECOND_NS) if not left < at < right]
+    grid = [at for at in range(first, times[-1] + 1, SECOND_NS) if not gap.holds(at)]
     assert [row["timestamp"] for row in rows_of(tmp_path / "o", "BTC/USD")] == grid
-    assert report.files[0].left_out == len([at for at in range(first, times[-1] + 1, SECOND_NS) if left < at < right])
+    assert report.files[0].left_out == len([at for at in range(first, times[-1] + 1, SECOND_NS) if gap.holds(at)])
     assert report.files[0].left_out >= 9
 
 

@@ -34,22 +34,30 @@ class Scene:
         self.connection = 0
         self.journal(Started, version="0", host="h", boot_id="b", pid=1, config={})
         if facts:
-            pairs = [
-                Instrument(symbol=p.symbol, price_precision=p.price_precision, qty_precision=p.qty_precision)
-                for p in listing(list(symbols))
-            ]
-            self.journal(Instruments, instruments=pairs)
+            self.journal_instruments()
             self.connect(depth)
 
     def journal(self, kind, **fields):
         self.writer.journal(kind(at_ns=self.clock.now_ns, mono_ns=self.clock.now_ns, **fields))
 
+    def journal_instruments(self):
+        pairs = [
+            Instrument(symbol=p.symbol, price_precision=p.price_precision, qty_precision=p.qty_precision)
+            for p in listing(list(self.symbols))
+        ]
+        self.journal(Instruments, instruments=pairs)
+
     def connect(self, depth):
+        self.open_connection()
+        self.acknowledge(depth)
+
+    def open_connection(self):
         self.connection += 1
-        common = {"connection": self.connection, "channel": "level3"}
-        self.journal(Connected, url="wss://x", symbols=list(self.symbols), **common)
+        self.journal(Connected, url="wss://x", symbols=list(self.symbols), connection=self.connection, channel="level3")
+
+    def acknowledge(self, depth):
         for symbol in self.symbols:
-            self.journal(Acknowledged, symbol=symbol, depth=depth, **common)
+            self.journal(Acknowledged, symbol=symbol, depth=depth, connection=self.connection, channel="level3")
 
     def gap(self, cause="network", seconds=5):
         left = self.clock.now_ns

@@ -16,7 +16,7 @@ from kraken_l3.model.frames import Frame
 from kraken_l3.model.live import ResyncRequest, VerifierFinding, VerifierProgress, decode_live
 from kraken_l3.model.timestamps import NS_PER_S, parse_rfc3339
 from kraken_l3.rebuild.live import LiveVerifier
-from kraken_l3.rebuild.verify_jobs import verify
+from kraken_l3.rebuild.verify import verify
 
 WAIT_S = 20.0
 MIDNIGHT_NS = parse_rfc3339("2026-11-23T00:00:00Z")

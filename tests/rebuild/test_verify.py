@@ -8,7 +8,6 @@ import pytest
 from scenes import NOON_NS, SYMBOLS, Scene, recorded
 
 from kraken_l3.archive.checkpoints import Checkpoint, append_checkpoints, read_checkpoints
-from kraken_l3.archive.datafile import DataFile
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.engine.port import EngineOptions
 from kraken_l3.engine.python import PythonEngine
@@ -22,8 +21,8 @@ from kraken_l3.rebuild.book_at import book_at
 from kraken_l3.rebuild.checkpointing import Checkpointing
 from kraken_l3.rebuild.infer import precision_by_checksum
 from kraken_l3.rebuild.metadata import SymbolMetadata, metadata_in, read_instruments
-from kraken_l3.rebuild.playback import walk
-from kraken_l3.rebuild.verify_jobs import verify
+from kraken_l3.rebuild.playback import FileEnd, play
+from kraken_l3.rebuild.verify import verify
 
 MIDNIGHT_NS = parse_rfc3339("2026-11-23T00:00:00Z")
 
@@ -62,10 +61,10 @@ def test_a_day_alone_needs_its_checkpoints(tmp_path):
     assert (findings.exit_code(), total(findings, "ok"), total(findings, "before_snapshot")) == (3, 0, 201)
 
     engine = PythonEngine()
-    for step in walk(engine, open_archive(directory), metadata_in(open_archive(directory))):
-        if step.path == second:
-            break
-        Checkpointing(engine).begin_file(second.with_suffix(".checkpoints"))
+    played = play(engine, open_archive(directory), metadata_in(open_archive(directory)))
+    next(each for each in played if isinstance(each, FileEnd))
+    played.close()
+    Checkpointing(engine).begin_file(second.with_suffix(".checkpoints"))
     findings, _ = verify(second)
     assert (findings.exit_code(), total(findings, "ok"), total(findings, "before_snapshot")) == (0, 201, 0)
 
@@ -335,12 +334,3 @@ def test_checkpoints_come_with_the_data_and_only_for_books_in_step(tmp_path):
         assert other.export_book("BTC/USD").message == c.snapshot
     keeper.end_file(path, len(lines), offset)
     assert list(read_checkpoints(path))[-1].line in (len(lines), made[-1].line)
-
-
-def test_walk_gives_receive_times(tmp_path):
-    directory = recorded(tmp_path)
-    with DataFile(open_archive(directory).files()[0]) as file:
-        assert len(file.receipts.recv_column(0, 10)) == 80
-    engine = PythonEngine(EngineOptions(messages=True))
-    steps = list(walk(engine, open_archive(directory), metadata_in(open_archive(directory)), times=True))
-    assert sum(step.result.lines for step in steps) == 400

@@ -20,9 +20,9 @@ from kraken_l3.engine.port import EngineOptions
 from kraken_l3.errors import DataMissing, UsageError
 from kraken_l3.rebuild.book_at import book_at
 from kraken_l3.rebuild.metadata import metadata_in
-from kraken_l3.rebuild.playback import walk
-from kraken_l3.rebuild.verify import Findings
-from kraken_l3.rebuild.verify_jobs import verify
+from kraken_l3.rebuild.playback import play
+from kraken_l3.rebuild.verification import Verification
+from kraken_l3.rebuild.verify import verify
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -80,7 +80,7 @@ class Archive:
 
     def _symbols_in_data(self) -> set[str]:
         engine = make_engine(EngineOptions(), self._engine)
-        for _ in walk(engine, self._files, ()):
+        for _ in play(engine, self._files, ()):
             pass
         return set(engine.symbols())
 
@@ -196,7 +196,7 @@ class Archive:
             self._metadata = metadata_for(self._files, engine=self._engine)
         return read_table(self._files, table(), self._metadata, start_ns=start_ns, end_ns=end_ns, engine=self._engine)
 
-    def verify(self, jobs: int = 1) -> Findings:
+    def verify(self, jobs: int = 1) -> Verification:
         """Compare every checksum.
 
         `exit_code()` of the result is 0 if everything is verified; its `symbols` have the counts.
@@ -204,8 +204,8 @@ class Archive:
         Raises:
             UsageError: `jobs` is out of its range.
         """
-        findings, _ = verify(self.path, engine_name=self._engine, jobs=count(jobs, "jobs", most=MOST_JOBS))
-        return findings
+        found, _ = verify(self.path, engine_name=self._engine, jobs=count(jobs, "jobs", most=MOST_JOBS))
+        return found
 
 
 @contextmanager

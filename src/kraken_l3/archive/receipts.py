@@ -123,10 +123,6 @@ class ReceiptIndex:
         """Up to `count` receipts from line `first` on."""
         return unpack_receipts(self._source.read_at(first * RECEIPT_BYTES, count * RECEIPT_BYTES))
 
-    def recv_column(self, first: int, count: int) -> bytes:
-        """The receive times of up to `count` lines from `first` on, packed int64."""
-        return _recv_column(self._source.read_at(first * RECEIPT_BYTES, count * RECEIPT_BYTES)).tobytes()
-
     def start_of(self, line: int) -> int:
         """The offset where a line begins (also the line just behind the last one)."""
         return self[line - 1].end_offset if line else 0

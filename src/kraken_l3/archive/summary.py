@@ -15,7 +15,7 @@ from typing import Any, Callable, Optional, Union
 import msgspec
 
 from kraken_l3.archive.datafile import Block, DataFile
-from kraken_l3.archive.gaps import Gap, GapHistory
+from kraken_l3.archive.gaps import Gap, GapFolding
 from kraken_l3.archive.journal import (
     Acknowledged,
     Connected,
@@ -245,7 +245,7 @@ class _Story:
 
     def __init__(self, summary: Summary) -> None:
         self._summary = summary
-        self._gaps = GapHistory()
+        self._gaps = GapFolding()
         self._connections: dict[int, Connection] = {}
         self._rejected: dict[tuple[str, str], Rejection] = {}
 

@@ -18,9 +18,9 @@ from kraken_l3.archive.reader import open_archive
 from kraken_l3.engine.symbol import DEPTHS
 from kraken_l3.errors import UsageError
 from kraken_l3.rebuild.metadata import read_instruments
+from kraken_l3.rebuild.parallel import Progress as OnBytes
 from kraken_l3.rebuild.report import Report
-from kraken_l3.rebuild.verify import Progress as OnBytes
-from kraken_l3.rebuild.verify_jobs import verify as run_verification
+from kraken_l3.rebuild.verify import verify as run_verification
 
 __all__ = ["verify"]
 
@@ -57,7 +57,7 @@ def verify(
     report = Report(require_complete=require_complete)
     start = time.perf_counter()
     for path in paths:
-        with _progress(path, jobs) as progress:
+        with _progress(path) as progress:
             findings, remarks = run_verification(
                 path, instruments=pairs, depth=depth, engine_name=engine, jobs=jobs, progress=progress
             )
@@ -71,8 +71,8 @@ def verify(
 
 
 @contextmanager
-def _progress(path: Path, jobs: int) -> Iterator[OnBytes]:
-    total = sum(content_size(file) for file in open_archive(path).files()) * jobs
+def _progress(path: Path) -> Iterator[OnBytes]:
+    total = sum(content_size(file) for file in open_archive(path).files())
     console = Console(stderr=True)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:

@@ -16,6 +16,7 @@ from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.port import Engine, EngineOptions
 from kraken_l3.export.arrow import array_of, times_of, words_of
 from kraken_l3.export.fills import DayTrades, Matcher
+from kraken_l3.export.gap_rows import GapRows
 from kraken_l3.export.records import EVENT, OVERFLOW_ID, RecordBuilder, Records, ResultRecords
 from kraken_l3.export.schema import ACTIONS, CLASSIFICATIONS, EVENTS, EVENTS_VERSION, MAYBE_BAD_BOOK, SIDES, VERDICTS
 from kraken_l3.export.table import SymbolDay
@@ -62,7 +63,7 @@ class EventsTable:
         """Receive times; the messages' own where there are none."""
         return np.where(records["ts_recv"] != 0, records["ts_recv"], records["ts_event"])
 
-    def day(self, archive: Archive, day: Optional[dt.date]) -> Callable[[str], SymbolDay]:
+    def day(self, archive: Archive, day: Optional[dt.date], gaps: GapRows) -> Callable[[str], SymbolDay]:
         """See `Table.day`."""
         trades = DayTrades(archive, day) if day is not None else None
         recorded = trades if trades is not None and trades.recorded else None

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
+from kraken_l3.archive.gaps import Gap, gaps_in
+from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.engine.choose import make_engine
+from kraken_l3.export.clock import ReceiveClock
 from kraken_l3.export.result import ExportResult
 from kraken_l3.export.resume import DoneMarker, depends_on
 from kraken_l3.export.storage import Store, fetched, open_store
 from kraken_l3.export.table import Table
 from kraken_l3.export.table_files import Memory, TableFiles
-from kraken_l3.export.walking import Chain, FileEnd, walk_chain
 from kraken_l3.rebuild.metadata import SymbolMetadata
+from kraken_l3.rebuild.parallel import Progress
+from kraken_l3.rebuild.playback import Chain, FileEnd, Step, play
 
-__all__ = ["Job", "Progress", "run_job"]
-
-Progress = Callable[[int], None]
+__all__ = ["Job", "run_job"]
 
 
 @dataclass(frozen=True)
@@ -83,22 +85,32 @@ def _run(
     files = TableFiles(store, table, table.builder(engine), memory)
     try:
         counts = _Counts(engine)
-        steps = walk_chain(
-            engine, archive, job.chain, job.metadata, grid_ns=table.grid_ns, block_bytes=memory.block_of(table)
+        played = play(
+            engine,
+            archive,
+            job.metadata,
+            gaps=gaps_in(archive, channel=Stream.LEVEL3, symbols=table.symbols),
+            chain=job.chain,
+            clock=ReceiveClock(engine.name, needs_times=table.grid_ns is not None),
+            grid=table.grid_ns is not None,
+            hashed=True,
+            block_bytes=memory.block_of(table),
         )
-        for step in steps:
-            marker = markers[step.path.name]
-            if isinstance(step, FileEnd):
+        for each in played:
+            if isinstance(each, Step):
+                files.take(each, archive, wanted=markers[each.path.name].result is None)
+                if progress is not None:
+                    progress(len(each.block.data))
+            elif isinstance(each, Gap):
+                files.gaps.add(each)
+            elif isinstance(each, FileEnd):
+                marker = markers[each.path.name]
                 counted = counts.since_last()
                 of_file = marker.result
                 if of_file is None:
-                    of_file = ExportResult(files.end(step), step.lines, step.bytes, *counted)
+                    of_file = ExportResult(files.end(each), each.lines, each.bytes, *counted)
                     marker.write(of_file)
                 result.add(of_file)
-                continue
-            files.take(step, archive, wanted=marker.result is None)
-            if progress is not None:
-                progress(step.size)
     finally:
         files.close()
     return result

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Optional
+from pathlib import Path
+from typing import Any, Optional
 
 import numpy as np
 
@@ -20,10 +21,12 @@ from kraken_l3.engine.port import (
     Engine,
     Result,
 )
+from kraken_l3.export.clock import Times
 from kraken_l3.export.schema import BAD_RECEIVE_TIME, LAST, MAYBE_BAD_BOOK, SNAPSHOT, VERDICT_CODES
 from kraken_l3.model.events import Action, MessageKind, Verdict
+from kraken_l3.rebuild.playback import Step
 
-__all__ = ["EVENT", "OVERFLOW_ID", "RecordBuilder", "Records", "ResultRecords", "Times", "columns_of", "row_dtype"]
+__all__ = ["EVENT", "OVERFLOW_ID", "RecordBuilder", "Records", "ResultRecords", "columns_of", "row_dtype"]
 
 Records = Any  # numpy arrays: their types say little before numpy 2, and we support older ones
 
@@ -71,20 +74,6 @@ def columns_of(columns: Columns, codes: dict[str, str]) -> dict[str, Records]:
     """The port's columns as arrays, without a copy."""
     types = {name: np.dtype("S20" if code == "20s" else f"<{code}") for name, code in codes.items()}
     return {name: np.frombuffer(columns[name], dtype) for name, dtype in types.items()}
-
-
-class Times(NamedTuple):
-    """When the lines of a block came.
-
-    Attributes:
-        first_line: number of the first line.
-        recv_ns: receive time of each line, never falling; None where no receipts are.
-        doubtful: lines whose own receipt says something else, or nothing.
-    """
-
-    first_line: int
-    recv_ns: Optional[Records]
-    doubtful: Optional[Records]
 
 
 class _Messages:
@@ -161,6 +150,7 @@ class RecordBuilder:
         self._suspect = np.zeros(0, bool)
         self._scales = np.full((0, 2), -1, np.int8)
         self._shown_ns: dict[str, int] = {}
+        self._path: Optional[Path] = None
         self.overflow_ids: list[str] = []
         self.symbols: Sequence[str] = ()
 
@@ -173,18 +163,18 @@ class RecordBuilder:
         scales = [(-1 if t.price_precision is None else t.price_precision, _or_none(t.qty_precision)) for t in tallies]
         self._scales = np.array(scales, np.int8).reshape(len(tallies), 2)
 
-    def build(self, result: Result, times: Times, *, new_snapshots: bool) -> ResultRecords:
-        """Records of a result.
-
-        Args:
-            result: what the engine gave.
-            times: of the lines that were fed.
-            new_snapshots: whether a snapshot may be among them (only these change scales and bring symbols).
-        """
+    def build(self, step: Step) -> ResultRecords:
+        """Records of a step's result. A clock other than `ReceiveClock` tells no receive times."""
+        result = step.result
+        times = step.times if isinstance(step.times, Times) else Times(step.block.first_line, None, None, None)
         scales = self._scales
         changes: list[tuple[int, int, Records]] = []
         symbols = np.frombuffer(result.messages["symbol"], "<i4")
-        if new_snapshots or symbols.max(initial=-1) >= len(self.symbols):
+        kinds = np.frombuffer(result.messages["kind"], "u1")
+        # Snapshots change scales and bring symbols; so do the books of checkpoints, where a file begins with some.
+        begins_file = step.path != self._path
+        self._path = step.path
+        if begins_file or MessageKind.SNAPSHOT in kinds or symbols.max(initial=-1) >= len(self.symbols):
             self.look()
             changes = list(self._scale_changes(result, scales))
         messages = _Messages(result, self._suspect)

@@ -23,9 +23,9 @@ from kraken_l3.archive.reader import Archive
 from kraken_l3.export.result import ExportResult, TableFile
 from kraken_l3.export.storage import Store
 from kraken_l3.export.table import Table
-from kraken_l3.export.walking import Chain
 from kraken_l3.model.timestamps import NS_PER_DAY, day_start_ns
 from kraken_l3.rebuild.metadata import SymbolMetadata
+from kraken_l3.rebuild.playback import Chain
 
 __all__ = ["DoneMarker", "depends_on"]
 
@@ -88,7 +88,7 @@ def depends_on(
     position = chain.files.index(path.name)
     files = chain.files[: position + 1]  # books go on from the files before
     sources = [[name.removesuffix(SEALED_SUFFIX), content_size(archive.directory / name)] for name in files]
-    goes_on = chain.follows[position]
+    goes_on = position + 1 < len(chain.files) or chain.goes_on
     day = next((day for day in archive.days if path.name.startswith(f"l3-{day.isoformat()}.")), None)
     companions = _companions(archive, path, day, table, goes_on=goes_on) if day is not None else []
     told = [list(each) for each in metadata]

@@ -10,10 +10,12 @@ from typing import Any, Callable, ClassVar, Optional
 import numpy as np
 import pyarrow as pa
 
+from kraken_l3.archive.gaps import gaps_in
+from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.port import Engine, EngineOptions, RowOptions
 from kraken_l3.export.arrow import array_of, times_of, to_doubles, words_of
-from kraken_l3.export.gaps import Gaps
+from kraken_l3.export.gap_rows import GapRows
 from kraken_l3.export.records import RecordBuilder, Records, ResultRecords, row_dtype
 from kraken_l3.export.schema import SNAPSHOTS_VERSION, VERDICTS, snapshots_schema
 from kraken_l3.export.table import SymbolDay
@@ -82,18 +84,19 @@ class SnapshotsTable:
         """See `Table.times`."""
         return records["timestamp"]
 
-    def day(self, archive: Archive, day: Optional[dt.date]) -> Callable[[str], SymbolDay]:
+    def day(self, archive: Archive, day: Optional[dt.date], gaps: GapRows) -> Callable[[str], SymbolDay]:
         """See `Table.day`."""
-        gaps = Gaps(archive, day)
         return lambda symbol: _SymbolDay(self, symbol, gaps)
 
     def depends_on(self, archive: Archive, day: dt.date, before_ns: int) -> list[Any]:
         """Gaps: their rows are left out or marked."""
-        return [Gaps(archive, day).edges(before_ns=before_ns)]
+        gaps = gaps_in(archive, channel=Stream.LEVEL3, symbols=self.symbols)
+        # Cut at the end of the rows: a gap that closes on another day is the same gap for this one.
+        return [[gap.symbol, gap.left_ns, min(gap.end_ns, before_ns)] for gap in gaps if gap.left_ns < before_ns]
 
 
 class _SymbolDay:
-    def __init__(self, table: SnapshotsTable, symbol: str, gaps: Gaps) -> None:
+    def __init__(self, table: SnapshotsTable, symbol: str, gaps: GapRows) -> None:
         self._table, self._symbol, self._gaps = table, symbol, gaps
         self.left_out = self.suspect = 0
 

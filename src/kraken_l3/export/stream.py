@@ -8,17 +8,21 @@ from typing import Optional
 
 import pyarrow as pa
 
-from kraken_l3.archive.layout import parse_name
+from kraken_l3.archive.gaps import Gap, gaps_in
+from kraken_l3.archive.layout import Stream, parse_name
 from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.choose import make_engine
+from kraken_l3.export.clock import ReceiveClock
+from kraken_l3.export.gap_rows import GapRows
 from kraken_l3.export.table import SymbolDay, Table
-from kraken_l3.export.walking import Chain, FileEnd, chains_in, walk_chain
 from kraken_l3.model.timestamps import NS_PER_DAY, day_start_ns
 from kraken_l3.rebuild.metadata import SymbolMetadata
+from kraken_l3.rebuild.playback import Chain, Step, chains_in, play
 
 __all__ = ["read_table"]
 
 _LAST_NS = (1 << 63) - 1
+_BLOCK_BYTES = 1024 * 1024
 
 
 def read_table(
@@ -80,12 +84,25 @@ def _chain_batches(
     symbol = next(iter(table.symbols or ("",)))
     date: Optional[dt.date] = None
     day: Optional[SymbolDay] = None
-    for step in walk_chain(engine, archive, chain, metadata, grid_ns=table.grid_ns):
-        if isinstance(step, FileEnd):
+    gaps = GapRows()
+    played = play(
+        engine,
+        archive,
+        metadata,
+        gaps=gaps_in(archive, channel=Stream.LEVEL3, symbols=table.symbols),
+        chain=chain,
+        clock=ReceiveClock(engine.name, needs_times=table.grid_ns is not None),
+        grid=table.grid_ns is not None,
+        block_bytes=_BLOCK_BYTES,
+    )
+    for each in played:
+        if isinstance(each, Gap):
+            gaps.add(each)
+        if not isinstance(each, Step):
             continue
-        if day is None or date != step.day:
-            date, day = step.day, table.day(archive, step.day)(symbol)
-        results = builder.build(step.result, step.times, new_snapshots=step.new_snapshots)
+        if day is None or date != each.day:
+            date, day = each.day, table.day(archive, each.day, gaps)(symbol)
+        results = builder.build(each)
         records = next((records for _, records in table.records(results)), None)
         if records is None:
             continue

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.port import Engine, EngineOptions
+from kraken_l3.export.gap_rows import GapRows
 from kraken_l3.export.records import RecordBuilder, Records, ResultRecords
 
 __all__ = ["SymbolDay", "Table"]
@@ -76,8 +77,11 @@ class Table(Protocol):
     def times(self, records: Records) -> Records:
         """When each record happened, in nanoseconds since 1970 UTC."""
 
-    def day(self, archive: Archive, day: Optional[dt.date]) -> Callable[[str], SymbolDay]:
-        """Makes each symbol's `SymbolDay`, with what the archive says of that day beside its lines."""
+    def day(self, archive: Archive, day: Optional[dt.date], gaps: GapRows) -> Callable[[str], SymbolDay]:
+        """Makes each symbol's `SymbolDay`, with what the archive says of that day beside its lines.
+
+        `gaps` are those that the playback has reached; it gains more as the playback goes on.
+        """
 
     def depends_on(self, archive: Archive, day: dt.date, before_ns: int) -> list[Any]:
         """What the rows of a day before a moment depend on besides lines, receipts and checkpoints; for JSON."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from kraken_l3.archive.opening import SEALED_SUFFIX
 from kraken_l3.archive.reader import Archive
+from kraken_l3.export.gap_rows import GapRows
 from kraken_l3.export.naming import part_path
 from kraken_l3.export.parquet import ParquetOutput
 from kraken_l3.export.records import RecordBuilder
@@ -19,8 +20,8 @@ from kraken_l3.export.result import TableFile
 from kraken_l3.export.spool import Spool
 from kraken_l3.export.storage import Store
 from kraken_l3.export.table import SymbolDay, Table
-from kraken_l3.export.walking import FileEnd, Piece
 from kraken_l3.model.timestamps import NS_PER_DAY, day_of
+from kraken_l3.rebuild.playback import FileEnd, Step
 
 __all__ = ["Memory", "TableFiles"]
 
@@ -60,31 +61,36 @@ class _File:
 
 
 class TableFiles:
-    """Takes the records of source files in turn. Row groups are encoded in a thread beside the engine."""
+    """Takes the records of source files in turn. Row groups are encoded in a thread beside the engine.
+
+    Attributes:
+        gaps: those that the playback has reached; the caller adds them.
+    """
 
     def __init__(self, store: Store, table: Table, builder: RecordBuilder, memory: Memory) -> None:
         self._store, self._table, self._builder = store, table, builder
         self._spool = Spool(table.dtype, memory.group_rows(table), memory.spool_bytes, store.scratch)
         self._files: dict[tuple[str, dt.date], _File] = {}
+        self.gaps = GapRows()
         self._source: Optional[Path] = None
         self._symbol_day: Optional[Callable[[str], SymbolDay]] = None
         self._thread = ThreadPoolExecutor(1)
         self._encoding: list[Future[None]] = []
 
-    def take(self, piece: Piece, archive: Archive, *, wanted: bool) -> None:
-        """Put the records of a piece aside, and hand on the row groups that are complete.
+    def take(self, step: Step, archive: Archive, *, wanted: bool) -> None:
+        """Put the records of a step aside, and hand on the row groups that are complete.
 
-        A piece that is not wanted passes through the builder all the same: the next one's scales depend on it.
+        A step that is not wanted passes through the builder all the same: the next one's scales depend on it.
         """
-        if piece.path != self._source:
-            self._source = piece.path
-            self._symbol_day = self._table.day(archive, piece.day)
-        results = self._builder.build(piece.result, piece.times, new_snapshots=piece.new_snapshots)
+        if step.path != self._source:
+            self._source = step.path
+            self._symbol_day = self._table.day(archive, step.day, self.gaps)
+        results = self._builder.build(step)
         if not wanted:
             return
         for symbol, records in self._table.records(results):
-            if piece.day is not None:
-                self._put(symbol, piece.day, records)
+            if step.day is not None:
+                self._put(symbol, step.day, records)
                 continue
             days = self._table.times(records) // NS_PER_DAY
             for number in np.unique(days):

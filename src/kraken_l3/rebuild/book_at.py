@@ -9,15 +9,16 @@ from typing import Optional
 
 from kraken_l3.archive.checkpoints import Checkpoint, read_checkpoints
 from kraken_l3.archive.datafile import BEGINNING, DataFile, Position
-from kraken_l3.archive.journal import GapClosed, GapOpened
+from kraken_l3.archive.gaps import gaps_in
 from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import BookImage, EngineOptions, SymbolTally
 from kraken_l3.errors import DataMissing, UsageError
 from kraken_l3.model.instruments import Instrument
+from kraken_l3.rebuild.checkpointing import load_checkpoint
 from kraken_l3.rebuild.metadata import metadata_in
-from kraken_l3.rebuild.playback import Place, load_checkpoint, walk
+from kraken_l3.rebuild.playback import Place, Step, play
 
 __all__ = ["BookAt", "book_at"]
 
@@ -68,16 +69,19 @@ def book_at(
     engine = make_engine(EngineOptions(only=frozenset([symbol])), engine_name)
     if checkpoint is not None and not load_checkpoint(engine, checkpoint):
         begin = None
-    for _ in walk(engine, archive, metadata_in(archive, instruments), begin=begin, end=end):
-        pass
+    for _ in play(engine, archive, metadata_in(archive, instruments), begin=begin, end=end):
+        pass  # what is asked for is the book at the end
     image = engine.export_book(symbol)
     tally = next((t for t in engine.tallies() if t.symbol == symbol), None)
     if image is None or tally is None:
         raise DataMissing(
             f"there is no book of {symbol} there", where=f"{end.path}, line {end.position.line}", hint=_hint(tally)
         )
-    gap = _gap_at(archive, symbol, at_ns) if at_ns is not None else ""
-    return BookAt(image, tally, end.path.name, end.position.line, _received(end), gap)
+    cause = ""
+    if at_ns is not None:
+        gaps = gaps_in(archive, channel=Stream.LEVEL3, symbols=[symbol])
+        cause = next((gap.cause for gap in gaps if gap.holds(at_ns)), "")
+    return BookAt(image, tally, end.path.name, end.position.line, _received(end), cause)
 
 
 def _hint(tally: Optional[SymbolTally]) -> str:
@@ -113,7 +117,9 @@ def _end_by_timestamps(archive: Archive, path: Path, symbol: str, at_ns: int) ->
     """The line of the symbol's first message that Kraken made later."""
     engine = make_engine(EngineOptions(messages=True, only=frozenset([symbol])))
     position = BEGINNING
-    for step in walk(engine, Archive(path), ()):
+    for step in play(engine, Archive(path), ()):
+        if not isinstance(step, Step):
+            continue
         times = memoryview(step.result.messages["msg_ns"]).cast("q")
         lines = memoryview(step.result.messages["line"]).cast("q")
         late = next((number for number, ns in zip(lines, times) if ns > at_ns), None)
@@ -143,21 +149,3 @@ def _checkpoints(path: Path) -> Iterator[Checkpoint]:
     with DataFile(path) as file:
         if file.day is not None:
             yield from read_checkpoints(DayPaths(path.parent, file.day).checkpoints)
-
-
-def _gap_at(archive: Archive, symbol: str, at_ns: int) -> str:
-    """The cause of the gap that holds the moment, or ""."""
-    open_gap: Optional[GapOpened] = None
-    for day in archive.days:
-        for record in archive.journal(day):
-            if not isinstance(record, (GapOpened, GapClosed)) or record.symbol != symbol:
-                continue
-            if record.channel != Stream.LEVEL3.value:
-                continue
-            if isinstance(record, GapOpened):
-                open_gap = record
-            elif record.left_ns <= at_ns < record.right_ns:
-                return record.cause
-            else:
-                open_gap = None
-    return open_gap.cause if open_gap is not None and open_gap.left_ns <= at_ns else ""

@@ -1,4 +1,4 @@
-"""When checkpoints are due, and making them.
+"""When checkpoints are due, making them, and going on from one.
 
 One for each symbol at the start of a day's file and at the end of the run, and whenever a symbol's data since the last
 is 20 times the checkpoint's size, so that they stay below a twentieth of the data. A symbol whose book is not in step
@@ -13,10 +13,10 @@ from typing import Optional
 import msgspec
 
 from kraken_l3.archive.checkpoints import Checkpoint, append_checkpoints
-from kraken_l3.engine.port import Engine, SymbolTally
+from kraken_l3.engine.port import BookImage, Engine, SymbolTally
 from kraken_l3.model.events import State
 
-__all__ = ["Checkpointing"]
+__all__ = ["Checkpointing", "load_checkpoint"]
 
 _FACTOR = 20
 #: Stands for the size where there is none yet, and keeps tiny books from being written all the time.
@@ -81,3 +81,12 @@ class Checkpointing:
             newest_ns=image.newest_ns if image is not None else 0,
             amending=list(image.amending) if image is not None else [],
         )
+
+
+def load_checkpoint(engine: Engine, checkpoint: Checkpoint) -> bool:
+    """Give an engine a checkpoint's book; whether there was one and it is whole."""
+    message = checkpoint.snapshot
+    if message is None:
+        return False
+    engine.set_symbol(checkpoint.symbol, depth=checkpoint.depth)
+    return engine.load_book(BookImage(checkpoint.symbol, message, checkpoint.newest_ns, tuple(checkpoint.amending)))

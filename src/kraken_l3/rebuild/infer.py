@@ -11,20 +11,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
-from pathlib import Path
-from typing import Optional
+from typing import Optional, Protocol
 
 from kraken_l3.archive.datafile import DataFile
-from kraken_l3.archive.reader import Archive, open_archive
+from kraken_l3.archive.reader import Archive
 from kraken_l3.book.book import Book
 from kraken_l3.engine.parse import Precision, decimals_of, read_content
-from kraken_l3.engine.port import MAX_PRECISION, EngineOptions
+from kraken_l3.engine.port import MAX_PRECISION
 from kraken_l3.engine.symbol import DEPTHS
 from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.messages import Level3Data
 from kraken_l3.protocol.decoding import decode_level3
 from kraken_l3.rebuild.metadata import SymbolMetadata
-from kraken_l3.rebuild.verify import Findings, SymbolReport, verify_part
+from kraken_l3.rebuild.verification import SymbolReport, Verification
 
 __all__ = ["infer_missing", "precision_by_checksum", "symbols_in"]
 
@@ -32,30 +31,35 @@ _SNAPSHOT = re.compile(rb'"type" *: *"snapshot"')
 _TRIED_DECIMALS = 12
 
 
+class VerifyAgain(Protocol):
+    """Verifies some symbols of the same archive with other metadata."""
+
+    def __call__(self, metadata: Sequence[SymbolMetadata], symbols: frozenset[str]) -> Verification:
+        """What is found then."""
+
+
 def infer_missing(
-    findings: Findings, path: Path, facts: Sequence[SymbolMetadata], engine_name: str = "auto"
+    found: Verification, archive: Archive, metadata: Sequence[SymbolMetadata], verify_again: VerifyAgain
 ) -> list[str]:
     """Try other precisions and depths for symbols with inferred ones that look bad; says what was found better."""
-    archive = open_archive(path)
-    doubtful = {s for s, report in findings.symbols.items() if report.tally.precision_inferred and _is_bad(report)}
+    doubtful = {s for s, report in found.symbols.items() if report.tally.precision_inferred and _is_bad(report)}
     said = []
-    found = dict(_precisions(archive, doubtful)) if doubtful else {}
-    trials = [[SymbolMetadata(0, symbol, *precision) for symbol, precision in found.items()]]
-    trials += [[SymbolMetadata(0, symbol, depth=depth) for symbol in findings.symbols] for depth in DEPTHS[1:]]
-    better: list[SymbolMetadata] = list(facts)
+    precisions = dict(_precisions(archive, doubtful)) if doubtful else {}
+    trials = [[SymbolMetadata(0, symbol, *precision) for symbol, precision in precisions.items()]]
+    trials += [[SymbolMetadata(0, symbol, depth=depth) for symbol in found.symbols] for depth in DEPTHS[1:]]
+    better: list[SymbolMetadata] = list(metadata)
     for trial in trials:
-        wanted = [fact for fact in trial if _is_worth_trying(findings.symbols[fact.symbol], fact)]
+        wanted = [each for each in trial if _is_worth_trying(found.symbols[each.symbol], each)]
         if not wanted:
             continue
-        only = EngineOptions(only=frozenset(fact.symbol for fact in wanted))
-        other = verify_part(path, [*better, *wanted], only, engine_name=engine_name)
-        improved = [f for f in wanted if other.symbols[f.symbol].bad < findings.symbols[f.symbol].bad]
-        for fact in improved:
-            _keep_inferred(other.symbols[fact.symbol], fact)
-        other.symbols = {fact.symbol: other.symbols[fact.symbol] for fact in improved}
-        findings.replace(other)
+        other = verify_again([*better, *wanted], frozenset(each.symbol for each in wanted))
+        improved = [f for f in wanted if other.symbols[f.symbol].bad < found.symbols[f.symbol].bad]
+        for each in improved:
+            _keep_inferred(other.symbols[each.symbol], each)
+        other.symbols = {each.symbol: other.symbols[each.symbol] for each in improved}
+        found.replace(other)
         better += improved
-        said += [_describe(fact) for fact in improved]
+        said += [_describe(each) for each in improved]
     return said
 
 
@@ -63,27 +67,27 @@ def _is_bad(report: SymbolReport) -> bool:
     return bool(report.bad or report.tally.unverifiable.get("precision"))
 
 
-def _is_worth_trying(report: SymbolReport, fact: SymbolMetadata) -> bool:
+def _is_worth_trying(report: SymbolReport, each: SymbolMetadata) -> bool:
     if not _is_bad(report):
         return False
     tally = report.tally
-    if fact.depth is None:
-        return (tally.price_precision, tally.qty_precision) != (fact.price_precision, fact.qty_precision)
-    return tally.depth_inferred and (tally.depth or 0) < fact.depth
+    if each.depth is None:
+        return (tally.price_precision, tally.qty_precision) != (each.price_precision, each.qty_precision)
+    return tally.depth_inferred and (tally.depth or 0) < each.depth
 
 
-def _keep_inferred(report: SymbolReport, fact: SymbolMetadata) -> None:
+def _keep_inferred(report: SymbolReport, each: SymbolMetadata) -> None:
     """What was tried was told to the engine, but nobody outside told it to us."""
     report.tally.precision_inferred = True
-    report.tally.depth_inferred = report.tally.depth_inferred or fact.depth is not None
+    report.tally.depth_inferred = report.tally.depth_inferred or each.depth is not None
 
 
-def _describe(fact: SymbolMetadata) -> str:
-    if fact.depth is not None:
-        return f"{fact.symbol}: depth {fact.depth} fits better than the one its snapshots suggest"
+def _describe(each: SymbolMetadata) -> str:
+    if each.depth is not None:
+        return f"{each.symbol}: depth {each.depth} fits better than the one its snapshots suggest"
     return (
-        f"{fact.symbol}: zeros were lost in this file; its first snapshot's checksum comes out with"
-        f" {fact.price_precision} and {fact.qty_precision} decimals"
+        f"{each.symbol}: zeros were lost in this file; its first snapshot's checksum comes out with"
+        f" {each.price_precision} and {each.qty_precision} decimals"
     )
 
 

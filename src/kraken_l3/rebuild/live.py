@@ -30,9 +30,8 @@ from kraken_l3.model.live import LiveMessage, ResyncRequest, VerifierFinding, Ve
 from kraken_l3.model.messages import Trade
 from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.protocol.decoding import decode_trades
-from kraken_l3.rebuild.checkpointing import Checkpointing
-from kraken_l3.rebuild.metadata import metadata_of_record
-from kraken_l3.rebuild.playback import load_checkpoint, tell
+from kraken_l3.rebuild.checkpointing import Checkpointing, load_checkpoint
+from kraken_l3.rebuild.metadata import MetadataReader, MetadataTeller, SymbolMetadata
 from kraken_l3.rebuild.silence import SilenceWatch
 
 __all__ = ["LiveVerifier"]
@@ -74,6 +73,8 @@ class LiveVerifier:
         self._clock = clock or SystemClock()
         self._engine = make_engine(EngineOptions(), engine_name)
         self._checkpointing = Checkpointing(self._engine)
+        self._metadata = MetadataReader()
+        self._teller = MetadataTeller(self._engine)
         self._silence = SilenceWatch()
         self._journal = _Tail()
         self._trades = _Tail()
@@ -137,6 +138,12 @@ class LiveVerifier:
         if b'"snapshot"' in block.data:
             self._stop.wait(self._poll_s)  # its acknowledgement is on its way into the journal
         self._read_journal(path)
+        for piece in self._teller.cut(block.file, block):
+            if not isinstance(piece, SymbolMetadata):
+                self._feed_piece(path, piece)
+        self._periodically()
+
+    def _feed_piece(self, path: Path, block: Block) -> None:
         result = self._engine.feed(block.data, block.first_line, block.offset)
         self._at = Position(block.first_line + result.lines, block.offset + len(block.data))
         for note in result.notes:
@@ -145,7 +152,6 @@ class LiveVerifier:
         if self._is_live(path, self._at.offset):
             self._look_at_tallies(block, result.lines)
         self._checkpointing.fed(self._checkpoint_path(path), *self._at, lines=result.lines, size=len(block.data))
-        self._periodically()
 
     def _is_live(self, path: Path, end_offset: int) -> bool:
         name, size = self._live_from
@@ -227,8 +233,8 @@ class LiveVerifier:
             record = _decode_or_none(line)
             if record is not None:
                 self._state.apply(record)
-                for fact in metadata_of_record(record):
-                    tell(self._engine, fact)
+                for told in self._metadata.read(record):
+                    self._teller.add(told)
 
 
 class _Tail:

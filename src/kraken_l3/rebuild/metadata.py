@@ -1,23 +1,33 @@
-"""What is known of symbols from outside the data: precisions and depths, and from which moment on."""
+"""What is told of symbols from outside the data: precisions and depths.
+
+One meaning everywhere: what is told holds from its line on, until something else is told. Its line is the first one
+received at its moment or later. Two things are known ahead of that:
+
+- the first value of each kind that is ever told of a symbol holds from the symbol's first line, since a snapshot may
+  come before the acknowledgement that tells its depth;
+- the first depth acknowledged on a connection holds for all of that connection, for the same reason.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Union
 
-from kraken_l3.archive.journal import Acknowledged, Instruments, Record
+from kraken_l3.archive.datafile import Block, DataFile
+from kraken_l3.archive.journal import Acknowledged, Connected, Instruments, Record
 from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import Archive
+from kraken_l3.engine.port import Engine
 from kraken_l3.errors import MalformedMessage, UsageError
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.protocol.decoding import decode_instruments
 
-__all__ = ["SymbolMetadata", "metadata_in", "metadata_of_record", "read_instruments"]
+__all__ = ["MetadataReader", "MetadataTeller", "SymbolMetadata", "metadata_in", "read_instruments"]
 
 
 class SymbolMetadata(NamedTuple):
-    """Something known of a symbol from `at_ns` on (wall clock); None where this says nothing."""
+    """Something told of a symbol, from `at_ns` (wall clock) on; None where this says nothing."""
 
     at_ns: int
     symbol: str
@@ -26,29 +36,126 @@ class SymbolMetadata(NamedTuple):
     depth: Optional[int] = None
 
 
-def metadata_of_record(record: Record) -> Iterator[SymbolMetadata]:
-    """What a journal record tells."""
-    if isinstance(record, Instruments):
-        yield from _instrument_facts(record.instruments, record.at_ns)
-    elif isinstance(record, Acknowledged) and record.channel == Stream.LEVEL3.value and record.depth is not None:
-        yield SymbolMetadata(record.at_ns, record.symbol, depth=record.depth)
+class MetadataReader:
+    """Reads what the records of journals, in order, tell of symbols."""
+
+    def __init__(self) -> None:
+        self._connected_ns: dict[int, int] = {}
+        self._acknowledged: set[tuple[int, str]] = set()
+
+    def read(self, record: Record) -> Iterator[SymbolMetadata]:
+        """What one record tells."""
+        if isinstance(record, Instruments):
+            for pair in record.instruments:
+                yield SymbolMetadata(record.at_ns, pair.symbol, pair.price_precision, pair.qty_precision)
+        elif isinstance(record, Connected):
+            self._connected_ns.setdefault(record.connection, record.at_ns)  # a restated one was connected long before
+        elif isinstance(record, Acknowledged) and record.channel == Stream.LEVEL3.value and record.depth is not None:
+            at_ns = record.at_ns
+            if (record.connection, record.symbol) not in self._acknowledged:
+                self._acknowledged.add((record.connection, record.symbol))
+                at_ns = min(at_ns, self._connected_ns.get(record.connection, at_ns))
+            yield SymbolMetadata(at_ns, record.symbol, depth=record.depth)
 
 
 def metadata_in(
     archive: Archive, instruments: Iterable[Instrument] = (), depths: Optional[Mapping[str, int]] = None
 ) -> list[SymbolMetadata]:
-    """All facts of an archive, oldest first and without repetitions; precisions and depths that the user gives are
-    final.
+    """All that is told of an archive's symbols, oldest first and without repetitions.
+
+    Args:
+        archive: whose journals are read.
+        instruments: precisions that the user knows; they outweigh the journal's.
+        depths: subscribed depths that the user knows, by symbol; likewise.
     """
-    facts = list(_instrument_facts(instruments, 0))
-    given = {fact.symbol for fact in facts}
-    facts += (SymbolMetadata(0, symbol, depth=depth) for symbol, depth in (depths or {}).items())
+    told = [SymbolMetadata(0, pair.symbol, pair.price_precision, pair.qty_precision) for pair in instruments]
+    given = {each.symbol for each in told}
+    told += (SymbolMetadata(0, symbol, depth=depth) for symbol, depth in (depths or {}).items())
+    reader = MetadataReader()
     for day in archive.days:
         for record in archive.journal(day):
-            for fact in metadata_of_record(record):
-                if fact.symbol not in (given if fact.depth is None else depths or {}):
-                    facts.append(fact)
-    return list(_changes(sorted(facts, key=lambda fact: fact.at_ns)))
+            for each in reader.read(record):
+                if each.symbol not in (given if each.depth is None else depths or {}):
+                    told.append(each)
+    return list(_changes(sorted(told, key=lambda each: each.at_ns)))
+
+
+def _changes(told: Iterable[SymbolMetadata]) -> Iterator[SymbolMetadata]:
+    known: dict[str, SymbolMetadata] = {}
+    for each in told:
+        before = known.get(each.symbol, SymbolMetadata(0, each.symbol))
+        after = _over(before, each)
+        if after[2:] != before[2:]:
+            known[each.symbol] = after
+            yield after
+
+
+def _over(before: SymbolMetadata, told: SymbolMetadata) -> SymbolMetadata:
+    """What is known after `told`, when `before` was known."""
+    values = (old if new is None else new for old, new in zip(before[2:], told[2:]))
+    return SymbolMetadata(told.at_ns, told.symbol, *values)
+
+
+class MetadataTeller:
+    """Tells an engine what is known of symbols, each at its line.
+
+    Args:
+        engine: is told.
+        metadata: what is known so far, oldest first.
+        begin_ns: what was told before is told at once: no line that comes is older.
+    """
+
+    def __init__(self, engine: Engine, metadata: Iterable[SymbolMetadata] = (), *, begin_ns: int = 0) -> None:
+        self._engine = engine
+        self._known: dict[str, SymbolMetadata] = {}
+        self._pending: list[SymbolMetadata] = []
+        for each in metadata:
+            self.add(each)
+        self.tell_until(begin_ns)
+
+    def add(self, told: SymbolMetadata) -> None:
+        """Something more is known, newer than all before: told at once where it is a first value, else at its line."""
+        before = self._known.get(told.symbol, SymbolMetadata(0, told.symbol))
+        after = _over(before, told)
+        self._known[told.symbol] = after
+        firsts = [new if old is None else None for old, new in zip(before[2:], after[2:])]
+        if any(value is not None for value in firsts):
+            self._tell(SymbolMetadata(told.at_ns, told.symbol, *firsts))
+        if any(old not in (None, new) for old, new in zip(before[2:], after[2:])):
+            self._pending.append(after)
+
+    def tell_until(self, at_ns: int) -> None:
+        """Tell what holds from a moment before `at_ns`, or at it, on."""
+        while self._pending and self._pending[0].at_ns <= at_ns:
+            self._tell(self._pending.pop(0))
+
+    def cut(self, file: DataFile, block: Block) -> Iterator[Union[Block, SymbolMetadata]]:
+        """A block in pieces, between which is told what holds from there on.
+
+        Without receipts nothing says which line a moment is: then it is told where the next file begins.
+        """
+        receipts = file.receipts
+        while self._pending and receipts is not None:
+            begin = receipts.start_of(receipts.line_at_time(self._pending[0].at_ns)) - block.offset
+            if begin >= len(block.data):
+                break
+            if begin > 0:
+                head = block.data[:begin]
+                yield block._replace(data=head)
+                lines = head.count(b"\n")
+                block = block._replace(
+                    data=block.data[begin:], offset=block.offset + begin, first_line=block.first_line + lines
+                )
+            told = self._pending.pop(0)
+            self._tell(told)
+            yield told
+        if block.data:
+            yield block
+
+    def _tell(self, told: SymbolMetadata) -> None:
+        self._engine.set_symbol(
+            told.symbol, price_precision=told.price_precision, qty_precision=told.qty_precision, depth=told.depth
+        )
 
 
 def read_instruments(path: Path) -> list[Instrument]:
@@ -61,38 +168,12 @@ def read_instruments(path: Path) -> list[Instrument]:
         content = path.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read: {error.strerror}", where=str(path)) from None
+    lines = [line for line in content.splitlines() if line.strip()]
+    is_one_message = len(lines) > 1 and not lines[0].rstrip().endswith(b"}")
     pairs: dict[str, Instrument] = {}
     try:
-        for message in _messages_in(content):
+        for message in [content] if is_one_message else lines:
             pairs.update((pair.symbol, pair) for pair in decode_instruments(message))
     except MalformedMessage as error:
         raise UsageError(error.what, where=str(path), hint="It takes messages of Kraken's instrument channel") from None
     return list(pairs.values())
-
-
-def _messages_in(content: bytes) -> list[bytes]:
-    lines = [line for line in content.splitlines() if line.strip()]
-    is_one = len(lines) > 1 and not lines[0].rstrip().endswith(b"}")
-    return [content] if is_one else lines
-
-
-def _instrument_facts(instruments: Iterable[Instrument], at_ns: int) -> Iterator[SymbolMetadata]:
-    for pair in instruments:
-        yield SymbolMetadata(at_ns, pair.symbol, pair.price_precision, pair.qty_precision)
-
-
-def _changes(facts: Iterable[SymbolMetadata]) -> Iterator[SymbolMetadata]:
-    """Facts that are news."""
-    known: dict[str, SymbolMetadata] = {}
-    for fact in facts:
-        before = known.get(fact.symbol, SymbolMetadata(0, fact.symbol))
-        merged = SymbolMetadata(
-            fact.at_ns,
-            fact.symbol,
-            before.price_precision if fact.price_precision is None else fact.price_precision,
-            before.qty_precision if fact.qty_precision is None else fact.qty_precision,
-            before.depth if fact.depth is None else fact.depth,
-        )
-        if merged[2:] != before[2:]:
-            known[fact.symbol] = merged
-            yield merged

@@ -1,26 +1,40 @@
-"""Feeds an archive to an engine: days in order, facts at their moment, books of checkpoints where a day begins without
-its own.
+"""The one way through an archive: its level3 data fed to an engine, and what happened on the way, in order.
 
-What is fed is cut where a fact changes, so that the engine knows it from the right line on. A symbol's first facts are
-told before its first line.
+`play` yields
+
+    SymbolMetadata   a precision or depth that was told, before the first line it holds for
+    Gap              a gap, before the first piece with a line received after its left edge
+    Step             one feed: what was fed and what came of it
+    FileEnd          one file is read to its end
+
+Readers of it are verification, the book at a moment and every export. Live verification follows growing files by itself
+but tells metadata in the same way (`metadata.MetadataTeller`).
+
+Books go on from a day to the next one. Where a day is missing between, they are lost, and those of the checkpoints at
+the next file's first line take their place; so they do at the first file. A chain is a run of files that have to be
+played in turn because no such checkpoints stand between them; any chain alone gives what all of them in turn give.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Protocol, Union
 
 from kraken_l3.archive.checkpoints import Checkpoint, read_checkpoints
 from kraken_l3.archive.datafile import BEGINNING, BLOCK_BYTES, Block, DataFile, Position
-from kraken_l3.archive.layout import DayPaths
+from kraken_l3.archive.gaps import Gap
+from kraken_l3.archive.layout import DayPaths, parse_name
 from kraken_l3.archive.reader import Archive
-from kraken_l3.engine.port import BookImage, Engine, Result
-from kraken_l3.rebuild.metadata import SymbolMetadata
+from kraken_l3.engine.port import Engine, Result
+from kraken_l3.model.timestamps import NS_PER_DAY, day_start_ns
+from kraken_l3.rebuild.checkpointing import load_checkpoint
+from kraken_l3.rebuild.metadata import MetadataTeller, SymbolMetadata
+from kraken_l3.rebuild.readahead import ReadAhead
 
-__all__ = ["Place", "Step", "load_checkpoint", "make_known", "recv_times", "walk"]
+__all__ = ["Chain", "FileEnd", "LineClock", "LineTimes", "Place", "Step", "chains_in", "play"]
 
 
 class Place(NamedTuple):
@@ -30,101 +44,188 @@ class Place(NamedTuple):
     position: Position
 
 
+class LineTimes(Protocol):
+    """When the lines of a block were received."""
+
+    def packed(self) -> Optional[bytes]:
+        """A time each line, never falling, as int64 nanoseconds: what `Engine.feed` takes. None: not known."""
+
+
+class LineClock(Protocol):
+    """Reads the receive times of lines; one for a whole playback, since times never fall from block to block."""
+
+    @property
+    def now_ns(self) -> int:
+        """The latest time so far."""
+
+    def times(self, file: DataFile, block: Block) -> LineTimes:
+        """Of the lines of the next block."""
+
+
 class Step(NamedTuple):
-    """One feed: what was fed and what came of it."""
+    """What came of feeding a piece of a file, or (with no data) of letting the clock run on at the edge of a file.
+
+    Attributes:
+        path: the file.
+        day: its UTC day, or None when its name tells none.
+        block: what was fed.
+        result: what the engine gave.
+        times: of the block's lines, where a clock was asked for.
+    """
 
     path: Path
+    day: Optional[dt.date]
     block: Block
     result: Result
+    times: Optional[LineTimes] = None
 
 
-def make_known(engine: Engine, facts: Sequence[SymbolMetadata]) -> list[SymbolMetadata]:
-    """Tell the engine each symbol's first fact of each kind; the changes that come later are given back."""
-    later: list[SymbolMetadata] = []
-    told: dict[str, SymbolMetadata] = {}
-    for fact in facts:
-        first = told.get(fact.symbol)
-        contradicts = first is not None and any(old is not None and old != new for old, new in zip(first[2:], fact[2:]))
-        if contradicts:
-            later.append(fact)
+class FileEnd(NamedTuple):
+    """One file is read to its end. `sha256` is of its content, "" when it was not asked for."""
+
+    path: Path
+    day: Optional[dt.date]
+    lines: int
+    bytes: int
+    sha256: str = ""
+
+
+class Chain(NamedTuple):
+    """Files that have to be played in turn, since books go on from one to the next.
+
+    Attributes:
+        files: their names, oldest first.
+        goes_on: whether the archive has the day after the last of them: then its clock runs on to midnight.
+    """
+
+    files: tuple[str, ...]
+    goes_on: bool = False
+
+
+def chains_in(archive: Archive) -> list[Chain]:
+    """The chains of an archive, oldest first."""
+    chains: list[Chain] = []
+    last_day: Optional[dt.date] = None
+    for path in archive.files():
+        day = _day_of(path.name)
+        follows = _is_next(last_day, day)
+        if chains and follows:
+            chains[-1] = chains[-1]._replace(goes_on=True)
+        if chains and follows and not _first_books(archive.directory, day):
+            chains[-1] = Chain((*chains[-1].files, path.name))
         else:
-            told[fact.symbol] = fact
-            tell(engine, fact)
-    return later
+            chains.append(Chain((path.name,)))
+        last_day = day
+    return chains
 
 
-def tell(engine: Engine, fact: SymbolMetadata) -> None:
-    """Tell the engine one fact."""
-    engine.set_symbol(
-        fact.symbol, price_precision=fact.price_precision, qty_precision=fact.qty_precision, depth=fact.depth
-    )
+def _day_of(name: str) -> Optional[dt.date]:
+    parsed = parse_name(name)
+    return parsed.day if parsed is not None else None
 
 
-def recv_times(file: DataFile, block: Block) -> Optional[bytes]:
-    """The receive time of each line of a block as an engine takes them, or None where they are not all known."""
-    if file.receipts is None:
-        return None
-    count = block.data.count(b"\n") + (not block.data.endswith(b"\n"))
-    times = file.receipts.recv_column(block.first_line, count)
-    return times if len(times) == 8 * count else None
+def _is_next(day: Optional[dt.date], after: Optional[dt.date]) -> bool:
+    return day is not None and after is not None and (after - day).days == 1
 
 
-def walk(
+def _first_books(directory: Path, day: Optional[dt.date]) -> list[Checkpoint]:
+    """The checkpoints of a day's first line, its books as it begins (those without a book too)."""
+    if day is None:
+        return []
+    # They stand first in their file, which may be a twentieth of the data: the rest of it is not read.
+    return list(takewhile(lambda each: each.line == 0, read_checkpoints(DayPaths(directory, day).checkpoints)))
+
+
+def play(
     engine: Engine,
     archive: Archive,
-    facts: Sequence[SymbolMetadata],
+    metadata: Iterable[SymbolMetadata],
     *,
-    times: bool = False,
+    gaps: Iterable[Gap] = (),
+    chain: Optional[Chain] = None,
     begin: Optional[Place] = None,
     end: Optional[Place] = None,
+    clock: Optional[LineClock] = None,
+    grid: bool = False,
+    hashed: bool = False,
     block_bytes: int = BLOCK_BYTES,
-) -> Iterator[Step]:
-    """Feed the level3 data of an archive.
+) -> Iterator[Union[Step, Gap, SymbolMetadata, FileEnd]]:
+    """Feed the level3 data of an archive to an engine.
 
     Args:
         engine: a new one.
-        archive: what to feed.
-        facts: see `facts.metadata_in`.
-        times: hand the engine the receive times too.
-        begin: where to begin (the caller has loaded the books); else at the first line, with the books of checkpoints.
+        archive: what to play.
+        metadata: see `metadata.metadata_in`.
+        gaps: to be told as they are reached, by their left edges (see `gaps.gaps_in`).
+        chain: only these files; else all.
+        begin: where to begin (the caller has loaded the books); else at the first line.
         end: the line before which to end.
+        clock: hands the engine and the steps the receive times.
+        grid: let the clock run on at the edges of files, for an engine that was asked for rows on a grid. A day that
+            another one follows is shown to midnight, the last one to the time of its last line.
+        hashed: have `FileEnd` tell the SHA-256 of each file.
         block_bytes: about how much to feed at a time.
     """
-    later = make_known(engine, facts)
-    day: Optional[dt.date] = None
-    for path in _between(archive.files(), begin, end):
-        with DataFile(path) as file:
-            is_begin = begin is not None and path == begin.path
-            if not is_begin:
-                _begin_day(engine, file, day, archive.directory)
-            day = file.day
-            start = begin.position if begin is not None and is_begin else BEGINNING
-            line = start.line
-            blocks = _until(end, file.blocks(start, size=block_bytes, numbered=False))
-            for block in _one_ahead(blocks):
-                for piece in _cut_at_facts(engine, file, block._replace(first_line=line), later):
-                    recv_ns = recv_times(file, piece) if times else None
-                    result = engine.feed(piece.data, piece.first_line, piece.offset, recv_ns)
-                    line += result.lines
-                    yield Step(path, piece, result)
+    paths = _between(archive, chain, begin, end)
+    first_day = _day_of(paths[0].name) if paths else None
+    teller = MetadataTeller(engine, metadata, begin_ns=day_start_ns(first_day) if first_day is not None else 0)
+    reached = _GapsReached(gaps)
+    last_day: Optional[dt.date] = None
+    for number, path in enumerate(paths):
+        start = begin.position if begin is not None and number == 0 else BEGINNING
+        with DataFile(path) as file, ReadAhead(path, start, block_bytes, hashed=hashed) as blocks:
+            if begin is None or number > 0:
+                _begin_file(engine, archive.directory, last_day, file.day, grid=grid)
+            last_day = file.day
+            line, offset = start
+            for read in _until(end, blocks):
+                for piece in teller.cut(file, read._replace(first_line=line)):
+                    if isinstance(piece, SymbolMetadata):
+                        yield piece
+                        continue
+                    times = clock.times(file, piece) if clock is not None else None
+                    result = engine.feed(
+                        piece.data, piece.first_line, piece.offset, times.packed() if times is not None else None
+                    )
+                    line, offset = piece.first_line + result.lines, piece.offset + len(piece.data)
+                    yield from reached.before_line(file, line, clock.now_ns if clock is not None else 0)
+                    yield Step(path, file.day, piece, result, times)
+            if grid and clock is not None:
+                next_day = _day_of(paths[number + 1].name) if number + 1 < len(paths) else None
+                goes_on = chain is not None and chain.goes_on and number + 1 == len(paths)
+                until_ns = clock.now_ns + 1
+                if file.day is not None and (goes_on or _is_next(file.day, next_day)):
+                    until_ns = day_start_ns(file.day) + NS_PER_DAY
+                yield from reached.before(until_ns)
+                yield Step(path, file.day, Block(b"", line, offset, file), engine.advance(until_ns))
+            yield FileEnd(path, file.day, line, offset, blocks.sha256)
 
 
-def _between(files: Sequence[Path], begin: Optional[Place], end: Optional[Place]) -> list[Path]:
+def _between(archive: Archive, chain: Optional[Chain], begin: Optional[Place], end: Optional[Place]) -> Sequence[Path]:
+    if chain is not None:
+        return [archive.directory / name for name in chain.files]
+    files = archive.files()
     first = files.index(begin.path) if begin is not None else 0
     last = files.index(end.path) if end is not None else len(files) - 1
-    return list(files[first : last + 1])
+    return files[first : last + 1]
 
 
-def _one_ahead(blocks: Iterator[Block]) -> Iterator[Block]:
-    """The next block is read while the engine, which may have released the interpreter lock, is at work on this one."""
-    with ThreadPoolExecutor(1) as reader:
-        ahead = reader.submit(next, blocks, None)
-        while (block := ahead.result()) is not None:
-            ahead = reader.submit(next, blocks, None)
-            yield block
+def _begin_file(
+    engine: Engine, directory: Path, last_day: Optional[dt.date], day: Optional[dt.date], *, grid: bool
+) -> None:
+    """Books go on from the day before; after a missing day, or with none before, those of checkpoints do."""
+    if _is_next(last_day, day):
+        return
+    if last_day is not None:
+        engine.invalidate()
+    checkpoints = _first_books(directory, day)
+    for checkpoint in checkpoints:
+        load_checkpoint(engine, checkpoint)
+    if grid and checkpoints and day is not None:
+        engine.advance(day_start_ns(day))  # books that are known from midnight on are shown from midnight on
 
 
-def _until(end: Optional[Place], blocks: Iterator[Block]) -> Iterator[Block]:
+def _until(end: Optional[Place], blocks: Iterable[Block]) -> Iterator[Block]:
     """The blocks before a place, the last one cut there."""
     for block in blocks:
         if end is None or block.file.path != end.path:
@@ -137,48 +238,23 @@ def _until(end: Optional[Place], blocks: Iterator[Block]) -> Iterator[Block]:
             return
 
 
-def _begin_day(engine: Engine, file: DataFile, last_day: Optional[dt.date], directory: Path) -> None:
-    """Books go on from the day before; after a missing day, or with none before, those of checkpoints do."""
-    if last_day is not None and file.day is not None and (file.day - last_day).days == 1:
-        return
-    if last_day is not None:
-        engine.invalidate()
-    if file.day is None:
-        return
-    for checkpoint in read_checkpoints(DayPaths(directory, file.day).checkpoints):
-        if checkpoint.line == 0:
-            load_checkpoint(engine, checkpoint)
+class _GapsReached:
+    """Gives out gaps, each once, when the clock has passed its left edge."""
 
+    def __init__(self, gaps: Iterable[Gap]) -> None:
+        self._coming = sorted(gaps, key=lambda gap: gap.left_ns, reverse=True)
 
-def load_checkpoint(engine: Engine, checkpoint: Checkpoint) -> bool:
-    """Give an engine a checkpoint's book; whether there was one and it is whole."""
-    message = checkpoint.snapshot
-    if message is None:
-        return False
-    engine.set_symbol(checkpoint.symbol, depth=checkpoint.depth)
-    return engine.load_book(BookImage(checkpoint.symbol, message, checkpoint.newest_ns, tuple(checkpoint.amending)))
+    def before_line(self, file: DataFile, line: int, now_ns: int) -> Iterator[Gap]:
+        """Those that begin before `now_ns` or the receive time of the line before `line`; all where none is known."""
+        if not self._coming:
+            return
+        receipts = file.receipts
+        if receipts is not None and 0 < line <= len(receipts):
+            yield from self.before(max(now_ns, receipts[line - 1].recv_ns))
+        else:
+            yield from self.before(self._coming[0].left_ns + 1)
 
-
-def _cut_at_facts(engine: Engine, file: DataFile, block: Block, later: list[SymbolMetadata]) -> Iterator[Block]:
-    """The block in pieces, between which the facts that begin there are told."""
-    while later and file.receipts is not None:
-        line = file.receipts.line_at_time(later[0].at_ns)
-        lines = block.data.count(b"\n")
-        if line > block.first_line + lines:
-            break
-        first, block = _split(block, line - block.first_line)
-        if first.data:
-            yield first
-        tell(engine, later.pop(0))
-    if block.data:
-        yield block
-
-
-def _split(block: Block, lines: int) -> tuple[Block, Block]:
-    at = 0
-    for _ in range(max(lines, 0)):
-        at = block.data.find(b"\n", at) + 1 or len(block.data)
-    head = block._replace(data=block.data[:at])
-    return head, block._replace(
-        data=block.data[at:], first_line=block.first_line + max(lines, 0), offset=block.offset + at
-    )
+    def before(self, at_ns: int) -> Iterator[Gap]:
+        """Those that begin before a moment."""
+        while self._coming and self._coming[-1].left_ns < at_ns:
+            yield self._coming.pop()

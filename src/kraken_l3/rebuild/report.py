@@ -25,7 +25,7 @@ from kraken_l3.archive.gaps import gaps_in
 from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.errors import DamageFound, DataMissing
-from kraken_l3.rebuild.verify import Findings, Located, SymbolReport
+from kraken_l3.rebuild.verification import Located, SymbolReport, Verification
 
 __all__ = ["Report"]
 
@@ -62,21 +62,21 @@ class Report:
         self.lines = self.bytes = self.not_data = self.malformed = 0
         self.engine = ""
 
-    def add(self, path: Path, findings: Findings, remarks: Iterable[str]) -> None:
+    def add(self, path: Path, found: Verification, remarks: Iterable[str]) -> None:
         """One more path was verified."""
         gaps = _gaps_within(path)
-        for symbol in sorted({*findings.symbols, *gaps}):
-            counts = _counts(findings.symbols.get(symbol), gaps[symbol])
+        for symbol in sorted({*found.symbols, *gaps}):
+            counts = _counts(found.symbols.get(symbol), gaps[symbol])
             earlier = self.symbols.get(symbol)
             self.symbols[symbol] = counts if earlier is None else _sum(earlier, counts)
-        self._code = _graver(self._code, findings.exit_code())
-        self.notes += findings.notes
+        self._code = _graver(self._code, found.exit_code())
+        self.notes += found.notes
         self.remarks += remarks
-        self.lines += findings.totals.lines
-        self.bytes += sum(file.bytes for file in findings.files)
-        self.not_data += findings.totals.not_data
-        self.malformed += findings.totals.malformed
-        self.engine = findings.engine
+        self.lines += found.totals.lines
+        self.bytes += sum(file.bytes for file in found.files)
+        self.not_data += found.totals.not_data
+        self.malformed += found.totals.malformed
+        self.engine = found.engine
 
     def exit_code(self) -> int:
         """2: something is wrong. 3: something could not be verified, or is missing where that counts. 0: all well."""
@@ -122,8 +122,8 @@ def _gaps_within(path: Path) -> Counter[str]:
     """Gaps by symbol. One that is open at the end of the data is none yet: nothing came after it."""
     archive = open_archive(path)
     last_ns = max((_last_receive_ns(file) for file in archive.files()[-1:]), default=0)
-    level3 = (gap for gap in gaps_in(archive) if gap.channel == Stream.LEVEL3.value)
-    return Counter(gap.symbol for gap in level3 if gap.right_ns is not None or gap.left_ns < last_ns)
+    gaps = gaps_in(archive, channel=Stream.LEVEL3)
+    return Counter(gap.symbol for gap in gaps if gap.right_ns is not None or gap.left_ns < last_ns)
 
 
 def _last_receive_ns(path: Path) -> int:

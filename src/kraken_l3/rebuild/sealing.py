@@ -5,17 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from kraken_l3.archive.gaps import Gap, GapHistory
-from kraken_l3.archive.journal import GapClosed, GapOpened
+from kraken_l3.archive.gaps import Gap, fold_gaps
 from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.manifest import Description, StreamSummary
 from kraken_l3.archive.opening import SEALED_SUFFIX
 from kraken_l3.archive.reader import Archive
 from kraken_l3.archive.sealing import Sealing
 from kraken_l3.archive.summary import FileSummary, summarise
-from kraken_l3.rebuild.metadata import metadata_of_record
+from kraken_l3.rebuild.metadata import MetadataReader
 from kraken_l3.rebuild.report import Report
-from kraken_l3.rebuild.verify_jobs import verify
+from kraken_l3.rebuild.verify import verify
 
 __all__ = ["describe"]
 
@@ -65,16 +64,13 @@ def _depths(sealing: Sealing, symbols: dict[str, Any]) -> dict[str, int]:
     """As the day's journal says, else as verification told them from the snapshots."""
     found = {symbol: counts["depth"] for symbol, counts in symbols.items() if counts.get("depth")}
     if sealing.day is not None:
+        reader = MetadataReader()
         for record in Archive(sealing.directory).journal(sealing.day):
-            found.update((fact.symbol, fact.depth) for fact in metadata_of_record(record) if fact.depth is not None)
+            found.update((told.symbol, told.depth) for told in reader.read(record) if told.depth is not None)
     return dict(sorted(found.items()))
 
 
 def _gaps(sealing: Sealing) -> list[Gap]:
     if sealing.day is None:
         return []
-    history = GapHistory()
-    for record in Archive(sealing.directory).journal(sealing.day):
-        if isinstance(record, (GapOpened, GapClosed)):
-            history.apply(record)
-    return history.gaps()
+    return fold_gaps(Archive(sealing.directory).journal(sealing.day))

@@ -1,0 +1,105 @@
+"""The receive times of lines as numpy columns, never falling: the clock of exported rows."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Optional
+
+import numpy as np
+
+from kraken_l3.archive.datafile import Block, DataFile
+from kraken_l3.archive.receipts import RECEIPT_BYTES, RECEIVE_TIME_UNKNOWN
+from kraken_l3.engine.choose import make_engine
+from kraken_l3.engine.port import Engine, EngineOptions
+
+__all__ = ["ReceiveClock", "Times"]
+
+_MESSAGE_BYTES = 300  # most are longer
+_RECEIPT = np.dtype([("recv_ns", "<i8"), ("mono_ns", "<i8"), ("end", "<u8"), ("connection", "<u4"), ("flags", "<u4")])
+
+
+class Times(NamedTuple):
+    """When the lines of a block came (`playback.LineTimes`).
+
+    Attributes:
+        first_line: number of the first line.
+        clock_ns: what the engine's clock takes for each line: receive times, else the messages' own; None: neither.
+        recv_ns: receive time of each line; None without receipts.
+        doubtful: lines whose own receipt says something else, or nothing.
+    """
+
+    first_line: int
+    clock_ns: Optional[Any]
+    recv_ns: Optional[Any]
+    doubtful: Optional[Any]
+
+    def packed(self) -> Optional[bytes]:
+        """See `LineTimes.packed`."""
+        packed: Optional[bytes] = self.clock_ns.tobytes() if self.clock_ns is not None else None
+        return packed
+
+
+def _lines_in(block: Block) -> int:
+    return block.data.count(b"\n") + (not block.data.endswith(b"\n"))
+
+
+def _receipts(file: DataFile, first: int, count: int) -> Any:
+    data = file.receipt_bytes(first, count)
+    return np.frombuffer(data[: len(data) - len(data) % RECEIPT_BYTES], _RECEIPT)
+
+
+class ReceiveClock:
+    """Reads the receive times of lines for a playback (`playback.LineClock`). They never fall.
+
+    Args:
+        engine_name: which engine reads the messages' own times, where there are no receipts.
+        needs_times: whether lines without receipts need a time all the same (rows on a grid do).
+    """
+
+    def __init__(self, engine_name: str, *, needs_times: bool) -> None:
+        self.now_ns = 0
+        self._engine_name = engine_name
+        self._needs_times = needs_times
+        self._reader: Optional[Engine] = None
+
+    def times(self, file: DataFile, block: Block) -> Times:
+        """See `LineClock.times`; without receipts the messages' own times are the clock."""
+        if file.receipts is not None:
+            return self._of_receipts(file, block)
+        count = _lines_in(block)
+        if not self._needs_times:
+            return Times(block.first_line, None, None, None)
+        return Times(block.first_line, self._rising(self._of_messages(block, count)), None, None)
+
+    def _of_receipts(self, file: DataFile, block: Block) -> Times:
+        end = block.offset + len(block.data)
+        count = max(len(block.data) // _MESSAGE_BYTES, 1)
+        receipts = _receipts(file, block.first_line, count)
+        while len(receipts) == count and receipts["end"][-1] < end:
+            count *= 2
+            receipts = _receipts(file, block.first_line, count)
+        receipts = receipts[: int(np.searchsorted(receipts["end"], end, side="right"))]
+        told = len(receipts) and receipts["end"][-1] == end
+        count = len(receipts) if told else _lines_in(block)
+        receipts = receipts[:count]
+        raw = np.zeros(count, np.int64)  # lines without a receipt keep 0: their time is that of the line before
+        raw[: len(receipts)] = receipts["recv_ns"]
+        doubtful = np.ones(count, bool)
+        doubtful[: len(receipts)] = receipts["flags"] & RECEIVE_TIME_UNKNOWN != 0
+        recv_ns = self._rising(raw)
+        return Times(block.first_line, recv_ns, recv_ns, doubtful | (raw < recv_ns))
+
+    def _of_messages(self, block: Block, count: int) -> Any:
+        if self._reader is None:
+            self._reader = make_engine(EngineOptions(messages=True), self._engine_name)
+        result = self._reader.feed(block.data, block.first_line, block.offset)
+        line, msg_ns = (np.frombuffer(result.messages[name], "<i8") for name in ("line", "msg_ns"))
+        times = np.zeros(count, np.int64)
+        np.maximum.at(times, line - block.first_line, msg_ns)
+        return times
+
+    def _rising(self, raw: Any) -> Any:
+        if not self.now_ns:  # what comes before the first known time counts as of then
+            self.now_ns = int(raw[np.flatnonzero(raw)[:1]].sum())
+        rising = np.maximum(np.maximum.accumulate(raw), self.now_ns)
+        self.now_ns = int(rising[-1]) if len(rising) else self.now_ns
+        return rising

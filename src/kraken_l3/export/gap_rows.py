@@ -1,0 +1,30 @@
+"""Which rows lie over a gap."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+
+from kraken_l3.archive.gaps import Gap
+
+__all__ = ["GapRows"]
+
+
+class GapRows:
+    """The gaps that a playback has reached, asked for rows; what is in a gap is `Gap.holds`, here for a column."""
+
+    def __init__(self) -> None:
+        self._edges: dict[str, list[tuple[int, int]]] = defaultdict(list)
+
+    def add(self, gap: Gap) -> None:
+        """One more gap."""
+        self._edges[gap.symbol].append((gap.left_ns, gap.end_ns))
+
+    def over(self, symbol: str, times: Any) -> Any:
+        """Which of the times (int64 nanoseconds on the receive clock) lie over a gap of the symbol, as booleans."""
+        over = np.zeros(len(times), bool)
+        for left_ns, right_ns in self._edges.get(symbol, ()):
+            over |= (times > left_ns) & (times < right_ns)
+        return over

@@ -1,0 +1,87 @@
+"""What a verification found, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kraken_l3.engine.port import Note, SymbolTally, Totals
+from kraken_l3.errors import DamageFound, DataMissing
+
+__all__ = ["FilePart", "Located", "SymbolReport", "Verification"]
+
+
+@dataclass(frozen=True)
+class Located:
+    """A note with the file it belongs to."""
+
+    file: str
+    note: Note
+
+
+@dataclass
+class SymbolReport:
+    """A symbol's tally with the file of its first bad message."""
+
+    tally: SymbolTally
+    first_bad_file: str = ""
+
+    @property
+    def bad(self) -> int:
+        """Things that are wrong: mismatches, unreadable messages, findings."""
+        return self.tally.mismatched + self.tally.malformed + sum(self.tally.findings.values())
+
+    @property
+    def unverified(self) -> int:
+        """Messages that could not be judged."""
+        return self.tally.before_snapshot + sum(self.tally.unverifiable.values())
+
+
+@dataclass
+class FilePart:
+    """How much of a file was read."""
+
+    file: str
+    lines: int = 0
+    bytes: int = 0
+
+
+@dataclass
+class Verification:
+    """What one run over an archive, or over a part of its symbols, found."""
+
+    engine: str
+    totals: Totals
+    symbols: dict[str, SymbolReport]
+    files: list[FilePart]
+    notes: list[Located] = field(default_factory=list)
+
+    def exit_code(self) -> int:
+        """2: something is wrong. 3: something could not be verified, or there was nothing to verify. 0: all is well."""
+        reports = self.symbols.values()
+        if self.totals.malformed or any(report.bad for report in reports):
+            return DamageFound.exit_code
+        nothing = not any(report.tally.ok for report in reports)
+        if nothing or self.totals.too_many_symbols or any(report.unverified for report in reports):
+            return DataMissing.exit_code
+        return 0
+
+    def replace(self, other: Verification) -> None:
+        """Take over the symbols that another run saw better."""
+        for symbol, report in other.symbols.items():
+            if symbol not in self.symbols or report.bad < self.symbols[symbol].bad:
+                self.symbols[symbol] = report
+                self.notes = [located for located in self.notes if located.note.symbol != symbol]
+                self.notes += [located for located in other.notes if located.note.symbol == symbol]
+
+    def merge(self, other: Verification) -> None:
+        """Add another part of the same archive."""
+        mine, others = self.totals, other.totals
+        self.totals = Totals(
+            mine.lines,
+            mine.not_data + others.not_data,
+            mine.malformed + others.malformed,
+            mine.skipped + others.skipped - mine.lines,
+            mine.too_many_symbols + others.too_many_symbols,
+        )
+        self.symbols.update(other.symbols)
+        self.notes += other.notes
