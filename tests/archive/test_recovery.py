@@ -312,6 +312,48 @@ class TestDamage:
         assert future in content(disk, JOURNAL)
 
 
+class TestOneBadLine:
+    """However one line looks, the recorder starts; the line is kept in the torn file."""
+
+    DEEP = b"[" * 1_000 + b"]" * 1_000
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            b'{"kind":"stop","at_ns":1,"reason":"\xff"}',
+            b'{"kind":"rotated","at_ns":1,"next_day":"never"}',
+            b'{"kind":"start","at_ns":1,"version":"","host":"","boot_id":"","pid":1,"config":{"a":%s}}' % DEEP,
+            b'{"kind":"connect","at_ns":1,"connection":9223372036854775807,"url":"","channel":"level3","symbols":[]}',
+            b'{"kind":"alive","at_ns":100000000000000000000}',
+        ],
+        ids=["not UTF-8", "no date", "nested", "connection", "time"],
+    )
+    @pytest.mark.parametrize("is_last", [False, True])
+    def test_of_the_journal(self, tmp_path, line, is_last):
+        disk, clock = recording(tmp_path)
+        if is_last:
+            disk.open(tmp_path / JOURNAL).append(line + b"\n")
+        else:
+            disk.files[tmp_path / JOURNAL].data[:0] = line + b"\n"
+        writer = open_writer(tmp_path, clock, disk)
+        writer.append("level3", [frame(4, clock.wall_ns())])
+        writer.close()
+        assert_sound(disk)
+        assert content(disk, f"journal-{DAY}.torn") == line + b"\n"
+        assert lines(disk) == [payload(number) for number in range(5)]
+
+    def test_of_the_data(self, tmp_path):
+        disk, clock = recording(tmp_path)
+        deep = b'{"channel":"level3","data":%s}' % self.DEEP
+        disk.open(tmp_path / DATA).append(deep + b"\n")
+        writer = open_writer(tmp_path, clock, disk)
+        writer.append("level3", [frame(4, clock.wall_ns())])
+        writer.close()
+        assert_sound(disk)
+        assert content(disk, TORN) == deep + b"\n"
+        assert lines(disk) == [payload(number) for number in range(5)]
+
+
 class TestKilledHalfWay:
     def damaged(self, directory):
         disk, clock = recording(directory, count=6, synced=2, symbols=("BTC/USD", "ETH/USD"))

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from typing import Any, Optional, Union
+from typing import Annotated, Any, Optional, Union, get_args
 
 import msgspec
+from msgspec import Meta
 
+from kraken_l3.archive.receipts import MAX_CONNECTION
+from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.model.json_text import decode_json
 
@@ -42,12 +45,19 @@ __all__ = [
     "Unrecognised",
     "decode_record",
     "encode_record",
+    "is_damaged",
 ]
 
 
+# A journal may come from anyone. What lies outside of these ranges is no record: every reader may count on them.
+_Time = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+_Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+_Connection = Annotated[int, Meta(ge=0, le=MAX_CONNECTION)]
+
+
 class _Base(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
-    at_ns: int
-    mono_ns: int = 0
+    at_ns: _Time
+    mono_ns: _Time = 0
     restated: bool = False
 
 
@@ -57,14 +67,14 @@ class Started(_Base, frozen=True, kw_only=True, tag="start"):
     version: str
     host: str
     boot_id: str
-    pid: int
+    pid: _Count
     config: dict[str, Any]
 
 
 class Connected(_Base, frozen=True, kw_only=True, tag="connect"):
     """A WebSocket connection is open. `connection` is the number that receipts carry."""
 
-    connection: int
+    connection: _Connection
     url: str
     channel: str
     symbols: list[str]
@@ -74,17 +84,17 @@ class Connected(_Base, frozen=True, kw_only=True, tag="connect"):
 class Disconnected(_Base, frozen=True, kw_only=True, tag="disconnect"):
     """A connection is over. `last_frame_ns` is the receive time of its last frame of any kind (0: there was none)."""
 
-    connection: int
+    connection: _Connection
     cause: str
     detail: str = ""
     close_code: Optional[int] = None
-    last_frame_ns: int = 0
+    last_frame_ns: _Time = 0
 
 
 class Control(_Base, frozen=True, kw_only=True, tag="control"):
     """A control frame other than heartbeat and pong, as text (status, acknowledgement, rejection)."""
 
-    connection: int
+    connection: _Connection
     frame: str
 
 
@@ -92,25 +102,25 @@ class Unrecognised(_Base, frozen=True, kw_only=True, tag="unrecognised"):
     """A frame that is neither control nor data: its size, its running number, its first 64 KiB (latin-1 for its
     bytes)."""
 
-    connection: int
-    size: int
-    count: int
+    connection: _Connection
+    size: _Count
+    count: _Count
     frame: str
 
 
 class Acknowledged(_Base, frozen=True, kw_only=True, tag="ack"):
     """Kraken accepted a subscription. `depth` is the one subscribed (None for channels that have none)."""
 
-    connection: int
+    connection: _Connection
     channel: str
     symbol: str
-    depth: Optional[int] = None
+    depth: Optional[_Count] = None
 
 
 class Rejected(_Base, frozen=True, kw_only=True, tag="rejected"):
     """Kraken refused a subscription; `retry_s` says when it is asked for again."""
 
-    connection: int
+    connection: _Connection
     channel: str
     symbol: str
     error: str
@@ -127,8 +137,8 @@ class GapOpened(_Base, frozen=True, kw_only=True, tag="gap_opened"):
     channel: str
     symbol: str
     cause: str
-    left_ns: int
-    connection: int = 0
+    left_ns: _Time
+    connection: _Connection = 0
 
 
 class GapClosed(_Base, frozen=True, kw_only=True, tag="gap_closed"):
@@ -137,18 +147,18 @@ class GapClosed(_Base, frozen=True, kw_only=True, tag="gap_closed"):
     channel: str
     symbol: str
     cause: str
-    left_ns: int
-    right_ns: int
-    connection: int = 0
+    left_ns: _Time
+    right_ns: _Time
+    connection: _Connection = 0
 
 
 class TradeGap(_Base, frozen=True, kw_only=True, tag="trade_gap"):
     """The trade_id sequence of a symbol jumped: ids after `last_id` and before `next_id` were not received."""
 
     symbol: str
-    last_id: int
-    next_id: int
-    connection: int
+    last_id: _Count
+    next_id: _Count
+    connection: _Connection
 
 
 class Finding(_Base, frozen=True, kw_only=True, tag="finding"):
@@ -156,8 +166,8 @@ class Finding(_Base, frozen=True, kw_only=True, tag="finding"):
 
     symbol: str
     what: str
-    line: int
-    offset: int
+    line: _Count
+    offset: _Count
     detail: str = ""
     expected: Optional[int] = None
     computed: Optional[int] = None
@@ -168,8 +178,8 @@ class Resync(_Base, frozen=True, kw_only=True, tag="resync"):
 
     symbol: str
     cause: str
-    attempt: int
-    connection: int
+    attempt: _Count
+    connection: _Connection
 
 
 class Instruments(_Base, frozen=True, kw_only=True, tag="instruments"):
@@ -181,7 +191,7 @@ class Instruments(_Base, frozen=True, kw_only=True, tag="instruments"):
 class ClockStep(_Base, frozen=True, kw_only=True, tag="clock_step"):
     """The wall clock moved against the monotonic clock by `step_ns` (negative: back) since the last `alive`."""
 
-    step_ns: int
+    step_ns: _Time
 
 
 class SyncPoint(_Base, frozen=True, kw_only=True, tag="sync"):
@@ -190,22 +200,22 @@ class SyncPoint(_Base, frozen=True, kw_only=True, tag="sync"):
     `lines` counts whole lines of each data file at that offset.
     """
 
-    offsets: dict[str, int]
-    lines: dict[str, int]
+    offsets: dict[str, _Count]
+    lines: dict[str, _Count]
 
 
 class Alive(_Base, frozen=True, kw_only=True, tag="alive"):
     """Written every 10 s: the last frame of any kind on each open connection, and the data lines so far today."""
 
-    last_frame_ns: dict[int, int]
-    lines: int = 0
+    last_frame_ns: dict[_Connection, _Time]
+    lines: _Count = 0
 
 
 class Disk(_Base, frozen=True, kw_only=True, tag="disk"):
     """The disk became full (`state` "full") or has room again ("ok")."""
 
     state: str
-    free_bytes: int
+    free_bytes: _Count
 
 
 class Recovered(_Base, frozen=True, kw_only=True, tag="recovery"):
@@ -215,11 +225,11 @@ class Recovered(_Base, frozen=True, kw_only=True, tag="recovery"):
     """
 
     file: str
-    torn: list[tuple[int, int, str]]
+    torn: list[tuple[_Count, _Count, str]]
     torn_file: str = ""
-    receipts_cut: int = 0
-    receipts_padded: int = 0
-    last_known_ns: int = 0
+    receipts_cut: _Count = 0
+    receipts_padded: _Count = 0
+    last_known_ns: _Time = 0
 
 
 class Rotated(_Base, frozen=True, kw_only=True, tag="rotated"):
@@ -273,6 +283,26 @@ def decode_record(line: bytes) -> Record:
         MalformedMessage: the line is no record of this version.
     """
     return decode_json(_decoder, line)
+
+
+class _Kind(msgspec.Struct):
+    kind: str = ""
+
+
+_kinds = msgspec.json.Decoder(_Kind)
+_KNOWN = frozenset(kind.__struct_config__.tag for kind in get_args(Record))
+
+
+def is_damaged(line: bytes) -> bool:
+    """Whether a line belongs in no journal: neither a record nor of a kind that a later version may write."""
+    try:
+        decode_record(line)
+    except MalformedMessage:
+        try:
+            return decode_json(_kinds, line).kind in _KNOWN
+        except MalformedMessage:
+            return True
+    return False
 
 
 class JournalState:

@@ -25,6 +25,7 @@ from typing import NamedTuple, Optional, Protocol
 
 __all__ = [
     "MALFORMED",
+    "MAX_CONNECTION",
     "NEWLINE_REPLACED",
     "RECEIPT_BYTES",
     "RECEIVE_TIME_UNKNOWN",
@@ -40,6 +41,9 @@ __all__ = [
 NEWLINE_REPLACED = 1
 RECEIVE_TIME_UNKNOWN = 2
 MALFORMED = 4
+
+#: Numbers go up by one a connection, over days: far more than there can be, and far enough from what 32 bits hold.
+MAX_CONNECTION = 2**31 - 1
 
 _RECORD = struct.Struct("<qqQII")
 RECEIPT_BYTES = _RECORD.size

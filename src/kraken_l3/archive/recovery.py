@@ -4,7 +4,8 @@ The rules:
  1. Only the current day can be damaged: a day is synced before it is left, and its journal then ends with `rotated`.
  2. A repair is written down whole (`*.repair`, synced, renamed into place) before it is done. A repair that is found at
     start-up is done again from its beginning, so that a kill half way costs nothing. Rules 3 to 5 are such repairs.
- 3. The journal first: lines that are no JSON object go to `journal-D.torn`.
+ 3. The journal first: lines that are no JSON object, and those of a kind that we know but not as it must be, go to
+    `journal-D.torn`.
  4. Each data file: what stands before the last journalled sync point was on disk and is taken as it is. Behind it a
     line is good when it ends with a newline, holds no NUL and is one JSON object, or when its receipt says that it came
     MALFORMED. Everything else (a torn tail, a run of NULs, a hole) goes to `l3-D.torn`; the good lines close up.
@@ -40,10 +41,11 @@ from kraken_l3.archive.journal import (
     SyncPoint,
     decode_record,
     encode_record,
+    is_damaged,
 )
 from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.lock import DirectoryLock
-from kraken_l3.archive.receipts import RECEIPT_BYTES, SLACK_NS, Receipt, ReceiptIndex, pack_receipt
+from kraken_l3.archive.receipts import MAX_CONNECTION, RECEIPT_BYTES, SLACK_NS, Receipt, ReceiptIndex, pack_receipt
 from kraken_l3.archive.repair import Plan, Repairs
 from kraken_l3.archive.scan import Range, Scan, fault_of, merge_ranges, segments
 from kraken_l3.clock import Clock
@@ -158,7 +160,8 @@ class _Day:
         try:
             bad, good = [], []
             for segment in segments(file, 0):
-                where = Range(segment.offset, len(segment.data) + segment.whole, fault_of(segment))
+                fault = fault_of(segment) or ("not a journal record" if is_damaged(segment.data) else "")
+                where = Range(segment.offset, len(segment.data) + segment.whole, fault)
                 if where.reason:
                     bad.append(where)
                 else:
@@ -289,7 +292,7 @@ class _Day:
         try:
             index = ReceiptIndex(file)
             newest = index.last()
-            if newest is not None:
+            if newest is not None and newest.connection <= MAX_CONNECTION:
                 self._last_connection = max(self._last_connection, newest.connection)
             missing = set(self._state.connections)
             floor = min((c.at_ns for c in self._state.connections.values()), default=0) - SLACK_NS
