@@ -6,12 +6,14 @@ verifier and hold nothing that could not be made again from the data; a torn or 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
 import msgspec
 
+from kraken_l3.archive.filesystem import open_regular
 from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.json_text import decode_json
 
@@ -59,7 +61,7 @@ def read_checkpoints(path: Path) -> Iterator[Checkpoint]:
     """The checkpoints of a day in the order they were written; none when there is no file."""
     if not path.exists():
         return
-    with path.open("rb") as file:
+    with open_regular(path) as raw, io.BufferedReader(raw) as file:
         for line in file:
             try:
                 yield decode_json(_decoder, line)
@@ -69,8 +71,8 @@ def read_checkpoints(path: Path) -> Iterator[Checkpoint]:
 
 def append_checkpoints(path: Path, checkpoints: list[Checkpoint]) -> int:
     """Add checkpoints to a day's file; a torn last line is ended first. Gives back the bytes written."""
-    with path.open("ab+") as file:
-        if file.tell():
+    with open_regular(path, "a+b") as raw, io.BufferedRandom(raw) as file:
+        if file.seek(0, 2):
             file.seek(-1, 2)
             if file.read(1) != b"\n":
                 file.write(b"\n")

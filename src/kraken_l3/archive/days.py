@@ -10,7 +10,7 @@ import datetime as dt
 from pathlib import Path
 from typing import Optional
 
-from kraken_l3.archive.filesystem import FileSystem
+from kraken_l3.archive.filesystem import FileSystem, opened
 from kraken_l3.archive.journal import Rotated, decode_record
 from kraken_l3.archive.layout import DayPaths, days_in
 from kraken_l3.errors import MalformedMessage
@@ -37,11 +37,8 @@ def closed_days(filesystem: FileSystem, directory: Path, today: dt.date) -> dict
 
 
 def _rotated(filesystem: FileSystem, journal: Path) -> Optional[Rotated]:
-    file = filesystem.open(journal)
-    try:
+    with opened(filesystem, journal) as file:
         lines = file.read_at(max(0, file.size() - _LAST_LINE_BYTES), _LAST_LINE_BYTES).splitlines()
-    finally:
-        file.close()
     try:
         last = decode_record(lines[-1]) if lines else None
     except MalformedMessage:

@@ -5,19 +5,22 @@ Small on purpose: a test's fake implements it with a disk that forgets what was 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
 import shutil
+import stat
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["File", "FileSystem", "OsFileSystem", "PositionalReader", "is_full"]
+__all__ = ["File", "FileSystem", "OsFileSystem", "PositionalReader", "is_full", "open_regular", "opened"]
 
 #: EFBIG is what a limit on the size of one file says (RLIMIT_FSIZE, FAT).
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -54,7 +57,11 @@ class FileSystem(Protocol):
     """The file operations that the archive needs."""
 
     def open(self, path: Path) -> File:
-        """Open for reading and appending; made when it is missing."""
+        """Open for reading and appending; made when it is missing.
+
+        Raises:
+            OSError: it cannot be opened, or is a link, directory, FIFO or device.
+        """
 
     def names(self, directory: Path) -> list[str]:
         """The names in a directory, sorted."""
@@ -73,6 +80,44 @@ class FileSystem(Protocol):
 
     def free_bytes(self, directory: Path) -> int:
         """Room that is left for us."""
+
+
+def open_regular(path: Path, mode: str = "rb") -> io.FileIO:
+    """Open a regular file, and nothing else: an archive may come from anyone.
+
+    A FIFO would be waited for, a device never ends, and a link at the place of a file that is written would lead the
+    writing out of the archive. Reading follows links.
+
+    Args:
+        path: the file; with a mode that writes it is made when it is missing.
+        mode: as `io.FileIO` takes it.
+
+    Raises:
+        OSError: it cannot be opened, or is not a regular file.
+    """
+    look = os.stat if mode == "rb" else os.lstat
+
+    def opener(name: str, flags: int) -> int:
+        with contextlib.suppress(FileNotFoundError):
+            _require_regular(path, look(name).st_mode)  # before it is opened: some devices act on that alone
+        if mode != "rb":
+            flags |= getattr(os, "O_NOFOLLOW", 0)
+        descriptor = os.open(name, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+        try:
+            _require_regular(path, os.fstat(descriptor).st_mode)  # and again: another one may have come in between
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    return io.FileIO(path, mode, opener=opener)
+
+
+def _require_regular(path: Path, mode: int) -> None:
+    if stat.S_ISLNK(mode):
+        raise OSError(errno.ELOOP, "a symbolic link, which is not followed when writing", str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "not a regular file", str(path))
 
 
 class PositionalReader:
@@ -111,7 +156,7 @@ class PositionalReader:
 
 class _OsFile:
     def __init__(self, path: Path) -> None:
-        self._raw = io.FileIO(path, "a+b")
+        self._raw = open_regular(path, "a+b")
         reader = PositionalReader(self._raw)
         self.size, self.read_at = reader.size, reader.read_at
 
@@ -133,6 +178,16 @@ class _OsFile:
 
     def close(self) -> None:
         self._raw.close()
+
+
+@contextlib.contextmanager
+def opened(filesystem: FileSystem, path: Path) -> Iterator[File]:
+    """A file of a file system, closed at the end of the block."""
+    file = filesystem.open(path)
+    try:
+        yield file
+    finally:
+        file.close()
 
 
 class OsFileSystem:

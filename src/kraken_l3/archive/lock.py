@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from kraken_l3.archive.filesystem import open_regular
 from kraken_l3.archive.layout import LOCK_NAME
 from kraken_l3.errors import ArchiveError, ArchiveLocked, MalformedMessage
 from kraken_l3.model.json_text import decode_json
@@ -67,7 +68,7 @@ class DirectoryLock:
     def __init__(self, directory: Path, name: str = LOCK_NAME, *, holder: str = "another recorder writes here") -> None:
         path = directory / name
         try:
-            self._file = io.FileIO(path, "a+b")
+            self._file = open_regular(path, "a+b")
         except OSError as error:
             raise ArchiveError(
                 f"cannot open the lock file: {error.strerror}", where=str(path), hint="Check who owns the directory"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from functools import lru_cache
 from pathlib import Path
 from typing import Optional
 
 from kraken_l3.archive.bytesource import ByteSource
-from kraken_l3.archive.filesystem import PositionalReader
+from kraken_l3.archive.filesystem import PositionalReader, open_regular
 from kraken_l3.archive.zstd import Frame, UnpackedFile, find_frames
 from kraken_l3.errors import ArchiveError
 
@@ -22,7 +21,7 @@ class PlainFile:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._raw = io.FileIO(path, "rb")
+            self._raw = open_regular(path)
         except OSError as error:
             raise ArchiveError(f"cannot read: {error.strerror}", where=str(path)) from error
         reader = PositionalReader(self._raw)

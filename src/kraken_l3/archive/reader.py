@@ -7,11 +7,13 @@ file); followed, they go on over midnight.
 from __future__ import annotations
 
 import datetime as dt
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
 from kraken_l3.archive.datafile import BLOCK_BYTES, Block, DataFile, Follow, Line, Position, Skipped
+from kraken_l3.archive.filesystem import open_regular
 from kraken_l3.archive.journal import Record, decode_record
 from kraken_l3.archive.layout import DayPaths, Stream, days_in, parse_name, stem
 from kraken_l3.archive.opening import existing
@@ -64,7 +66,7 @@ class Archive:
         path = DayPaths(self.directory, day).journal
         if not path.exists():
             return
-        with path.open("rb") as file:
+        with open_regular(path) as raw, io.BufferedReader(raw) as file:
             for number, line in enumerate(file):
                 try:
                     yield decode_record(line)

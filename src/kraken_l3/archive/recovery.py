@@ -31,7 +31,7 @@ from typing import NamedTuple, Optional
 import msgspec
 
 from kraken_l3.archive.days import closed_days, current_day
-from kraken_l3.archive.filesystem import File, FileSystem, OsFileSystem
+from kraken_l3.archive.filesystem import File, FileSystem, OsFileSystem, opened
 from kraken_l3.archive.journal import (
     Disconnected,
     GapOpened,
@@ -80,14 +80,11 @@ def _record_of(line: bytes) -> Optional[Record]:
 
 
 def _records_in(filesystem: FileSystem, journal: Path) -> Iterator[Record]:
-    file = filesystem.open(journal)
-    try:
+    with opened(filesystem, journal) as file:
         for segment in segments(file, 0):
             record = _record_of(segment.data)
             if record is not None:
                 yield record
-    finally:
-        file.close()
 
 
 def _plain(record: Record) -> bytes:
@@ -121,7 +118,8 @@ def recover_directory(directory: Path, *, clock: Clock) -> list[Record]:
     try:
         return recover(directory, clock=clock, filesystem=OsFileSystem()).records
     except OSError as error:
-        raise ArchiveError(f"cannot recover: {error.strerror or error}", where=str(directory)) from error
+        where = str(error.filename or directory)
+        raise ArchiveError(f"cannot recover: {error.strerror or error}", where=where) from error
     finally:
         lock.release()
 
@@ -132,7 +130,7 @@ class _Day:
         self._before = before
         self._clock = clock
         self._filesystem = filesystem
-        self._repairs = Repairs(filesystem, paths.directory, paths.journal)
+        self._repairs = Repairs(filesystem, paths.directory, paths.journal, clock)
         self._state = JournalState()
         self._synced: dict[str, tuple[int, int]] = {}
         self._records: list[Record] = []
@@ -155,9 +153,8 @@ class _Day:
     def _repair_journal(self) -> None:
         path = self._paths.journal
         if self._repairs.pending(path):
-            self._add(self._repairs.apply(path))
-        file = self._filesystem.open(path)
-        try:
+            self._records.append(self._repairs.apply(path))
+        with opened(self._filesystem, path) as file:
             bad, good = [], []
             for segment in segments(file, 0):
                 fault = fault_of(segment) or ("not a journal record" if is_damaged(segment.data) else "")
@@ -167,11 +164,9 @@ class _Day:
                 else:
                     good.append(where)
                     self._fold(_record_of(segment.data))
-        finally:
-            file.close()
         if bad:
             self._plan_journal(list(merge_ranges(bad)), good)
-            self._add(self._repairs.apply(path))
+            self._records.append(self._repairs.apply(path))
 
     def _fold(self, record: Optional[Record]) -> None:
         if record is None:
@@ -213,15 +208,11 @@ class _Day:
     def _repair_stream(self, stream: Stream) -> None:
         path = self._paths.data(stream)
         if self._repairs.pending(path):
-            self._add(self._repairs.apply(path))
-        data, receipts = self._filesystem.open(path), self._filesystem.open(self._paths.receipts(stream))
-        try:
+            self._records.append(self._repairs.apply(path))
+        with opened(self._filesystem, path) as data, opened(self._filesystem, self._paths.receipts(stream)) as receipts:
             changed = self._plan_stream(stream, data, receipts)
-        finally:
-            data.close()
-            receipts.close()
         if changed:
-            self._add(self._repairs.apply(path))
+            self._records.append(self._repairs.apply(path))
         self._see_last_receipts(stream)
 
     def _known_good(self, path: Path, data: File, receipts: File) -> tuple[int, int]:
@@ -278,18 +269,14 @@ class _Day:
     def _torn_size(self, name: str) -> int:
         if not name:
             return 0
-        file = self._filesystem.open(self._paths.directory / name)
-        try:
+        with opened(self._filesystem, self._paths.directory / name) as file:
             return file.size()
-        finally:
-            file.close()
 
     # -- the connections
 
     def _see_last_receipts(self, stream: Stream) -> None:
         """The newest receipt of each connection that is still open, looked for from the end of the file."""
-        file = self._filesystem.open(self._paths.receipts(stream))
-        try:
+        with opened(self._filesystem, self._paths.receipts(stream)) as file:
             index = ReceiptIndex(file)
             newest = index.last()
             if newest is not None and newest.connection <= MAX_CONNECTION:
@@ -303,8 +290,6 @@ class _Day:
                     missing.discard(receipt.connection)
                     known = self._last_received.get(receipt.connection, 0)
                     self._last_received[receipt.connection] = max(known, receipt.recv_ns)
-        finally:
-            file.close()
 
     def _last_known(self, connection: int) -> int:
         opened = self._state.connections[connection].at_ns
@@ -336,20 +321,13 @@ class _Day:
 
     def _append(self, records: list[Record]) -> None:
         # A gap stands before the end of its connection: killed in between, it is open still and all is redone
-        journal = self._filesystem.open(self._paths.journal)
-        try:
+        with opened(self._filesystem, self._paths.journal) as journal:
             journal.append(b"".join(encode_record(record) + b"\n" for record in records))
             journal.sync()
-        finally:
-            journal.close()
         self._filesystem.sync_directory(self._paths.directory)
         for record in records:
-            self._add(record)
-            self._state.apply(record)
-
-    def _add(self, record: Optional[Record]) -> None:
-        if record is not None:
             self._records.append(record)
+            self._state.apply(record)
 
 
 def _backwards(index: ReceiptIndex) -> Iterator[Receipt]:

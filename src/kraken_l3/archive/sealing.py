@@ -18,13 +18,12 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional
 
 from kraken_l3._version import __version__
 from kraken_l3.archive.days import closed_days
-from kraken_l3.archive.filesystem import File, FileSystem, is_full
+from kraken_l3.archive.filesystem import File, FileSystem, is_full, opened
 from kraken_l3.archive.journal import Rotated, encode_record
 from kraken_l3.archive.layout import DayPaths, Stream, days_in, parse_name, stem
 from kraken_l3.archive.lock import DirectoryLock
@@ -133,7 +132,7 @@ def close_newest_day(filesystem: FileSystem, directory: Path, clock: Clock) -> O
 
 def _end_day(filesystem: FileSystem, paths: DayPaths, today: dt.date, clock: Clock) -> None:
     record = Rotated(at_ns=clock.wall_ns(), mono_ns=clock.mono_ns(), next_day=today)
-    with _opened(filesystem, paths.journal) as journal:
+    with opened(filesystem, paths.journal) as journal:
         journal.append(encode_record(record) + b"\n")
         journal.sync()
 
@@ -176,15 +175,6 @@ def seal(
         raise ArchiveError(f"cannot seal: {error.strerror or error}", where=where) from error
 
 
-@contextlib.contextmanager
-def _opened(filesystem: FileSystem, path: Path) -> Iterator[File]:
-    file = filesystem.open(path)
-    try:
-        yield file
-    finally:
-        file.close()
-
-
 class _Run:
     def __init__(
         self, sealing: Sealing, filesystem: FileSystem, progress: Progress, frame_bytes: int, sync_bytes: int
@@ -218,18 +208,18 @@ class _Run:
         """The sealed file, proved against the plain one if that is still there."""
         sealed = self._directory / (name + SEALED_SUFFIX)
         if name not in self._names:
-            with _opened(self._filesystem, sealed) as file:
+            with opened(self._filesystem, sealed) as file:
                 return self._read_back(file, sealed, None)
-        with _opened(self._filesystem, self._directory / name) as plain:
+        with opened(self._filesystem, self._directory / name) as plain:
             if sealed.name in self._names:
-                with _opened(self._filesystem, sealed) as file:
+                with opened(self._filesystem, sealed) as file:
                     return self._read_back(file, sealed, plain)
             return self._compress(plain, sealed)
 
     def _compress(self, plain: File, sealed: Path) -> SealedFile:
         draft = sealed.with_name(sealed.name + ".tmp")
         try:
-            with _opened(self._filesystem, draft) as file:
+            with opened(self._filesystem, draft) as file:
                 self._write_frames(plain, file)
                 file.sync()
                 summed = self._read_back(file, sealed, plain)
@@ -292,7 +282,7 @@ class _Run:
             )
 
     def _sum_companion(self, name: str) -> SealedFile:
-        with _opened(self._filesystem, self._directory / name) as file:
+        with opened(self._filesystem, self._directory / name) as file:
             return SealedFile(name=name, bytes=file.size(), sha256=_sha256(file))
 
     # -- manifest
@@ -302,7 +292,7 @@ class _Run:
         if self._sealing.manifest not in self._names:
             return None
         path = self._directory / self._sealing.manifest
-        with _opened(self._filesystem, path) as file:
+        with opened(self._filesystem, path) as file:
             manifest = decode_manifest(file.read_at(0, file.size()), path)
         for file_now in files:
             if file_now.content is not None and manifest.file(file_now.name) != file_now:
@@ -321,7 +311,7 @@ class _Run:
         )
         path = self._directory / self._sealing.manifest
         draft = path.with_name(path.name + ".tmp")
-        with _opened(self._filesystem, draft) as file:
+        with opened(self._filesystem, draft) as file:
             file.append(encode_manifest(manifest))
             file.sync()
         self._publish(draft, path)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Optional
 
 from kraken_l3.archive.days import closed_days
-from kraken_l3.archive.filesystem import File, FileSystem, OsFileSystem, is_full
+from kraken_l3.archive.filesystem import File, FileSystem, OsFileSystem, is_full, opened
 from kraken_l3.archive.journal import Disk, JournalState, Record, Recovered, Rotated, SyncPoint, encode_record
 from kraken_l3.archive.layout import RESERVE_NAME, DayPaths, Stream
 from kraken_l3.archive.lock import DirectoryLock
@@ -394,13 +394,10 @@ class ArchiveWriter:
     def _make_reserve(self) -> None:
         path = self._directory / RESERVE_NAME
         try:
-            file = self._filesystem.open(path)
-            try:
+            with opened(self._filesystem, path) as file:
                 file.truncate(0)
                 file.append(b"\0" * RESERVE_BYTES)
                 file.sync()
-            finally:
-                file.close()
         except OSError as error:
             self._filesystem.remove(path)
             if is_full(error):
@@ -441,4 +438,5 @@ def _local_faults(directory: Path) -> Iterator[None]:
     except OSError as error:
         if is_full(error):
             raise DiskFull("no room to start", where=str(directory), hint="Make room, then start again") from error
-        raise ArchiveError(f"cannot open the archive: {error.strerror or error}", where=str(directory)) from error
+        where = str(error.filename or directory)
+        raise ArchiveError(f"cannot open the archive: {error.strerror or error}", where=where) from error
