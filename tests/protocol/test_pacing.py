@@ -31,9 +31,24 @@ class TestBackoff:
         delays += [backoff.next_delay_s(healthy_ns=0, maintenance=False) for _ in range(2)]
         assert delays == [1, 2, 4, 8, 0, 1, 2]
 
-    def test_a_link_healthy_for_less_does_not_reset_it(self) -> None:
+    def test_a_link_that_is_good_for_thirty_seconds_at_a_time_is_tried_again_after_one(self) -> None:
+        """Each of its reconnects succeeds: growing delays would only leave out data."""
         backoff = Backoff(lambda: 0.0)
-        assert [backoff.next_delay_s(healthy_ns=MINUTE_NS - 1, maintenance=False) for _ in range(3)] == [1, 2, 4]
+        assert [backoff.next_delay_s(healthy_ns=MINUTE_NS // 2, maintenance=False) for _ in range(4)] == [1, 1, 1, 1]
+
+    def test_a_link_that_breaks_at_once_each_time_stays_within_krakens_limit(self) -> None:
+        backoff, now_s, attempts = Backoff(lambda: 0.0), 0.0, []
+        while now_s < 600:
+            attempts.append(now_s)
+            now_s += 0.1 + backoff.next_delay_s(healthy_ns=NS_PER_S // 10, maintenance=False)
+        assert len(attempts) <= 121
+
+    def test_failures_count_from_the_last_success(self) -> None:
+        backoff = Backoff(lambda: 0.0)
+        delays = [backoff.next_delay_s(healthy_ns=0, maintenance=False) for _ in range(4)]
+        delays.append(backoff.next_delay_s(healthy_ns=10 * NS_PER_S, maintenance=False))
+        delays.append(backoff.next_delay_s(healthy_ns=0, maintenance=False))
+        assert delays == [1, 2, 4, 8, 1, 2]
 
     def test_maintenance_allows_no_attempt_before_five_seconds(self) -> None:
         backoff = Backoff(lambda: 0.0)

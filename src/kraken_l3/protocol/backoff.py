@@ -1,8 +1,9 @@
-"""How long to wait before connecting again: 1, 2, 4 ... 60 s with jitter, and the one exception.
+"""How long to wait before connecting again: 1, 2, 4 ... 60 s with jitter, and from the beginning after each success.
 
-A link that was healthy for a minute may be tried again at once, one time, unless maintenance is on. During maintenance
-Kraken asks for at least 5 s between attempts. The sequence starts again when the link was good for a minute, that is:
-every symbol that was not rejected had its acknowledgement and its snapshot, and 60 s have passed since.
+A connection succeeded when every symbol that was not rejected had its acknowledgement and its snapshot. One that stayed
+so for a minute is followed by an attempt at once, unless maintenance is on; one that broke sooner by an attempt after
+1 s, or later if it lived so shortly that attempts would come faster than Kraken allows. During maintenance Kraken asks
+for at least 5 s between attempts.
 
 Source: https://docs.kraken.com/api/docs/guides/spot-ws-intro
 """
@@ -18,6 +19,8 @@ __all__ = ["Backoff"]
 FIRST_S = 1.0
 LARGEST_S = 60.0
 MAINTENANCE_S = 5.0
+#: Kraken allows about 150 attempts in 10 minutes, one every 4 s.
+ATTEMPT_SPACING_S = 5.0
 HEALTHY_AFTER_NS = 60 * NS_PER_S
 #: A delay grows by at most this part, so that connections that fell together do not come back together.
 JITTER = 0.1
@@ -37,11 +40,13 @@ class Backoff:
             healthy_ns: for how long the connection that just ended was whole (0: it never was).
             maintenance: Kraken said that it is not online.
         """
-        if healthy_ns >= HEALTHY_AFTER_NS:
+        if healthy_ns:
             self._failures = 0
-            if not maintenance:
-                return 0.0
+        if healthy_ns >= HEALTHY_AFTER_NS and not maintenance:
+            return 0.0
         delay = min(FIRST_S * 2.0**self._failures, LARGEST_S)
         self._failures = min(self._failures + 1, 16)
+        if healthy_ns:
+            delay = max(delay, ATTEMPT_SPACING_S - healthy_ns / NS_PER_S)
         delay *= 1.0 + JITTER * self._random()
         return max(delay, MAINTENANCE_S) if maintenance else delay
