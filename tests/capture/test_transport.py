@@ -2,14 +2,14 @@
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kraken_l3.capture import transport
-from kraken_l3.capture.transport import ConnectFailed, connect
+from kraken_l3.capture.transport import PENDING_BYTES_MAX, ConnectFailed, connect
 from kraken_l3.clock import SystemClock
 from kraken_l3.exchange.server import Exchange
 from recording import Recording, flow, run
@@ -34,9 +34,8 @@ async def upgrade(reader: Reader, writer: Writer, after_s: float) -> None:
     writer.write(b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
 
 
-def test_a_server_that_takes_the_connection_and_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_takes_the_connection_and_says_nothing() -> None:
     """As a firewall does: what comes before the WebSocket handshake (here TLS) must not be waited for for long."""
-    monkeypatch.setattr(transport, "CONNECT_S", 0.2)
 
     async def main() -> None:
         done = asyncio.Event()
@@ -48,8 +47,64 @@ def test_a_server_that_takes_the_connection_and_says_nothing(monkeypatch: pytest
         server = await asyncio.start_server(mute, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(ConnectFailed):
-            await asyncio.wait_for(connect(f"wss://127.0.0.1:{port}/v2", Nobody(), SystemClock()), 5)
+            await connect(f"wss://127.0.0.1:{port}/v2", Nobody(), SystemClock(), limit_s=0.2)
         done.set()
+        server.close()
+
+    run(main())
+
+
+def test_pings_whose_pongs_nobody_reads_take_no_memory() -> None:
+    """A server that sends pings and never reads would have us hoard the answers."""
+    ping = b"\x89\x7d" + b"p" * 125
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        counted = 0
+
+        class Counter(Nobody):
+            def on_sign_of_life(self, recv_ns: int, mono_ns: int) -> None:
+                nonlocal counted
+                counted += 1
+
+        async def flood(reader: Reader, writer: Writer) -> None:
+            await upgrade(reader, writer, 0)
+            reader._transport.pause_reading()  # type: ignore[attr-defined]
+            with contextlib.suppress(ConnectionError):
+                while not stop.is_set():
+                    writer.write(ping * 1_000)
+                    await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(flood, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        socket: Any = await connect(f"ws://127.0.0.1:{port}/v2", Counter(), SystemClock())
+        while counted < 100_000:  # 13 MB of pongs, more than the sockets between us hold
+            await asyncio.sleep(0.01)
+        assert socket._transport.underlying_transport.get_write_buffer_size() < 2 * PENDING_BYTES_MAX
+        stop.set()
+        socket.abort()
+        server.close()
+
+    run(main())
+
+
+def test_a_ping_is_answered() -> None:
+    async def main() -> None:
+        answers: asyncio.Queue[bytes] = asyncio.Queue()
+
+        async def ping(reader: Reader, writer: Writer) -> None:
+            await upgrade(reader, writer, 0)
+            writer.write(b"\x89\x02hi")
+            head = await reader.readexactly(6)
+            body = await reader.readexactly(2)
+            answers.put_nowait(head[:2] + bytes(a ^ b for a, b in zip(body, head[2:])))
+            writer.close()
+
+        server = await asyncio.start_server(ping, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        await connect(f"ws://127.0.0.1:{port}/v2", Nobody(), SystemClock())
+        assert await asyncio.wait_for(answers.get(), 5) == b"\x8a\x82hi"
         server.close()
 
     run(main())

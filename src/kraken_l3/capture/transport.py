@@ -22,9 +22,10 @@ __all__ = ["MAX_FRAME_BYTES", "ConnectFailed", "Receiver", "WebSocket", "connect
 
 #: A depth-1000 snapshot is around 1 MB; this leaves room for any book, and bounds memory.
 MAX_FRAME_BYTES = 64 * 1024 * 1024
-#: For everything from the look-up of the name to the end of the handshake.
 CONNECT_S = 15.0
 HANDSHAKE_S = 10.0
+#: While this much waits to be sent, pings are not answered: who does not read our pongs would have us hoard them.
+PENDING_BYTES_MAX = 64 * 1024
 #: RFC 6455, 7.4.1: what a close frame without a code counts as.
 CLOSE_WITHOUT_CODE = 1005
 _LOGGER = logging.getLogger("kraken_l3.picows")
@@ -109,11 +110,19 @@ class _PicowsSocket(WSListener):
         elif kind == WSMsgType.CLOSE:
             self._on_close_frame(frame)
         elif kind in (WSMsgType.PING, WSMsgType.PONG):
+            if kind == WSMsgType.PING:
+                self._answer_ping(frame)
             self._receiver.on_sign_of_life(recv_ns, mono_ns)
         elif (kind == WSMsgType.CONTINUATION) != bool(self._parts):
             self._violation(frame.get_payload_as_bytes(), "a fragment out of order")
         else:
             self._on_part(frame, kind, recv_ns, mono_ns)
+
+    def _answer_ping(self, frame: WSFrame) -> None:
+        # RFC 6455, 5.5.3 asks for an answer to the newest ping only.
+        assert self._transport is not None
+        if self._transport.underlying_transport.get_write_buffer_size() < PENDING_BYTES_MAX:
+            self._transport.send_pong(frame.get_payload_as_bytes())
 
     def _on_part(self, frame: WSFrame, kind: WSMsgType, recv_ns: int, mono_ns: int) -> None:
         if kind != WSMsgType.CONTINUATION:
@@ -200,8 +209,14 @@ def _is_utf8(payload: bytes) -> bool:
     return True
 
 
-async def connect(url: str, receiver: Receiver, clock: Clock) -> WebSocket:
+async def connect(url: str, receiver: Receiver, clock: Clock, *, limit_s: float = CONNECT_S) -> WebSocket:
     """Open a connection; TLS is checked against the system's certificates or SSL_CERT_FILE.
+
+    Args:
+        url: "wss://ws-l3.kraken.com/v2".
+        receiver: gets what comes.
+        clock: stamps frames.
+        limit_s: for everything from the look-up of the name to the end of the handshake.
 
     Raises:
         ConnectFailed: whatever prevented it, in one sentence.
@@ -216,10 +231,11 @@ async def connect(url: str, receiver: Receiver, clock: Clock) -> WebSocket:
                 websocket_handshake_timeout=HANDSHAKE_S,
                 max_redirects=0,  # the token goes to the configured host and to no other
                 max_frame_size=MAX_FRAME_BYTES,
+                enable_auto_pong=False,  # it knows no bound
                 extra_headers={"User-Agent": f"kraken-l3-recorder/{__version__}"},
                 logger_name=_LOGGER,
             ),
-            CONNECT_S,
+            limit_s,
         )
     except (OSError, WSError, ssl.SSLError, asyncio.TimeoutError) as error:
         raise ConnectFailed(f"cannot connect: {str(error) or type(error).__name__}", where=url) from error
