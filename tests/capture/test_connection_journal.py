@@ -2,11 +2,17 @@
 
 from typing import Any
 
-from kraken_l3.archive.journal import Acknowledged, Rejected, Unrecognised
+from kraken_l3.archive.journal import Acknowledged, Control, Rejected, Unrecognised
 from kraken_l3.capture import channel
-from kraken_l3.capture.connection_journal import FRAME_KEPT_BYTES, UNRECOGNISED_KEPT, ConnectionJournal
+from kraken_l3.capture.connection_journal import (
+    CONTROL_BYTES_PER_S,
+    FRAME_KEPT_BYTES,
+    UNRECOGNISED_KEPT,
+    ConnectionJournal,
+)
 from kraken_l3.clock import SystemClock
-from kraken_l3.protocol.session import Acked, SymbolRejected
+from kraken_l3.model.timestamps import NS_PER_S
+from kraken_l3.protocol.session import Acked, Dead, SymbolRejected
 
 
 def made_journal() -> tuple[ConnectionJournal, list[Any]]:
@@ -22,6 +28,28 @@ def test_a_flood_of_unrecognised_frames_is_counted_not_kept() -> None:
     assert [record.count for record in records] == list(range(1, UNRECOGNISED_KEPT + 1))
     assert all(isinstance(record, Unrecognised) for record in records)
     assert {(record.size, len(record.frame)) for record in records} == {(FRAME_KEPT_BYTES + 1, FRAME_KEPT_BYTES)}
+
+
+def test_a_flood_of_control_frames_is_counted_not_kept() -> None:
+    journal, records = made_journal()
+    for number in range(1_000):
+        journal.control(b"x" * 60_000, 5, 7 * NS_PER_S + number)
+    assert sum(len(record.frame) for record in records) < 2 * CONTROL_BYTES_PER_S
+    kept = len(records)
+    journal.control(b"later", 6, 8 * NS_PER_S)
+    assert (records[-1].frame, records[-1].left_out) == ("later", 1_000 - kept)
+    journal.control(b"x" * 60_000, 5, 8 * NS_PER_S)
+    journal.control(b"x" * 60_000, 5, 8 * NS_PER_S)
+    journal.control(b"x" * 60_000, 5, 8 * NS_PER_S)
+    journal.disconnected(Dead("network", ""), None, 9)
+    assert (type(records[-2]), records[-2].frame, records[-2].left_out) == (Control, "", 1)
+
+
+def test_the_answers_to_a_hundred_subscriptions_a_second_are_all_kept() -> None:
+    journal, records = made_journal()
+    for number in range(100):
+        journal.control(b"x" * 400, 5, number)
+    assert [record.left_out for record in records] == [0] * 100
 
 
 def test_a_depth_that_kraken_does_not_repeat_is_the_one_asked_for() -> None:

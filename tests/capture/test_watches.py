@@ -42,6 +42,10 @@ class TestTrades:
     def test_what_cannot_be_read_does_no_harm(self) -> None:
         assert self.jumps(trades("A/B", 5), b'{"channel":"trade","data":[{}]}', b"nonsense", trades("A/B", 6)) == []
 
+    @pytest.mark.parametrize("trade_id", [-1, 2**63, 10**30])
+    def test_an_id_that_cannot_be_is_no_jump(self, trade_id: int) -> None:
+        assert self.jumps(trades("A/B", 5), trades("A/B", trade_id), trades("A/B", 6)) == []
+
     @given(st.lists(st.integers(1, 40), min_size=1, max_size=40, unique=True))
     def test_the_gaps_are_exactly_what_is_missing(self, ids: list) -> None:
         ids = sorted(ids)
@@ -63,6 +67,13 @@ class TestInstruments:
         watch.observe(b"nonsense", 1)
         seen = [[(i.symbol, i.price_precision, i.price_increment) for i in record.instruments] for record in records]
         assert seen == [[("A/B", 1, "1E-8")], [("A/B", 2, "1E-8")]]
+
+    @pytest.mark.parametrize("precision", [-3, 19, 10**9, 10**30])
+    def test_a_precision_that_cannot_be_is_never_journalled(self, precision: int) -> None:
+        records: list = []
+        watch = InstrumentWatch(["A/B", "C/D"], {}, records.append, SystemClock(), listed=lambda _: [])
+        watch.observe(pairs(PAIR % ("A/B", precision, "online"), PAIR % ("C/D", 2, "online")), 1)
+        assert [[i.symbol for i in record.instruments] for record in records] == [["C/D"]]
 
     def test_a_pair_that_becomes_of_interest_is_records_from_then_on(self) -> None:
         records: list = []

@@ -116,3 +116,17 @@ def test_no_json_makes_it_raise_and_methods_are_never_data(message: dict) -> Non
 def test_a_cut_message_is_kept_with_the_data_as_soon_as_it_names_its_channel(cut: int) -> None:
     found = classify(UPDATE[:cut])
     assert isinstance(found, Data if b'"level3"' in UPDATE[:cut] else Unrecognised)
+
+
+@pytest.mark.parametrize(("depth", "kept"), [(10, 10), (1000, 1000), (0, None), (-1, None), (10**30, None)])
+def test_a_depth_that_no_book_has_is_not_taken(depth: int, kept: "int | None") -> None:
+    payload = b'{"method":"subscribe","success":true,"req_id":3,"result":{"symbol":"A/B","depth":%d}}' % depth
+    response = classify(payload)
+    assert isinstance(response, Response)
+    assert (response.symbol, response.depth, response.depth_refused) == ("A/B", kept, kept is None)
+
+
+def test_an_error_text_is_bounded() -> None:
+    response = classify(b'{"method":"subscribe","success":false,"error":"%s"}' % (b"x" * 60_000))
+    assert isinstance(response, Response)
+    assert len(response.error) == 1_000

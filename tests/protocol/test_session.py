@@ -50,6 +50,19 @@ def make_live(session: Session, symbol: str, now_ns: int = 1) -> None:
     assert session.snapshot(symbol, now_ns) == [Snapshotted(symbol)]
 
 
+def test_an_acknowledgement_that_is_repeated_is_told_once() -> None:
+    session = opened("A/B")
+    make_live(session, "A/B")
+    assert session.response(accepted(None, "A/B"), 2) == []
+    assert session.resync("A/B")
+    session.next_request(3)
+    session.response(Response(method="unsubscribe", success=True, symbol="A/B"), 3)
+    request = session.next_request(4)
+    assert request is not None
+    assert session.response(accepted(request.req_id), 4) == [Acked("A/B", None)]
+    assert session.response(accepted(None, "A/B"), 5) == []
+
+
 class TestOpening:
     def test_nothing_is_asked_for_before_the_status(self) -> None:
         session = Session(["A/B"], now_ns=0, liveness_ns=LIVENESS_NS)

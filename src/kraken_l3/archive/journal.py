@@ -92,10 +92,14 @@ class Disconnected(_Base, frozen=True, kw_only=True, tag="disconnect"):
 
 
 class Control(_Base, frozen=True, kw_only=True, tag="control"):
-    """A control frame other than heartbeat and pong, as text (status, acknowledgement, rejection)."""
+    """A control frame other than heartbeat and pong, as text (status, acknowledgement, rejection).
+
+    `left_out` counts the control frames before this one that came too fast to be kept.
+    """
 
     connection: _Connection
     frame: str
+    left_out: int = 0
 
 
 class Unrecognised(_Base, frozen=True, kw_only=True, tag="unrecognised"):

@@ -284,6 +284,8 @@ class Connection:
             if incoming.system != "online" or incoming.maintenance:
                 log.info("exchange status", system=incoming.system, maintenance=len(incoming.maintenance))
         elif isinstance(incoming, Response):
+            if incoming.depth_refused:
+                log.warning("an impossible depth was acknowledged, the one asked for counts", connection=self.number)
             self._take(self._session.response(incoming, mono_ns), self.last_recv_ns)
         self._work.set()
 

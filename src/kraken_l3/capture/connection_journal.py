@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Callable, Optional
 
+import structlog
+
 from kraken_l3.archive.journal import (
     Acknowledged,
     Connected,
@@ -15,13 +17,21 @@ from kraken_l3.archive.journal import (
 )
 from kraken_l3.capture.channel import Channel
 from kraken_l3.clock import Clock
+from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.protocol.session import Acked, Dead, SymbolRejected
 
 __all__ = ["UNRECOGNISED_KEPT", "ConnectionJournal"]
 
+log = structlog.get_logger("kraken_l3.capture.connection")
+
 FRAME_KEPT_BYTES = 64 * 1024
 #: Unrecognised frames after these are only counted.
 UNRECOGNISED_KEPT = 100
+#: Control frames above this in one second are only counted. Kraken's answers to the 100 subscriptions a second that it
+#: allows at most are a quarter of it.
+CONTROL_BYTES_PER_S = 128 * 1024
+#: What a record takes beside its frame.
+RECORD_BYTES = 150
 
 
 class ConnectionJournal:
@@ -39,6 +49,9 @@ class ConnectionJournal:
         self._channel = channel
         self._journal = journal
         self._clock = clock
+        self._second = 0
+        self._second_bytes = 0
+        self._left_out = 0
         #: Frames that were neither control nor data.
         self.unrecognised_count = 0
 
@@ -58,6 +71,9 @@ class ConnectionJournal:
 
     def disconnected(self, dead: Dead, close_code: Optional[int], last_frame_ns: int) -> None:
         """The connection is over."""
+        if self._left_out:
+            log.warning("control frames came too fast to be kept", connection=self._number, left_out=self._left_out)
+            self._journal_control("", self._clock.wall_ns(), self._clock.mono_ns())
         self._journal(
             Disconnected(
                 at_ns=self._clock.wall_ns(),
@@ -71,9 +87,20 @@ class ConnectionJournal:
         )
 
     def control(self, payload: bytes, recv_ns: int, mono_ns: int) -> None:
-        """A status message, or the answer to a request."""
-        frame = payload[:FRAME_KEPT_BYTES].decode(errors="replace")
-        self._journal(Control(at_ns=recv_ns, mono_ns=mono_ns, connection=self._number, frame=frame))
+        """A status message, or the answer to a request. Those that come too fast are counted, told with the next."""
+        size = min(len(payload), FRAME_KEPT_BYTES) + RECORD_BYTES
+        if mono_ns // NS_PER_S != self._second:
+            self._second, self._second_bytes = mono_ns // NS_PER_S, 0
+        if self._second_bytes + size > CONTROL_BYTES_PER_S:
+            self._left_out += 1
+            return
+        self._second_bytes += size
+        self._journal_control(payload[:FRAME_KEPT_BYTES].decode(errors="replace"), recv_ns, mono_ns)
+
+    def _journal_control(self, frame: str, at_ns: int, mono_ns: int) -> None:
+        number, left_out = self._number, self._left_out
+        self._journal(Control(at_ns=at_ns, mono_ns=mono_ns, connection=number, frame=frame, left_out=left_out))
+        self._left_out = 0
 
     def unrecognised(self, payload: bytes, recv_ns: int, mono_ns: int) -> None:
         """A frame that is neither control nor data; `recv_ns` 0: when it came is not known."""

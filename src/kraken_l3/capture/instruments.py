@@ -56,7 +56,7 @@ class InstrumentWatch:
     def observe(self, payload: bytes, connection: int) -> None:
         """One message of the channel came (already queued for the archive)."""
         try:
-            instruments = decode_instruments(payload)
+            instruments = decode_instruments(payload, _log_refused)
         except MalformedMessage as error:
             log.warning("unreadable instrument message", connection=connection, error=str(error))
             return
@@ -67,6 +67,15 @@ class InstrumentWatch:
         self._known.update((i.symbol, i) for i in changed)
         at_ns, mono_ns = self._clock.wall_ns(), self._clock.mono_ns()
         self._journal(Instruments(at_ns=at_ns, mono_ns=mono_ns, instruments=changed))
+
+
+def _log_refused(pair: Instrument) -> None:
+    log.warning(
+        "a pair's precisions cannot be, they are ignored",
+        symbol=pair.symbol[:50],
+        price_precision=str(pair.price_precision)[:20],
+        qty_precision=str(pair.qty_precision)[:20],
+    )
 
 
 class _FirstSnapshot:

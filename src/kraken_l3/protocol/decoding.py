@@ -5,7 +5,7 @@ Nothing is looked at beyond its shape here: what the numbers mean depends on the
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Annotated, Callable, Optional
 
 import msgspec
 
@@ -17,6 +17,8 @@ from kraken_l3.model.timestamps import parse_rfc3339
 __all__ = ["decode_instruments", "decode_level3", "decode_trades"]
 
 _DATA_TYPES = ("snapshot", "update")
+#: Decimals that a pair can have; beyond them no checksum can be computed in 64 bits. Kraken's pairs have up to 10.
+PRECISIONS = range(19)
 
 
 class _Head(msgspec.Struct, gc=False):
@@ -31,7 +33,7 @@ class _WireTrade(msgspec.Struct, gc=False):
     side: str
     price: msgspec.Raw
     qty: msgspec.Raw
-    trade_id: int
+    trade_id: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
     timestamp: str
     ord_type: str = ""
 
@@ -133,14 +135,22 @@ def decode_trades(payload: bytes) -> list[Trade]:
         raise MalformedMessage(f"not a trade message: {_text(error)}") from None
 
 
-def decode_instruments(payload: bytes) -> list[Instrument]:
+def _ignore(pair: Instrument) -> None:
+    """Nobody wants to hear of refused pairs."""
+
+
+def decode_instruments(payload: bytes, on_refused: Callable[[Instrument], None] = _ignore) -> list[Instrument]:
     """The pairs of an `instrument` snapshot or update.
+
+    Args:
+        payload: the message.
+        on_refused: is told of each pair that is left out because its precisions cannot be (outside 0 to 18).
 
     Raises:
         MalformedMessage: it is none.
     """
     try:
-        return [
+        pairs = [
             Instrument(
                 symbol=p.symbol,
                 price_precision=p.price_precision,
@@ -153,6 +163,13 @@ def decode_instruments(payload: bytes) -> list[Instrument]:
         ]
     except _ERRORS as error:
         raise MalformedMessage(f"not an instrument message: {_text(error)}") from None
+    plausible = []
+    for pair in pairs:
+        if pair.price_precision in PRECISIONS and pair.qty_precision in PRECISIONS:
+            plausible.append(pair)
+        else:
+            on_refused(pair)
+    return plausible
 
 
 def _number_text(raw: msgspec.Raw) -> str:

@@ -25,6 +25,11 @@ __all__ = [
 
 DATA_CHANNELS = frozenset({"level3", "trade", "instrument"})
 
+#: Kraken's errors are a short sentence; a longer text is cut.
+ERROR_CHARS = 1_000
+#: Kraken offers 10, 100 and 1000 levels.
+DEPTHS = range(1, 1001)
+
 _HEARTBEAT = b'{"channel":"heartbeat"}'
 
 
@@ -49,7 +54,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a request. Everything but `success` may be missing from a rejection."""
+    """The answer to a request. Everything but `success` may be missing from a rejection.
+
+    `depth_refused`: it named a depth that no book has, which is left out.
+    """
 
     method: str
     success: bool
@@ -59,6 +67,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     symbol: Optional[str] = None
     depth: Optional[int] = None
     warnings: list[str] = []
+    depth_refused: bool = False
 
 
 class Data(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,10 +178,11 @@ def _response(envelope: _Envelope) -> Incoming:
     return Response(
         method=method,
         success=bool(envelope.success) and envelope.error is None,
-        error="" if envelope.error is None else str(envelope.error),
+        error="" if envelope.error is None else str(envelope.error)[:ERROR_CHARS],
         req_id=envelope.req_id,
         channel=result.channel,
         symbol=symbol if isinstance(symbol, str) else None,
-        depth=result.depth,
+        depth=result.depth if result.depth in DEPTHS else None,
+        depth_refused=result.depth is not None and result.depth not in DEPTHS,
         warnings=result.warnings or [],
     )

@@ -113,10 +113,20 @@ Event = Union[Acked, Snapshotted, SymbolRejected, TokenRefused, Dead]
 
 
 class _Symbol:
-    __slots__ = ("asked_unsubscribe", "deadline_ns", "refusals", "req_id", "state", "token_refusals", "was_live")
+    __slots__ = (
+        "acknowledged",
+        "asked_unsubscribe",
+        "deadline_ns",
+        "refusals",
+        "req_id",
+        "state",
+        "token_refusals",
+        "was_live",
+    )
 
     def __init__(self) -> None:
         self.state = SymbolState.WAITING
+        self.acknowledged = False
         self.req_id = 0
         self.deadline_ns = 0
         self.refusals = 0
@@ -184,6 +194,7 @@ class Session:
             symbol.asked_unsubscribe = True
             return Request("unsubscribe", name, symbol.req_id)
         symbol.state = SymbolState.REQUESTED
+        symbol.acknowledged = False
         return Request("subscribe", name, symbol.req_id)
 
     def next_ping(self, now_ns: int, last_frame_ns: int) -> Optional[Request]:
@@ -272,6 +283,9 @@ class Session:
         return (min(waiting)[1], True) if waiting else (None, False)
 
     def _accepted(self, name: Optional[str], symbol: _Symbol, response: Response, now_ns: int) -> list[Event]:
+        if symbol.acknowledged:  # repeated by the server: a flood of these must not become a flood of records
+            return []
+        symbol.acknowledged = True
         self._acks += 1
         events: list[Event] = [Acked(name, response.depth)]
         if symbol.state is SymbolState.REQUESTED:
