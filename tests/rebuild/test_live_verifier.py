@@ -77,7 +77,8 @@ def test_a_mismatch_is_told_while_the_recording_goes_on(tmp_path):
         live.until_line(400)
     (resync,) = live.said(ResyncRequest)
     assert (resync.symbol, resync.cause) == ("BTC/USD", "mismatch")
-    assert resync.left_ns == scene.clock.now_ns - (399 - bad) * scene.step_ns
+    verified = max(n for n in range(bad) if b'"BTC/USD"' in lines[n])
+    assert resync.left_ns == scene.clock.now_ns - (399 - verified) * scene.step_ns
     (finding,) = live.said(VerifierFinding)
     assert (finding.what, finding.line) == ("mismatch", bad)
     assert finding.expected != finding.computed
@@ -114,7 +115,9 @@ def test_what_was_there_before_is_not_told_again_but_what_is_still_wrong_is(tmp_
         live.until_line(300)
     assert live.said(VerifierFinding) != []
     assert {w.line for w in live.said(VerifierFinding)} == {doge[-1]}
-    assert {w.symbol for w in live.said(ResyncRequest)} == {"BTC/USD", "DOGE/USD"}
+    left = {request.symbol: request.left_ns for request in live.said(ResyncRequest)}
+    received = [scene.clock.now_ns - (299 - n) * scene.step_ns for n in range(300)]
+    assert left == {"BTC/USD": received[btc[19]], "DOGE/USD": received[doge[-2]]}
     scene.close()
 
 

@@ -3,9 +3,9 @@
 It runs in a process of its own, so that nothing the book does can cost the recording a byte. What it has to say are
 the messages of `model.live`.
 
-`left_ns` of a resync request is the receive time of the first wrong line, or of the last line before the silence. A
-resync is asked for once an incident. What was in the files before it began is read in order to have the books, but not
-reported again; a book that is still wrong then is.
+`left_ns` of a resync request is the receive time of the symbol's last verified message, or of the last line before the
+silence: what is missing came after it. A resync is asked for once an incident. What was in the files before it began is
+read in order to have the books, but not reported again; a book that is still wrong then is.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Callable, Optional
 from kraken_l3.archive.checkpoints import Checkpoint, read_checkpoints
 from kraken_l3.archive.datafile import Block, DataFile, Follow, Position
 from kraken_l3.archive.journal import JournalState, Record, decode_record
-from kraken_l3.archive.layout import Stream, stem
+from kraken_l3.archive.layout import DayPaths, Stream, stem
 from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.engine.choose import make_engine
-from kraken_l3.engine.port import EngineOptions, Note
+from kraken_l3.engine.port import EngineOptions, Note, Result
 from kraken_l3.errors import MalformedMessage
-from kraken_l3.model.events import State
+from kraken_l3.model.events import State, Verdict
 from kraken_l3.model.live import LiveMessage, ResyncRequest, VerifierFinding, VerifierProgress
 from kraken_l3.model.messages import Trade
 from kraken_l3.model.timestamps import NS_PER_S
@@ -51,7 +51,7 @@ class LiveVerifier:
         directory: the archive.
         say: takes what is to be told.
         stop: set it to end; what is in the files is read first, then the checkpoints are written.
-        engine_name: see `engines`.
+        engine_name: see `engine.choose`.
         poll_s: seconds between two looks at the files.
         clock: the machine's, but in tests.
     """
@@ -71,7 +71,7 @@ class LiveVerifier:
         self._stop = stop or threading.Event()
         self._poll_s = poll_s
         self._clock = clock or SystemClock()
-        self._engine = make_engine(EngineOptions(), engine_name)
+        self._engine = make_engine(EngineOptions(messages=True), engine_name)
         self._checkpointing = Checkpointing(self._engine)
         self._metadata = MetadataReader()
         self._teller = MetadataTeller(self._engine)
@@ -80,6 +80,8 @@ class LiveVerifier:
         self._trades = _Tail()
         self._state = JournalState()
         self._messages: dict[str, int] = {}
+        #: Where each symbol's last verified message stands.
+        self._verified: dict[str, tuple[Path, int]] = {}
         self._reported: set[str] = set()
         self._file: Optional[Path] = None
         self._at = Position()
@@ -119,13 +121,15 @@ class LiveVerifier:
         start = min(places) if len(places) == 1 else Position()
         if start.offset > content_size(newest):  # the file was cut by a recovery since
             start = Position()
-        for checkpoint in latest.values() if start.line else _at_start(read_checkpoints(self._checkpoint_path(newest))):
-            load_checkpoint(self._engine, checkpoint)
+        books = read_checkpoints(self._checkpoint_path(newest))
+        for checkpoint in latest.values() if start.line else (each for each in books if each.line == 0):
+            if load_checkpoint(self._engine, checkpoint) and checkpoint.line:
+                self._verified[checkpoint.symbol] = newest, checkpoint.line - 1
         self._file, self._at = newest, start
         return newest, start
 
     def _checkpoint_path(self, file: Path) -> Path:
-        return file.with_name(f"{stem(file)}.checkpoints")
+        return _day_paths(file).checkpoints
 
     # What comes
 
@@ -148,27 +152,44 @@ class LiveVerifier:
         self._at = Position(block.first_line + result.lines, block.offset + len(block.data))
         for note in result.notes:
             if self._is_live(path, note.offset + 1):
-                self._report(block.file, note)
-        if self._is_live(path, self._at.offset):
-            self._look_at_tallies(block, result.lines)
+                self._report(block.file, note, result)
+        self._look_at_tallies(block, result.lines, is_live=self._is_live(path, self._at.offset))
         self._checkpointing.fed(self._checkpoint_path(path), *self._at, lines=result.lines, size=len(block.data))
 
     def _is_live(self, path: Path, end_offset: int) -> bool:
         name, size = self._live_from
         return (stem(path), end_offset) > (name, size) or not name
 
-    def _report(self, file: DataFile, note: Note) -> None:
+    def _report(self, file: DataFile, note: Note, result: Result) -> None:
         if note.kind in ("inferred", "incident_closed"):
             return
         what = "mismatch" if note.kind == "incident_opened" else note.kind
         self._say(VerifierFinding(note.symbol, what, note.line, note.offset, note.detail, note.expected, note.computed))
         if note.kind in _RESYNC_KINDS and note.symbol:
-            left_ns = file.receipts[note.line].recv_ns if file.receipts is not None else 0
-            self._reported.add(note.symbol)
-            self._say(ResyncRequest(note.symbol, "mismatch", left_ns))
+            verified = self._verified.get(note.symbol)
+            index = list(self._engine.symbols()).index(note.symbol)
+            lines = memoryview(result.messages["line"]).cast("q")
+            symbols = memoryview(result.messages["symbol"]).cast("i")
+            for line, symbol, verdict in zip(lines, symbols, result.messages["verdict"]):
+                if line >= note.line:
+                    break
+                if symbol == index and verdict == Verdict.OK:
+                    verified = file.path, line
+            self._request_resync(note.symbol, verified)
 
-    def _look_at_tallies(self, block: Block, lines: int) -> None:
-        """Who spoke and when, and whose book is wrong since before this began."""
+    def _request_resync(self, symbol: str, verified: Optional[tuple[Path, int]]) -> None:
+        """What is missing came after the symbol's last verified message: its receive time is the gap's left edge."""
+        left_ns = 0
+        if verified is not None:
+            path, line = verified
+            with DataFile(path) as file:
+                if file.receipts is not None and line < len(file.receipts):
+                    left_ns = file.receipts[line].recv_ns
+        self._reported.add(symbol)
+        self._say(ResyncRequest(symbol, "mismatch", left_ns))
+
+    def _look_at_tallies(self, block: Block, lines: int, *, is_live: bool) -> None:
+        """Who spoke and when, which message was verified last, and whose book is wrong since before this began."""
         receipts = block.file.receipts
         recv_ns = receipts[block.first_line + lines - 1].recv_ns if receipts is not None else 0
         for tally in self._engine.tallies():
@@ -176,13 +197,16 @@ class LiveVerifier:
             if not count:
                 continue
             self._messages[tally.symbol] = tally.messages
+            if tally.last_ok_line >= block.first_line:
+                self._verified[tally.symbol] = block.file.path, tally.last_ok_line
+            if not is_live:
+                continue
             if recv_ns:
                 self._silence.messages(tally.symbol, count, recv_ns)
             if tally.state is not State.DIVERGED:
                 self._reported.discard(tally.symbol)
             elif tally.symbol not in self._reported:
-                self._reported.add(tally.symbol)
-                self._say(ResyncRequest(tally.symbol, "mismatch", recv_ns))
+                self._request_resync(tally.symbol, self._verified.get(tally.symbol))
 
     def _idle(self, seconds: float) -> bool:
         """All there is was read; only now does silence mean anything."""
@@ -219,7 +243,7 @@ class LiveVerifier:
         )
 
     def _tell_silent(self, file: Path, now_ns: int) -> None:
-        for line in self._trades.lines(file.with_name(f"{stem(file).replace('l3-', 'trade-', 1)}.ndjson")):
+        for line in self._trades.lines(_day_paths(file).data(Stream.TRADE)):
             for trade in _trades_in(line):
                 self._silence.trade(trade.symbol, trade.timestamp_ns)
         channel = Stream.LEVEL3.value
@@ -229,7 +253,7 @@ class LiveVerifier:
 
     def _read_journal(self, file: Path) -> None:
         """Fold in what the journal has gained, and tell the engine what it says of symbols."""
-        for line in self._journal.lines(file.with_name(f"{stem(file).replace('l3-', 'journal-', 1)}.ndjson")):
+        for line in self._journal.lines(_day_paths(file).journal):
             record = _decode_or_none(line)
             if record is not None:
                 self._state.apply(record)
@@ -237,8 +261,14 @@ class LiveVerifier:
                     self._teller.add(told)
 
 
+def _day_paths(file: Path) -> DayPaths:
+    paths = DayPaths.of(file)
+    assert paths is not None  # an archive directory has no data files of other names
+    return paths
+
+
 class _Tail:
-    """New whole lines of a growing file; another path starts anew."""
+    """New whole lines of a growing file; another path is read from its beginning."""
 
     def __init__(self) -> None:
         self._path: Optional[Path] = None
@@ -255,10 +285,6 @@ class _Tail:
         end = data.rfind(b"\n") + 1
         self._offset += end
         yield from data[:end].splitlines()
-
-
-def _at_start(checkpoints: Iterator[Checkpoint]) -> Iterator[Checkpoint]:
-    return (checkpoint for checkpoint in checkpoints if checkpoint.line == 0)
 
 
 def _trades_in(line: bytes) -> list[Trade]:
