@@ -18,7 +18,7 @@ from books import Oracle
 
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.cli.main import main
-from kraken_l3.export.formats.event_stream import NumberedIds
+from kraken_l3.export.formats.numbered_ids import NumberedIds
 
 ROOT = Path(__file__).resolve().parents[2]
 READERS = Path(__file__).parent / "readers"
@@ -251,24 +251,8 @@ def test_ob_analytics_reads_the_lobster_files(source, days, tmp_path, monkeypatc
     oracle.go_to(1 << 62)
     ids = NumberedIds()
     orders = oracle.orders("BTC/USD")
-    assert set(told["rests"]) == {str(ids[o["order_id"]]) for side in orders.values() for o in side}
+    assert set(told["rests"]) == {str(ids.of([o["order_id"].encode()])[0]) for side in orders.values() for o in side}
     for order in (o for side in orders.values() for o in side):
-        price, size = told["rests"][str(ids[order["order_id"]])]
+        price, size = told["rests"][str(ids.of([order["order_id"].encode()])[0])]
         assert price == float(order["limit_price"])
         assert size == int(order["order_qty"].scaleb(8))
-
-
-# -- ids
-
-
-def test_numbered_ids_do_not_collide_and_stay_the_same(monkeypatch):
-    ids, others = NumberedIds(), NumberedIds()
-    numbers = [ids[f"O{n}"] for n in range(1_000)]
-    assert len(set(numbers)) == 1_000
-    assert [others[f"O{n}"] for n in range(1_000)] == numbers
-    assert all(0 < number < 1 << 63 for number in numbers)
-
-
-def test_a_collision_is_seen_and_solved():
-    tiny = NumberedIds(4)
-    assert len({tiny[f"O{n}"] for n in range(12)}) == 12

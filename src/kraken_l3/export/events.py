@@ -22,7 +22,7 @@ from kraken_l3.export.schema import ACTIONS, CLASSIFICATIONS, EVENTS, EVENTS_VER
 from kraken_l3.export.table import SymbolDay
 from kraken_l3.model.events import Action
 
-__all__ = ["EventsTable"]
+__all__ = ["EventsDay", "EventsTable"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class EventsTable:
         """See `Table.day`."""
         trades = DayTrades(archive, day) if day is not None else None
         recorded = trades if trades is not None and trades.recorded else None
-        return lambda symbol: _SymbolDay(recorded.matcher(symbol) if recorded is not None else None)
+        return lambda symbol: EventsDay(recorded.matcher(symbol) if recorded is not None else None)
 
     def depends_on(self, archive: Archive, day: dt.date, before_ns: int) -> list[Any]:
         """Trades: they tell fills."""
@@ -75,22 +75,29 @@ class EventsTable:
         return [content_size(trades) if trades is not None else None]
 
 
-class _SymbolDay:
+class EventsDay:
+    """A symbol's events of a day; see `table.SymbolDay`. `matcher` finds the fills' trades, if they were recorded."""
+
     def __init__(self, matcher: Optional[Matcher]) -> None:
         self._matcher = matcher
         self.left_out = self.suspect = 0
 
     def keep(self, records: Records) -> Records:
+        """See `SymbolDay.keep`."""
         self.suspect += int(np.count_nonzero(records["flags"] & MAYBE_BAD_BOOK))
         return records
 
-    def to_arrow(self, records: Records, overflow_ids: Sequence[str]) -> pa.Table:
-        rests = records["action"] != Action.CLEAR
+    def match(self, records: Records) -> tuple[Records, Records, Records]:
+        """Classifications, trade ids (-1: none) and confidences (NaN: no fill); a trade is given only once."""
         if self._matcher is not None:
-            classification, trade_ids, confidence = self._matcher.match(records)
-        else:
-            classification, trade_ids = records["classification"], np.full(len(records), -1)
-            confidence = np.full(len(records), np.nan, np.float32)
+            return self._matcher.match(records)
+        nothing = np.full(len(records), np.nan, np.float32)
+        return records["classification"], np.full(len(records), -1), nothing
+
+    def to_arrow(self, records: Records, overflow_ids: Sequence[str]) -> pa.Table:
+        """See `SymbolDay.to_arrow`."""
+        rests = records["action"] != Action.CLEAR
+        classification, trade_ids, confidence = self.match(records)
         columns = {
             "ts_recv": times_of(records["ts_recv"]),
             "ts_event": times_of(records["ts_event"]),

@@ -21,8 +21,8 @@ class Output(Protocol):
 
     file: BinaryIO
 
-    def publish(self) -> int:
-        """Make it appear under its name, on disk for good; gives its size."""
+    def publish(self, name: Optional[str] = None) -> int:
+        """Make it appear under its name (or another in the same place), on disk for good; gives its size."""
 
     def abandon(self) -> None:
         """Leave no trace."""
@@ -59,7 +59,9 @@ class _LocalOutput:
         except OSError as error:
             raise LocalFault(f"cannot write: {error.strerror}", where=str(path)) from error
 
-    def publish(self) -> int:
+    def publish(self, name: Optional[str] = None) -> int:
+        if name is not None:
+            self._path = self._path.with_name(name.rsplit("/", 1)[-1])
         try:
             self.file.flush()
             size = self.file.tell()
@@ -116,7 +118,9 @@ class _RemoteOutput:
         descriptor, self._local = tempfile.mkstemp(prefix="kraken-l3-")
         self.file: BinaryIO = os.fdopen(descriptor, "wb")
 
-    def publish(self) -> int:
+    def publish(self, name: Optional[str] = None) -> int:
+        if name is not None:
+            self._path = f"{self._path.rsplit('/', 1)[0]}/{name.rsplit('/', 1)[-1]}"
         self.file.flush()
         size = self.file.tell()
         self.file.close()

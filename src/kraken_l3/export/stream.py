@@ -1,10 +1,10 @@
-"""Tables without files: one symbol's rows between two moments as a stream of Arrow batches."""
+"""Tables without files: one symbol's rows between two moments as a stream, of records or of Arrow batches."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import pyarrow as pa
 
@@ -14,15 +14,32 @@ from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.export.clock import ReceiveClock
 from kraken_l3.export.gap_rows import GapRows
+from kraken_l3.export.records import RecordBuilder, Records
 from kraken_l3.export.table import SymbolDay, Table
 from kraken_l3.model.timestamps import NS_PER_DAY, day_start_ns
 from kraken_l3.rebuild.metadata import SymbolMetadata
 from kraken_l3.rebuild.playback import Chain, Step, chains_in, play
 
-__all__ = ["read_table"]
+__all__ = ["RecordBatch", "read_records", "read_table"]
 
 _LAST_NS = (1 << 63) - 1
 _BLOCK_BYTES = 1024 * 1024
+
+
+class RecordBatch(NamedTuple):
+    """Some records of a table, in the order of time.
+
+    Attributes:
+        day: UTC day of the source file; None where its name has none.
+        rows: turns them into Arrow rows.
+        builder: what made them; it has the order ids that are too long for a record.
+        records: of the table's dtype; whole messages.
+    """
+
+    day: Optional[dt.date]
+    rows: SymbolDay
+    builder: RecordBuilder
+    records: Records
 
 
 def read_table(
@@ -38,21 +55,24 @@ def read_table(
 
     Reading begins with the chain of days that holds the start, since books have to be built from its beginning.
     """
-    batches = _batches(archive, table, metadata, start_ns, end_ns, engine)
-    return pa.RecordBatchReader.from_batches(table.schema, batches)
+    found = read_records(archive, table, metadata, start_ns=start_ns, end_ns=end_ns, engine=engine)
+    tables = (batch.rows.to_arrow(batch.records, batch.builder.overflow_ids) for batch in found)
+    return pa.RecordBatchReader.from_batches(table.schema, (batch for each in tables for batch in each.to_batches()))
 
 
-def _batches(
+def read_records(
     archive: Archive,
     table: Table,
     metadata: Sequence[SymbolMetadata],
-    start_ns: int,
-    end_ns: int,
-    engine_name: str,
-) -> Iterator[pa.RecordBatch]:
+    *,
+    start_ns: int = 0,
+    end_ns: int = _LAST_NS,
+    engine: str = "auto",
+) -> Iterator[RecordBatch]:
+    """As `read_table`, before they become Arrow rows."""
     for chain in chains_in(archive):
         if not _is_before(chain, start_ns) and not _is_after(chain, end_ns):
-            yield from _chain_batches(archive, chain, table, metadata, start_ns, end_ns, engine_name)
+            yield from _chain_records(archive, chain, table, metadata, start_ns, end_ns, engine)
 
 
 def _day_start(name: str) -> Optional[int]:
@@ -70,7 +90,7 @@ def _is_after(chain: Chain, end_ns: int) -> bool:
     return first_day is not None and first_day >= end_ns
 
 
-def _chain_batches(
+def _chain_records(
     archive: Archive,
     chain: Chain,
     table: Table,
@@ -78,7 +98,7 @@ def _chain_batches(
     start_ns: int,
     end_ns: int,
     engine_name: str,
-) -> Iterator[pa.RecordBatch]:
+) -> Iterator[RecordBatch]:
     engine = make_engine(table.engine_options(), engine_name)
     builder = table.builder(engine)
     symbol = next(iter(table.symbols or ("",)))
@@ -111,4 +131,4 @@ def _chain_batches(
             return
         wanted = (times >= start_ns) & (times < end_ns)
         if wanted.any():
-            yield from day.to_arrow(day.keep(records[wanted]), builder.overflow_ids).to_batches()
+            yield RecordBatch(date, day, builder, day.keep(records[wanted]))

@@ -1,4 +1,4 @@
-"""Order events one message at a time, day by day, with the book beside them: what the other tools' formats are made of.
+"""One pair's order events day by day, in columns, with the orders they met: what the other tools' formats are made of.
 
 Each UTC day is a file of its own there, and begins with the orders that rest at midnight, so that it reads alone.
 """
@@ -7,80 +7,22 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
-from typing import Any, NamedTuple, Optional, Protocol
+from typing import NamedTuple, Optional, Protocol
 
-import pyarrow as pa
+import numpy as np
 
 from kraken_l3.archive.reader import Archive
 from kraken_l3.errors import DamageFound
-from kraken_l3.export.events import EventsTable
-from kraken_l3.export.storage import Store
-from kraken_l3.export.stream import read_table
-from kraken_l3.model.timestamps import day_of, day_start_ns
+from kraken_l3.export.events import EventsDay, EventsTable
+from kraken_l3.export.formats.resting import Orders, RestingOrders
+from kraken_l3.export.records import Records
+from kraken_l3.export.schema import LAST
+from kraken_l3.export.stream import read_records
+from kraken_l3.model.events import Action
+from kraken_l3.model.timestamps import NS_PER_DAY, day_of, day_start_ns
 from kraken_l3.rebuild.metadata import SymbolMetadata
 
-__all__ = ["BUY", "SELL", "DayFile", "Event", "NumberedIds", "Resting", "RestingOrders", "Source", "write_days"]
-
-BUY, SELL = "bid", "ask"
-
-
-class Event(NamedTuple):
-    """One row of the events table."""
-
-    recv_ns: int
-    event_ns: int
-    order_ns: int
-    side: str
-    action: str
-    classification: str
-    order_id: str
-    price: int
-    qty: int
-    change: int
-    trade_id: Optional[int]
-
-
-class Resting(NamedTuple):
-    """An order in the book."""
-
-    side: str
-    price: int
-    qty: int
-    order_ns: int
-    arrival: int
-
-
-class RestingOrders:
-    """The book as events leave it: all orders by id."""
-
-    def __init__(self) -> None:
-        self.by_id: dict[str, Resting] = {}
-        self._arrivals = 0
-
-    def apply(self, event: Event) -> None:
-        """Take an event in."""
-        if event.action == "clear":
-            self.by_id.clear()
-        elif event.action in ("delete", "evict"):
-            self.by_id.pop(event.order_id, None)
-        else:
-            before = self.by_id.get(event.order_id)
-            stays = before is not None and before.price == event.price and before.order_ns == event.order_ns
-            if not stays:
-                self._arrivals += 1
-            arrival = before.arrival if before is not None and stays else self._arrivals
-            self.by_id[event.order_id] = Resting(event.side, event.price, event.qty, event.order_ns, arrival)
-
-    def in_order(self) -> Iterator[tuple[str, Resting]]:
-        """All orders: bids then asks, best level first, each level in the order in which it is served."""
-
-        def place(item: tuple[str, Resting]) -> tuple[Any, ...]:
-            order = item[1]
-            is_ask = order.side == SELL
-            return is_ask, order.price if is_ask else -order.price, order.order_ns, order.arrival
-
-        return iter(sorted(self.by_id.items(), key=place))
+__all__ = ["DayFile", "MakeDay", "Moment", "Source", "Updates", "write_days"]
 
 
 class Source(NamedTuple):
@@ -88,21 +30,61 @@ class Source(NamedTuple):
 
     archive: Archive
     symbol: str
-    facts: Sequence[SymbolMetadata]
+    metadata: Sequence[SymbolMetadata]
     engine: str = "auto"
+
+
+class Moment(NamedTuple):
+    """When something happened: receive time (without receipts the message's own) and the message's (0: none)."""
+
+    recv_ns: int
+    event_ns: int
+
+
+class Updates(NamedTuple):
+    """Events of whole messages that are no snapshots, in columns of one length.
+
+    Attributes:
+        recv_ns, event_ns: as in `Moment`.
+        message: counts the messages from 0.
+        action, classification: as in `records.EVENT`.
+        change: what the event did to the resting quantity.
+        after: the orders as the events leave them (before a delete or an eviction: as they rested).
+        before: the same orders just before each event.
+    """
+
+    recv_ns: Records
+    event_ns: Records
+    message: Records
+    action: Records
+    classification: Records
+    change: Records
+    after: Orders
+    before: Orders
+
+    @property
+    def gone(self) -> Records:
+        """Which events take their order out of the book."""
+        return (self.action == Action.DELETE) | (self.action == Action.EVICT)
 
 
 class DayFile(Protocol):
     """A day of one pair in some tool's format."""
 
-    def open_with(self, book: RestingOrders, at_ns: int) -> None:
-        """The orders that rest when the day begins (called when there are any)."""
+    def open_with(self, resting: Orders, at_ns: int) -> None:
+        """The orders that rest when the day begins, in the order of the book (called when there are any)."""
 
-    def message(self, events: Sequence[Event], before: RestingOrders) -> None:
-        """The events of one message, with the book as it was before them."""
+    def updates(self, updates: Updates) -> None:
+        """Some more messages."""
+
+    def snapshot(self, at: Moment, after: Orders, before: Orders, found: Orders, successor: Records) -> None:
+        """A snapshot: the orders that rest now, and those before (see `RestingOrders.replace` for the last three)."""
 
     def finish(self) -> list[str]:
         """Publish; gives the names of the files."""
+
+    def abandon(self) -> None:
+        """Leave nothing half-made behind."""
 
 
 class MakeDay(Protocol):
@@ -112,96 +94,100 @@ class MakeDay(Protocol):
         """Begin a day; prices and quantities come with so many decimals."""
 
 
+class _Run(NamedTuple):
+    """Messages of one day: one snapshot, or updates alone."""
+
+    day: dt.date
+    records: Records
+    recv_ns: Records
+    overflow_ids: Sequence[str]
+    scales: tuple[int, int]
+
+
 def write_days(source: Source, make_day: MakeDay) -> list[str]:
-    """Send all events of a pair through a format; gives the names of the files."""
-    book = RestingOrders()
-    names: list[str] = []
-    file: Optional[DayFile] = None
-    today: Optional[dt.date] = None
-    for events, scales in _messages(source):
-        day = day_of(events[0].recv_ns)
-        if file is None or day != today:
-            if file is not None:
-                names += file.finish()
-            file, today = make_day(day, *scales), day
-            if book.by_id and events[0].action != "clear":
-                file.open_with(book, day_start_ns(day))
-        file.message(events, book)
-        for event in events:
-            book.apply(event)
-    return names + (file.finish() if file is not None else [])
-
-
-def _messages(source: Source) -> Iterator[tuple[list[Event], tuple[int, int]]]:
-    """The events of each message, with the scales of prices and quantities (of the whole stream: its widest).
+    """Send all events of a pair through a format; gives the names of the files.
 
     Raises:
         DamageFound: a precision changed, which no other tool's file can say.
     """
-    table = EventsTable(frozenset([source.symbol]))
+    resting = RestingOrders()
+    names: list[str] = []
+    file: Optional[DayFile] = None
+    today: Optional[dt.date] = None
+    try:
+        for run in _runs(source):
+            is_snapshot = run.records["action"][0] == Action.CLEAR
+            if file is None or run.day != today:
+                if file is not None:
+                    names += file.finish()
+                file, today = make_day(run.day, *run.scales), run.day
+                if not is_snapshot and len(resting):
+                    file.open_with(resting.in_order(), day_start_ns(run.day))
+            if is_snapshot:
+                _snapshot(file, run, resting)
+            else:
+                file.updates(_updates(run, resting))
+        if file is not None:
+            names += file.finish()
+            file = None
+    finally:
+        if file is not None:
+            file.abandon()
+    return names
+
+
+def _snapshot(file: DayFile, run: _Run, resting: RestingOrders) -> None:
+    records = run.records[1:]  # without the CLEAR
+    before, found, successor = resting.replace(records, run.overflow_ids)
+    at = Moment(int(run.recv_ns[-1]), int(run.records["ts_event"][-1]))
+    file.snapshot(at, _after(records, found), before, found, successor)
+
+
+def _updates(run: _Run, resting: RestingOrders) -> Updates:
+    records = run.records
+    before = resting.apply(records, run.overflow_ids)
+    ends = (records["flags"] & LAST) != 0
+    message = np.cumsum(ends) - ends
+    columns = (records["ts_event"], message, records["action"], records["classification"], records["change"])
+    return Updates(run.recv_ns, *columns, _after(records, before), before)
+
+
+def _after(records: Records, before: Orders) -> Orders:
+    columns = (records["side"], records["price"], records["qty"], records["ts_order"])
+    return Orders(before.order_id, *columns, np.ones(len(records), bool), before.ids)
+
+
+def _runs(source: Source) -> Iterator[_Run]:
     scales: Optional[tuple[int, int]] = None
-    events: list[Event] = []
-    for batch in read_table(source.archive, table, source.facts, engine=source.engine):
-        for *values, flags, price_scale, qty_scale in zip(*_columns(batch)):
-            if scales is None:
-                scales = price_scale, qty_scale
-            elif scales != (price_scale, qty_scale):
-                raise DamageFound(
-                    f"the precision of {source.symbol} changes within the data",
-                    where=str(source.archive.path),
-                    hint="Export its days from before and after apart",
-                )
-            events.append(Event(*values))
-            if flags & _LAST:
-                yield events, scales
-                events = []
+    table = EventsTable(frozenset([source.symbol]))
+    for batch in read_records(source.archive, table, source.metadata, engine=source.engine):
+        records = batch.records
+        assert isinstance(batch.rows, EventsDay)
+        records["classification"], _, _ = batch.rows.match(records)
+        if scales is None:
+            scales = int(records["price_scale"][0]), int(records["qty_scale"][0])
+        if (records["price_scale"] != scales[0]).any() or (records["qty_scale"] != scales[1]).any():
+            raise DamageFound(
+                f"the precision of {source.symbol} changes within the data",
+                where=str(source.archive.path),
+                hint="export the days before and after the change separately",
+            )
+        recv_ns = table.times(records)
+        for start, end in _cuts(records, recv_ns):
+            day = day_of(int(recv_ns[start]))
+            yield _Run(day, records[start:end], recv_ns[start:end], batch.builder.overflow_ids, scales)
 
 
-_LAST = 128
-_NAMES = ("side", "action", "classification", "order_id", "price", "qty", "qty_change", "trade_id")
-
-
-def _columns(batch: pa.RecordBatch) -> list[list[Any]]:
-    event_ns = _times(batch, "ts_event")
-    recv_ns = [recv or event for recv, event in zip(_times(batch, "ts_recv"), event_ns)]
-    columns = [batch.column(name).to_pylist() for name in _NAMES]
-    columns = [[value or 0 for value in c] if name in ("price", "qty") else c for name, c in zip(_NAMES, columns)]
-    scales = [batch.column(name).to_pylist() for name in ("flags", "price_scale", "qty_scale")]
-    return [recv_ns, event_ns, _times(batch, "ts_order"), *columns, *scales]
-
-
-def _times(batch: pa.RecordBatch, name: str) -> list[int]:
-    return [value or 0 for value in batch.column(name).cast(pa.int64()).to_pylist()]
-
-
-class NumberedIds:
-    """Order ids as 64-bit numbers: the same id has the same number in every file, and no two ids share one."""
-
-    def __init__(self, bits: int = 63) -> None:
-        self._shift = 64 - bits
-        self._numbers: dict[str, int] = {}
-        self._ids: dict[int, str] = {}
-
-    def __getitem__(self, order_id: str) -> int:
-        number = self._numbers.get(order_id)
-        if number is None:
-            number = self._new(order_id)
-            self._numbers[order_id] = number
-            self._ids[number] = order_id
-        return number
-
-    def _new(self, order_id: str) -> int:
-        for salt in range(256):
-            digest = blake2b(order_id.encode(), digest_size=8, salt=bytes([salt])).digest()
-            number = int.from_bytes(digest, "little") >> self._shift
-            if number and number not in self._ids:
-                return number
-        raise AssertionError("256 collisions in a row")
-
-    def write(self, store: Store, name: str) -> str:
-        """The map beside the file that uses it: number,order_id lines, sorted."""
-        output = store.begin(name)
-        lines = [f"{number},{order_id}\n" for number, order_id in sorted(self._ids.items())]
-        output.file.write(b"number,order_id\n" + "".join(lines).encode())
-        output.publish()
-        return name
+def _cuts(records: Records, recv_ns: Records) -> Iterator[tuple[int, int]]:
+    """Where the records are cut: around snapshots, and where the day changes."""
+    message_starts = np.append(True, (records["flags"][:-1] & LAST) != 0)
+    snapshot = (records["action"] == Action.CLEAR) & message_starts
+    ends_snapshot = np.zeros(len(records), bool)
+    starts = np.flatnonzero(message_starts)
+    # a message after a snapshot begins a run: two snapshots may also follow one another
+    after = np.append(False, snapshot[starts][:-1])
+    ends_snapshot[starts[after]] = True
+    days = recv_ns // NS_PER_DAY
+    new_day = np.append(False, days[1:] != days[:-1])
+    bounds = [0, *np.flatnonzero(snapshot | ends_snapshot | new_day).tolist(), len(records)]
+    return ((start, end) for start, end in zip(bounds, bounds[1:]) if start < end)

@@ -9,16 +9,20 @@ a clear would expire the user's own simulated orders too.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
-from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+import tempfile
+from typing import Any
+from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 
 from kraken_l3.export.arrow import to_doubles
-from kraken_l3.export.formats.event_stream import BUY, Event, NumberedIds, Resting, RestingOrders, Source, write_days
+from kraken_l3.export.formats.event_stream import Moment, Source, Updates, write_days
+from kraken_l3.export.formats.numbered_ids import NumberedIds
+from kraken_l3.export.formats.resting import Orders
 from kraken_l3.export.naming import escape_symbol
 from kraken_l3.export.records import Records
 from kraken_l3.export.storage import Store
+from kraken_l3.model.events import Action, Classification, Side
 
 __all__ = ["EVENT", "RESYNCS", "export_hftbacktest"]
 
@@ -39,6 +43,8 @@ EVENT = np.dtype(
 _CLEAR, _ADD, _CANCEL, _MODIFY, _FILL = 3, 10, 11, 12, 13
 _EXCH_AND_LOCAL = 1 << 31 | 1 << 30
 _BUY, _SELL = 1 << 29, 1 << 28
+_READ_ROWS = 1 << 16
+_ZIP64_BYTES = 1 << 30  # well below the 2 GiB that a file of an older zip may have
 
 
 def export_hftbacktest(source: Source, store: Store, resync: str = "diff") -> list[str]:
@@ -47,84 +53,97 @@ def export_hftbacktest(source: Source, store: Store, resync: str = "diff") -> li
 
 
 class _Day:
+    """Rows wait in a temporary file: how many there are, and how far the clocks lie apart, is known at the end."""
+
     def __init__(self, store: Store, symbol: str, day: dt.date, price_scale: int, qty_scale: int, resync: str) -> None:
         self._store, self._resync = store, resync
         self._stem = f"hftbacktest/{escape_symbol(symbol)}_{day.isoformat()}"
-        self._price_scale, self._qty_scale = price_scale, qty_scale
+        self._price_scale, self._qty_scale = np.int8(price_scale), np.int8(qty_scale)
         self._ids = NumberedIds(64)
-        self._rows: list[tuple[int, int, int, int, int, int]] = []
-        self._at = (0, 0)
+        self._rows = tempfile.TemporaryFile(dir=store.scratch, prefix=".rows-")  # noqa: SIM115 - closed at the end
+        self._count = 0
+        self._exch_ns = self._local_ns = -(1 << 63)
+        self._worst_ns = 0
 
-    def open_with(self, book: RestingOrders, at_ns: int) -> None:
-        self._at = (at_ns, at_ns)
-        self._put(_CLEAR)
-        for order_id, order in book.in_order():
-            self._order(_ADD, order_id, order.side, order.price, order.qty)
+    def open_with(self, resting: Orders, at_ns: int) -> None:
+        clear = self._clear()
+        adds = self._of_orders(_ADD, resting, np.arange(len(resting.price)), resting.qty)
+        self._write(np.concatenate([clear, adds]), at_ns, at_ns)
 
-    def message(self, events: Sequence[Event], before: RestingOrders) -> None:
-        last = events[-1]
-        self._at = (last.event_ns or last.recv_ns, last.recv_ns)
-        if events[0].action != "clear":
-            for event in events:
-                self._change(event)
-            return
-        if not before.by_id or self._resync == "clear":
-            self._put(_CLEAR)
-            stays: set[str] = set()
+    def updates(self, updates: Updates) -> None:
+        after = updates.after
+        fills = (updates.classification == Classification.FILL) | (
+            updates.classification == Classification.PARTIAL_FILL
+        )
+        kind = np.where(updates.gone, _CANCEL, np.where(updates.action == Action.MODIFY, _MODIFY, _ADD))
+        event = np.repeat(np.arange(len(kind)), 1 + fills)
+        is_fill = np.append(event[1:] == event[:-1], False)  # the first of two rows
+        qty = np.where(is_fill, -updates.change[event], after.qty[event])
+        rows = self._of_orders(np.where(is_fill, _FILL, kind[event]), after, event, qty)
+        exch_ns = np.where(updates.event_ns != 0, updates.event_ns, updates.recv_ns)
+        self._write(rows, exch_ns[event], updates.recv_ns[event])
+
+    def snapshot(self, at: Moment, after: Orders, before: Orders, found: Orders, successor: Records) -> None:
+        everything = np.arange(len(after.price))
+        if not len(before.price) or self._resync == "clear":
+            rows = [self._clear(), self._of_orders(_ADD, after, everything, after.qty)]
         else:
-            stays = self._cancel_all_but(events[1:], before)
-        for event in events[1:]:
-            if event.order_id not in stays:
-                self._order(_ADD, event.order_id, event.side, event.price, event.qty)
+            # an order that stays keeps its place in the backtest's queues: so does the user's order behind it
+            same = (found.side == after.side) & (found.price == after.price) & (found.order_ns == after.order_ns)
+            stays = found.rests & same & (after.qty <= found.qty)
+            stayed = (successor >= 0) & np.append(stays, False)[successor]
+            less = stayed & (np.append(after.qty, 0)[successor] < before.qty)
+            touched = np.flatnonzero(~stayed | less)
+            kind = np.where(stayed, _MODIFY, _CANCEL)[touched]
+            qty = np.where(stayed, np.append(after.qty, 0)[successor], before.qty)[touched]
+            rows = [
+                self._of_orders(kind, before, touched, qty),
+                self._of_orders(_ADD, after, everything[~stays], after.qty[~stays]),
+            ]
+        self._write(np.concatenate(rows), at.event_ns or at.recv_ns, at.recv_ns)
 
-    def _cancel_all_but(self, after: Sequence[Event], before: RestingOrders) -> set[str]:
-        """Cancel what is gone or has another place; gives the ids that may stay."""
-        stays = set()
-        wanted = {event.order_id: event for event in after}
-        for order_id, order in before.by_id.items():
-            event = wanted.get(order_id)
-            if event is None or not _keeps_place(order, event):
-                self._order(_CANCEL, order_id, order.side, order.price, order.qty)
-                continue
-            stays.add(order_id)
-            if event.qty < order.qty:
-                self._order(_MODIFY, order_id, order.side, order.price, event.qty)
-        return stays
+    def _clear(self) -> Records:
+        rows = np.zeros(1, EVENT)
+        rows["ev"] = _CLEAR | _EXCH_AND_LOCAL
+        return rows
 
-    def _change(self, event: Event) -> None:
-        gone = event.action in ("delete", "evict")
-        if event.classification in ("fill", "partial_fill"):
-            self._order(_FILL, event.order_id, event.side, event.price, -event.change)
-        kind = _CANCEL if gone else _MODIFY if event.action == "modify" else _ADD
-        self._order(kind, event.order_id, event.side, event.price, event.qty)
+    def _of_orders(self, kind: Any, orders: Orders, index: Records, qty: Records) -> Records:
+        rows = np.zeros(len(index), EVENT)
+        side = np.where(orders.side[index] == Side.BID, _BUY, _SELL)
+        rows["ev"] = kind | side | _EXCH_AND_LOCAL
+        rows["px"] = to_doubles(orders.price[index], self._price_scale)
+        rows["qty"] = to_doubles(qty, self._qty_scale)
+        rows["order_id"] = self._ids.of_orders(orders, index)
+        return rows
 
-    def _order(self, kind: int, order_id: str, side: str, price: int, qty: int) -> None:
-        self._put(kind | (_BUY if side == BUY else _SELL), price, qty, self._ids[order_id])
-
-    def _put(self, kind: int, price: int = 0, qty: int = 0, order_id: int = 0) -> None:
-        self._rows.append((kind | _EXCH_AND_LOCAL, *self._at, price, qty, order_id))
+    def _write(self, rows: Records, exch_ns: Any, local_ns: Any) -> None:
+        if not len(rows):
+            return
+        rows["exch_ts"], rows["local_ts"] = exch_ns, local_ns
+        rows["exch_ts"] = np.maximum(np.maximum.accumulate(rows["exch_ts"]), self._exch_ns)
+        rows["local_ts"] = np.maximum(np.maximum.accumulate(rows["local_ts"]), self._local_ns)
+        self._exch_ns, self._local_ns = int(rows["exch_ts"][-1]), int(rows["local_ts"][-1])
+        self._worst_ns = max(self._worst_ns, int((rows["exch_ts"] - rows["local_ts"]).max()))
+        self._rows.write(rows.tobytes())
+        self._count += len(rows)
 
     def finish(self) -> list[str]:
         name = f"{self._stem}.npz"
         output = self._store.begin(name)
-        with ZipFile(output.file, "w", ZIP_DEFLATED) as packed, packed.open(ZipInfo("data.npy"), "w") as file:
-            np.lib.format.write_array(file, self._array())
+        self._rows.seek(0)
+        large = self._count * EVENT.itemsize > _ZIP64_BYTES
+        with ZipFile(output.file, "w") as packed, packed.open(ZipInfo("data.npy"), "w", force_zip64=large) as file:
+            header = {"descr": np.lib.format.dtype_to_descr(EVENT), "fortran_order": False, "shape": (self._count,)}
+            np.lib.format.write_array_header_1_0(file, header)
+            while data := self._rows.read(_READ_ROWS * EVENT.itemsize):
+                rows = np.frombuffer(bytearray(data), EVENT)
+                # a clock that is behind Kraken's makes latencies negative, which the backtest refuses: shift it for
+                # all alike
+                rows["local_ts"] += self._worst_ns
+                file.write(rows.tobytes())
         output.publish()
+        self.abandon()
         return [name, self._ids.write(self._store, f"{self._stem}_ids.csv")]
 
-    def _array(self) -> Records:
-        columns = list(zip(*self._rows))
-        events = np.zeros(len(self._rows), EVENT)
-        events["ev"], events["order_id"] = columns[0], np.array(columns[5], np.uint64)
-        exch_ns = np.maximum.accumulate(np.array(columns[1], np.int64))
-        local_ns = np.maximum.accumulate(np.array(columns[2], np.int64))
-        # a clock that is behind Kraken's makes latencies negative, which the backtest refuses: shift it for all alike
-        events["exch_ts"], events["local_ts"] = exch_ns, local_ns + max(0, int((exch_ns - local_ns).max()))
-        events["px"] = to_doubles(np.array(columns[3], np.int64), np.int8(self._price_scale))
-        events["qty"] = to_doubles(np.array(columns[4], np.int64), np.int8(self._qty_scale))
-        return events
-
-
-def _keeps_place(order: Resting, event: Event) -> bool:
-    same = (order.side, order.price, order.order_ns) == (event.side, event.price, event.order_ns)
-    return same and event.qty <= order.qty
+    def abandon(self) -> None:
+        self._rows.close()

@@ -17,21 +17,28 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from bisect import bisect_left, insort
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from bisect import bisect_left
+from typing import Any, NamedTuple, Optional
 
-from kraken_l3.export.formats.event_stream import BUY, SELL, Event, NumberedIds, RestingOrders, Source, write_days
+import numpy as np
+
+from kraken_l3.export.formats.csv_text import csv_lines, decimals, multiplied
+from kraken_l3.export.formats.event_stream import Moment, Source, Updates, write_days
+from kraken_l3.export.formats.numbered_ids import NumberedIds
+from kraken_l3.export.formats.resting import Orders
 from kraken_l3.export.naming import escape_symbol
+from kraken_l3.export.records import Records
 from kraken_l3.export.storage import Store
+from kraken_l3.model.events import Action, Classification, Side
 from kraken_l3.model.timestamps import day_start_ns
 
 __all__ = ["export_lobster"]
 
 _NEW, _REDUCED, _DELETED, _EXECUTED, _HALT = 1, 2, 3, 4, 7
-_NO_ASK, _NO_BID = 9_999_999_999, -9_999_999_999
+_NO_ASK, _NO_BID = "9999999999,0", "-9999999999,0"
 _LEAST_PRICE_SCALE = 4
 _HALTED, _RESUMED = -1, 1
+_MS_NS = 10**6
 
 
 def export_lobster(source: Source, store: Store, levels: int = 10) -> list[str]:
@@ -39,144 +46,182 @@ def export_lobster(source: Source, store: Store, levels: int = 10) -> list[str]:
     return write_days(source, lambda day, price, qty: _Day(store, source.symbol, day, price, qty, levels))
 
 
-class _Change(NamedTuple):
-    """One line of the message file, and what it does to the book."""
+class _Lines(NamedTuple):
+    """Lines of the message file in columns of one length; prices as the pair has them."""
 
-    kind: int
-    order_id: str
-    side: str
-    price: int
-    size: int
+    kind: Records
+    number: Records
+    side: Records
+    price: Records
+    size: Records
 
 
 class _Side:
-    """Sizes by price, and the prices in order."""
+    """Sizes by price, and the best levels as text: cells that change little from line to line are written once.
 
-    def __init__(self, sign: int) -> None:
-        self._sign = sign
+    Args:
+        sign: 1 where the lowest price is the best, else -1.
+        levels: how many are shown.
+        factor: of the prices shown.
+        nothing: what stands for a level that is not there.
+    """
+
+    def __init__(self, sign: int, levels: int, factor: int, nothing: str) -> None:
+        self._sign, self._levels, self._factor, self._nothing = sign, levels, factor * sign, nothing
         self._keys: list[int] = []
         self._sizes: dict[int, int] = {}
+        self.shown = [nothing] * levels
 
-    def change(self, price: int, by: int) -> None:
+    def change(self, price: int, by: int) -> bool:
+        """Add to a level (take from it, if negative); tells whether the best levels changed."""
         key = price * self._sign
-        size = self._sizes.get(key, 0) + by
-        if key not in self._sizes:
-            insort(self._keys, key)
-        self._sizes[key] = size
-        if size <= 0:
+        before = self._sizes.get(key, 0)
+        size = before + by
+        place = bisect_left(self._keys, key)
+        if size > 0:
+            self._sizes[key] = size
+            if not before:
+                self._keys.insert(place, key)
+        elif before:
             del self._sizes[key]
-            del self._keys[bisect_left(self._keys, key)]
+            del self._keys[place]
+        if place >= self._levels or size == before or (size <= 0 and not before):
+            return False
+        if size <= 0:
+            del self.shown[place]
+            self.shown.append(self._text(self._levels - 1))
+        elif before:
+            self.shown[place] = f"{key * self._factor},{size}"
+        else:
+            self.shown.pop()
+            self.shown.insert(place, f"{key * self._factor},{size}")
+        return True
 
-    def best(self, count: int) -> Iterator[tuple[int, int]]:
-        return ((key * self._sign, self._sizes[key]) for key in self._keys[:count])
+    def _text(self, place: int) -> str:
+        if place >= len(self._keys):
+            return self._nothing
+        key = self._keys[place]
+        return f"{key * self._factor},{self._sizes[key]}"
 
 
 class _Day:
     def __init__(self, store: Store, symbol: str, day: dt.date, price_scale: int, qty_scale: int, levels: int) -> None:
         self._store, self._levels = store, levels
-        self._ticker, self._day, self._start_ns = escape_symbol(symbol), day, day_start_ns(day)
-        self._shown_scale = max(price_scale, _LEAST_PRICE_SCALE)
-        self._factor = 10 ** (self._shown_scale - price_scale)
-        self._scales = {"symbol": symbol, "price_scale": self._shown_scale, "size_scale": qty_scale}
+        self._stem, self._start_ns = f"lobster/{escape_symbol(symbol)}_{day.isoformat()}", day_start_ns(day)
+        shown_scale = max(price_scale, _LEAST_PRICE_SCALE)
+        self._factor = 10 ** (shown_scale - price_scale)
+        self._scales = {"symbol": symbol, "price_scale": shown_scale, "size_scale": qty_scale}
         self._ids = NumberedIds()
-        self._sides = {BUY: _Side(-1), SELL: _Side(1)}
-        self._times: list[int] = []
-        self._messages: list[str] = []
-        self._books: list[str] = []
+        self._bids = _Side(-1, levels, self._factor, _NO_BID)
+        self._asks = _Side(1, levels, self._factor, _NO_ASK)
+        self._cells = [_NO_ASK, _NO_BID] * levels
+        self._book = ",".join(self._cells) + "\n"
+        self._first_ns: Optional[int] = None
+        self._last_ns = 0
+        # the names hold the time of the last line: until then they are others
+        self._messages = store.begin(f"{self._stem}_message_{levels}.csv")
+        self._books = store.begin(f"{self._stem}_orderbook_{levels}.csv")
 
-    def open_with(self, book: RestingOrders, at_ns: int) -> None:
-        for order_id, order in book.in_order():
-            self._line(at_ns, _Change(_NEW, order_id, order.side, order.price, order.qty))
+    def open_with(self, resting: Orders, at_ns: int) -> None:
+        self._write(self._new(resting, np.arange(len(resting.price))), at_ns)
 
-    def message(self, events: Sequence[Event], before: RestingOrders) -> None:
-        at_ns = max(events[-1].recv_ns, self._times[-1] if self._times else 0)
-        if events[0].action != "clear":
-            book = RestingOrders()
-            ids = {event.order_id for event in events}
-            book.by_id = {order_id: before.by_id[order_id] for order_id in ids if order_id in before.by_id}
-            for event in events:
-                for change in _changes(event, book):
-                    self._line(at_ns, change)
-                book.apply(event)
-        elif not before.by_id:
-            for event in events[1:]:
-                self._line(at_ns, _Change(_NEW, event.order_id, event.side, event.price, event.qty))
-        else:
-            self._special(at_ns, _HALTED)
-            for change in _difference(before, events[1:]):
-                self._line(at_ns, change)
-            self._special(at_ns, _RESUMED)
+    def updates(self, updates: Updates) -> None:
+        after, before = updates.after, updates.before
+        new = (updates.action == Action.ADD) | ~before.rests
+        gone = updates.gone & ~new
+        in_place = (before.price == after.price) & (before.order_ns == after.order_ns)
+        less = ~new & ~gone & in_place & (after.qty < before.qty)
+        moved = ~(new | gone | less)
+        traded = np.where(
+            gone,
+            updates.classification == Classification.FILL,
+            updates.classification == Classification.PARTIAL_FILL,
+        )
+        event = np.repeat(np.arange(len(new)), 1 + moved)
+        is_first = np.append(event[1:] == event[:-1], False)  # a moved order's delete, before its new line
+        deletes = gone[event] | is_first
+        kind = np.where(less, np.where(traded, _EXECUTED, _REDUCED), _NEW)[event]
+        kind[deletes] = np.where(gone & traded, _EXECUTED, _DELETED)[event][deletes]
+        size = np.where(less, before.qty - after.qty, after.qty)[event]
+        size = np.where(deletes, before.qty[event], size)
+        number = self._ids.of_orders(after, event)
+        side = np.where(deletes, before.side[event], after.side[event])
+        price = np.where(deletes, before.price[event], after.price[event])
+        self._write(_Lines(kind, number, side, price, size), updates.recv_ns[event])
+
+    def snapshot(self, at: Moment, after: Orders, before: Orders, found: Orders, successor: Records) -> None:
+        everything = np.arange(len(after.price))
+        if not len(before.price):
+            self._write(self._new(after, everything), at.recv_ns)
+            return
+        stays = found.rests & (found.side == after.side) & (found.price == after.price) & (after.qty <= found.qty)
+        stayed = (successor >= 0) & np.append(stays, False)[successor]
+        qty = np.append(after.qty, 0)[successor]
+        touched = np.flatnonzero(~stayed | (qty < before.qty))
+        size = np.where(stayed, before.qty - qty, before.qty)[touched]
+        numbers = self._ids.of_orders(before, touched)
+        kind = np.where(stayed, _REDUCED, _DELETED)[touched]
+        self._special(at.recv_ns, _HALTED)
+        self._write(_Lines(kind, numbers, before.side[touched], before.price[touched], size), at.recv_ns)
+        self._write(self._new(after, everything[~stays]), at.recv_ns)
+        self._special(at.recv_ns, _RESUMED)
+
+    def _new(self, orders: Orders, index: Records) -> _Lines:
+        numbers = self._ids.of_orders(orders, index)
+        return _Lines(np.full(len(index), _NEW), numbers, orders.side[index], orders.price[index], orders.qty[index])
 
     def _special(self, at_ns: int, price: int) -> None:
-        self._append(at_ns, f"{_HALT},0,0,{price},-1")
+        times = self._times(np.array([at_ns]))
+        self._messages.file.write(csv_lines([times, f"{_HALT},0,0,{price},-1"]))
+        self._books.file.write(self._book.encode())
 
-    def _line(self, at_ns: int, change: _Change) -> None:
-        by = change.size if change.kind == _NEW else -change.size
-        self._sides[change.side].change(change.price, by)
-        direction = 1 if change.side == BUY else -1
-        price = change.price * self._factor
-        self._append(at_ns, f"{change.kind},{self._ids[change.order_id]},{change.size},{price},{direction}")
+    def _write(self, lines: _Lines, at_ns: Any) -> None:
+        if not len(lines.kind):
+            return
+        times = self._times(np.broadcast_to(at_ns, len(lines.kind)))
+        prices = decimals(multiplied(lines.price, self._factor), 0)
+        direction = np.where(lines.side == Side.BID, 1, -1)
+        self._messages.file.write(csv_lines([times, lines.kind, lines.number, lines.size, prices, direction]))
+        self._books.file.write(self._book_lines(lines).encode())
 
-    def _append(self, at_ns: int, rest: str) -> None:
-        seconds, ns = divmod(at_ns - self._start_ns, 10**9)
-        self._times.append(at_ns)
-        self._messages.append(f"{seconds}.{ns:09d},{rest}\n")
-        self._books.append(self._book_line())
+    def _times(self, at_ns: Records) -> Any:
+        at_ns = np.maximum(np.maximum.accumulate(at_ns), self._last_ns)
+        if self._first_ns is None:
+            self._first_ns = int(at_ns[0])
+        self._last_ns = int(at_ns[-1])
+        return decimals(at_ns - self._start_ns, 9)
 
-    def _book_line(self) -> str:
-        asks = list(self._sides[SELL].best(self._levels))
-        bids = list(self._sides[BUY].best(self._levels))
-        cells: list[int] = []
-        for level in range(self._levels):
-            for side, nothing in ((asks, _NO_ASK), (bids, _NO_BID)):
-                price, size = side[level] if level < len(side) else (None, 0)
-                cells += [nothing if price is None else price * self._factor, size]
-        return ",".join(map(str, cells)) + "\n"
+    def _book_lines(self, lines: _Lines) -> str:
+        """The book after each line. Most lines touch none of the best levels: theirs is the line before."""
+        bids, asks, cells, book = self._bids, self._asks, self._cells, self._book
+        is_bid = (lines.side == Side.BID).tolist()
+        by = np.where(lines.kind == _NEW, lines.size, -lines.size).tolist()
+        made = []
+        for bid, price, change in zip(is_bid, lines.price.tolist(), by):
+            if (bids if bid else asks).change(price, change):
+                if bid:
+                    cells[1::2] = bids.shown
+                else:
+                    cells[0::2] = asks.shown
+                book = ",".join(cells) + "\n"
+            made.append(book)
+        self._book = book
+        return "".join(made)
 
     def finish(self) -> list[str]:
-        first, last = ((at_ns - self._start_ns) // 10**6 for at_ns in (self._times[0], self._times[-1]))
-        stem = f"lobster/{self._ticker}_{self._day.isoformat()}_{first}_{last}"
-        names = []
-        for kind, lines in (("message", self._messages), ("orderbook", self._books)):
-            names.append(f"{stem}_{kind}_{self._levels}.csv")
-            self._publish(names[-1], "".join(lines))
-        names.append(f"{stem}_scales.json")
-        self._publish(names[-1], json.dumps(self._scales) + "\n")
+        if self._first_ns is None:  # nothing but an empty snapshot
+            self.abandon()
+            return []
+        first, last = ((at_ns - self._start_ns) // _MS_NS for at_ns in (self._first_ns, self._last_ns))
+        stem = f"{self._stem}_{first}_{last}"
+        names = [f"{stem}_message_{self._levels}.csv", f"{stem}_orderbook_{self._levels}.csv", f"{stem}_scales.json"]
+        self._messages.publish(names[0])
+        self._books.publish(names[1])
+        scales = self._store.begin(names[2])
+        scales.file.write(f"{json.dumps(self._scales)}\n".encode())
+        scales.publish()
         return [*names, self._ids.write(self._store, f"{stem}_ids.csv")]
 
-    def _publish(self, name: str, text: str) -> None:
-        output = self._store.begin(name)
-        output.file.write(text.encode())
-        output.publish()
-
-
-def _changes(event: Event, before: RestingOrders) -> Iterator[_Change]:
-    order_id, side, price = event.order_id, event.side, event.price
-    rested = before.by_id.get(order_id)
-    if event.action == "add" or rested is None:
-        yield _Change(_NEW, order_id, side, price, event.qty)
-    elif event.action in ("delete", "evict"):
-        kind = _EXECUTED if event.classification == "fill" else _DELETED
-        yield _Change(kind, order_id, rested.side, rested.price, rested.qty)
-    elif (rested.price, rested.order_ns) == (price, event.order_ns) and event.qty < rested.qty:
-        kind = _EXECUTED if event.classification == "partial_fill" else _REDUCED
-        yield _Change(kind, order_id, side, price, rested.qty - event.qty)
-    else:
-        yield _Change(_DELETED, order_id, rested.side, rested.price, rested.qty)
-        yield _Change(_NEW, order_id, side, price, event.qty)
-
-
-def _difference(before: RestingOrders, after: Sequence[Event]) -> Iterator[_Change]:
-    """What leads from one book to the other."""
-    wanted = {event.order_id: event for event in after}
-    for order_id, order in before.by_id.items():
-        event = wanted.get(order_id)
-        stays = event is not None and (event.side, event.price) == (order.side, order.price)
-        if event is None or not stays or event.qty > order.qty:
-            yield _Change(_DELETED, order_id, order.side, order.price, order.qty)
-        else:
-            wanted.pop(order_id)
-            if event.qty < order.qty:
-                yield _Change(_REDUCED, order_id, order.side, order.price, order.qty - event.qty)
-    for event in wanted.values():
-        yield _Change(_NEW, event.order_id, event.side, event.price, event.qty)
+    def abandon(self) -> None:
+        self._messages.abandon()
+        self._books.abandon()

@@ -9,24 +9,30 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator
+from typing import NamedTuple, Optional
 
+import numpy as np
 import pyarrow as pa
 
-from kraken_l3.export.formats.event_stream import Event, RestingOrders, Source, write_days
+from kraken_l3.export.arrow import to_doubles
+from kraken_l3.export.formats.csv_text import csv_lines, decimals
+from kraken_l3.export.formats.event_stream import Moment, Source, Updates, write_days
+from kraken_l3.export.formats.resting import Orders
 from kraken_l3.export.naming import escape_symbol
+from kraken_l3.export.records import Records
 from kraken_l3.export.snapshots import SnapshotsTable
 from kraken_l3.export.storage import Output, Store
-from kraken_l3.export.stream import read_table
-from kraken_l3.model.decimals import format_scaled
-from kraken_l3.model.timestamps import day_of
+from kraken_l3.export.stream import read_records
+from kraken_l3.model.events import Side
+from kraken_l3.model.timestamps import NS_PER_DAY, day_of
 
 __all__ = ["export_tardis"]
 
 _L2_HEAD = "exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount\n"
 _LEVELS = 25
-_Key = tuple[str, int]
+_US_NS = 1000
+_SIDES = pa.array(["bid", "ask"])
 
 
 def export_tardis(source: Source, store: Store) -> list[str]:
@@ -42,19 +48,36 @@ class _CsvGz:
         self.name = name
         self._output: Output = store.begin(name)
         self._packed = gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=self._output.file, mtime=0)
-        self._text = io.TextIOWrapper(self._packed, encoding="ascii", newline="\n")
-        self.write = self._text.write
-        self.write(head)
+        self.write = self._packed.write
+        self.write(head.encode())
 
     def publish(self) -> str:
-        self._text.flush()
+        self._packed.flush()
         self._packed.close()
         self._output.publish()
         return self.name
 
+    def abandon(self) -> None:
+        self._packed.close()
+        self._output.abandon()
+
 
 def _name(kind: str, day: dt.date, symbol: str) -> str:
     return f"tardis/kraken_{kind}_{day.isoformat()}_{escape_symbol(symbol)}.csv.gz"
+
+
+class _Deltas(NamedTuple):
+    """Changes of levels in columns of one length, in the order in which they happened.
+
+    Attributes:
+        message: counts the messages.
+        level: the price of a bid; of an ask, its bits inverted (~price).
+        by: what was added to the level.
+    """
+
+    message: Records
+    level: Records
+    by: Records
 
 
 class _Changes:
@@ -64,73 +87,129 @@ class _Changes:
         self._file = _CsvGz(store, _name("incremental_book_L2", day, symbol), _L2_HEAD)
         self._symbol = symbol
         self._price_scale, self._qty_scale = price_scale, qty_scale
-        self._levels: dict[_Key, int] = {}
+        self._amounts: dict[int, int] = {}
 
-    def open_with(self, book: RestingOrders, at_ns: int) -> None:
-        for _, order in book.in_order():
-            key = (order.side, order.price)
-            self._levels[key] = self._levels.get(key, 0) + order.qty
-        self._rows(list(self._levels), at_ns, at_ns, snapshot=True)
+    def open_with(self, resting: Orders, at_ns: int) -> None:
+        self._fill(resting, at_ns, at_ns)
 
-    def message(self, events: Sequence[Event], before: RestingOrders) -> None:
-        last = events[-1]
-        if events[0].action == "clear":
-            self._levels.clear()
-        touched: dict[_Key, int] = {}
-        mine: dict[str, tuple[_Key, int]] = {}
-        for event in events:
-            if event.action == "clear":
-                continue
-            rested = before.by_id.get(event.order_id)
-            default = ((rested.side, rested.price), rested.qty) if rested and events[0].action != "clear" else None
-            old = mine.get(event.order_id, default)
-            if old is not None and old[1]:
-                self._change(touched, old[0], -old[1])
-            key = (event.side, event.price)
-            gone = event.action in ("delete", "evict")
-            mine[event.order_id] = (key, 0 if gone else event.qty)
-            if not gone:
-                self._change(touched, key, event.qty)
-        changed = [key for key, amount in touched.items() if self._levels.get(key, 0) != amount]
-        snapshot = events[0].action == "clear"
-        self._rows(list(self._levels) if snapshot else changed, last.event_ns, last.recv_ns, snapshot=snapshot)
-        for key in changed:
-            if not self._levels.get(key):
-                self._levels.pop(key, None)
+    def snapshot(self, at: Moment, after: Orders, before: Orders, found: Orders, successor: Records) -> None:
+        self._fill(after, at.recv_ns, at.event_ns)
 
-    def _change(self, touched: dict[_Key, int], key: _Key, by: int) -> None:
-        touched.setdefault(key, self._levels.get(key, 0))
-        self._levels[key] = self._levels.get(key, 0) + by
+    def _fill(self, orders: Orders, recv_ns: int, event_ns: int) -> None:
+        """All levels, in the order in which the orders name them first."""
+        self._amounts.clear()
+        for level, qty in zip(_levels(orders).tolist(), orders.qty.tolist()):
+            self._amounts[level] = self._amounts.get(level, 0) + qty
+        levels = np.array(list(self._amounts), np.int64)
+        amounts = _integers(list(self._amounts.values()))
+        self._rows(levels, amounts, np.full(len(levels), recv_ns), np.full(len(levels), event_ns), "true")
 
-    def _rows(self, keys: Sequence[_Key], event_ns: int, recv_ns: int, *, snapshot: bool) -> None:
-        head = f"kraken,{self._symbol},{event_ns // 1000},{recv_ns // 1000},{str(snapshot).lower()}"
-        for side, price in keys:
-            amount = format_scaled(self._levels.get((side, price), 0), self._qty_scale)
-            self._file.write(f"{head},{side},{format_scaled(price, self._price_scale)},{amount}\n")
+    def updates(self, updates: Updates) -> None:
+        deltas = _deltas(updates)
+        levels, group = np.unique(deltas.level, return_inverse=True)
+        order = np.argsort(group, kind="stable")  # each level's changes together, in turn
+        group, message, by = group[order], deltas.message[order], deltas.by[order]
+        carried = _integers([self._amounts.get(level, 0) for level in levels.tolist()])
+        if by.dtype == object or carried.dtype == object:
+            by, carried = by.astype(object), carried.astype(object)
+        total = np.cumsum(by)
+        new_level = np.append(True, group[1:] != group[:-1])[: len(group)]
+        starts = np.flatnonzero(new_level)
+        before_level = (total - by)[starts]
+        amounts = total - np.repeat(before_level - carried, np.diff(starts, append=len(group)))
+
+        first = new_level | np.append(True, message[1:] != message[:-1])[: len(group)]
+        firsts = np.flatnonzero(first)
+        lasts = np.append(firsts[1:], len(group))[: len(firsts)] - 1
+        changed = amounts[lasts] != (amounts - by)[firsts]
+        firsts, lasts = firsts[changed], lasts[changed]
+        shown = np.argsort(order[firsts], kind="stable")  # a message's levels as it names them first
+        firsts, lasts = firsts[shown], lasts[shown]
+        event = np.searchsorted(updates.message, message[lasts])
+        recv_ns, event_ns = updates.recv_ns[event], updates.event_ns[event]
+        self._rows(levels[group[lasts]], amounts[lasts], recv_ns, event_ns, "false")
+
+        ends = np.append(starts[1:], len(group))[: len(starts)] - 1
+        for level, amount in zip(levels.tolist(), amounts[ends].tolist()):
+            if amount:
+                self._amounts[level] = amount
+            else:
+                self._amounts.pop(level, None)
+
+    def _rows(self, levels: Records, amounts: Records, recv_ns: Records, event_ns: Records, snapshot: str) -> None:
+        if not len(levels):
+            return
+        is_ask = levels < 0
+        cells = [
+            f"kraken,{self._symbol}",
+            event_ns // _US_NS,
+            recv_ns // _US_NS,
+            snapshot,
+            _SIDES.take(pa.array(is_ask.astype(np.int8))),
+            decimals(np.where(is_ask, ~levels, levels), self._price_scale),
+            decimals(amounts, self._qty_scale),
+        ]
+        self._file.write(csv_lines(cells))
 
     def finish(self) -> list[str]:
         return [self._file.publish()]
+
+    def abandon(self) -> None:
+        self._file.abandon()
+
+
+def _levels(orders: Orders) -> Records:
+    return np.where(orders.side == Side.ASK, ~orders.price, orders.price)
+
+
+def _integers(values: list[int]) -> Records:
+    """As 64 bits, or as Python integers where a level's sum has more."""
+    try:
+        return np.array(values, np.int64)
+    except OverflowError:
+        return np.array(values, object)
+
+
+def _deltas(updates: Updates) -> _Deltas:
+    """Each event takes its order from the level where it was, and puts it where it is."""
+    after, before = updates.after, updates.before
+    count = len(updates.action)
+    takes = before.rests & (before.qty != 0)
+    wanted = np.stack([takes, ~updates.gone], axis=1).reshape(-1)
+    level = np.stack([_levels(before), _levels(after)], axis=1).reshape(-1)[wanted]
+    by = np.stack([-before.qty, after.qty], axis=1).reshape(-1)[wanted]
+    if np.abs(by.astype(float)).sum() > _SAFE:
+        by = by.astype(object)
+    return _Deltas(np.repeat(updates.message, 2)[wanted] if count else updates.message, level, by)
+
+
+#: Sums of less than this fit 64 bits, whatever was carried.
+_SAFE = float(1 << 61)
 
 
 def _snapshots(source: Source, store: Store) -> list[str]:
     """`book_snapshot_25`: a row whenever the 25 best levels change."""
     names: list[str] = []
-    file: _CsvGz | None = None
-    today: dt.date | None = None
-    table = SnapshotsTable(levels=_LEVELS, wide=True, symbols=frozenset([source.symbol]))
-    for batch in read_table(source.archive, table, source.facts, engine=source.engine):
-        for local_ns, event_ns, *sides in zip(*_columns(batch)):
-            day = day_of(local_ns)
-            if file is None or day != today:
-                if file is not None:
-                    names.append(file.publish())
-                today = day
-                file = _CsvGz(store, _name("book_snapshot_25", day, source.symbol), _SNAPSHOT_HEAD)
-            cells = [cell for asks_then_bids in _by_level(*sides) for cell in asks_then_bids]
-            file.write(
-                f"kraken,{source.symbol},{(event_ns or local_ns) // 1000},{local_ns // 1000},{','.join(cells)}\n"
-            )
-    return [*names, file.publish()] if file is not None else names
+    file: Optional[_CsvGz] = None
+    today: Optional[dt.date] = None
+    table = SnapshotsTable(_LEVELS, symbols=frozenset([source.symbol]))
+    texts = _LevelTexts()
+    try:
+        for batch in read_records(source.archive, table, source.metadata, engine=source.engine):
+            for day, records in _by_day(batch.records):
+                if file is None or day != today:
+                    if file is not None:
+                        names.append(file.publish())
+                    today = day
+                    file = _CsvGz(store, _name("book_snapshot_25", day, source.symbol), _SNAPSHOT_HEAD)
+                file.write(_snapshot_lines(source.symbol, records, texts).encode())
+        if file is not None:
+            names.append(file.publish())
+            file = None
+    finally:
+        if file is not None:
+            file.abandon()
+    return names
 
 
 _CELLS = [
@@ -139,17 +218,55 @@ _CELLS = [
 _SNAPSHOT_HEAD = f"exchange,symbol,timestamp,local_timestamp,{','.join(_CELLS)}\n"
 
 
-def _columns(batch: pa.RecordBatch) -> list[list]:  # type: ignore[type-arg] # of times, then of lists
-    times = [batch.column(name).cast(pa.int64()).to_pylist() for name in ("timestamp", "ts_event")]
-    return times + [batch.column(name).to_pylist() for name in ("ask_prices", "ask_qtys", "bid_prices", "bid_qtys")]
+def _by_day(records: Records) -> Iterator[tuple[dt.date, Records]]:
+    days = records["timestamp"] // NS_PER_DAY
+    starts = [0, *(np.flatnonzero(days[1:] != days[:-1]) + 1).tolist(), len(records)]
+    for start, end in zip(starts, starts[1:]):
+        if start < end:
+            yield day_of(int(records["timestamp"][start])), records[start:end]
 
 
-def _by_level(*sides: list[float]) -> list[list[str]]:
+class _LevelTexts:
+    """The row before: levels that it has too need no new text."""
+
+    def __init__(self) -> None:
+        self.cells = [","] * (2 * _LEVELS)
+        self.values = np.full((2 * _LEVELS, 2), -1, np.int64)
+        self.scales = (-1, -1)
+
+
+def _snapshot_lines(symbol: str, records: Records, texts: _LevelTexts) -> str:
     """Ask price, ask amount, bid price, bid amount of each level; empty where there is none."""
-    return [[_text(side[level]) if level < len(side) else "" for side in sides] for level in range(_LEVELS)]
+    values = np.empty((len(records), 2 * _LEVELS, 2), np.int64)
+    for side, name in enumerate(("ask", "bid")):
+        values[:, side::2, 0], values[:, side::2, 1] = records[f"{name}_price"], records[f"{name}_qty"]
+    changed = np.ones(values.shape[:2], bool)
+    changed[1:] = (values[1:] != values[:-1]).any(axis=2)
+    row, cell = np.nonzero(changed)
+    prices, amounts = values[row, cell, 0], values[row, cell, 1]
+    there = prices >= 0
+    price_texts = _shortest(prices, records["price_scale"][row])
+    amount_texts = _shortest(amounts, records["qty_scale"][row])
+    new = [f"{p},{a}" if t else "," for p, a, t in zip(price_texts, amount_texts, there.tolist())]
+    cells = texts.cells
+    local_ns = records["timestamp"]
+    event_ns = np.where(records["ts_event"] != 0, records["ts_event"], local_ns)
+    ends = np.cumsum(changed.sum(axis=1)).tolist()
+    places = cell.tolist()
+    lines, done = [], 0
+    for event_us, local_us, end in zip((event_ns // _US_NS).tolist(), (local_ns // _US_NS).tolist(), ends):
+        for at in range(done, end):
+            cells[places[at]] = new[at]
+        done = end
+        lines.append(f"kraken,{symbol},{event_us},{local_us},{','.join(cells)}\n")
+    return "".join(lines)
+
+
+def _shortest(mantissas: Records, scales: Records) -> list[str]:
+    """The shortest decimals that are the nearest doubles, without an exponent."""
+    return [_text(number) for number in to_doubles(mantissas, scales).tolist()]
 
 
 def _text(number: float) -> str:
-    """The shortest decimal that is this double, without an exponent."""
     text = repr(number)
     return text if "e" not in text else f"{number:.18f}".rstrip("0")
