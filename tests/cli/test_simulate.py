@@ -57,11 +57,11 @@ def simulating(*options):
         process.stderr.close()
 
 
-def token(exports, context=None):
+def token(exports, context=None, nonce=None):
     """Signed here, by the rules of Kraken's page."""
 
     path = "/0/private/GetWebSocketsToken"
-    nonce = str(time.time_ns())
+    nonce = str(nonce or time.time_ns())
     body = f"nonce={nonce}".encode()
     secret = base64.b64decode(exports["KRAKEN_API_SECRET"])
     digest = hashlib.sha256(nonce.encode() + body).digest()
@@ -97,7 +97,16 @@ def test_it_serves_logs_and_ends_in_order(tmp_path, number):
         second = collect(exports, ["S002/USD"], 40)
         process.send_signal(number)
         assert process.wait(5) == 0
-        assert process.stderr.read() == ""
+        logged = [json.loads(line) for line in process.stderr.read().splitlines()]
+    told = [(record["event"], record.get("connection", record.get("key"))) for record in logged]
+    assert told == [
+        (event, value)
+        for number in (1, 2)
+        for event, value in (
+            ("connection opened", number), ("token given", "embedded-exchange-key"), ("connection closed", number),
+        )
+    ]  # fmt: skip
+    assert all(record["messages"] > 40 for record in logged if "messages" in record)
     lines = log.read_bytes().splitlines()
     numbers = (tmp_path / "sent.ndjson.connections").read_text().split()
     assert len(lines) == len(numbers)
@@ -114,6 +123,23 @@ def test_duration_ends_it():
         "export KRAKEN_L3_REST_URL", "export KRAKEN_L3_WS_URL", "export KRAKEN_L3_PUBLIC_WS_URL",
         "export KRAKEN_API_KEY", "export KRAKEN_API_SECRET",
     ]  # fmt: skip
+
+
+def test_each_client_may_have_a_key_of_its_own():
+    ended = run("--port", "0", "--duration", "0.2", "--keys", "3")
+    names = [line.split("=")[0] for line in ended.stdout.splitlines()]
+    assert names[5:] == [f"export KRAKEN_API_{what}_{n}" for n in (2, 3) for what in ("KEY", "SECRET")]
+    with simulating("--api-key", "mine:bWluZQ==", "--api-key", "yours:eW91cnM=") as (process, exports):
+        assert (exports["KRAKEN_API_KEY"], exports["KRAKEN_API_SECRET"]) == ("mine", "bWluZQ==")
+        assert token(exports)
+        other = {**exports, "KRAKEN_API_KEY": "yours", "KRAKEN_API_SECRET": "eW91cnM="}
+        assert token(other, nonce=1), "a nonce lower than that of the first key"
+        with pytest.raises(KeyError):
+            token(other, nonce=1)
+        process.terminate()
+        logged = [json.loads(line) for line in process.stderr.read().splitlines()]
+    refused = [(r["key"], r["error"]) for r in logged if r["event"] == "token refused"]
+    assert refused == [("yours", "EAPI:Invalid nonce")]
 
 
 def test_the_exports_can_be_pasted():
@@ -156,7 +182,9 @@ def test_a_fault_script(tmp_path):
         (["--symbols", "0"], "--symbols"),
         (["--tier", "gold"], "standard or pro"),
         (["--faults", "/nowhere.yaml"], "/nowhere.yaml"),
-        (["--tls-cert", "a.pem"], "go together"),
+        (["--tls-cert", "a.pem"], "together"),
+        (["--api-key", "nosecret"], "KEY:SECRET"),
+        (["--api-key", "key:nothing base64"], "base64"),
         (["--tls-cert", "/no.pem", "--tls-key", "/no.pem"], "certificate"),
         (["--rate", "-1"], "rate"),
         (["--rate", "nan"], "rate"),

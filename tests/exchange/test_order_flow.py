@@ -236,6 +236,27 @@ def test_adds_of_a_revealed_level_are_now_and_then_out_of_order():
     assert 3 <= shuffled < 200
 
 
+def test_the_share_of_unsorted_adds_can_be_chosen():
+    def unsorted(share):
+        trader = Trader(listing(["BTC/USD"])[0], 1, now_ns=10**18, profile=TraderProfile(join=0.6), unsorted_adds=share)
+        book, count = Book(10), 0
+        assert book.apply(trader.market.snapshot(10))
+        for step in range(3000):
+            text = trader.market.update(trader.step(10**18 + step * 1000), 10)
+            if text is None:
+                continue
+            assert book.apply(text)
+            for side in ("bids", "asks"):
+                adds = [e for e in read(text)["data"][0][side] if e["event"] == "add"]
+                for _, level in itertools.groupby(adds, key=lambda e: e["limit_price"]):
+                    times = [e["timestamp"] for e in level]
+                    count += times != sorted(times)
+        return count
+
+    assert unsorted(0.0) == 0
+    assert unsorted(1.0) > 10
+
+
 def test_odd_numbers_are_equal_numbers():
     texts = [e["order_qty"] for p in generate(messages=500, seed=1, odd_numbers=0.3) for e in entries(read(p))]
     assert any("e" in t or "E" in t for t in texts)

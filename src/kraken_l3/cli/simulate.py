@@ -1,8 +1,10 @@
-"""`kraken-l3 simulate`: a Kraken on this machine, for trying things out and for tests in any language."""
+"""`kraken-l3 simulate`: an exchange on this machine that speaks Kraken's protocol, for any client in any language."""
 
 import asyncio
+import base64
 import contextlib
 import ipaddress
+import shlex
 import signal
 import ssl
 import sys
@@ -11,68 +13,147 @@ from typing import Annotated, Optional, Union
 
 import typer
 
-from kraken_l3.clock import SystemClock
+from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.errors import LocalFault, UsageError
+from kraken_l3.exchange.connection import Connection
 from kraken_l3.exchange.faults import load_script
 from kraken_l3.exchange.flow.feed import OrderFlow
 from kraken_l3.exchange.flow.listing import listing
+from kraken_l3.exchange.flow.market import UNSORTED_ADDS
 from kraken_l3.exchange.limits import Limits
 from kraken_l3.exchange.sent_log import SentLog
-from kraken_l3.exchange.server import Exchange
+from kraken_l3.exchange.server import Exchange, made_up_keys
+from kraken_l3.telemetry import configure_logging, get_logger
 
 __all__ = ["simulate"]
 
+log = get_logger("kraken_l3.exchange")
+
 
 def simulate(
-    host: Annotated[str, typer.Option("--host", help="Address to listen on; a loopback address.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option("--host", help="Loopback address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 8765,
     symbols: Annotated[
-        str, typer.Option("--symbols", help="Pairs, comma separated, or how many (made-up ones follow the real ones).")
+        str,
+        typer.Option("--symbols", help="Pairs, comma separated, or a number of pairs (real ones first, then made-up)."),
     ] = "BTC/USD,ETH/USD",
     rate: Annotated[
         float,
-        typer.Option("--rate", help="level3 messages a second over all pairs; inf: as fast as they are read."),
+        typer.Option("--rate", help="level3 messages per second over all pairs; inf: as fast as clients read."),
     ] = 50.0,
     seed: Annotated[int, typer.Option("--seed", help="The same seed makes the same trading.")] = 0,
-    tier: Annotated[str, typer.Option("--tier", help="Account tier whose limits hold: standard or pro.")] = "standard",
+    tier: Annotated[str, typer.Option("--tier", help="Account tier whose limits apply: standard or pro.")] = "standard",
+    keys: Annotated[int, typer.Option("--keys", min=1, max=100, help="Number of API keys, one for each client.")] = 1,
+    api_key: Annotated[
+        Optional[list[str]],
+        typer.Option("--api-key", help="Accept this API key, given as KEY:SECRET (base64); may be repeated."),
+    ] = None,
     faults: Annotated[
         Optional[Path], typer.Option("--faults", help="Fault script (YAML), see docs/exchange.md.")
     ] = None,
     tls_cert: Annotated[
-        Optional[Path], typer.Option("--tls-cert", help="Certificate chain (PEM) for https and wss.")
+        Optional[Path], typer.Option("--tls-cert", help="Certificate chain (PEM), for https and wss.")
     ] = None,
-    tls_key: Annotated[Optional[Path], typer.Option("--tls-key", help="Its private key (PEM).")] = None,
+    tls_key: Annotated[Optional[Path], typer.Option("--tls-key", help="Private key of the certificate (PEM).")] = None,
     sent_log: Annotated[
         Optional[Path],
-        typer.Option("--sent-log", help="Write every level3 message handed to a socket to this file, one a line."),
+        typer.Option("--sent-log", help="Write every level3 message handed to a socket to this file, one per line."),
     ] = None,
     odd_numbers: Annotated[
         float, typer.Option("--odd-numbers", min=0.0, max=1.0, help="Share of numbers written as 1e-05 or in quotes.")
     ] = 0.0,
+    unsorted_adds: Annotated[
+        float,
+        typer.Option(
+            "--unsorted-adds",
+            min=0.0,
+            max=1.0,
+            help="Share of levels entering the window whose orders are sent out of time order. The default was seen on "
+            "Kraken; 0 suits clients that resynchronize on it.",
+        ),
+    ] = UNSORTED_ADDS,
     duration: Annotated[
-        Optional[float], typer.Option("--duration", min=0.1, help="Stop after so many seconds.")
+        Optional[float], typer.Option("--duration", min=0.1, help="Stop after this many seconds.")
     ] = None,
 ) -> None:
     """Run an exchange on this machine that speaks Kraken's protocol: token, level3, instruments, trades.
 
-    Prints lines to paste into a shell, after which `kraken-l3 record` (or any Kraken client) talks to it. Ctrl+C or
-    SIGTERM end it with exit code 0.
+    Prints lines to paste into a shell; after that `kraken-l3 record`, or any Kraken client, talks to it. Logs to stderr
+    when clients come and go. Ctrl+C or SIGTERM stops it with exit code 0.
     """
     _must_be_loopback(host)
     if not rate >= 0:  # typer overlooks a least value of 0 for floats on Python 3.9, and nan everywhere
-        raise UsageError(f"--rate {rate}: messages a second, 0 or more")
+        raise UsageError(f"--rate must be 0 or more, got {rate}")
+    try:
+        limits = Limits.of_tier(tier)
+    except KeyError as error:
+        raise UsageError(f"--tier must be standard or pro, got {tier}") from error
+    configure_logging()
     clock = SystemClock()
+    flow = OrderFlow(
+        _symbols(symbols),
+        rate=rate,
+        seed=seed,
+        odd_numbers=odd_numbers,
+        unsorted_adds=unsorted_adds,
+        now_ns=clock.wall_ns(),
+    )
     exchange = Exchange(
-        OrderFlow(_symbols(symbols), rate=rate, seed=seed, odd_numbers=odd_numbers, now_ns=clock.wall_ns()),
-        limits=_limits(tier),
+        flow,
+        limits=limits,
         faults=load_script(faults) if faults is not None else (),
         host=host,
         port=port,
         tls=_tls(tls_cert, tls_key),
         clock=clock,
+        keys=_given_keys(api_key) if api_key else made_up_keys(keys),
         sent=SentLog(keep=False, path=sent_log),
+        observer=_ClientLog(clock),
     )
     asyncio.run(_serve(exchange, duration))
+
+
+class _ClientLog:
+    """Logs when clients come and go; implements `Observer`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def opened(self, connection: Connection) -> None:
+        log.info("connection opened", endpoint=_endpoint(connection), connection=connection.number)
+
+    def closed(self, connection: Connection) -> None:
+        log.info(
+            "connection closed",
+            endpoint=_endpoint(connection),
+            connection=connection.number,
+            seconds=round((self._clock.mono_ns() - connection.opened_ns) / 1e9, 1),
+            messages=connection.messages,
+        )
+
+    def asked_for_token(self, api_key: str, error: str) -> None:
+        if error:
+            log.warning("token refused", key=api_key, error=error)
+        else:
+            log.info("token given", key=api_key)
+
+
+def _endpoint(connection: Connection) -> str:
+    return "level3" if connection.session.private else "public"
+
+
+def _given_keys(texts: list[str]) -> dict[str, str]:
+    keys = {}
+    for text in texts:
+        key, _, secret = text.partition(":")
+        try:
+            # Nothing is shown of the text: somebody might pass a key that opens something
+            if not key or not base64.b64decode(secret, validate=True):
+                raise UsageError("--api-key must be KEY:SECRET")
+        except ValueError as error:
+            raise UsageError("--api-key must be KEY:SECRET, with the secret in base64") from error
+        keys[key] = secret
+    return keys
 
 
 def _must_be_loopback(host: str) -> None:
@@ -82,15 +163,15 @@ def _must_be_loopback(host: str) -> None:
             return
     if host != "localhost":
         raise UsageError(
-            f"--host {host}: the exchange listens on loopback only",
-            hint="Use 127.0.0.1, ::1 or localhost; an SSH tunnel (ssh -L) reaches it from elsewhere",
+            f"--host must be a loopback address, got {host}",
+            hint="Use 127.0.0.1, ::1 or localhost; from another machine, connect through an SSH tunnel (ssh -L)",
         )
 
 
 def _symbols(text: str) -> Union[int, list[str]]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names or text == "0":
-        raise UsageError(f"--symbols {text}: there would be nothing to trade")
+        raise UsageError(f"--symbols must name at least one pair, got {text!r}")
     if text.isdigit():
         return int(text)
     try:
@@ -98,24 +179,17 @@ def _symbols(text: str) -> Union[int, list[str]]:
     except KeyError as error:
         known = ", ".join(pair.symbol for pair in listing())
         raise UsageError(
-            f"--symbols: {error.args[0]} is not traded here",
-            hint=f"Known: {known}, S001/USD, S002/USD ..., or a number",
+            f"--symbols: unknown pair {error.args[0]}",
+            hint=f"Known pairs: {known}, S001/USD, S002/USD ...; or give a number of pairs",
         ) from error
     return names
-
-
-def _limits(tier: str) -> Limits:
-    try:
-        return Limits.of_tier(tier)
-    except KeyError as error:
-        raise UsageError(f"--tier {tier}: there is no such tier", hint="It is standard or pro") from error
 
 
 def _tls(cert: Optional[Path], key: Optional[Path]) -> Optional[ssl.SSLContext]:
     if cert is None and key is None:
         return None
     if cert is None or key is None:
-        raise UsageError("--tls-cert and --tls-key go together")
+        raise UsageError("--tls-cert and --tls-key must be given together")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(cert, key)
@@ -135,7 +209,9 @@ async def _serve(exchange: Exchange, duration: Optional[float]) -> None:
     try:
         await exchange.__aenter__()
     except OSError as error:
-        raise LocalFault(f"cannot listen: {error.strerror}", hint="Another --port? 0 takes a free one") from error
+        raise LocalFault(
+            f"cannot listen: {error.strerror}", hint="Choose another --port; 0 takes a free one"
+        ) from error
     try:
         typer.echo(_exports(exchange))
         sys.stdout.flush()
@@ -146,13 +222,13 @@ async def _serve(exchange: Exchange, duration: Optional[float]) -> None:
 
 
 def _exports(exchange: Exchange) -> str:
-    return "\n".join(
-        f"export {name}={value}"
-        for name, value in (
-            ("KRAKEN_L3_REST_URL", exchange.rest_url),
-            ("KRAKEN_L3_WS_URL", exchange.ws_url),
-            ("KRAKEN_L3_PUBLIC_WS_URL", exchange.public_ws_url),
-            ("KRAKEN_API_KEY", exchange.api_key),
-            ("KRAKEN_API_SECRET", exchange.api_secret),
-        )
-    )
+    values = {
+        "KRAKEN_L3_REST_URL": exchange.rest_url,
+        "KRAKEN_L3_WS_URL": exchange.ws_url,
+        "KRAKEN_L3_PUBLIC_WS_URL": exchange.public_ws_url,
+    }
+    for number, (key, secret) in enumerate(exchange.keys.items(), 1):
+        suffix = f"_{number}" if number > 1 else ""
+        values[f"KRAKEN_API_KEY{suffix}"] = key
+        values[f"KRAKEN_API_SECRET{suffix}"] = secret
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in values.items())

@@ -4,15 +4,32 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
+from typing import Optional, Protocol
 
 from kraken_l3.exchange.connection import Connection
 from kraken_l3.exchange.feed import Message
 
-__all__ = ["Clients"]
+__all__ = ["Clients", "Observer"]
+
+
+class Observer(Protocol):
+    """Who is told when clients come and go."""
+
+    def opened(self, connection: Connection) -> None:
+        """A client has connected."""
+
+    def closed(self, connection: Connection) -> None:
+        """A connection has ended, whoever ended it."""
+
+    def asked_for_token(self, api_key: str, error: str) -> None:
+        """A token request was answered; `error` is empty when a token was given."""
 
 
 class Clients:
     """Who is connected.
+
+    Args:
+        observer: told of each connection.
 
     Attributes:
         level3: connections of the level3 endpoint by number.
@@ -20,7 +37,8 @@ class Clients:
         made: connections made so far, at both endpoints.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, observer: Optional[Observer] = None) -> None:
+        self._observer = observer
         self.level3: dict[int, Connection] = {}
         self.public: dict[int, Connection] = {}
         self.made = 0
@@ -37,12 +55,16 @@ class Clients:
     def add(self, connection: Connection) -> None:
         """A client has connected."""
         self._endpoint(connection)[connection.number] = connection
+        if self._observer is not None:
+            self._observer.opened(connection)
 
     def remove(self, connection: Connection) -> None:
         """A client is gone; call it before its session ends, which forgets its subscriptions."""
         for key in connection.session.depths.items():
             self._readers[key].discard(connection)
-        self._endpoint(connection).pop(connection.number, None)
+        del self._endpoint(connection)[connection.number]
+        if self._observer is not None:
+            self._observer.closed(connection)
 
     def _endpoint(self, connection: Connection) -> dict[int, Connection]:
         return self.level3 if connection.session.private else self.public

@@ -25,6 +25,10 @@ _CONTROL = "control"  # frames that are no messages: the sent log has none of th
 class Connection:
     """What the exchange knows of one client.
 
+    Attributes:
+        opened_ns, active_ns: monotonic times of its start and of the client's last frame.
+        messages: handed to its socket so far.
+
     Args:
         session: its subscriptions; carries the connection's number.
         connection_id: what status messages call it; one for as long as it lives.
@@ -45,6 +49,8 @@ class Connection:
         self.connection_id = connection_id
         self.number = session.number
         self.active_ns = 0
+        self.opened_ns = 0
+        self.messages = 0
         self.next_heartbeat_ns: Optional[int] = None
         self.closing = False
         self.closed_ns: Optional[int] = None
@@ -87,17 +93,14 @@ class Connection:
         if self.stalled or self.closing or not self._waiting:
             return
         if self.bytes_per_s is not None:
-            self._trickle(self.bytes_per_s)
+            # One message, and the next when the time it takes has passed
+            pause_s = len(self._waiting[0][2]) / self.bytes_per_s
+            self._write(1)
+            self._timer = self._loop.call_later(pause_s, self.flush)
             return
         self._write(len(self._waiting))
         if self._transport.get_write_buffer_size() > self._backlog_bytes:
             self.abort()
-
-    def _trickle(self, bytes_per_s: float) -> None:
-        """One message, and the next when the time it takes has passed."""
-        pause = len(self._waiting[0][2]) / bytes_per_s
-        self._write(1)
-        self._timer = self._loop.call_later(pause, self.flush)
 
     def _write(self, count: int) -> None:
         waiting, number, log = self._waiting, self.number, self._log
@@ -108,6 +111,7 @@ class Connection:
             out.append(data)
             if channel != _CONTROL:
                 log.add(number, channel, payload)
+                self.messages += 1
         self._transport.write(b"".join(out))
 
     # endings and pauses

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-from typing import Callable
+from typing import Callable, Optional
 
 from aiohttp import WSMsgType, web
 
 from kraken_l3.clock import Clock
 from kraken_l3.exchange.announcements import status_update
 from kraken_l3.exchange.client_session import ClientSession, Now, Rules
-from kraken_l3.exchange.clients import Clients
+from kraken_l3.exchange.clients import Clients, Observer
 from kraken_l3.exchange.connection import Connection
 from kraken_l3.exchange.fault_injector import FaultInjector
 from kraken_l3.exchange.limits import AttemptLimit
@@ -44,6 +44,7 @@ class Endpoints:
         clock: both clocks.
         system: the engine's status at this moment.
         changed: called after each request, connection and message of a client.
+        observer: told of each token request.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Endpoints:
         clock: Clock,
         system: Callable[[], str],
         changed: Callable[[], None],
+        observer: Optional[Observer] = None,
     ) -> None:
         self._clients = clients
         self._rules = rules
@@ -65,6 +67,7 @@ class Endpoints:
         self._clock = clock
         self._system = system
         self._changed = changed
+        self._observer = observer
         self._attempts = AttemptLimit(rules.limits.attempts, rules.limits.attempts_window_s)
         self._ids = random.Random()
 
@@ -81,12 +84,19 @@ class Endpoints:
 
     async def _token(self, request: web.Request) -> web.Response:
         body = await request.read()
+        api_key = request.headers.get("API-Key", "")
         scripted = self._faults.token_error()
         if scripted is not None:
+            self._tell(api_key, scripted.body)
             return web.Response(status=scripted.http_status, text=scripted.body, content_type="application/json")
         answer = self._tokens.answer(request.headers, body, self._clock.mono_ns())
+        self._tell(api_key, answer["error"][0] if answer["error"] else "")
         self._changed()
         return web.json_response(answer)
+
+    def _tell(self, api_key: str, error: str) -> None:
+        if self._observer is not None:
+            self._observer.asked_for_token(api_key, error)
 
     async def _unknown_method(self, request: web.Request) -> web.Response:
         return web.json_response({"error": ["EGeneral:Unknown method"]})
@@ -115,7 +125,7 @@ class Endpoints:
         # Over 2**53, so that a client which reads numbers as floats is found out
         connection_id = self._ids.randrange(2**53 + 1, 2**64)
         connection = Connection(session, connection_id, transport, self._sent, self._rules.limits.backlog_bytes)
-        connection.active_ns = self._clock.mono_ns()
+        connection.opened_ns = connection.active_ns = self._clock.mono_ns()
         self._clients.add(connection)
         connection.send("status", status_update(connection_id, self._system(), {}))
         self._changed()

@@ -16,7 +16,7 @@ import hmac
 import json
 import secrets
 from collections.abc import Mapping
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 from urllib.parse import parse_qs
 
 from kraken_l3.exchange.limits import DecayingCounter, Limits, SlidingWindow
@@ -84,7 +84,7 @@ class TokenServer:
         self._invalid_keys = 0
         self._locked_until_ns = 0
 
-    def answer(self, headers: Mapping[str, str], body: bytes, mono_ns: int) -> dict[str, object]:
+    def answer(self, headers: Mapping[str, str], body: bytes, mono_ns: int) -> dict[str, Any]:
         """The JSON object to answer a token request with."""
         account, error = self._check(headers, body, mono_ns)
         if account is None:

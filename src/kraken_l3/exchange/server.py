@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 from collections.abc import Iterable, Mapping
 from typing import Optional
@@ -12,7 +13,7 @@ from aiohttp import web
 from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.exchange.announcements import instrument_update, status_update, with_status
 from kraken_l3.exchange.client_session import Rules
-from kraken_l3.exchange.clients import Clients
+from kraken_l3.exchange.clients import Clients, Observer
 from kraken_l3.exchange.connection import Connection
 from kraken_l3.exchange.delivery import Delivery
 from kraken_l3.exchange.endpoints import LEVEL3_PATH, PUBLIC_PATH, Endpoints
@@ -25,11 +26,20 @@ from kraken_l3.exchange.liveness import INTERVAL_S, keep_time
 from kraken_l3.exchange.rest import TokenServer
 from kraken_l3.exchange.sent_log import SentLog
 
-__all__ = ["API_KEY", "API_SECRET", "Exchange"]
+__all__ = ["API_KEY", "API_SECRET", "Exchange", "made_up_keys"]
 
 #: Made up for this server; they open nothing at Kraken.
 API_KEY = "embedded-exchange-key"
 API_SECRET = "ZW1iZWRkZWQgZXhjaGFuZ2UsIG5vdCBhIHNlY3JldCBvZiBhbnlib2R5IGF0IGFsbCwganVzdCBieXRlcw=="
+
+
+def made_up_keys(count: int) -> dict[str, str]:
+    """So many API keys and their secrets, always the same."""
+    more = {
+        f"{API_KEY}-{n}": base64.b64encode(f"embedded exchange, key {n}, not a secret of anybody".encode()).decode()
+        for n in range(2, count + 1)
+    }
+    return {API_KEY: API_SECRET, **more}
 
 
 class Exchange:
@@ -45,6 +55,7 @@ class Exchange:
         clock: the clocks it goes by.
         keys: the API keys it knows and their secrets (base64); by default one.
         sent: where to note what was sent; by default everything but heartbeats is kept in memory (`sent.payloads`).
+        observer: told when clients come and go.
 
     Attributes:
         clients: the connections.
@@ -68,14 +79,15 @@ class Exchange:
         clock: Optional[Clock] = None,
         keys: Optional[Mapping[str, str]] = None,
         sent: Optional[SentLog] = None,
+        observer: Optional[Observer] = None,
     ) -> None:
         self.clock = clock or SystemClock()
         self.feed = feed if feed is not None else OrderFlow(now_ns=self.clock.wall_ns())
         self.limits = limits
-        self.keys = dict(keys or {API_KEY: API_SECRET})
+        self.keys = dict(keys or made_up_keys(1))
         self.sent = sent or SentLog()
         self.tokens = TokenServer(self.keys, limits)
-        self.clients = Clients()
+        self.clients = Clients(observer)
         self.system = "online"
         self.faults = FaultInjector(self, faults)
         self._rules = Rules(self.feed, dict(self.feed.instruments()), self.tokens, limits, self.faults)
@@ -89,6 +101,7 @@ class Exchange:
             self.clock,
             lambda: self.system,
             self._notify,
+            observer,
         )
         self._host, self._port, self._tls = host, port, tls
         self._runner: Optional[web.AppRunner] = None

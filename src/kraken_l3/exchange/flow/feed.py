@@ -11,7 +11,7 @@ from typing import Optional, Union
 from kraken_l3.exchange.feed import Message
 from kraken_l3.exchange.flow.generate import popularity
 from kraken_l3.exchange.flow.listing import assets, listing
-from kraken_l3.exchange.flow.market import Transaction
+from kraken_l3.exchange.flow.market import UNSORTED_ADDS, Transaction
 from kraken_l3.exchange.flow.trader import Trader, TraderProfile
 
 __all__ = ["OrderFlow"]
@@ -34,6 +34,7 @@ class OrderFlow:
         rate: level3 messages a second over all symbols; 0 is silence, `inf` as fast as they are taken.
         seed: decides everything but the times, and the share of flow that each symbol has.
         odd_numbers: share of numbers written with an exponent or in quotes.
+        unsorted_adds: share of revealed levels whose orders are sent out of time order; by default as seen on Kraken.
         profile: what traders do; by default near the touch, and further down once somebody watches that.
         now_ns: the wall time at the start.
     """
@@ -45,13 +46,17 @@ class OrderFlow:
         rate: float = 50.0,
         seed: int = 0,
         odd_numbers: float = 0.0,
+        unsorted_adds: float = UNSORTED_ADDS,
         profile: Optional[TraderProfile] = None,
         now_ns: int = 0,
     ) -> None:
         pairs = listing(symbols if isinstance(symbols, int) else list(symbols))
         self.rate = rate
         self.traders = {
-            pair.symbol: Trader(pair, seed, now_ns=now_ns, profile=profile, odd_numbers=odd_numbers) for pair in pairs
+            pair.symbol: Trader(
+                pair, seed, now_ns=now_ns, profile=profile, odd_numbers=odd_numbers, unsorted_adds=unsorted_adds
+            )
+            for pair in pairs
         }
         self._records = {pair.symbol: pair.record for pair in pairs}
         self._own_profile = profile is not None

@@ -21,13 +21,13 @@ from zlib import crc32
 
 from kraken_l3.exchange.flow.listing import Pair
 
-__all__ = ["CHECKSUM_LEVELS", "Level", "Market", "Order", "Side", "Transaction", "rfc3339"]
+__all__ = ["CHECKSUM_LEVELS", "UNSORTED_ADDS", "Level", "Market", "Order", "Side", "Transaction", "rfc3339"]
 
 CHECKSUM_LEVELS = 10
 _NS_PER_S = 1_000_000_000
 _EPOCH = dt.datetime(1970, 1, 1)
 #: Kraken writes the adds of a revealed level out of queue order now and then: 3 of 136 in the genuine capture.
-_OUT_OF_ORDER_SHARE = 3 / 136
+UNSORTED_ADDS = 3 / 136
 
 _second = (-1, "")
 
@@ -131,10 +131,13 @@ class Market:
     Args:
         pair: what is traded.
         odd_numbers: share of prices and quantities written with an exponent or in quotes, for robustness tests.
-        rng: where the odd numbers and the out-of-order adds come from.
+        unsorted_adds: share of revealed levels whose orders are sent out of time order.
+        rng: where the odd numbers and the unsorted adds come from.
     """
 
-    def __init__(self, pair: Pair, rng: random.Random, *, odd_numbers: float = 0.0) -> None:
+    def __init__(
+        self, pair: Pair, rng: random.Random, *, odd_numbers: float = 0.0, unsorted_adds: float = UNSORTED_ADDS
+    ) -> None:
         self.pair = pair
         self.bids = Side(-1)
         self.asks = Side(1)
@@ -143,6 +146,7 @@ class Market:
         self.changed_at = rfc3339(0)
         self._rng = rng
         self._odd = odd_numbers
+        self._unsorted_adds = unsorted_adds
         self._price_scale = 10**pair.price_precision
         self._qty_scale = 10**pair.qty_precision
         self._crc = 0
@@ -327,7 +331,7 @@ class Market:
         return ",".join(entries)
 
     def _as_sent(self, orders: list[Order]) -> list[Order]:
-        if len(orders) == 1 or self._rng.random() >= _OUT_OF_ORDER_SHARE:
+        if len(orders) == 1 or self._rng.random() >= self._unsorted_adds:
             return orders
         return self._rng.sample(orders, len(orders))
 

@@ -13,7 +13,7 @@ from math import log
 from typing import NamedTuple, Optional
 
 from kraken_l3.exchange.flow.listing import Pair
-from kraken_l3.exchange.flow.market import Market, Order, Side, Transaction, rfc3339
+from kraken_l3.exchange.flow.market import UNSORTED_ADDS, Market, Order, Side, Transaction, rfc3339
 
 __all__ = ["Trader", "TraderProfile"]
 
@@ -59,7 +59,7 @@ class Trader:
         seed: with the pair's name it decides everything but the times.
         levels: how many levels a side is kept at, about.
         now_ns: the time at which the book is first seen; resting orders are older.
-        odd_numbers: see `Market`.
+        odd_numbers, unsorted_adds: see `Market`.
     """
 
     def __init__(
@@ -71,9 +71,10 @@ class Trader:
         now_ns: int = 0,
         profile: Optional[TraderProfile] = None,
         odd_numbers: float = 0.0,
+        unsorted_adds: float = UNSORTED_ADDS,
     ) -> None:
         self.rng = random.Random(f"{seed}:{pair.symbol}")
-        self.market = Market(pair, self.rng, odd_numbers=odd_numbers)
+        self.market = Market(pair, self.rng, odd_numbers=odd_numbers, unsorted_adds=unsorted_adds)
         self.profile = profile or TraderProfile()
         self.levels = 0
         self.ord_type = "limit"
