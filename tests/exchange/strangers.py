@@ -151,6 +151,14 @@ class Wire:
         self.say(request)
         return await self.answer(timeout)
 
+    async def next_of(self, part, timeout=10):
+        """The next text message that contains these bytes."""
+        while True:
+            text = await self.text(timeout)
+            assert text is not None, "the connection ended"
+            if part in text:
+                return text
+
     async def during(self, seconds):
         """All text messages within a time."""
         got = []

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kraken_l3.exchange.announcements import instrument_update, maintenance_notice, status_update, with_status
+from kraken_l3.exchange.announcements import instrument_update, maintenance_notice, status_update, with_field
 from kraken_l3.exchange.flow.listing import listing
 
 
@@ -21,7 +21,7 @@ def test_a_status_carries_its_connection_and_announcements():
 
 @given(st.sampled_from(listing(40)), st.sampled_from(["online", "cancel_only", "work_in_progress"]))
 def test_a_pair_changes_its_status_and_no_digit(pair, status):
-    changed = with_status(pair.record, status)
+    changed = with_field(pair.record, "status", status)
     assert json.loads(changed) == {**json.loads(pair.record), "status": status}
     assert changed.replace(f'"status":"{status}"', "") == pair.record.replace('"status":"online"', "")
     assert json.loads(instrument_update(changed))["data"]["pairs"] == [json.loads(changed)]

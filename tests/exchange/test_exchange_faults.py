@@ -4,8 +4,9 @@ import asyncio
 import json
 import time
 
+import aiohttp
 import pytest
-from strangers import Wire, a_token, ask_token, running, subscribed, subscription
+from strangers import TOKEN_PATH, Wire, a_token, ask_token, running, sign, subscribed, subscription
 from wire_oracle import Book
 
 from kraken_l3.errors import ConfigError
@@ -215,6 +216,88 @@ async def test_garbage_and_giants():
         assert frame[1] == 0x40
 
 
+@running
+async def test_a_token_that_comes_back_in_every_form():
+    async with Exchange(flow()) as exchange:
+        wire = await subscribed(exchange, ["BTC/USD"])
+        await exchange.push(f.Send(text='{"debug":"{token}"}'))
+        assert json.loads(await wire.next_of(b"debug")) == {"debug": wire.token}
+        await exchange.push(f.Send(text='{"debug":"{token:escaped}"}'))
+        escaped = await wire.next_of(b"debug")
+        assert wire.token.encode() not in escaped
+        assert json.loads(escaped) == {"debug": wire.token}
+        await exchange.push(f.Send(text='{"debug":"{token}"}', pieces=9))
+        assert json.loads(await wire.next_of(b"debug")) == {"debug": wire.token}
+        await exchange.push(f.Close(code=1008, reason="bad token {token}"))
+        assert (await wire.rest())[1] == 1008
+        assert wire.binary[-1][1][2:].decode() == f"bad token {wire.token}"
+
+
+@running
+async def test_floods_of_each_kind():
+    async with Exchange(flow(rate=0)) as exchange:
+        wire = await subscribed(exchange, ["BTC/USD"])
+        for what, sign in (("status", b'"status"'), ("reject", b'"error"'), ("unknown", b'"unknown"')):
+            await exchange.push(f.Flood(what=what, size=60_000, count=5, times=2, every_s=0.01))
+            for _ in range(10):
+                text = await wire.next_of(sign)
+                assert 60_000 < len(text) < 60_300
+                json.loads(text)
+        await exchange.push(f.Flood(what="ping", count=30))
+        await exchange.push(f.Send(text="after"))
+        await wire.next_of(b"after")
+        assert [frame for frame in wire.binary if frame[0] == 9] == [(9, b"x" * 125)] * 30
+
+
+@running
+async def test_a_deaf_server_answers_once_it_hears_again():
+    async with Exchange(flow()) as exchange:
+        wire = await subscribed(exchange, ["BTC/USD"])
+        await exchange.push(f.Deaf(for_s=0.4))
+        began = time.monotonic()
+        assert (await wire.ask({"method": "ping"}))["method"] == "pong"
+        assert time.monotonic() - began > 0.3
+
+
+@running
+async def test_absurd_values_from_the_exchange():
+    script = [f.PairField(symbol="BTC/USD", field="price_precision", value=-3), f.AckDepth(depth=10**30)]
+    async with Exchange(flow(), faults=script) as exchange:
+        public = await Wire.connect(exchange.public_ws_url)
+        public.say({"method": "subscribe", "params": {"channel": "instrument"}})
+        pairs = json.loads(await public.next_of(b'"snapshot","data"'))["data"]["pairs"]
+        assert {p["symbol"]: p["price_precision"] for p in pairs} == {"BTC/USD": -3, "ETH/USD": 2}
+        await exchange.push(f.PairField(symbol="ETH/USD", field="qty_precision", value=10**9))
+        (pair,) = json.loads(await public.next_of(b'"update","data"'))["data"]["pairs"]
+        assert pair["qty_precision"] == 10**9
+        token = await a_token(exchange)
+        wire = await Wire.connect(exchange.ws_url)
+        assert (await wire.ask(subscription(token, ["BTC/USD"], depth=100)))["result"]["depth"] == 10**30
+        assert (await wire.ask(subscription(token, ["ETH/USD"], depth=100)))["result"]["depth"] == 100
+
+
+@running
+async def test_a_token_error_may_repeat_the_request_s_secrets():
+    script = [
+        f.TokenError(error="EAPI:Invalid key:{api_key} {api_sign}"),
+        f.TokenError(http_status=403, reason="no {api_key}"),
+    ]
+    async with Exchange(flow(), faults=script) as exchange:
+        _, answer = await ask_token(exchange, nonce=7)
+        assert answer["error"] == [
+            f"EAPI:Invalid key:{exchange.api_key} {sign(exchange.api_secret, 7, b'nonce=7')}",
+        ]
+        async with aiohttp.ClientSession() as http:
+            refused = await http.post(exchange.rest_url + TOKEN_PATH, headers={"API-Key": "abc"})
+        assert (refused.status, refused.reason) == (403, "no abc")
+
+
+@pytest.mark.parametrize("fault", [f.PairStatus(status="online"), f.PairField(symbol="NO/PE", field="a", value=1)])
+def test_a_pair_fault_needs_a_pair(fault):
+    with pytest.raises(ConfigError, match=type(fault).__name__.lower()):
+        Exchange(flow(), faults=[fault])
+
+
 # requests
 
 
@@ -345,11 +428,17 @@ def test_a_script_in_yaml(tmp_path):
         "- {do: tokenerror, http_status: 502}\n"
         "- {do: status, system: online, more: {upcoming_maintenance: [], emergency: []}}\n"
         "- {do: corrupt, what: qty}\n"
+        "- {do: flood, what: ping, count: 3}\n"
+        "- {do: ackdepth, depth: 1000000000000000000000000000000}\n"
+        "- {do: pairfield, symbol: BTC/USD, field: price_precision, value: 1000000000}\n"
     )
     script = f.load_script(path)
     assert script[0] == f.Drop(after_messages=100, connection=1)
     assert script[1] == f.Close(code=1013, reason="Market data unavailable", at_s=5)
-    assert [type(fault) for fault in script[2:]] == [f.Reject, f.TokenError, f.Status, f.Corrupt]
+    assert [type(fault) for fault in script[2:]] == [
+        f.Reject, f.TokenError, f.Status, f.Corrupt, f.Flood, f.AckDepth, f.PairField,
+    ]  # fmt: skip
+    assert script[-2].depth == 10**30
 
 
 @pytest.mark.parametrize(

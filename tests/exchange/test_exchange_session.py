@@ -55,6 +55,9 @@ class Generous:
     def refusal(self, connection, symbol):
         return None
 
+    def ack_depth(self, connection, symbol):
+        return None
+
 
 @settings(max_examples=150, deadline=None)
 @given(requests=st.lists(REQUESTS | ANYTHING, max_size=6), private=st.booleans(), raw=st.text(max_size=20))

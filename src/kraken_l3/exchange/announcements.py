@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from kraken_l3.model.timestamps import format_rfc3339
 
-__all__ = ["instrument_update", "maintenance_notice", "status_update", "with_status"]
+__all__ = ["instrument_update", "maintenance_notice", "status_update", "with_field"]
 
 _NS_PER_S = 1_000_000_000
 
@@ -46,9 +46,17 @@ def maintenance_notice(wall_ns: int, starts_in_s: float, lasts_s: float) -> dict
     return {"upcoming_maintenance": [event], "emergency": []}
 
 
-def with_status(record: str, status: str) -> str:
-    """A pair's object of the `instrument` channel with another status; the digits of its numbers stay as they are."""
-    return re.sub(r'"status":"[a-z_]*"', f'"status":"{status}"', record, count=1)
+def with_field(record: str, field: str, value: object) -> str:
+    """A pair's object of the `instrument` channel with another value; the digits of its numbers stay as they are.
+
+    Args:
+        record: JSON text without nested objects.
+        field: e.g. "status"; one that is not there is added.
+        value: any JSON value.
+    """
+    text = f"{json.dumps(field)}:{json.dumps(value)}"
+    changed, count = re.subn(re.escape(json.dumps(field)) + r':("[^"]*"|[^,}]*)', lambda _: text, record, count=1)
+    return changed if count else f"{record[:-1]},{text}}}"
 
 
 def instrument_update(record: str) -> bytes:

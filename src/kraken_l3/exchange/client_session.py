@@ -61,11 +61,14 @@ class Tokens(Protocol):
         """Whose token this is; None when it is not good."""
 
 
-class Refusals(Protocol):
-    """Scripted refusals (see `faults`)."""
+class Scripted(Protocol):
+    """What a fault script has for a subscription (see `faults`)."""
 
     def refusal(self, connection: int, symbol: str) -> Optional[str]:
         """The error with which this subscription is refused, or None."""
+
+    def ack_depth(self, connection: int, symbol: str) -> Optional[int]:
+        """The depth that its acknowledgement is to state, or None for the right one."""
 
 
 class Rules(NamedTuple):
@@ -76,14 +79,14 @@ class Rules(NamedTuple):
         records: symbol to the pair's object of the `instrument` channel.
         tokens: who owns a token.
         limits: what a connection may ask for.
-        refusals: scripted refusals.
+        scripted: what goes wrong on purpose.
     """
 
     feed: Feed
     records: dict[str, str]
     tokens: Tokens
     limits: Limits
-    refusals: Refusals
+    scripted: Scripted
 
 
 class _Refused(Exception):
@@ -110,6 +113,13 @@ class ClientSession:
         number: the connection's number, for scripted refusals.
         rules: what all connections share.
         private: whether this is the level3 endpoint; otherwise the public one.
+
+    Attributes:
+        depths: the level3 subscriptions, symbol to depth.
+        trades: symbols of the `trade` subscriptions.
+        instruments: whether `instrument` is subscribed.
+        heartbeats: whether they have begun.
+        token: the last one that the client sent, for faults that repeat it.
     """
 
     def __init__(self, number: int, rules: Rules, *, private: bool) -> None:
@@ -119,6 +129,7 @@ class ClientSession:
         self.trades: set[str] = set()
         self.instruments = False
         self.heartbeats = False
+        self.token = ""
         self._rules = rules
         # symbol -> the token it was subscribed with, and whose that is
         self._tokens: dict[str, tuple[object, Account]] = {}
@@ -190,6 +201,7 @@ class ClientSession:
     def _account(self, params: Mapping[str, Any], now: Now) -> Account:
         """Whose token this is. A token that a living subscription of this connection was made with stays good."""
         token = params.get("token")
+        self.token = token if isinstance(token, str) else ""
         for known, owner in self._tokens.values():
             if token == known:
                 return owner
@@ -215,12 +227,14 @@ class ClientSession:
             self._tokens[symbol] = (params["token"], account)
             self.heartbeats = True
             self._rules.feed.watch(symbol, depth)
-            yield self._acknowledge(request, params, now, symbol, {"snapshot": snapshot})
+            told = self._rules.scripted.ack_depth(self.number, symbol)
+            more: dict[str, object] = {"snapshot": snapshot} if told is None else {"snapshot": snapshot, "depth": told}
+            yield self._acknowledge(request, params, now, symbol, more)
             if snapshot:
                 yield Answer(self._rules.feed.snapshot(symbol, depth), "level3", symbol)
 
     def _symbol_error(self, symbol: str, depth: int, account: Account, now: Now) -> Optional[str]:
-        scripted = self._rules.refusals.refusal(self.number, symbol)
+        scripted = self._rules.scripted.refusal(self.number, symbol)
         if scripted is not None:
             return scripted
         if symbol not in self._rules.records:

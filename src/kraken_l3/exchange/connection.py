@@ -126,6 +126,14 @@ class Connection:
         if self._timer is None:
             self._timer = self._loop.call_soon(self.flush)
 
+    def pause_reading(self) -> None:
+        """Nothing of the client is read any more: its pongs and requests fill the socket."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """The client is read again."""
+        self._transport.resume_reading()
+
     def quicken(self) -> None:
         """The way to the client carries all again."""
         self.bytes_per_s = None

@@ -85,10 +85,15 @@ class Endpoints:
     async def _token(self, request: web.Request) -> web.Response:
         body = await request.read()
         api_key = request.headers.get("API-Key", "")
-        scripted = self._faults.token_error()
+        scripted = self._faults.token_error(api_key, request.headers.get("API-Sign", ""))
         if scripted is not None:
             self._tell(api_key, scripted.body)
-            return web.Response(status=scripted.http_status, text=scripted.body, content_type="application/json")
+            return web.Response(
+                status=scripted.http_status,
+                reason=scripted.reason or None,
+                text=scripted.body,
+                content_type="application/json",
+            )
         answer = self._tokens.answer(request.headers, body, self._clock.mono_ns())
         self._tell(api_key, answer["error"][0] if answer["error"] else "")
         self._changed()

@@ -5,28 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import re
 from collections.abc import Coroutine, Iterable
-from typing import Any, Callable, NamedTuple, Optional, Protocol
+from typing import Any, Callable, NamedTuple, Optional, Protocol, TypeVar
 
 from kraken_l3.exchange import faults as f
 from kraken_l3.exchange.announcements import maintenance_notice
 from kraken_l3.exchange.connection import Connection
-from kraken_l3.exchange.wire import BINARY, TEXT, fragments, frame
+from kraken_l3.exchange.fault_payloads import corrupted, filled, flood, garbage, giant
+from kraken_l3.exchange.wire import fragments
 
 __all__ = ["FaultInjector", "TokenAnswer"]
 
+_F = TypeVar("_F", bound=f.Fault)
 _ON_MESSAGES = (f.Skip, f.Duplicate, f.Corrupt, f.Fragment)
-_ON_REQUESTS = (f.Reject, f.TokenError)
-_FIELDS = {"checksum": rb'"checksum":', "price": rb'"limit_price":', "qty": rb'"order_qty":'}
-_GARBAGE: dict[str, tuple[bytes, int, int]] = {
-    "text": (b"this is no JSON", TEXT, 0),
-    "json": (b'{"channel":"level3","type":"update","data":[{"symbol":"BT', TEXT, 0),
-    "empty": (b"", TEXT, 0),
-    "utf8": (b'{"channel":"level3","symbol":"\xff\xfe"}', TEXT, 0),
-    "binary": (b"\x00\x01\x02", BINARY, 0),
-    "rsv1": (b'{"channel":"heartbeat"}', TEXT, 0x40),
-}
+_ON_REQUESTS = (f.Reject, f.AckDepth, f.TokenError)
 
 
 class FaultTarget(Protocol):
@@ -37,6 +29,9 @@ class FaultTarget(Protocol):
 
     def set_pair_status(self, symbol: str, status: str) -> None:
         """Changes a pair's status."""
+
+    def set_pair_field(self, symbol: str, field: str, value: object) -> None:
+        """Changes a field of a pair's object."""
 
     def announce(self, system: str, more: Optional[dict[str, object]] = None) -> None:
         """Sends a status to everybody."""
@@ -52,6 +47,7 @@ class TokenAnswer(NamedTuple):
     """A scripted answer to a token request."""
 
     http_status: int
+    reason: str
     body: str
 
 
@@ -110,8 +106,12 @@ class FaultInjector:
             f.Slow: self._slow,
             f.Garbage: self._garbage,
             f.Giant: self._giant,
+            f.Send: self._send,
+            f.Flood: self._flood,
+            f.Deaf: self._deaf,
             f.Status: lambda x, _: target.announce(x.system, x.more),
             f.PairStatus: lambda x, _: target.set_pair_status(x.symbol or "", x.status),
+            f.PairField: lambda x, _: target.set_pair_field(x.symbol or "", x.field, x.value),
             f.Maintenance: lambda x, _: self._spawn(self._maintenance(x)),
             f.ExpireTokens: lambda _x, _: target.expire_tokens(),
             f.RefuseConnections: lambda x, _: self._refuse(x.for_s, x.http_status),
@@ -201,50 +201,43 @@ class FaultInjector:
             elif isinstance(fault, f.Fragment):
                 pieces = fault.pieces
             elif isinstance(fault, f.Corrupt):
-                payload = self._corrupted(payload, fault.what)
+                payload = corrupted(payload, fault.what, self._rng)
         for _ in range(copies):
             connection.send("level3", payload, fragments(payload, pieces) if pieces > 1 else None)
-
-    def _corrupted(self, payload: bytes, what: str) -> bytes:
-        if what == "cut":
-            return payload[: len(payload) * 2 // 3]
-        spots = [m.span(1) for m in re.finditer(_FIELDS[what] + rb'"?([0-9.]+)', payload)]
-        if not spots:  # no order in it: then the checksum
-            spots = [m.span(1) for m in re.finditer(_FIELDS["checksum"] + rb'"?([0-9.]+)', payload)]
-        start, end = self._rng.choice(spots)
-        at = self._rng.choice([i for i in range(start, end) if payload[i : i + 1] != b"."])
-        digit = (payload[at] - 48 + self._rng.randrange(1, 10)) % 10
-        if digit == 0 and at == start and end - start > 1 and payload[at + 1 : at + 2] != b".":
-            digit = 1 if payload[at] != 49 else 2  # JSON has no leading zeros
-        return payload[:at] + b"%d" % digit + payload[at + 1 :]
 
     # requests
 
     def refusal(self, connection: int, symbol: str) -> Optional[str]:
-        """See `client_session.Refusals`."""
+        """See `client_session.Scripted`."""
+        fault = self._request_fault(f.Reject, connection, symbol)
+        return None if fault is None else fault.error
+
+    def ack_depth(self, connection: int, symbol: str) -> Optional[int]:
+        """See `client_session.Scripted`."""
+        fault = self._request_fault(f.AckDepth, connection, symbol)
+        return None if fault is None else fault.depth
+
+    def _request_fault(self, kind: type[_F], connection: int, symbol: str) -> Optional[_F]:
+        """The first armed fault of this kind that falls on the request; it counts as done."""
         for armed in self.armed:
             fault = armed.fault
-            if (
-                isinstance(fault, f.Reject)
-                and fault.connection in (None, connection)
-                and fault.symbol in (None, symbol)
-            ):
+            if isinstance(fault, kind) and fault.connection in (None, connection) and fault.symbol in (None, symbol):
                 armed.done += 1
                 self._drop_spent()
-                return fault.error
+                return fault
         return None
 
-    def token_error(self) -> Optional[TokenAnswer]:
-        """The answer that a script has for this token request."""
-        for armed in self.armed:
-            fault = armed.fault
-            if isinstance(fault, f.TokenError):
-                armed.done += 1
-                self._drop_spent()
-                if fault.http_status != 200:
-                    return TokenAnswer(fault.http_status, "<html>error</html>")
-                return TokenAnswer(200, json.dumps({"error": [fault.error]}))
-        return None
+    def token_error(self, api_key: str, api_sign: str) -> Optional[TokenAnswer]:
+        """The answer that a script has for this token request; None when it has none."""
+        fault = self._request_fault(f.TokenError, 0, "")
+        if fault is None:
+            return None
+
+        def with_secrets(text: str) -> str:
+            return text.replace("{api_key}", api_key).replace("{api_sign}", api_sign)
+
+        body = json.dumps({"error": [with_secrets(fault.error)]}) if fault.http_status == 200 else "<html>error</html>"
+        return TokenAnswer(fault.http_status, with_secrets(fault.reason), body)
 
     def refused_with(self) -> Optional[int]:
         """The HTTP status with which a new connection is refused now; None when it is let in."""
@@ -264,7 +257,7 @@ class FaultInjector:
     @staticmethod
     def _close(fault: f.Close, connections: list[Connection]) -> None:
         for connection in connections:
-            connection.close(fault.code, fault.reason)
+            connection.close(fault.code, filled(fault.reason, connection.session.token))
 
     def _stall(self, fault: f.Stall, connections: list[Connection]) -> None:
         for connection in connections:
@@ -281,16 +274,32 @@ class FaultInjector:
 
     @staticmethod
     def _garbage(fault: f.Garbage, connections: list[Connection]) -> None:
-        payload, opcode, rsv = _GARBAGE[fault.what]
         for connection in connections:
-            connection.send("fault", payload, frame(payload, opcode, rsv=rsv))
+            connection.send("fault", *garbage(fault.what))
 
     @staticmethod
     def _giant(fault: f.Giant, connections: list[Connection]) -> None:
-        head = b'{"channel":"level3","type":"update","data":[{"symbol":"GIANT/USD","checksum":0,"bids":[],"asks":[],'
-        payload = head + b'"pad":"' + b"x" * max(0, fault.size - len(head) - 11) + b'"}]}'
         for connection in connections:
-            connection.send("level3", payload)
+            connection.send("level3", giant(fault.size))
+
+    @staticmethod
+    def _send(fault: f.Send, connections: list[Connection]) -> None:
+        for connection in connections:
+            payload = filled(fault.text, connection.session.token).encode()
+            connection.send("fault", payload, fragments(payload, fault.pieces))
+
+    @staticmethod
+    def _flood(fault: f.Flood, connections: list[Connection]) -> None:
+        for connection in connections:
+            message = flood(fault.what, fault.size, connection.connection_id)
+            for _ in range(fault.count):
+                connection.send("fault", *message)
+
+    def _deaf(self, fault: f.Deaf, connections: list[Connection]) -> None:
+        for connection in connections:
+            connection.pause_reading()
+            if fault.for_s > 0:
+                self._later(fault.for_s, connection.resume_reading)
 
     async def _maintenance(self, fault: f.Maintenance) -> None:
         target = self._target

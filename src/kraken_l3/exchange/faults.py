@@ -1,7 +1,7 @@
 """What can go wrong, as values: for tests in Python and for fault scripts in YAML.
 
-Each fault says what happens (`do` in YAML is the lower-case name) and when: at a time, after so many level3 messages,
-on which connection, for which symbol, how often. `docs/exchange.md` lists them with examples.
+Each fault says what happens (`do` in YAML is its name in lower case), when (at a time, or after a number of level3
+messages), how often, and to which connection or symbol. `docs/exchange.md` lists them with examples.
 """
 
 from __future__ import annotations
@@ -15,19 +15,24 @@ import yaml
 from kraken_l3.errors import ConfigError
 
 __all__ = [
+    "AckDepth",
     "Close",
     "Corrupt",
+    "Deaf",
     "Drop",
     "Duplicate",
     "ExpireTokens",
     "Fault",
+    "Flood",
     "Fragment",
     "Garbage",
     "Giant",
     "Maintenance",
+    "PairField",
     "PairStatus",
     "RefuseConnections",
     "Reject",
+    "Send",
     "Skip",
     "Slow",
     "Stall",
@@ -41,14 +46,14 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag=str.l
     """What all faults have in common: when.
 
     Attributes:
-        at_s: seconds after the start of the exchange (or after the push) from which it is live.
-        after_messages: so many level3 messages that match go out first, counted from `at_s` on.
-        every_messages: with `times` over 1: it comes again each so many matching messages (1: each of them).
-        every_s: with `times` over 1 and no count of messages: seconds between two times.
-        times: how often; 0 is for ever.
-        connection: only this one; the connections of an endpoint are numbered from 1 as they are made.
-        symbol: only messages and requests of this symbol, or connections that are subscribed to it.
-        public: connections of the public endpoint instead of level3's.
+        at_s: seconds from the start of the exchange (or from the push) until the fault is live.
+        after_messages: matching level3 messages that go out first, counted once the fault is live.
+        every_messages: matching messages from one occurrence to the next (1: every message), if `times` is not 1.
+        every_s: seconds from one occurrence to the next, if `times` is not 1 and no messages are counted.
+        times: how often it occurs; 0 is for ever.
+        connection: number of the only connection it affects; each endpoint numbers its connections from 1.
+        symbol: affects only messages and requests of this symbol, or connections subscribed to it.
+        public: affects connections of the public endpoint instead of the level3 endpoint.
     """
 
     at_s: float = 0.0
@@ -68,7 +73,7 @@ class Drop(Fault, frozen=True, kw_only=True):
 
 
 class Close(Fault, frozen=True, kw_only=True):
-    """The server closes with this code."""
+    """The server closes with this code; `{token}` in the reason becomes the client's token."""
 
     code: int = 1001
     reason: str = ""
@@ -119,6 +124,35 @@ class Giant(Fault, frozen=True, kw_only=True):
     size: int = 32 * 1024 * 1024
 
 
+class Send(Fault, frozen=True, kw_only=True):
+    """A text frame that no rule asks for, e.g. one that repeats the client's token.
+
+    `{token}` becomes the last token that the client sent, `{token:escaped}` the same as JSON escapes. With `pieces`
+    it comes as so many continuation frames.
+    """
+
+    text: str
+    pieces: int = 1
+
+
+class Flood(Fault, frozen=True, kw_only=True):
+    """`count` messages of about `size` bytes at once.
+
+    They are status messages, rejections, ping frames (of 125 bytes at most) or messages of an unknown channel. With
+    `times` and `every_s` it goes on.
+    """
+
+    what: Literal["status", "reject", "ping", "unknown"] = "status"
+    size: int = 60_000
+    count: int = 100
+
+
+class Deaf(Fault, frozen=True, kw_only=True):
+    """The server reads nothing of the client: no request, no pong. `for_s` 0 is for ever."""
+
+    for_s: float = 0.0
+
+
 class Status(Fault, frozen=True, kw_only=True):
     """The engine changes its status; every connection is told. `more` is added, e.g. `upcoming_maintenance`."""
 
@@ -130,6 +164,13 @@ class PairStatus(Fault, frozen=True, kw_only=True):
     """`symbol` changes its status, told to the subscribers of the `instrument` channel."""
 
     status: str = "cancel_only"
+
+
+class PairField(Fault, frozen=True, kw_only=True):
+    """A field of `symbol` changes in the `instrument` channel, to any value: a precision of -3, say."""
+
+    field: str
+    value: Any
 
 
 class Maintenance(Fault, frozen=True, kw_only=True):
@@ -146,11 +187,21 @@ class Reject(Fault, frozen=True, kw_only=True):
     error: str = "EGeneral:Internal error"
 
 
+class AckDepth(Fault, frozen=True, kw_only=True):
+    """A level3 subscription is acknowledged with this depth, whatever was asked for; the data is of the right one."""
+
+    depth: int
+
+
 class TokenError(Fault, frozen=True, kw_only=True):
-    """A token request gets this error (HTTP 200), or with `http_status` a page that is no API answer."""
+    """A token request gets this error (HTTP 200), or with `http_status` a page that is no API answer.
+
+    In `error` and in `reason`, the HTTP reason phrase, `{api_key}` and `{api_sign}` become those of the request.
+    """
 
     error: str = "EService:Unavailable"
     http_status: int = 200
+    reason: str = ""
 
 
 class ExpireTokens(Fault, frozen=True, kw_only=True):
@@ -175,10 +226,15 @@ AnyFault = Union[
     Fragment,
     Garbage,
     Giant,
+    Send,
+    Flood,
+    Deaf,
     Status,
     PairStatus,
+    PairField,
     Maintenance,
     Reject,
+    AckDepth,
     TokenError,
     ExpireTokens,
     RefuseConnections,

@@ -11,14 +11,15 @@ from typing import Optional
 from aiohttp import web
 
 from kraken_l3.clock import Clock, SystemClock
-from kraken_l3.exchange.announcements import instrument_update, status_update, with_status
+from kraken_l3.errors import ConfigError
+from kraken_l3.exchange.announcements import instrument_update, status_update, with_field
 from kraken_l3.exchange.client_session import Rules
 from kraken_l3.exchange.clients import Clients, Observer
 from kraken_l3.exchange.connection import Connection
 from kraken_l3.exchange.delivery import Delivery
 from kraken_l3.exchange.endpoints import LEVEL3_PATH, PUBLIC_PATH, Endpoints
 from kraken_l3.exchange.fault_injector import FaultInjector
-from kraken_l3.exchange.faults import Fault
+from kraken_l3.exchange.faults import Fault, PairField, PairStatus
 from kraken_l3.exchange.feed import Feed
 from kraken_l3.exchange.flow.feed import OrderFlow
 from kraken_l3.exchange.limits import Limits
@@ -57,6 +58,9 @@ class Exchange:
         sent: where to note what was sent; by default everything but heartbeats is kept in memory (`sent.payloads`).
         observer: told when clients come and go.
 
+    Raises:
+        ConfigError: a fault names a pair that is not traded here.
+
     Attributes:
         clients: the connections.
         keys: API keys and their secrets.
@@ -89,8 +93,14 @@ class Exchange:
         self.tokens = TokenServer(self.keys, limits)
         self.clients = Clients(observer)
         self.system = "online"
-        self.faults = FaultInjector(self, faults)
-        self._rules = Rules(self.feed, dict(self.feed.instruments()), self.tokens, limits, self.faults)
+        records = dict(self.feed.instruments())
+        script = list(faults)
+        for fault in script:
+            if isinstance(fault, (PairStatus, PairField)) and fault.symbol not in records:
+                name = type(fault).__name__.lower()
+                raise ConfigError(f"fault {name} needs the symbol of a pair that is traded here, got {fault.symbol}")
+        self.faults = FaultInjector(self, script)
+        self._rules = Rules(self.feed, records, self.tokens, limits, self.faults)
         self._delivery = Delivery(self.feed, self.clients, self.faults, self.clock, self._notify)
         self._endpoints = Endpoints(
             self.clients,
@@ -233,7 +243,11 @@ class Exchange:
 
     def set_pair_status(self, symbol: str, status: str) -> None:
         """A pair changes its status; subscribers of `instrument` get an update."""
-        record = self._rules.records[symbol] = with_status(self._rules.records[symbol], status)
+        self.set_pair_field(symbol, "status", status)
+
+    def set_pair_field(self, symbol: str, field: str, value: object) -> None:
+        """A field of a pair's object changes, e.g. `price_precision`; subscribers of `instrument` get an update."""
+        record = self._rules.records[symbol] = with_field(self._rules.records[symbol], field, value)
         for connection in self.clients.public.values():
             if connection.session.instruments:
                 connection.send("instrument", instrument_update(record))

@@ -1,0 +1,74 @@
+"""What faults send: corrupted copies, frames that are no messages, floods, and texts that repeat the client's token."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+
+from kraken_l3.exchange.announcements import status_update
+from kraken_l3.exchange.wire import BINARY, PING, TEXT, frame
+
+__all__ = ["corrupted", "filled", "flood", "garbage", "giant"]
+
+_FIELDS = {"checksum": rb'"checksum":', "price": rb'"limit_price":', "qty": rb'"order_qty":'}
+_GARBAGE: dict[str, tuple[bytes, int, int]] = {
+    "text": (b"this is no JSON", TEXT, 0),
+    "json": (b'{"channel":"level3","type":"update","data":[{"symbol":"BT', TEXT, 0),
+    "empty": (b"", TEXT, 0),
+    "utf8": (b'{"channel":"level3","symbol":"\xff\xfe"}', TEXT, 0),
+    "binary": (b"\x00\x01\x02", BINARY, 0),
+    "rsv1": (b'{"channel":"heartbeat"}', TEXT, 0x40),
+}
+_MAX_PING_BYTES = 125  # RFC 6455, section 5.5
+
+
+def corrupted(payload: bytes, what: str, rng: random.Random) -> bytes:
+    """A level3 message with one digit of the checksum, a price or a quantity changed, or cut in the middle.
+
+    It stays JSON, except when cut.
+    """
+    if what == "cut":
+        return payload[: len(payload) * 2 // 3]
+    spots = [m.span(1) for m in re.finditer(_FIELDS[what] + rb'"?([0-9.]+)', payload)]
+    if not spots:  # a message without orders: then the checksum
+        spots = [m.span(1) for m in re.finditer(_FIELDS["checksum"] + rb'"?([0-9.]+)', payload)]
+    start, end = rng.choice(spots)
+    at = rng.choice([i for i in range(start, end) if payload[i : i + 1] != b"."])
+    digit = (payload[at] - 48 + rng.randrange(1, 10)) % 10
+    if digit == 0 and at == start and end - start > 1 and payload[at + 1 : at + 2] != b".":
+        digit = 1 if payload[at] != 49 else 2  # JSON has no leading zeros
+    return payload[:at] + b"%d" % digit + payload[at + 1 :]
+
+
+def garbage(what: str) -> tuple[bytes, bytes]:
+    """A frame that is no message: its payload, and the frame."""
+    payload, opcode, rsv = _GARBAGE[what]
+    return payload, frame(payload, opcode, rsv=rsv)
+
+
+def giant(size: int) -> bytes:
+    """A level3 message of this size, for a pair that does not exist."""
+    head = b'{"channel":"level3","type":"update","data":[{"symbol":"GIANT/USD","checksum":0,"bids":[],"asks":[],'
+    return head + b'"pad":"' + b"x" * max(0, size - len(head) - 11) + b'"}]}'
+
+
+def flood(what: str, size: int, connection_id: int) -> tuple[bytes, bytes]:
+    """One message of a flood, of about this size: its payload, and the frame."""
+    pad = "x" * size
+    if what == "ping":
+        payload = pad[:_MAX_PING_BYTES].encode()
+        return payload, frame(payload, PING)
+    if what == "status":
+        payload = status_update(connection_id, "online", {"pad": pad})
+    elif what == "reject":
+        payload = json.dumps({"error": pad, "method": "subscribe", "success": False}).encode()
+    else:
+        payload = json.dumps({"channel": "unknown", "pad": pad}).encode()
+    return payload, frame(payload)
+
+
+def filled(text: str, token: str) -> str:
+    """The text with the client's token for `{token}`, and the token in JSON escapes for `{token:escaped}`."""
+    escaped = "".join(f"\\u{ord(c):04x}" for c in token)
+    return text.replace("{token}", token).replace("{token:escaped}", escaped)
