@@ -2,7 +2,7 @@
 
 Lines of other libraries (asyncio, aiohttp) take the same way. Whatever the cause, the log stays bounded: a value is cut
 at 2,000 characters, and an event that repeats is written 10 times a minute; the next line of it says how many were
-left out. What looks like a secret by its name is replaced; nothing in this package logs one on purpose.
+left out. Secrets are replaced by value (`redaction`), and what looks like one by its name too.
 
 A thread of its own writes the lines, since whoever logs must not wait for a terminal that is stopped (Ctrl+S, a dead
 ssh connection) or for journald: what does not fit the queue meanwhile is lost.
@@ -21,6 +21,8 @@ from collections.abc import MutableMapping
 from typing import Any, Callable, NamedTuple, Optional
 
 import structlog
+
+from kraken_l3.redaction import SECRETS
 
 __all__ = ["configure_logging", "get_logger"]
 
@@ -113,7 +115,7 @@ class _StderrHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Queue one line."""
         with contextlib.suppress(structlog.DropEvent, queue.Full):
-            self._lines.put_nowait(self.format(record))
+            self._lines.put_nowait(SECRETS.redact(self.format(record)))
 
     def flush(self) -> None:
         """Wait for the thread, but not for ever."""

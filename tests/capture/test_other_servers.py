@@ -7,6 +7,7 @@ be recorded, byte for byte.
 import asyncio
 import http.server
 import json
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from websockets.asyncio.server import ServerConnection, serve
 
+from kraken_l3.telemetry import configure_logging
 from recording import Recording, run
 
 SNAPSHOT = (
@@ -31,7 +34,8 @@ class _Tokens(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.asked.append((self.path, dict(self.headers), body))  # type: ignore[attr-defined]
-        answer = b'{"error":[],"result":{"token":"SESSION-T%d","expires":900}}' % len(self.server.asked)  # type: ignore[attr-defined]
+        token = self.server.token % len(self.server.asked)  # type: ignore[attr-defined]
+        answer = b'{"error":[],"result":{"token":"%s","expires":900}}' % token.encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
@@ -42,8 +46,9 @@ class _Tokens(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def token_server() -> Iterator[http.server.ThreadingHTTPServer]:
+def token_server(token: str = "SESSION-T%d") -> Iterator[http.server.ThreadingHTTPServer]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Tokens)
+    server.token = token  # type: ignore[attr-defined]
     server.asked = []  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
@@ -140,31 +145,62 @@ def test_every_byte_whatever_the_server_leaves_open(kraken: Kraken, tmp_path: Pa
     assert [request["params"]["token"] for request in kraken.requests] == ["SESSION-T1", "SESSION-T1"]
 
 
-def test_a_server_that_repeats_the_request_does_not_have_its_token_written_down(
+#: As long as Kraken's, and with characters that JSON escapes.
+LONG_TOKEN = "WW91ckF1dGhlbnRpY2F0aW9u/VG9rZW5Hb2Vz+SGVyZVdpdGhNYW55/Q2hhcmFjdGVycw%d"
+
+
+@pytest.fixture
+def json_log() -> Iterator[None]:
+    """The log as the program writes it."""
+    configure_logging(json=True)
+    yield
+    structlog.reset_defaults()
+    root = logging.getLogger()
+    for handler in [each for each in root.handlers if type(each).__module__ == "kraken_l3.telemetry"]:
+        root.removeHandler(handler)
+        handler.close()
+
+
+@pytest.mark.usefixtures("json_log")
+def test_a_server_that_repeats_the_token_does_not_have_it_written_down(
     tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:
+    """In an error, in a frame that is not recognised, with JSON's escapes, in halves, in a close frame's reason."""
+
     class Parrot(Kraken):
         async def subscribe(self, connection: ServerConnection, request: dict) -> None:
+            token = request["params"]["token"]
             error = f"Malformed request: {json.dumps(request)}"
             await connection.send(
                 json.dumps({"method": "subscribe", "success": False, "req_id": request["req_id"], "error": error})
             )
-            await connection.send(json.dumps({"params": {"token": request["params"]["token"]}}))
-            await super().subscribe(connection, request)
+            await connection.send(json.dumps({"params": {"token": token}}))
+            await connection.send('{"params":"' + "".join(f"\\u{ord(letter):04x}" for letter in token) + '"}')
+            await connection.send('{"params":"' + token.replace("/", "\\/") + '"}')
+            await connection.send(json.dumps({"first": token[:35], "rest": token[35:]}))
+            await connection.close(4000, f"no: {token}")
 
     async def main() -> None:
-        with token_server() as rest:
+        with token_server(LONG_TOKEN) as rest:
             async with serve(Parrot(), "127.0.0.1", 0) as server:
                 places = Places(rest.server_address[1], server.sockets[0].getsockname()[1])
                 async with Recording(tmp_path, places) as recording:  # type: ignore[arg-type]
                     await recording.until_records("Rejected", 2)
-                    await recording.until_records("Unrecognised", 2)
+                    await recording.until_records("Unrecognised", 8)
+                    await recording.until_records("Disconnected", 2)
+            assert "[token]" in recording.records("Disconnected")[0].detail
 
     run(main())
-    written = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
-    assert b"[token]" in written
-    assert b"SESSION-T1" not in written
-    assert "SESSION-T1" not in "".join(capfd.readouterr())
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+    written = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file()).decode()
+    shown = "".join(capfd.readouterr())
+    assert written.count("[token]") > 10
+    assert "[token]" in shown
+    for part in (LONG_TOKEN[:15], LONG_TOKEN[20:35], LONG_TOKEN[40:55]):
+        for text in (written, shown):
+            assert part not in text.replace("\\", "")
+            assert "".join(f"u{ord(letter):04x}" for letter in part) not in text.replace("\\", "")
 
 
 def test_a_server_that_never_answers_is_left(tmp_path: Path) -> None:

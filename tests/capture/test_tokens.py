@@ -366,6 +366,23 @@ def test_a_refused_key_ends_the_recorder_and_tells_the_journal(tmp_path: Path) -
     run(main())
 
 
+def test_a_key_that_the_server_repeats_reaches_neither_error_nor_state_file(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Exchange(flow()) as exchange:
+            error = f"EAPI:Invalid key {exchange.api_key} {exchange.api_secret}"
+            await exchange.push(TokenError(error=error, at_s=0.0))
+            recording = Recording(tmp_path / "data", exchange)
+            with pytest.raises(RefusedByKraken) as caught:
+                await recording.recorder.run(asyncio.Event())
+            kept = b"".join(path.read_bytes() for path in (tmp_path / "state").rglob("*.json")).decode()
+            for text in (str(caught.value), kept):
+                assert "Invalid key [api key] [api secret]" in text
+                assert exchange.api_key not in text
+                assert exchange.api_secret not in text
+
+    run(main())
+
+
 def test_no_secret_leaves_its_place(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     async def main() -> list[bytes]:
         async with Exchange(flow(), faults=[Drop(after_messages=50)]) as exchange:

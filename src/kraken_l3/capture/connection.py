@@ -275,10 +275,7 @@ class Connection:
 
     def _on_control(self, incoming: Incoming, payload: bytes, mono_ns: int) -> None:
         assert self._session is not None
-        clean = self._without_tokens(payload)
-        if clean != payload:
-            incoming = classify(clean)  # its error text is shown too
-        self._journal.control(clean, self.last_recv_ns, mono_ns)
+        self._journal.control(payload, self.last_recv_ns, mono_ns)
         if isinstance(incoming, Status):
             self._session.status(incoming)
             if incoming.system != "online" or incoming.maintenance:
@@ -290,13 +287,7 @@ class Connection:
         self._work.set()
 
     def _on_unrecognised(self, payload: bytes) -> None:
-        self._journal.unrecognised(self._without_tokens(payload), self.last_recv_ns, self._last_mono_ns)
-
-    def _without_tokens(self, payload: bytes) -> bytes:
-        """The frame as it may be kept: a server that repeats a request must not have us write its token down."""
-        for token in set(self._tokens_sent.values()):
-            payload = payload.replace(token.encode(), b"[token]")
-        return payload
+        self._journal.unrecognised(payload, self.last_recv_ns, self._last_mono_ns)
 
     # -- events from the session --------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from kraken_l3.errors import DiskFull, RefusedByKraken
 from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.protocol.refusals import LOCKOUT_S, Action, Refusal, refusal_of, throttled_until_s
 from kraken_l3.protocol.signature import decode_secret, sign
+from kraken_l3.redaction import SECRETS
 
 __all__ = ["TOKEN_MAX_AGE_NS", "TokenClient", "Tokens"]
 
@@ -66,6 +67,8 @@ class TokenClient:
         self._url = rest_url.rstrip("/") + PATH
         self._api_key = api_key
         self._secret = decode_secret(api_secret)
+        SECRETS.remember(api_key, "api key")
+        SECRETS.remember(api_secret, "api secret")
         self._memory = memory
         self._clock = clock
 
@@ -91,9 +94,11 @@ class TokenClient:
 
     async def _post(self, nonce: int) -> _Answer:
         body = urlencode({"nonce": nonce}).encode()
+        signature = sign(PATH, nonce, body, self._secret)
+        SECRETS.remember(signature, "signature")
         headers = {
             "API-Key": self._api_key,
-            "API-Sign": sign(PATH, nonce, body, self._secret),
+            "API-Sign": signature,
             "Content-Type": "application/x-www-form-urlencoded; charset=utf-8",
             "User-Agent": f"kraken-l3-recorder/{__version__}",
         }
@@ -105,9 +110,12 @@ class TokenClient:
             response.raise_for_status()
             content = await _read_limited(response)
         try:
-            return msgspec.json.decode(content, type=_Answer)
-        except msgspec.DecodeError as error:
+            answer = msgspec.json.decode(content, type=_Answer)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise aiohttp.ClientPayloadError("an answer that is not Kraken's JSON") from error
+        # They go to the log, into error texts and into the state file; a server may repeat what it was sent.
+        answer.error = [SECRETS.redact(text) for text in answer.error]
+        return answer
 
     def remembered_refusal(self) -> tuple[Optional[Refusal], float]:
         """What Kraken refused this key for in the last 15 minutes, and for how many seconds it is to be left alone."""
@@ -176,6 +184,7 @@ class Tokens:
             return _Failure(error.what, error.hint, self._backoff_s())
         token = (answer.result or {}).get("token")
         if isinstance(token, str) and token:
+            SECRETS.remember(token, "token")
             self._token, self._born_ns, self._failures = token, born_ns, 0
             return None
         return self._refused(refusal_of(answer.error))
@@ -193,6 +202,7 @@ class Tokens:
         what = str(error) or type(error).__name__
         if isinstance(error, aiohttp.ClientResponseError):
             what = f"HTTP {error.status} {error.message}"
+        what = SECRETS.redact(what)
         remedy = "Kraken's REST endpoint could not be reached; check rest_url and the network"
         return _Failure(what, remedy, self._backoff_s())
 

@@ -16,9 +16,10 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Callable, NamedTuple, Optional, Protocol
 
-from kraken_l3.archive.journal import Alive, Control, Record, Unrecognised, encode_record
+from kraken_l3.archive.journal import Alive, Control, Record, Unrecognised, decode_record, encode_record
 from kraken_l3.errors import DiskFull, KrakenL3Error, LocalFault
 from kraken_l3.model.frames import Frame
+from kraken_l3.redaction import SECRETS
 
 __all__ = ["Observer", "Sink", "SinkLimits", "SinkListener", "Writer"]
 
@@ -159,8 +160,12 @@ class Sink:
         self._enqueue(stream, frame, len(frame[0]) + FRAME_OVERHEAD_BYTES)
 
     def journal(self, record: Record) -> None:
-        """Queue one journal record, in order with the frames."""
-        self._enqueue(_RECORD, record, len(encode_record(record)) + RECORD_OVERHEAD_BYTES)
+        """Queue one journal record, in order with the frames, without secrets that a server put into it."""
+        text = encode_record(record).decode("latin-1")  # a character a byte; secrets are ASCII
+        redacted = SECRETS.redact(text)
+        if redacted != text:
+            record = decode_record(redacted.encode("latin-1"))
+        self._enqueue(_RECORD, record, len(text) + RECORD_OVERHEAD_BYTES)
 
     def restart_day(self, now_ns: int) -> None:
         """Queue a new start of the day, in order with the frames."""
