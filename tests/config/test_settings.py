@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from kraken_l3.config.settings import Settings, load_settings, require_key
+from kraken_l3.config.settings import Settings, environment_without_secrets, load_settings, require_key
 from kraken_l3.config.symbols import expand, needs_instruments
 from kraken_l3.errors import ConfigError
 from kraken_l3.model.instruments import Instrument
@@ -79,6 +79,9 @@ class TestRefusal:
             ("tier: gold", "tier", "standard or pro"),
             ("fsync_interval_s: 0", "fsync_interval_s", "config.yaml.example"),
             ("rest_url: ftp://x", "rest_url", "https://"),
+            ("rest_url: api.kraken.com", "rest_url", "or http:// on this machine"),
+            ("rest_url: https://me:hunter2@api.kraken.com", "rest_url", "no user name, password or query"),
+            ("ws_url: wss://ws-l3.kraken.com/v2?token=hunter2", "ws_url", "no user name, password or query"),
             ("ws_url: ws://kraken.example/v2", "ws_url", "TLS"),
             ("- a\n- b", "config.yaml", "key: value"),
             ("a: [", "config.yaml, line", "YAML"),
@@ -91,6 +94,7 @@ class TestRefusal:
         assert where in str(caught.value)
         assert hint in str(caught.value)
         assert "\n" not in str(caught.value)
+        assert "hunter2" not in str(caught.value)
         assert caught.value.exit_code == 1
 
     def test_a_file_that_was_named_must_exist(self) -> None:
@@ -118,6 +122,24 @@ class TestRefusal:
 
 
 class TestSecrets:
+    def test_children_do_not_get_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whatever the variable is called."""
+        key, secret = "a-key-that-is-long", "c2VjcmV0c2VjcmV0"
+        for name in ("KRAKEN_API_KEY", "KRAKEN_L3_API_KEY", "MY_KEY"):
+            monkeypatch.setenv(name, key)
+        for name in ("KRAKEN_API_SECRET", "KRAKEN_L3_API_SECRET", "MY_SECRET"):
+            monkeypatch.setenv(name, f"{secret}")
+        monkeypatch.setenv("KRAKEN_L3_DEPTH", "100")
+        environment = environment_without_secrets(load_settings()[0])
+        assert not any(key in value or secret in value for value in environment.values())
+        assert not any("API_KEY" in name or "API_SECRET" in name for name in environment)
+        assert environment["PATH"]
+        assert environment["KRAKEN_L3_DEPTH"] == "100"
+
+    def test_one_too_short_to_be_real_leaves_the_other_variables_alone(self) -> None:
+        settings, _ = load_settings(flags={"api_key": "b", "api_secret": "c2VjcmV0"})
+        assert "PATH" in environment_without_secrets(settings)
+
     def test_are_not_shown_or_journalled(self) -> None:
         settings, _ = load_settings(flags={"api_key": "my-key", "api_secret": "c2VjcmV0"})
         assert "c2VjcmV0" not in repr(settings) + str(settings.without_secrets())

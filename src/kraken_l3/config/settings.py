@@ -23,6 +23,8 @@ DEFAULT_CONFIG = Path("config.yaml")
 ENV_PREFIX = "KRAKEN_L3_"
 #: The names that Kraken's own tools and the original recorder use, beside KRAKEN_L3_API_KEY and KRAKEN_L3_API_SECRET.
 SECRET_ENV = {"api_key": "KRAKEN_API_KEY", "api_secret": "KRAKEN_API_SECRET"}
+#: Kraken's keys have 56 characters and more.
+SHORTEST_SECRET = 8
 _REMEDIES = {
     "symbols": "Write a list such as [BTC/USD, ETH/USD], a pattern such as '*/USD', or all",
     "depth": "Choose 10, 100 or 1000",
@@ -107,9 +109,12 @@ class Settings(BaseSettings):
         schemes = ("http", "https") if info.field_name == "rest_url" else ("ws", "wss")
         parts = urlsplit(value)
         if parts.scheme not in schemes or not parts.hostname:
-            raise ValueError(f"must start with {schemes[1]}:// and name a host")
-        if parts.scheme in ("http", "ws") and not _is_loopback(parts.hostname):
+            raise ValueError(f"must be {schemes[1]}://HOST (or {schemes[0]}:// on this machine, such as 127.0.0.1)")
+        if parts.scheme == schemes[0] and not _is_loopback(parts.hostname):
             raise ValueError(f"must be {schemes[1]}:// (without TLS your key would be readable on the way)")
+        if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+            # The journal keeps the configuration, and logs name the URL.
+            raise ValueError("must hold no user name, password or query; Kraken takes none")
         return value.rstrip("/")
 
     def without_secrets(self) -> dict[str, Any]:
@@ -120,12 +125,11 @@ class Settings(BaseSettings):
 def environment_without_secrets(settings: Settings) -> dict[str, str]:
     """Our environment variables for a child process that needs neither the API key nor its secret.
 
-    They are left out by name, and by value under whatever name.
+    They are left out by name, and by value under whatever name (a value too short for a secret is in many others).
     """
     names = {name for key in SECRET_ENV for name in (SECRET_ENV[key], ENV_PREFIX + key.upper())}
-    secrets = [
-        value for value in (settings.api_key.get_secret_value(), settings.api_secret.get_secret_value()) if value
-    ]
+    values = (settings.api_key.get_secret_value(), settings.api_secret.get_secret_value())
+    secrets = [value for value in values if len(value) >= SHORTEST_SECRET]
     return {
         name: value
         for name, value in os.environ.items()
