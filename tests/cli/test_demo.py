@@ -29,7 +29,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory):
 def test_it_shows_the_cut_the_lines_and_the_commands(shown) -> None:
     text, _ = shown
     assert "the connection broke" in text
-    assert f"{len(demo.SYMBOLS)} symbols whole again" in text
+    assert f"{len(demo.SYMBOLS)} symbols recording again" in text
     assert '"type":"snapshot"' in text
     for command in ("info", "verify"):
         assert f"$ kraken-l3 {command} {demo.ARCHIVE}" in text
@@ -48,7 +48,7 @@ def test_the_figures_are_those_of_the_archive(shown) -> None:
     count = recorded.count(b"\n")
     assert count > demo.CUT_AFTER_MESSAGES
     assert f"{count:,} of {count:,} messages are byte for byte what the exchange sent" in text
-    (missing,) = re.findall(r"whole again; ([\d.]+) s are missing", text)
+    (missing,) = re.findall(r"recording again after a gap of ([\d.]+) s", text)
     assert 0 < float(missing) < demo.RECORD_S
 
 
@@ -92,7 +92,7 @@ def test_every_change_can_be_exported_without_pandas(shown, tmp_path: Path) -> N
     command = [sys.executable, "-c", WITHOUT_PANDAS, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"T\d\d:\d\d:\d\d\.\d{4}", done.stdout)
+    assert re.search(r"\d\d:\d\d:\d\d\.\d{4}", done.stdout)
 
 
 def test_the_comparison_finds_one_changed_byte(shown, tmp_path: Path) -> None:
@@ -135,13 +135,11 @@ def test_a_directory_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["simulate", "record"])
-def test_a_process_that_does_not_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
-    clean = demo.clean_environment(tmp_path)
+def test_a_process_that_does_not_start_says_why(tmp_path: Path, command: str) -> None:
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "sitecustomize.py").write_text(
         f"import sys\nif {command!r} in sys.orig_argv:\n    sys.exit('no ' + 'chance')\n"
     )
-    monkeypatch.setattr(demo, "clean_environment", lambda _: {**clean, "PYTHONPATH": str(tmp_path / "broken")})
     with pytest.raises(demo.DemoFailed, match="no chance") as caught:
-        demo.record_with_a_cut(tmp_path, lambda _: None)
+        demo.record_with_a_cut(tmp_path, lambda _: None, PYTHONPATH=str(tmp_path / "broken"))
     assert caught.value.where == f"kraken-l3 {command}"

@@ -29,7 +29,7 @@ def test_snapshots_end_with_rows_and_paths(source, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "snapshots/symbol=BTC-USD/date=2026-11-22/part-0.parquet" in done.stdout
     assert "bid_prices" in done.stdout
-    assert "1,500 messages 1,500 verified" in done.stdout
+    assert "1,500 messages: 1,500 verified" in done.stdout
     assert not done.stderr
 
 
@@ -48,9 +48,9 @@ def test_events_as_json(source, tmp_path):
         (["snapshots", "SOURCE", "--out", "OUT", "--every", "0s"], "must be a time span"),
         (["snapshots", "SOURCE", "--out", "OUT", "--levels", "0"], "levels"),
         (["events", "nothing-here", "--out", "OUT"], "no such file"),
-        (["events", "SOURCE", "--out", "OUT", "--symbols", ","], "no pair"),
+        (["events", "SOURCE", "--out", "OUT", "--symbols", ","], "no symbol given"),
         (["hftbacktest", "SOURCE", "--out", "OUT", "--resync", "maybe"], "diff or clear"),
-        (["nautilus", "SOURCE", "--out", "s3://bucket"], "directory of this machine"),
+        (["nautilus", "SOURCE", "--out", "s3://bucket"], "local directory"),
         (["events", "SOURCE"], "--out"),
     ],
 )

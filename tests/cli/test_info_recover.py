@@ -90,12 +90,12 @@ class TestInfo:
     def test_a_table_for_people(self, recording):
         done = run("info", recording)
         assert done.returncode == 0, done.stderr
-        assert max(map(len, done.stdout.splitlines())) <= 110
+        assert max(map(len, done.stdout.splitlines())) <= 90
         assert re.search(r"^BTC/USD +2 +\d+ B +1 +12:00:00.000 +12:00:00.000", done.stdout, re.MULTILINE)
         assert re.search(r"level3 +ETH/USD +mismatch .* 0\.345 s", done.stdout)
-        assert "Rejected: level3 XBT/USD: Currency pair not supported (2 x" in done.stdout
-        assert "ids after 10 and before 14" in done.stdout
-        assert "1 lines that Kraken sent malformed" in done.stdout
+        assert "Rejected by Kraken: level3 XBT/USD: Currency pair not supported (2 x" in done.stdout
+        assert "ids between 10 and 14" in done.stdout
+        assert "1 lines were malformed as received" in done.stdout
         assert done.stderr == ""
 
     def test_json_for_programs(self, recording):
@@ -180,7 +180,7 @@ class TestRecover:
             file.write(b'{"half')
         done = run("recover", recording)
         assert done.returncode == 2, done.stderr
-        assert f"{DATA}: 6 bytes at offset {size} (torn) set aside in l3-{DAY}.torn" in done.stdout
+        assert f"{DATA}: 6 bytes at offset {size} (torn) moved to l3-{DAY}.torn" in done.stdout
         assert "gap opened (cause crash) for BTC/USD, ETH/USD" in done.stdout
         assert (recording / f"l3-{DAY}.torn").read_bytes() == b'{"half'
         assert (recording / DATA).stat().st_size == size
@@ -188,7 +188,7 @@ class TestRecover:
         assert again.returncode == 0
         assert "Nothing to do" in again.stdout
         told = run("info", recording).stdout
-        assert "6 bytes set aside" in told
+        assert "6 bytes moved to" in told
         assert "still open" in told
 
     def test_a_crash_without_damage_ends_with_0(self, recording):

@@ -17,7 +17,7 @@ def test_numbers_for_programs(tmp_path: Path) -> None:
 def test_a_table_for_people(tmp_path: Path) -> None:
     result = run("plan", "--symbols", "BTC/USD,ETH/USD", directory=tmp_path)
     assert result.returncode == 0, result.stderr
-    for word in ("connections", "subscribing takes", "disk a day", "GB"):
+    for word in ("connections", "time to subscribe", "disk a day", "GB"):
         assert word in result.stdout
 
 

@@ -135,7 +135,7 @@ class TestSeal:
         try:
             facts = as_json("seal", archive)
             assert [sealed["day"] for sealed in facts["sealed"]] == [DAYS[0]]
-            assert "left alone" in facts["remarks"][0]
+            assert "was not sealed" in facts["remarks"][0]
             code, _, err = run("seal", archive, "--day", DAYS[1])
             assert (code, "not finished" in err) == (1, True)
         finally:
@@ -174,9 +174,9 @@ class TestSeal:
         ("words", "what"),
         [
             (["nowhere"], "no such file"),
-            ([str(Path(__file__).parent)], "no recording here"),
-            ([".", "--day", "yesterday"], "not a day"),
-            ([".", "--day", "2001-01-01"], "not finished, or not there"),
+            ([str(Path(__file__).parent)], "no archive here"),
+            ([".", "--day", "yesterday"], "not a date"),
+            ([".", "--day", "2001-01-01"], "not closed, or not recorded"),
         ],
     )
     def test_what_cannot_work_is_said(self, archive, words, what):
@@ -273,7 +273,7 @@ class TestCheck:
     def test_all_well(self, sealed):
         facts = as_json("check", sealed)
         assert [manifest["faults"] for manifest in facts["manifests"]] == [[], []]
-        assert "all as sealed" in run("check", sealed)[1]
+        assert "unchanged" in run("check", sealed)[1]
 
     def test_one_flipped_byte(self, sealed, tmp_path):
         archive = shutil.copytree(sealed, tmp_path / "archive")

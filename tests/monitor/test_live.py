@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from kraken_l3.monitor.live import LiveTable, render, size
+from kraken_l3.monitor.live import LiveTable, render
+from kraken_l3.monitor.units import size
 from kraken_l3.monitor.view import RecorderView, SymbolRow
 
 NOW_NS = 1_790_000_000_000_000_000

@@ -1,4 +1,4 @@
-"""The demo: an exchange and a recorder as processes of their own, over real sockets, with one connection cut."""
+"""The demo: an exchange and a recorder as separate processes, over sockets, with one connection cut."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
@@ -33,11 +33,11 @@ __all__ = [
 ]
 
 SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD")
-#: The archive's directory, within the demo's own.
+#: Directory of the archive, within the directory of the demo.
 ARCHIVE = "data"
 MESSAGES_PER_S = 400
 CUT_AFTER_MESSAGES = 800
-#: The cut comes after 2 s, the recorder is back 1 s later; the rest is for slow machines.
+#: The cut comes after 2 s and the recorder is back 1 s later; the rest is slack for slow machines.
 RECORD_S = 7.0
 START_S = 30.0
 STOP_S = 20.0
@@ -47,16 +47,16 @@ _EXPORTS = 5
 
 
 class DemoFailed(LocalFault):
-    """A part of the demo did not do what it should; the text has what it said."""
+    """A process of the demo failed; the text quotes its stderr."""
 
 
 class Comparison(NamedTuple):
-    """The archive held against what the exchange handed to its sockets.
+    """The archive compared with what the exchange handed to its sockets.
 
     Attributes:
         recorded: messages in the archive.
-        identical: how many of them are, in their place, the bytes that were sent.
-        under_way: messages sent on a connection behind the last that was recorded from it: lost with the connection.
+        identical: how many of them are, in the same order, the bytes that were sent.
+        under_way: messages sent on a connection after the last one recorded from it: lost with the connection.
     """
 
     recorded: int
@@ -64,40 +64,40 @@ class Comparison(NamedTuple):
     under_way: int
 
 
-def record_with_a_cut(directory: Path, on_progress: Callable[[int], None]) -> None:
+def record_with_a_cut(directory: Path, on_progress: Callable[[int], None], **environment: str) -> None:
     """Run exchange and recorder in `directory`; the archive is in `ARCHIVE` afterwards.
 
     Args:
-        directory: an empty one.
-        on_progress: called now and then with the number of messages recorded so far.
+        directory: an empty directory.
+        on_progress: called every 0.1 s with the number of messages recorded so far.
+        environment: variables that the processes get besides `clean_environment`.
 
     Raises:
-        DemoFailed: one of the two did not start, ended early, or did not stop in order.
+        DemoFailed: a process did not start, exited early, or did not stop cleanly.
     """
     (directory / "faults.yaml").write_text(_CUT)
-    with _exchange(directory) as exports, _process(directory, "record", *_record_options(), **exports) as recorder:
+    options = ["--symbols", ",".join(SYMBOLS), "--output-dir", ARCHIVE, "--duration", str(RECORD_S)]
+    with ExitStack() as stack:
+        exports = stack.enter_context(_exchange(directory, environment))
+        recorder = stack.enter_context(_process(directory, "record", *options, **environment, **exports))
         deadline = time.monotonic() + START_S + RECORD_S
         while recorder.poll() is None and time.monotonic() < deadline:
             on_progress(_lines(directory / ARCHIVE))
             time.sleep(0.1)
         if recorder.poll() is None:
-            raise _failed(directory, "record", "the recorder did not stop by itself")
+            raise _failed(directory, "record", "the recorder did not stop when its time was over")
         if recorder.returncode != 0:
-            raise _failed(directory, "record", f"the recorder ended with exit code {recorder.returncode}")
+            raise _failed(directory, "record", f"the recorder exited with code {recorder.returncode}")
     if not any(isinstance(record, GapClosed) for record in journal_of(directory / ARCHIVE)):
-        raise _failed(directory, "record", "the recorder did not come back after the cut. Is the machine very busy?")
-
-
-def _record_options() -> list[str]:
-    return ["--symbols", ",".join(SYMBOLS), "--output-dir", ARCHIVE, "--duration", str(RECORD_S)]
+        raise _failed(directory, "record", "the recorder did not reconnect in time; the machine may be too busy")
 
 
 @contextmanager
-def _exchange(directory: Path) -> Iterator[dict[str, str]]:
-    """A running exchange; the value is the environment that it tells its user to export."""
+def _exchange(directory: Path, environment: dict[str, str]) -> Iterator[dict[str, str]]:
+    """A running exchange; yields the variables that it prints for its user to export."""
     options = ["--port", "0", "--symbols", ",".join(SYMBOLS), "--rate", str(MESSAGES_PER_S), "--seed", "7"]
     options += ["--faults", "faults.yaml", "--sent-log", _SENT_LOG, "--duration", "300"]
-    with _process(directory, "simulate", *options) as process:
+    with _process(directory, "simulate", *options, **environment) as process:
         yield _exports(directory, process)
 
 
@@ -114,7 +114,7 @@ def _exports(directory: Path, process: subprocess.Popen[bytes]) -> dict[str, str
 
 @contextmanager
 def _process(directory: Path, command: str, *options: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A command of ours in the background; what it says goes to files. It is ended if it still runs."""
+    """A command in the background, with its output in files. It is stopped at the end if it still runs."""
     with (directory / f"{command}.out").open("wb") as out, (directory / f"{command}.err").open("wb") as err:
         process = subprocess.Popen(
             [sys.executable, "-m", "kraken_l3", command, *options],
@@ -141,7 +141,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def clean_environment(directory: Path) -> dict[str, str]:
-    """Ours, without the user's own Kraken settings, and with nothing remembered outside `directory`."""
+    """This process's environment, without the user's Kraken settings and with its state in `directory`."""
     environment = {name: value for name, value in os.environ.items() if not name.upper().startswith("KRAKEN")}
     return {**environment, "XDG_STATE_HOME": str(directory / "state"), "PYTHONUTF8": "1"}
 
@@ -149,7 +149,9 @@ def clean_environment(directory: Path) -> dict[str, str]:
 def _failed(directory: Path, command: str, what: str) -> DemoFailed:
     said = (directory / f"{command}.err").read_text(errors="replace").strip()
     return DemoFailed(
-        what, where=f"kraken-l3 {command}", hint=f"It said:\n{said[-2000:]}" if said else "It said nothing"
+        what,
+        where=f"kraken-l3 {command}",
+        hint=f"Its stderr:\n{said[-2000:]}" if said else "It printed nothing to stderr",
     )
 
 
@@ -158,13 +160,13 @@ def _lines(archive: Path) -> int:
 
 
 def journal_of(archive: Path) -> list[Record]:
-    """What happened, in order; nothing twice when midnight came between."""
+    """The journal records in order, each once even if midnight passed."""
     opened = open_archive(archive)
     return [record for day in opened.days for record in opened.journal(day) if not record.restated]
 
 
 def compare(directory: Path) -> Comparison:
-    """Hold every recorded line against the bytes that the exchange logged as it sent them, connection by connection."""
+    """Compare every recorded line with the bytes that the exchange logged as it sent them, connection by connection."""
     recorded: dict[int, list[bytes]] = defaultdict(list)
     for line in open_archive(directory / ARCHIVE).lines():
         recorded[line.receipt.connection if line.receipt else 0].append(line.payload)
@@ -172,7 +174,7 @@ def compare(directory: Path) -> Comparison:
     numbers = (directory / f"{_SENT_LOG}.connections").read_bytes().split()
     for number, payload in zip(numbers, (directory / _SENT_LOG).read_bytes().splitlines()):
         sent[int(number)].append(payload)
-    # both sides number connections as they are made, but not from the same number
+    # both sides number connections in the order in which they are made, but start from different numbers
     pairs = list(zip((recorded[key] for key in sorted(recorded)), (sent[key] for key in sorted(sent))))
     return Comparison(
         recorded=sum(map(len, recorded.values())),

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from kraken_l3.api.arguments import moment_ns
+from kraken_l3.cli.console import Screen, Table
 from kraken_l3.errors import DamageFound, DataMissing, UsageError
 from kraken_l3.model.events import State
 from kraken_l3.model.messages import Level3Data, OrderEntry
-from kraken_l3.model.timestamps import format_rfc3339, parse_rfc3339
+from kraken_l3.model.timestamps import format_rfc3339
 from kraken_l3.protocol.decoding import decode_level3
 from kraken_l3.rebuild.book_at import BookAt, book_at
 from kraken_l3.rebuild.metadata import read_instruments
@@ -24,12 +24,14 @@ __all__ = ["book"]
 
 def book(
     path: Annotated[Path, typer.Argument(help="An archive directory, or any NDJSON file of level3 messages.")],
-    symbol: Annotated[str, typer.Option("--symbol", "-s", help="The pair, e.g. BTC/USD.")],
+    symbol: Annotated[str, typer.Option("--symbol", "-s", help="Symbol, e.g. BTC/USD.")],
     at: Annotated[
         Optional[str],
-        typer.Option("--at", help="The moment, e.g. 2026-11-22T14:30:00Z (no zone: UTC)."),
+        typer.Option("--at", help="Moment on the receive clock, e.g. 2026-11-22T14:30:00Z (no zone: UTC)."),
     ] = None,
-    line: Annotated[Optional[int], typer.Option("--line", min=0, help="After so many lines of a single file.")] = None,
+    line: Annotated[
+        Optional[int], typer.Option("--line", min=0, help="Number of lines of a single file to apply.")
+    ] = None,
     levels: Annotated[int, typer.Option("--levels", "-n", min=1, help="Levels a side to show.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object with every order.")] = False,
     as_message: Annotated[bool, typer.Option("--message", help="Print the book as a Kraken snapshot message.")] = False,
@@ -39,15 +41,22 @@ def book(
     ] = None,
     engine: Annotated[str, typer.Option("--engine", help="auto, native or python.")] = "auto",
 ) -> int:
-    """Show a pair's order book at a moment, after a line, or at the end.
+    """Show the order book of a symbol at a moment, after a line, or at the end.
 
-    Exit code 0: the book agrees with Kraken's last checksum; 2: it does not; 3: there is none, or the moment lies in a
-    gap.
+    Exit code 0: the book agrees with Kraken's last checksum; 2: it does not; 3: there is no book, or the moment lies in
+    a gap.
     """
     if at is not None and line is not None:
-        raise UsageError("--at and --line exclude one another")
+        raise UsageError("--at and --line cannot be combined")
     pairs = read_instruments(instruments) if instruments is not None else []
-    found = book_at(path, symbol, at_ns=_moment(at), line=line, instruments=pairs, engine_name=engine)
+    found = book_at(
+        path,
+        symbol,
+        at_ns=None if at is None else moment_ns(at, "--at"),
+        line=line,
+        instruments=pairs,
+        engine_name=engine,
+    )
     message = decode_level3(found.image.message)
     assert message is not None
     (data,) = message.data
@@ -60,13 +69,6 @@ def book(
     if found.tally.state is State.DIVERGED:
         return DamageFound.exit_code
     return DataMissing.exit_code if found.gap else 0
-
-
-def _moment(text: Optional[str]) -> Optional[int]:
-    try:
-        return parse_rfc3339(text) if text is not None else None
-    except ValueError as error:
-        raise UsageError(str(error), where="--at", hint="Write 2026-11-22T14:30:00Z") from None
 
 
 def _report(found: BookAt, data: Level3Data) -> dict[str, Any]:
@@ -107,25 +109,21 @@ def _sum(orders: list[OrderEntry]) -> str:
 
 
 def _print_book(found: BookAt, data: Level3Data, levels: int) -> None:
-    console = Console(highlight=False)
-    table = Table(header_style="bold")
-    for heading in ("orders", "bid qty", "bid"):
-        table.add_column(heading, justify="right", style="green")
-    for heading in ("ask", "ask qty", "orders"):
-        table.add_column(heading, style="red")
+    screen = Screen()
+    table = Table(">bid orders", ">bid qty", ">bid", "ask", "ask qty", "ask orders")
     bids, asks = _levels(data.bids), _levels(data.asks)
     for bid, ask in zip_longest(bids[:levels], asks[:levels]):
         left = (str(len(bid[1])), _sum(bid[1]), bid[0]) if bid else ("", "", "")
         right = (ask[0], _sum(ask[1]), str(len(ask[1]))) if ask else ("", "", "")
-        table.add_row(*left, *right)
+        table.add(*left, *right)
     when = f", received {format_rfc3339(found.recv_ns)}" if found.recv_ns is not None else ""
-    console.print(f"{data.symbol} after {found.line:,} lines of {found.file}{when}", markup=False)
-    console.print(table)
-    console.print(
+    screen.line(f"{data.symbol} after {found.line:,} lines of {found.file}{when}")
+    screen.table(table)
+    screen.line(
         f"{len(bids):,} bid and {len(asks):,} ask levels, {found.tally.orders:,} orders,"
         f" checksum {_text(data.checksum)}"
     )
     if found.gap:
-        console.print(f"This moment lies in a gap ({found.gap}): this is the last book known before.", style="yellow")
+        screen.line(f"This moment lies in a gap ({found.gap}). The book is the last one known before it.", "yellow")
     if found.tally.state is State.DIVERGED:
-        console.print("This book does not agree with Kraken's checksums.", style="bold red")
+        screen.line("This book does not agree with Kraken's checksums.", "bold red")

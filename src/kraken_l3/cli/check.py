@@ -1,23 +1,19 @@
-"""`kraken-l3 check`: is every sealed file, byte for byte, what it was when it was sealed?"""
+"""`kraken-l3 check`: compare sealed files with their manifests."""
 
 # No postponed annotations here: on Python 3.9 typer cannot see the options in them.
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Callable
+from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kraken_l3.archive.checking import Checked, Fault, check_manifest
 from kraken_l3.archive.filesystem import OsFileSystem
 from kraken_l3.archive.layout import stem
 from kraken_l3.archive.manifest import MANIFEST_SUFFIX
 from kraken_l3.archive.sealing import unsealed_days
+from kraken_l3.cli.console import Screen, progress, size
 from kraken_l3.clock import SystemClock
 from kraken_l3.errors import DamageFound, DataMissing, UsageError
 from kraken_l3.model.timestamps import day_of
@@ -29,13 +25,14 @@ def check(
     path: Annotated[Path, typer.Argument(help="An archive directory, or one sealed file or its manifest.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
-    """Compare sealed files with the sizes and SHA-256 sums of their manifests; one changed byte is found.
+    """Compare sealed files with the sizes and SHA-256 sums in their manifests; a single changed byte is found.
 
-    Exit code 0: all as it was sealed; 2: something is not; 3: a file is missing, or a finished day has no manifest.
+    Exit code 0: unchanged; 2: a file has changed; 3: a file is missing, or a closed day has no manifest.
     """
     manifests, unsealed = _manifests(path)
-    with _progress(manifests) as progress:
-        checked = [check_manifest(manifest, progress=progress) for manifest in manifests]
+    files = {file for manifest in manifests for file in manifest.parent.glob(f"*{_day_or_stem(manifest)}.*")}
+    with progress("checking", sum(file.stat().st_size for file in files)) as on_bytes:
+        checked = [check_manifest(manifest, progress=on_bytes) for manifest in manifests]
     faults = [fault for each in checked for fault in each.faults]
     if as_json:
         typer.echo(msgspec.json.encode({"path": str(path), "manifests": checked, "not_sealed": unsealed}).decode())
@@ -47,7 +44,7 @@ def check(
 
 
 def _manifests(path: Path) -> tuple[list[Path], list[str]]:
-    """The manifests that speak of a path, and what has none although it could."""
+    """The manifests of a path, and the days that have none."""
     if not path.exists():
         raise UsageError("there is no such file or directory", where=str(path))
     if path.is_dir():
@@ -57,34 +54,24 @@ def _manifests(path: Path) -> tuple[list[Path], list[str]]:
     return ([own], []) if own.exists() else ([], [path.name])
 
 
-@contextmanager
-def _progress(manifests: list[Path]) -> Iterator[Callable[[int], Any]]:
-    console = Console(stderr=True)
-    columns = (TextColumn("checking"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    beside = {file for manifest in manifests for file in manifest.parent.glob(f"*{_day_or_stem(manifest)}.*")}
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=sum(file.stat().st_size for file in beside))
-        yield lambda count: bar.advance(task, count)
-
-
 def _day_or_stem(manifest: Path) -> str:
     return stem(manifest).partition("-")[2] or stem(manifest)
 
 
 def _print(checked: list[Checked], unsealed: list[str]) -> None:
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    screen = Screen()
     for each in checked:
-        state = f"{each.files} files, {each.bytes / 1e6:,.1f} MB"
+        state = f"{each.manifest}: {each.files} files, {size(each.bytes)}"
         if not each.faults:
-            console.print(f"{each.manifest}: {state}, all as sealed", style="green")
+            screen.line(f"{state}, unchanged", "green")
             continue
-        console.print(f"{each.manifest}: {state}, not as sealed:", style="bold red")
+        screen.line(f"{state}, changed since sealing:", "bold red")
         for fault in each.faults:
-            console.print(f"  {fault.file}: {_text(fault)}", style="red", markup=False, soft_wrap=True)
+            screen.line(f"  {fault.file}: {_text(fault)}", "red")
     for name in unsealed:
-        console.print(f"{name}: not sealed, so there is nothing to check it against", style="yellow")
+        screen.line(f"{name}: not sealed, so it cannot be checked", "yellow")
     if not checked and not unsealed:
-        console.print("No manifest here: `kraken-l3 seal` writes them", style="yellow")
+        screen.line("No manifests here. `kraken-l3 seal` writes them.", "yellow")
 
 
 def _text(fault: Fault) -> str:
@@ -93,4 +80,4 @@ def _text(fault: Fault) -> str:
     lines = ""
     if fault.first_line is not None and fault.last_line is not None:
         lines = f"lines {fault.first_line:,} to {fault.last_line:,}, "
-    return f"frame {fault.frame} ({lines}bytes {fault.begin:,} to {fault.end:,} of what it holds): {fault.what}"
+    return f"frame {fault.frame} ({lines}bytes {fault.begin:,} to {fault.end:,} uncompressed): {fault.what}"

@@ -1,4 +1,4 @@
-"""`kraken-l3 demo`: record from the embedded exchange for a few seconds and show what that gives."""
+"""`kraken-l3 demo`: record from the embedded exchange for a few seconds and show the result."""
 
 import subprocess
 import sys
@@ -28,27 +28,26 @@ from kraken_l3.app.demo import (
 )
 from kraken_l3.archive.journal import Acknowledged, Connected, Disconnected, GapClosed, Record, Started, Stopped
 from kraken_l3.archive.reader import open_archive
+from kraken_l3.cli.console import plain
 from kraken_l3.errors import UsageError
 from kraken_l3.model.timestamps import NS_PER_S, format_rfc3339
 
 __all__ = ["demo"]
 
 _RAW_LINES = 4
-#: Columns; None is the terminal's own.
-_WIDTH = None if sys.stdout.isatty() else 120
 
 
 def demo(
     keep: Annotated[
-        Optional[Path], typer.Option("--keep", help="Keep everything in this new directory; otherwise nothing stays.")
+        Optional[Path], typer.Option("--keep", help="Keep the archive in this new directory; by default it is deleted.")
     ] = None,
 ) -> None:
-    """Record from an exchange on this machine, with one connection cut, and show the archive. Needs no key.
+    """Record from a simulated exchange on this machine, cut one connection, and show the archive. Needs no key.
 
-    Everything goes over real sockets between real processes, as with Kraken itself: token, subscriptions, snapshots,
-    updates, heartbeats. Takes about 10 seconds.
+    Exchange and recorder are separate processes that speak Kraken's protocol over sockets: token, subscriptions,
+    snapshots, updates, heartbeats. Takes about 10 seconds.
     """
-    console = Console(highlight=False, width=_WIDTH)
+    console = Console(highlight=False)
     with ExitStack() as stack:
         directory = _directory(stack, keep)
         _record(console, directory)
@@ -59,14 +58,14 @@ def demo(
         _run(console, directory, "verify", ARCHIVE)
         _export(console, directory)
     if keep is not None:
-        console.print(f"\nThe archive is kept: {keep / ARCHIVE}", soft_wrap=True)
+        console.print(Text(f"\nThe archive is in {plain(str(keep / ARCHIVE))}"), soft_wrap=True)
 
 
 def _directory(stack: ExitStack, keep: Optional[Path]) -> Path:
     if keep is None:
         return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kraken-l3-demo-")))
     if keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
-        raise UsageError("is there already", where=str(keep), hint="Name a directory that is new or empty")
+        raise UsageError("the directory exists and is not empty", where=str(keep), hint="Use a new or empty one")
     keep.mkdir(parents=True, exist_ok=True)
     return keep.resolve()
 
@@ -76,9 +75,9 @@ def _heading(console: Console, text: str) -> None:
 
 
 def _record(console: Console, directory: Path) -> None:
-    _heading(console, "Recording from an exchange on this machine")
+    _heading(console, "Recording from a simulated exchange on this machine")
     console.print(
-        f"{', '.join(SYMBOLS)} at {MESSAGES_PER_S} messages a second, over real sockets; "
+        f"{', '.join(SYMBOLS)} at {MESSAGES_PER_S} messages a second; "
         f"after {CUT_AFTER_MESSAGES} messages the exchange cuts the connection."
     )
     progress = Console(stderr=True)
@@ -90,7 +89,7 @@ def _record(console: Console, directory: Path) -> None:
 
 
 def _print_story(console: Console, archive: Path) -> None:
-    """What the journal says of the level3 channel."""
+    """The journal of the level3 channel, in sentences."""
     records = journal_of(archive)
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(justify="right", style="dim")
@@ -100,7 +99,7 @@ def _print_story(console: Console, archive: Path) -> None:
 
 
 def _story(records: list[Record]) -> Iterator[tuple[int, str]]:
-    """Times and sentences; what a connection does for its symbols one by one is one sentence."""
+    """Times and sentences; the records of one connection that differ only in their symbol make one sentence."""
     level3 = {record.connection for record in records if isinstance(record, Connected) and record.channel == "level3"}
     told: dict[tuple[type, int], list[Record]] = {}
     for record in records:
@@ -114,21 +113,22 @@ def _story(records: list[Record]) -> Iterator[tuple[int, str]]:
 
 def _sentence(last: Record, count: int) -> str:
     if isinstance(last, Started):
-        return f"the recorder starts, version {last.version}"
+        return f"recorder started, version {last.version}"
     if isinstance(last, Connected):
-        return f"connection {last.connection} is open"
+        return f"connection {last.connection} opened"
     if isinstance(last, Acknowledged):
         return f"{count} symbols acknowledged"
     if isinstance(last, Disconnected):
-        return f"connection {last.connection} is over: {last.detail or last.cause}"
+        reason = "closed" if last.cause == "stop" else f"lost: {last.detail or last.cause}"
+        return f"connection {last.connection} {reason}"
     if isinstance(last, GapClosed):
-        return f"{count} symbols whole again; {(last.right_ns - last.left_ns) / NS_PER_S:.2f} s are missing"
-    return "the recorder has stopped in order" if isinstance(last, Stopped) else ""
+        return f"{count} symbols recording again after a gap of {(last.right_ns - last.left_ns) / NS_PER_S:.2f} s"
+    return "recorder stopped cleanly" if isinstance(last, Stopped) else ""
 
 
 def _print_lines(console: Console, archive: Path) -> None:
     """The first lines of the archive, shortened, each with its receive time."""
-    _heading(console, "The first lines of the archive, and when each was received")
+    _heading(console, "First lines of the archive, with their receive times")
     for line in islice(open_archive(archive).lines(), _RAW_LINES):
         received = format_rfc3339(line.receipt.recv_ns)[11:-1] if line.receipt else ""
         size = f" {len(line.payload):,} bytes"
@@ -140,31 +140,26 @@ def _print_lines(console: Console, archive: Path) -> None:
 def _print_comparison(console: Console, directory: Path) -> None:
     result = compare(directory)
     if result.identical < result.recorded:
-        raise DemoFailed(f"{result.recorded - result.identical:,} messages differ from what was sent", where=ARCHIVE)
+        raise DemoFailed(f"{result.recorded - result.identical:,} messages differ from those sent", where=ARCHIVE)
     console.print(
         f"[bold green]{result.identical:,} of {result.recorded:,} messages are byte for byte what the exchange sent.[/]"
     )
     if result.under_way:
-        console.print(f"{result.under_way:,} more were on their way when their connection ended: they are in the gap.")
+        console.print(f"{result.under_way:,} more were in flight when the connection was cut; they lie in the gap.")
 
 
 def _export(console: Console, directory: Path) -> None:
     if find_spec("pyarrow") is None or find_spec("numpy") is None:
-        console.print("\nNo export: it needs numpy and pyarrow (pip install 'kraken-l3-recorder[research]').")
+        console.print("\nNo export: it needs numpy and pyarrow (pip install numpy pyarrow).")
         return
-    _run(console, directory, "export", "snapshots", ARCHIVE, "--out", "tables", "--levels", "2")
+    _run(console, directory, "export", "snapshots", ARCHIVE, "--out", "tables")
 
 
 def _run(console: Console, directory: Path, *arguments: str) -> None:
-    """A command as the user would type it; it prints for itself."""
+    """A command as the user would type it; its output goes where ours goes."""
     _heading(console, f"$ kraken-l3 {' '.join(arguments)}")
     sys.stdout.flush()
-    width = {"COLUMNS": str(_WIDTH)} if _WIDTH is not None else {}
-    done = subprocess.run(
-        [sys.executable, "-m", "kraken_l3", *arguments],
-        cwd=directory,
-        env={**clean_environment(directory), **width},
-        check=False,
-    )
+    command = [sys.executable, "-m", "kraken_l3", *arguments]
+    done = subprocess.run(command, cwd=directory, env=clean_environment(directory), check=False)
     if done.returncode != 0:
-        raise DemoFailed(f"ended with exit code {done.returncode}", where=f"kraken-l3 {' '.join(arguments)}")
+        raise DemoFailed(f"exited with code {done.returncode}", where=f"kraken-l3 {' '.join(arguments)}")

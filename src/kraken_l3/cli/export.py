@@ -1,23 +1,18 @@
-"""`kraken-l3 export`: verified data as tables, and as other tools' files."""
+"""`kraken-l3 export`: verified data as tables, and in other tools' formats."""
 
 import dataclasses
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Callable, Optional
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
-from rich.table import Table
 
 from kraken_l3.api import Archive
 from kraken_l3.api.arguments import span_ns
 from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import open_archive
+from kraken_l3.cli.console import Screen, Table, number, plain, progress, size
 from kraken_l3.errors import DataMissing, UsageError
 from kraken_l3.model.timestamps import format_rfc3339
 from kraken_l3.rebuild.metadata import read_instruments
@@ -30,20 +25,20 @@ __all__ = ["export"]
 
 export = typer.Typer(
     name="export",
-    help="Write tables (Parquet) and other tools' formats from an archive. Every message is verified on the way.",
+    help="Write Parquet tables, or other tools' formats, from an archive. Every message is verified on the way.",
     no_args_is_help=True,
     add_completion=False,
 )
 
 Source = Annotated[str, typer.Argument(help="An archive directory or an NDJSON file; a path or a URL (s3://...).")]
 Target = Annotated[str, typer.Option("--out", "-o", help="Directory to write to; a path or a URL.")]
-Only = Annotated[Optional[str], typer.Option("--symbols", help="Only these pairs, comma separated.")]
+Only = Annotated[Optional[str], typer.Option("--symbols", help="Only these symbols, comma separated.")]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes on this machine.")]
 Cluster = Annotated[
-    Optional[str], typer.Option("--cluster", help="Dask scheduler whose workers do the work: tcp://host:8786.")
+    Optional[str], typer.Option("--cluster", help="Run the jobs on this Dask scheduler: tcp://host:8786.")
 ]
 Pairs = Annotated[
-    Optional[Path], typer.Option("--instruments", help="Messages of the instrument channel, for the pairs' decimals.")
+    Optional[Path], typer.Option("--instruments", help="File of instrument channel messages, for precisions.")
 ]
 EngineName = Annotated[str, typer.Option("--engine", help="auto, native or python.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
@@ -56,9 +51,11 @@ _SHOWN_ROWS = 5
 def snapshots(
     source: Source,
     out: Target,
-    every: Annotated[str, typer.Option("--every", help="1s, 100ms, ... on the receive clock, or change.")] = "1s",
+    every: Annotated[
+        str, typer.Option("--every", help="Spacing on the receive clock (1s, 100ms, 5m), or change.")
+    ] = "1s",
     levels: Annotated[int, typer.Option("--levels", min=1, max=1000, help="Price levels a side.")] = 10,
-    wide: Annotated[bool, typer.Option("--wide", help="More columns: verdict, suspect, mid, spread, ...")] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="Add columns: verdict, suspect, mid, spread, ...")] = False,
     keep_gaps: Annotated[
         bool, typer.Option("--keep-gaps", help="Keep rows over gaps, marked in a column over_gap.")
     ] = False,
@@ -69,7 +66,7 @@ def snapshots(
     engine: EngineName = "auto",
     as_json: AsJson = False,
 ) -> int:
-    """Book snapshots: timestamp, bid_prices, bid_qtys, ask_prices, ask_qtys; best first, one row a snapshot.
+    """Book snapshots: timestamp, bid_prices, bid_qtys, ask_prices, ask_qtys; best level first, one row a snapshot.
 
     Rows over a gap are left out. Exit code 2: some rows are suspect (see --wide); 3: some data could not be verified.
     """
@@ -91,7 +88,7 @@ def events(
     engine: EngineName = "auto",
     as_json: AsJson = False,
 ) -> int:
-    """Order events: every change of every order, what it meant, and where the order stood in its queue.
+    """Order events: every change of every order, its classification, and the position in the queue.
 
     Exit code 2: some events are suspect (flag 4); 3: some data could not be verified.
     """
@@ -105,7 +102,7 @@ def events(
 def tardis(
     source: Source, out: Target, symbols: Only = None, instruments: Pairs = None, engine: EngineName = "auto"
 ) -> int:
-    """Tardis' incremental_book_L2 and book_snapshot_25 (csv.gz), one a pair and day."""
+    """Tardis' incremental_book_L2 and book_snapshot_25 (csv.gz), one file a symbol and day."""
     _need_research()
     from kraken_l3.export.formats.tardis import export_tardis
 
@@ -116,12 +113,14 @@ def tardis(
 def lobster(
     source: Source,
     out: Target,
-    levels: Annotated[int, typer.Option("--levels", min=1, max=1000, help="Levels in the orderbook file.")] = 10,
+    levels: Annotated[
+        int, typer.Option("--levels", min=1, max=1000, help="Price levels a side in the orderbook file.")
+    ] = 10,
     symbols: Only = None,
     instruments: Pairs = None,
     engine: EngineName = "auto",
 ) -> int:
-    """LOBSTER's message and orderbook files, with their scales and order ids beside them."""
+    """LOBSTER's message and orderbook files, with scales and order ids in files beside them."""
     _need_research()
     from kraken_l3.export.formats.lobster import export_lobster
 
@@ -133,18 +132,19 @@ def hftbacktest(
     source: Source,
     out: Target,
     resync: Annotated[
-        str, typer.Option("--resync", help="A snapshot within a day: diff (keeps your simulated orders) or clear.")
+        str,
+        typer.Option("--resync", help="A snapshot within a day becomes: diff (keeps your simulated orders) or clear."),
     ] = "diff",
     symbols: Only = None,
     instruments: Pairs = None,
     engine: EngineName = "auto",
 ) -> int:
-    """hftbacktest's level 3 events (npz), with the order ids beside them."""
+    """hftbacktest's level 3 events (npz), with order ids in a file beside them."""
     _need_research()
     from kraken_l3.export.formats.hftbacktest import RESYNCS, export_hftbacktest
 
     if resync not in RESYNCS:
-        raise UsageError(f"{resync!r} is no way to resync", where="--resync", hint="Say diff or clear")
+        raise UsageError(f"unknown mode {resync!r}", where="--resync", hint="Use diff or clear")
     return _export_days(source, out, symbols, instruments, engine, partial(export_hftbacktest, resync=resync))
 
 
@@ -161,7 +161,7 @@ def nautilus(
     from kraken_l3.export.formats.nautilus import export_nautilus
 
     if "://" in out:
-        raise UsageError("the catalog is written to a directory of this machine", where="--out")
+        raise UsageError("the catalog can only be written to a local directory", where="--out")
     return _export_days(source, out, symbols, instruments, engine, lambda pair, _: export_nautilus(pair, Path(out)))
 
 
@@ -173,7 +173,7 @@ def _export_days(
     engine: str,
     write: Callable[..., list[str]],
 ) -> int:
-    """Each pair through a format that is written day by day."""
+    """Each symbol through a format that is written day by day."""
     from kraken_l3.export.bulk import metadata_for
     from kraken_l3.export.formats.event_stream import Source as Pair
     from kraken_l3.export.storage import fetched, open_store
@@ -187,7 +187,7 @@ def _export_days(
         found = 0
         for symbol in names:
             for name in write(Pair(open_archive(path), symbol, facts, engine), store):
-                typer.echo(store.where(name))
+                typer.echo(plain(store.where(name)))
                 found += 1
     return 0 if found else DataMissing.exit_code
 
@@ -197,9 +197,7 @@ def _need_research() -> None:
         import numpy  # noqa: F401 - only whether it is there
         import pyarrow  # noqa: F401
     except ImportError:
-        raise UsageError(
-            "exporting needs numpy and pyarrow", hint="pip install 'kraken-l3-recorder[research]'"
-        ) from None
+        raise UsageError("exporting needs numpy and pyarrow", hint="pip install numpy pyarrow") from None
 
 
 def _symbols(text: Optional[str]) -> Optional[frozenset[str]]:
@@ -207,7 +205,7 @@ def _symbols(text: Optional[str]) -> Optional[frozenset[str]]:
         return None
     names = frozenset(name.strip() for name in text.split(",") if name.strip())
     if not names:
-        raise UsageError("no pair is named", where="--symbols")
+        raise UsageError("no symbol given", where="--symbols", hint="Use BTC/USD,ETH/USD")
     return names
 
 
@@ -224,7 +222,7 @@ def _export_table(
     from kraken_l3.export.bulk import export_table
 
     pairs = read_instruments(instruments) if instruments is not None else []
-    with progress_of(source) as progress:
+    with progress("exporting", _total(source)) as on_bytes:
         result = export_table(
             source,
             out,
@@ -233,7 +231,7 @@ def _export_table(
             cluster=cluster,
             engine=engine,
             instruments=pairs,
-            progress=progress,
+            progress=on_bytes,
         )
     if as_json:
         typer.echo(json.dumps({"out": out, "exit_code": result.exit_code(), **dataclasses.asdict(result)}))
@@ -242,58 +240,44 @@ def _export_table(
     return result.exit_code()
 
 
-@contextmanager
-def progress_of(source: str) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal, nothing elsewhere."""
-    total = None
-    if "://" not in source:
-        total = sum(content_size(file) for file in open_archive(Path(source)).files())
-    console = Console(stderr=True)
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("export", total=total)
-        yield lambda count: bar.advance(task, count)
+def _total(source: str) -> Optional[int]:
+    """Bytes of the data files; None where asking would mean to list a bucket."""
+    return None if "://" in source else sum(content_size(file) for file in open_archive(Path(source)).files())
 
 
 def _print_result(out: str, wanted: "ExportTable", result: "ExportResult") -> None:
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
-    table = Table(header_style="bold")
-    for heading in ("symbol", "date"):
-        table.add_column(heading)
-    for heading in ("rows", "left out", "suspect", "kB"):
-        table.add_column(heading, justify="right")
-    table.add_column("file", overflow="fold")
+    screen = Screen()
+    table = Table("symbol", "date", ">rows", ">left out", ">suspect", ">size")
     for file in result.files[:_SHOWN_FILES]:
-        counts = [f"{count:,}" if count else "" for count in (file.rows, file.left_out, file.suspect)]
-        style = "red" if file.suspect else ""
-        table.add_row(file.symbol, file.date, *counts, f"{file.bytes / 1e3:,.0f}", file.name, style=style)
-    console.print(table)
+        counts = (number(file.rows), number(file.left_out), number(file.suspect), size(file.bytes))
+        table.add(file.symbol, file.date, *counts, style="red" if file.suspect else "")
+    screen.table(table)
     if len(result.files) > _SHOWN_FILES:
-        console.print(f"... {len(result.files) - _SHOWN_FILES:,} more files; --json lists them", markup=False)
+        screen.line(f"... {len(result.files) - _SHOWN_FILES:,} more files; --json lists them")
     if wanted.name == "snapshots" and result.files and "://" not in out:
-        _print_rows(console, Path(out) / result.files[0].name, result.files[0].symbol)
+        _print_rows(screen, Path(out) / result.files[0].name)
     before = f" ({result.already_there:,} made before)" if result.already_there else ""
-    console.print(
-        f"{sum(file.rows for file in result.files):,} rows in {len(result.files):,} files{before} under {out}; of"
-        f" {result.messages:,} messages {result.ok:,} verified, {result.bad:,} bad, {result.unverified:,} unverifiable",
-        markup=False,
+    first = f", the first is {result.files[0].name}" if result.files else ""
+    screen.line(
+        f"{sum(file.rows for file in result.files):,} rows in {len(result.files):,} files{before} under {out}{first}"
+    )
+    screen.line(
+        f"{result.messages:,} messages: {result.ok:,} verified, {result.bad:,} bad, {result.unverified:,} unverifiable"
     )
 
 
-def _print_rows(console: Console, path: Path, symbol: str) -> None:
+def _print_rows(screen: Screen, path: Path) -> None:
     """The first rows of a file of snapshots."""
     import pyarrow.parquet as pq
 
     batch = next(pq.ParquetFile(path).iter_batches(_SHOWN_ROWS, columns=list(_COLUMNS)), None)
     if batch is None:
         return
-    table = Table(title=f"{symbol}, first rows of {path.name}", title_justify="left", header_style="bold")
-    for name in batch.schema.names:
-        table.add_column(name, no_wrap=name == "timestamp")
     names = batch.schema.names
+    table = Table(*names, title=f"First rows of {path}")
     for row in zip(*(batch.column(name) for name in names)):
-        table.add_row(*(_cell(value, name) for name, value in zip(names, row)))
-    console.print(table)
+        table.add(*(_cell(value, name) for name, value in zip(names, row)))
+    screen.table(table)
 
 
 _COLUMNS = ("timestamp", "bid_prices", "bid_qtys", "ask_prices", "ask_qtys")
@@ -301,9 +285,7 @@ _COLUMNS = ("timestamp", "bid_prices", "bid_qtys", "ask_prices", "ask_qtys")
 
 def _cell(scalar: Any, name: str) -> str:
     if name == "timestamp":
-        # as a datetime it would lose digits, or need pandas
-        return format_rfc3339(scalar.value)[:-1].rstrip("0").rstrip(".") + "Z"
-    value = scalar.as_py()
-    if isinstance(value, list):
-        return "[" + ", ".join(f"{number:.10g}" for number in value[:2]) + (", ...]" if len(value) > 2 else "]")
-    return str(value)
+        # as a datetime it would lose digits, or need pandas; the day is in the title
+        return format_rfc3339(scalar.value)[11:-1].rstrip("0").rstrip(".")
+    values = [f"{value:.10g}" if name.endswith("prices") else f"{value:.6g}" for value in scalar.as_py()[:1]]
+    return "[" + ", ".join(values + ["..."] * (len(scalar) > 1)) + "]"

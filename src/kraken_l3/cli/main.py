@@ -1,4 +1,4 @@
-"""Collects the commands and maps every ending to its exit code."""
+"""Collects the commands, and maps every outcome to its exit code."""
 
 import sys
 import traceback
@@ -6,13 +6,12 @@ from importlib import import_module
 from typing import Annotated, Any, Optional
 
 import typer
-from rich.console import Console
 from typer.core import TyperGroup
 
 from kraken_l3._version import __version__
 from kraken_l3.errors import KrakenL3Error
 
-#: Each command by the module that holds it, as a function or a group of that name; told only when it is asked for, so
+#: Each command with the module that holds it as a function or group of that name. Modules are imported on demand, so
 #: that no command pays for the libraries of another. A name that starts with "_" is hidden.
 COMMANDS = {
     "record": "record",
@@ -66,7 +65,7 @@ USAGE_EXIT_CODE = 1
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from kraken_l3.engine.choose import make_engine  # only here: no other start pays for it
+        from kraken_l3.engine.choose import make_engine  # only here, so that no other start pays for it
         from kraken_l3.engine.port import EngineOptions
 
         typer.echo(f"kraken-l3 {__version__} ({make_engine(EngineOptions()).name} engine)")
@@ -87,7 +86,9 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except KrakenL3Error as error:
-        Console(stderr=True).print(f"kraken-l3: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        from kraken_l3.cli.console import print_error
+
+        print_error(f"kraken-l3: {error}")
         code = error.exit_code
     except KeyboardInterrupt:
         code = 130

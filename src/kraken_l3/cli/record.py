@@ -21,18 +21,18 @@ def record(
     symbols: Symbols = None,
     depth: Depth = None,
     output_dir: Annotated[Optional[Path], typer.Option("--output-dir", "-o", help="Directory of the archive.")] = None,
-    trades: Annotated[Optional[bool], typer.Option("--trades/--no-trades", help="Record public trades too.")] = None,
+    trades: Annotated[Optional[bool], typer.Option("--trades/--no-trades", help="Also record public trades.")] = None,
     tier: Tier = None,
     duration: Annotated[
-        Optional[float], typer.Option("--duration", min=0.1, help="Stop after so many seconds.")
+        Optional[float], typer.Option("--duration", min=0.1, help="Stop after this many seconds.")
     ] = None,
     table: Annotated[bool, typer.Option("--table/--no-table", help="Show the live table on a terminal.")] = True,
 ) -> None:
-    """Record Kraken's level3 channel, byte for byte, until Ctrl+C, SIGTERM or the end of the terminal.
+    """Record Kraken's level3 channel, byte for byte, until Ctrl+C, SIGTERM or hangup.
 
-    Reads config.yaml, then the environment (KRAKEN_L3_SYMBOLS, KRAKEN_L3_OUTPUT_DIR, KRAKEN_API_KEY, KRAKEN_API_SECRET
-    and every other key as KRAKEN_L3_<KEY>), then these options. Exit codes: 0 stopped in order, 1 configuration,
-    4 refused by Kraken, 5 a fault of this machine.
+    Settings come from config.yaml, then the environment (KRAKEN_API_KEY, KRAKEN_API_SECRET, KRAKEN_L3_SYMBOLS,
+    KRAKEN_L3_OUTPUT_DIR and every other key as KRAKEN_L3_<KEY>), then these options. Exit codes: 0 stopped cleanly,
+    1 configuration, 3 nothing was recorded, 4 refused by Kraken, 5 a fault of this machine.
     """
     settings = read_settings(config, symbols=symbols, depth=depth, output_dir=output_dir, trades=trades, tier=tier)
     configure_logging()
@@ -51,7 +51,7 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     numbers = [signal.SIGINT, signal.SIGTERM]
     if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)  # the terminal was closed, and nohup does not ask to outlive it
+        numbers.append(signal.SIGHUP)  # the terminal was closed, and the recorder does not run under nohup
     for number in numbers:
         if sys.platform == "win32":
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))

@@ -1,4 +1,4 @@
-"""`kraken-l3 recover`: by hand what a recorder does at its start."""
+"""`kraken-l3 recover`: the repair that a recorder runs at every start, by hand."""
 
 # No postponed annotations here: on Python 3.9 typer cannot see the options in them.
 
@@ -10,6 +10,7 @@ import typer
 
 from kraken_l3.archive.journal import Disconnected, GapOpened, Record, Recovered
 from kraken_l3.archive.recovery import recover_directory
+from kraken_l3.cli.console import Screen
 from kraken_l3.clock import SystemClock
 from kraken_l3.errors import DamageFound, UsageError
 from kraken_l3.model.timestamps import format_rfc3339
@@ -18,27 +19,27 @@ __all__ = ["recover"]
 
 
 def recover(
-    path: Annotated[Path, typer.Argument(help="Directory of an archive that nobody records into.")],
+    path: Annotated[Path, typer.Argument(help="Directory of an archive that no recorder writes to.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Repair an archive after a crash, a power cut or a full disk, and say what was done.
+    """Repair an archive after a crash, a power cut or a full disk, and report what was done.
 
-    Exit code 0: nothing to do, or all is well again and nothing had to be taken out; 2: damaged lines were set aside.
+    Exit code 0: nothing to do, or repaired without removing data; 2: damaged lines were moved to l3-DAY.torn.
     """
     if not path.is_dir():
-        raise UsageError("not a directory", where=str(path), hint="Give the output_dir of the recorder")
+        raise UsageError("not a directory", where=str(path), hint="Use the recorder's output_dir")
     records = recover_directory(path, clock=SystemClock())
     repairs = [record for record in records if isinstance(record, Recovered)]
     set_aside = sum(length for repair in repairs for _, length, _ in repair.torn)
     if as_json:
-        typer.echo(json.dumps(_facts(path, records, repairs, set_aside)))
+        typer.echo(json.dumps(_as_dict(path, records, repairs, set_aside)))
     else:
         _print(records, repairs)
     if set_aside:
         raise typer.Exit(DamageFound.exit_code)
 
 
-def _facts(path: Path, records: list[Record], repairs: list[Recovered], set_aside: int) -> dict[str, Any]:
+def _as_dict(path: Path, records: list[Record], repairs: list[Recovered], set_aside: int) -> dict[str, Any]:
     return {
         "path": str(path),
         "set_aside_bytes": set_aside,
@@ -62,20 +63,21 @@ def _facts(path: Path, records: list[Record], repairs: list[Recovered], set_asid
 
 
 def _print(records: list[Record], repairs: list[Recovered]) -> None:
+    screen = Screen()
     if not records:
-        typer.echo("Nothing to do: the last recorder ended in order, or this was repaired before.")
+        screen.line("Nothing to do: the last recorder stopped cleanly, or this archive was repaired before.")
     for repair in repairs:
         for offset, length, reason in repair.torn:
-            typer.echo(f"{repair.file}: {length} bytes at offset {offset} ({reason}) set aside in {repair.torn_file}")
+            screen.line(f"{repair.file}: {length:,} bytes at offset {offset:,} ({reason}) moved to {repair.torn_file}")
         if repair.receipts_cut or repair.receipts_padded:
-            typer.echo(
-                f"{repair.file}: {repair.receipts_cut} receipts without a line removed, "
-                f"{repair.receipts_padded} lines given a receipt without a receive time"
+            screen.line(
+                f"{repair.file}: {repair.receipts_cut:,} receipts without a line removed, "
+                f"{repair.receipts_padded:,} receipts without a receive time added"
             )
     for record in records:
         if isinstance(record, Disconnected):
-            typer.echo(f"connection {record.connection} was open: closed as of {format_rfc3339(record.last_frame_ns)}")
+            screen.line(f"connection {record.connection} was open; closed as of {format_rfc3339(record.last_frame_ns)}")
     gaps = [record.symbol for record in records if isinstance(record, GapOpened)]
     if gaps:
         some = ", ".join(gaps[:8]) + (f" and {len(gaps) - 8} more" if len(gaps) > 8 else "")
-        typer.echo(f"gap opened (cause crash) for {some}")
+        screen.line(f"gap opened (cause crash) for {some}")

@@ -21,7 +21,7 @@ service = typer.Typer(
     no_args_is_help=True,
 )
 
-Name = Annotated[str, typer.Option("--name", help="Name of the service; another one for each recorder.")]
+Name = Annotated[str, typer.Option("--name", help="Name of the service; each recorder needs its own.")]
 
 
 @service.command("install")
@@ -30,41 +30,41 @@ def install(
     name: Name = DEFAULT_NAME,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be written, write nothing.")] = False,
 ) -> None:
-    """Install a user service that records with this Python and this configuration. No root is needed."""
+    """Install a user service that records with this Python and this configuration. Needs no root."""
     wanted = _wanted(config, name)
     if dry_run:
         files = locate(name)
         typer.echo(f"# {files.unit}\n{unit_text(wanted)}")
-        typer.echo(f"# {files.environment} (mode 0600, for the key) would {_fate(files.environment)}")
+        fate = "is kept as it is" if files.environment.exists() else "would be created"
+        typer.echo(f"# {files.environment} (mode 0600, for the key) {fate}")
         return
     files = install_service(wanted)
     typer.echo(
         f"Installed {files.unit}\n\n"
-        f"1. Put the API key into {files.environment} (yours alone, mode 0600), unless config.yaml has it.\n"
-        f"2. Start it:                systemctl --user restart {name}\n"
-        f"3. Look at it:              systemctl --user status {name};  journalctl --user -u {name} -f\n"
-        f"4. Keep it when you log out and start it at boot: loginctl enable-linger\n"
-        f"   (without it systemd ends a user's services with the user's last session)"
+        f"1. Put the API key into {files.environment} (mode 0600), unless config.yaml has it.\n"
+        f"2. Start it:                  systemctl --user restart {name}\n"
+        f"3. Look at it:                systemctl --user status {name}\n"
+        f"   and at its log:            journalctl --user -u {name} -f\n"
+        f"4. Keep it after logout and start it at boot: loginctl enable-linger\n"
+        f"   (without it systemd stops a user's services when the last session ends)"
     )
 
 
 @service.command("uninstall")
 def uninstall(name: Name = DEFAULT_NAME) -> None:
-    """Stop the service and remove its unit. The key's file and everything recorded stay."""
+    """Stop the service and remove its unit. The key file and the recordings stay."""
     files = uninstall_service(name)
-    typer.echo(f"Removed {files.unit}; {files.environment} and the recorded files were left alone.")
+    typer.echo(f"Removed {files.unit}; {files.environment} and the recordings were kept.")
 
 
 def _wanted(config: Optional[Path], name: str) -> Service:
-    """What runs here by hand: the same interpreter, directory and configuration, as absolute paths."""
+    """The same interpreter, directory and configuration as this shell's, as absolute paths."""
     path = config if config is not None else DEFAULT_CONFIG
     if config is not None and not path.exists():
-        raise ConfigError("there is no such file", where=str(path), hint="cp config.yaml.example config.yaml")
-    load_settings(path if path.exists() else None)  # a mistake is told now, not by a service that does not start
+        raise ConfigError("no such file", where=str(path), hint="`kraken-l3 init` writes one")
+    load_settings(
+        path if path.exists() else None
+    )  # report a mistake now, not in the log of a service that fails to start
     absolute = path.absolute()
     found = absolute if path.exists() else None
     return Service(name, Path(sys.executable), absolute.parent if found else Path.cwd(), found)
-
-
-def _fate(environment: Path) -> str:
-    return "stay as it is" if environment.exists() else "be made"

@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kraken_l3.model.timestamps import NS_PER_S
+from kraken_l3.monitor.units import size
 from kraken_l3.monitor.view import RecorderView, SymbolRow
 from kraken_l3.telemetry import get_logger
 
@@ -172,13 +173,3 @@ def _age(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600} h {whole % 3600 // 60:02} min"
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
-
-
-def size(count: int) -> str:
-    """Bytes for people: 12 B, 3.4 KiB, 5.6 GiB."""
-    amount = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.2f} TiB"
