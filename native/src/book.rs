@@ -17,7 +17,8 @@ pub struct Change {
     pub id: Key,
     pub ns: i64,
     pub price: i64,
-    pub qty: i64,
+    /// Below 10^38: whole supplies of some coins do not fit 64 bits.
+    pub qty: i128,
     pub action: Action,
 }
 
@@ -43,9 +44,9 @@ pub struct Event {
     pub order_ns: i64,
     pub stated_ns: i64,
     pub price: i64,
-    pub qty: i64,
-    pub change: i64,
-    pub stated_qty: i64,
+    pub qty: i128,
+    pub change: i128,
+    pub stated_qty: i128,
     pub level: i32,
     pub queue_position: i32,
     pub qty_ahead: i64,
@@ -73,7 +74,7 @@ pub enum Finding {
     WrongSide,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Book {
     pub depth: usize,
     pub memory: Memory,
@@ -107,6 +108,15 @@ impl Book {
 
     pub fn crossed(&self) -> bool {
         matches!((self.bids.best(), self.asks.best()), (Some(bid), Some(ask)) if bid >= -ask)
+    }
+
+    /// Whether an update with so many entries might cut a side.
+    pub fn may_cut(&self, bids: usize, asks: usize) -> bool {
+        self.bids.len() + bids > self.depth || self.asks.len() + asks > self.depth
+    }
+
+    pub fn rests(&self, id: Key) -> bool {
+        self.orders.contains_key(&id)
     }
 
     /// The number of levels of the longer side.

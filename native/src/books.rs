@@ -9,6 +9,7 @@ use crate::content::Content;
 use crate::crc::{self, Tables};
 use crate::grid::{self, Grid};
 use crate::ids::{InternedIds, Key};
+use crate::infer;
 use crate::message::{Element, Entry, Kind, MAX_ID_BYTES, Parsed, Unfit};
 use crate::names::Names;
 use crate::notes::{Note, Notes};
@@ -113,7 +114,8 @@ impl Books {
     }
 
     pub fn ids(&self) -> impl Iterator<Item = Key> + '_ {
-        self.symbols.iter().filter_map(|symbol| symbol.book.as_ref()).flat_map(|book| book.ids())
+        let wide = self.symbols.iter().filter_map(|symbol| symbol.window.as_ref()).flat_map(|window| window.ids());
+        self.symbols.iter().filter_map(|symbol| symbol.book.as_ref()).flat_map(|book| book.ids()).chain(wide)
     }
 
     /// Index of a symbol, which is made if it is new; None when there are too many.
@@ -170,16 +172,21 @@ impl Books {
             if symbol.book.is_none() {
                 return self.without_book(index, at);
             }
-            if let Some(unfit) = self.content.read(element, entries, symbol.precision) {
+            let unfit = if symbol.open {
+                self.read_first_numbers(index, element, entries, at)
+            } else {
+                self.content.read(element, entries, symbol.precision)
+            };
+            if let Some(unfit) = unfit {
                 return self.refuse(index, kind, unfit, at);
             }
             self.update(index, ids, at);
         } else {
             symbol.tally.snapshots += 1;
-            if let Err(unfit) = self.read_snapshot(index, element, entries) {
-                return self.refuse(index, kind, unfit, at);
+            match self.read_inferring(index, kind, element, entries) {
+                Ok(precision) => self.snapshot(index, precision, ids, at),
+                Err(unfit) => return self.refuse(index, kind, unfit, at),
             }
-            self.snapshot(index, ids, at);
         }
         self.judge(index, kind, at);
     }
@@ -195,15 +202,50 @@ impl Books {
         self.record(at, index as i32, Kind::Update as u8, outcome, Checksums::NONE, 0);
     }
 
-    fn read_snapshot(&mut self, index: usize, element: &Element, entries: &[Entry]) -> Result<(), (Unfit, u32)> {
-        let parameters = &mut self.symbols[index].parameters;
-        let sides = [&entries[element.bids.range()], &entries[element.asks.range()]];
-        if parameters.need_precision() && !parameters.see_decimals(sides) {
-            return Err((Unfit::Unreadable, 0));
+    fn read_inferring(
+        &mut self,
+        index: usize,
+        kind: Kind,
+        element: &Element,
+        entries: &[Entry],
+    ) -> Result<Precision, (Unfit, u32)> {
+        infer::read(&mut self.content, &self.symbols[index].parameters, kind, element, entries, self.tables)
+    }
+
+    /// The first numbers for a book that was empty so far tell its precision.
+    #[cold]
+    fn read_first_numbers(
+        &mut self,
+        index: usize,
+        element: &Element,
+        entries: &[Entry],
+        at: At,
+    ) -> Option<(Unfit, u32)> {
+        if element.bids.range().is_empty() && element.asks.range().is_empty() {
+            return self.content.read(element, entries, self.symbols[index].precision);
         }
-        match self.content.read(element, entries, parameters.precision()) {
-            Some(unfit) => Err(unfit),
-            None => Ok(()),
+        match self.read_inferring(index, Kind::Update, element, entries) {
+            Err(unfit) => Some(unfit),
+            Ok(precision) => {
+                let symbol = &mut self.symbols[index];
+                let before = symbol.tally.parameters();
+                symbol.precision = precision;
+                symbol.tally.precision = Some(precision);
+                self.note_inferred(index, before, at);
+                None
+            }
+        }
+    }
+
+    fn note_inferred(&mut self, index: usize, before: (Option<Precision>, Option<usize>), at: At) {
+        let tally = &self.symbols[index].tally;
+        let inferred = tally.precision_inferred || tally.depth_inferred;
+        if let (Some(Precision { price, qty }), Some(depth)) = tally.parameters()
+            && inferred
+            && before != tally.parameters()
+        {
+            let detail = format!("price_precision={price} qty_precision={qty} depth={depth}");
+            self.notes.add(index as i32, Note { detail, ..Note::new("inferred", at.line, at.offset) });
         }
     }
 
@@ -232,7 +274,11 @@ impl Books {
     fn update(&mut self, index: usize, ids: &InternedIds, at: At) {
         let symbol = &mut self.symbols[index];
         let Some(book) = symbol.book.as_mut() else { return };
-        let Content { bids, asks, msg_ns, .. } = &self.content;
+        symbol.last_msg_ns = self.content.msg_ns;
+        if symbol.window.is_some() || symbol.open {
+            return self.update_inferred(index, ids, at);
+        }
+        let Content { bids, asks, .. } = &self.content;
         let findings = &mut self.findings;
         let mut find = |finding, id| findings.push((finding, id));
         if self.want_events {
@@ -242,10 +288,42 @@ impl Books {
         } else {
             book.update(bids, asks, &mut Untraced, &mut find);
         }
-        symbol.last_msg_ns = *msg_ns;
         if !self.findings.is_empty() {
             self.find_each(index, ids, at);
         }
+    }
+
+    /// An update while the window or the precision of the book are not known for sure.
+    #[cold]
+    fn update_inferred(&mut self, index: usize, ids: &InternedIds, at: At) {
+        let symbol = &mut self.symbols[index];
+        let before = symbol.tally.parameters();
+        let Some(book) = symbol.book.as_mut() else { return };
+        let message = self.messages.len() as u32;
+        let mut trace = Tracing { columns: &mut self.events, ids, message };
+        if let Some(window) = &mut symbol.window {
+            let (findings, open) = if self.want_events {
+                window.update(book, &self.content, MAX_ORDERS, &mut trace, self.tables)
+            } else {
+                window.update(book, &self.content, MAX_ORDERS, &mut Untraced, self.tables)
+            };
+            self.findings = findings;
+            if !open {
+                symbol.window = None;
+            }
+        } else {
+            let Content { bids, asks, .. } = &self.content;
+            let mut find = |finding, id| self.findings.push((finding, id));
+            if self.want_events {
+                book.update(bids, asks, &mut trace, &mut find);
+            } else {
+                book.update(bids, asks, &mut Untraced, &mut find);
+            }
+        }
+        symbol.open = symbol.open && book.order_count() == 0;
+        symbol.tally.depth = Some(book.depth);
+        self.note_inferred(index, before, at);
+        self.find_each(index, ids, at);
     }
 
     #[cold]
@@ -266,10 +344,10 @@ impl Books {
         self.notes.add(index as i32, Note { detail, ..Note::new(kind, at.line, at.offset) });
     }
 
-    fn snapshot(&mut self, index: usize, ids: &InternedIds, at: At) {
+    fn snapshot(&mut self, index: usize, precision: Precision, ids: &InternedIds, at: At) {
         let symbol = &mut self.symbols[index];
-        let before = (symbol.tally.precision, symbol.tally.depth);
-        let Content { bids, asks, msg_ns, .. } = &self.content;
+        let before = symbol.tally.parameters();
+        let Content { bids, asks, .. } = &self.content;
         let levels = symbol::most_levels(bids, asks);
         let depth = symbol.parameters.depth_for(levels);
         let mut book = Book::new(depth);
@@ -279,17 +357,12 @@ impl Books {
             let message = self.messages.len() as u32;
             book.tell(&mut Tracing { columns: &mut self.events, ids, message });
         }
-        if symbol.adopt(book, *msg_ns) {
+        if symbol.adopt(book, precision, &self.content) {
             let note = Note::new("incident_closed", at.line, at.offset);
             self.notes.add(index as i32, Note { detail: "snapshot".into(), ..note });
         }
-        let inferred = symbol.parameters.need_precision() || symbol.parameters.depth.is_none();
-        if inferred && before != (symbol.tally.precision, symbol.tally.depth) {
-            let Precision { price, qty } = symbol.precision;
-            let detail = format!("price_precision={price} qty_precision={qty} depth={depth}");
-            self.notes.add(index as i32, Note { detail, ..Note::new("inferred", at.line, at.offset) });
-        }
-        if levels > depth && symbol.parameters.depth.is_some() {
+        self.note_inferred(index, before, at);
+        if levels > depth && self.symbols[index].parameters.depth.is_some() {
             self.find(index, "too_deep", String::new(), at);
         }
     }
@@ -302,10 +375,10 @@ impl Books {
         newest_ns: i64,
         amending: &[Key],
     ) -> bool {
-        if self.read_snapshot(index, element, entries).is_err() {
+        let Ok(precision) = self.read_inferring(index, Kind::Snapshot, element, entries) else {
             return false;
-        }
-        let Content { bids, asks, checksum, msg_ns } = &self.content;
+        };
+        let Content { bids, asks, checksum, .. } = &self.content;
         let symbol = &mut self.symbols[index];
         let mut book = Book::new(symbol.parameters.depth_for(symbol::most_levels(bids, asks)));
         book.fill(bids, asks);
@@ -317,7 +390,7 @@ impl Books {
         for id in amending {
             book.memory.remember_amend(*id);
         }
-        symbol.adopt(book, *msg_ns);
+        symbol.adopt(book, precision, &self.content);
         symbol.last_verdict = Verdict::Ok as u8;
         true
     }

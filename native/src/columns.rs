@@ -181,13 +181,18 @@ impl Trace for Tracing<'_> {
         columns.order_ns.push(event.order_ns);
         columns.stated_ns.push(event.stated_ns);
         columns.price.push(event.price);
-        columns.qty.push(event.qty);
-        columns.change.push(event.change);
-        columns.stated_qty.push(event.stated_qty);
+        columns.qty.push(saturated(event.qty));
+        columns.change.push(saturated(event.change));
+        columns.stated_qty.push(saturated(event.stated_qty));
         columns.level.push(event.level);
         columns.queue_position.push(event.queue_position);
         columns.qty_ahead.push(event.qty_ahead);
     }
+}
+
+/// A quantity in a column of 64 bits.
+fn saturated(qty: i128) -> i64 {
+    i64::try_from(qty).unwrap_or(if qty < 0 { -i64::MAX } else { i64::MAX })
 }
 
 /// What a book row says beside the levels.

@@ -15,6 +15,14 @@ pub struct Content {
 }
 
 impl Content {
+    /// The same at a larger precision.
+    pub fn scale(&mut self, price_factor: i64, qty_factor: i128) {
+        for change in self.bids.iter_mut().chain(&mut self.asks) {
+            change.price *= price_factor;
+            change.qty *= qty_factor;
+        }
+    }
+
     /// None: fine. Otherwise what is worst in it, with the place of the first number that is too fine.
     pub fn read(&mut self, element: &Element, entries: &[Entry], precision: Precision) -> Option<(Unfit, u32)> {
         self.checksum = element.checksum;
@@ -25,24 +33,19 @@ impl Content {
             changes.clear();
             for entry in &entries[span.range()] {
                 readable &= entry.readable;
-                let mut scaled = |number: Number, precision| match number.scaled(precision) {
-                    Ok(value) => value,
-                    Err(Unfit::TooPrecise) => {
-                        too_fine.get_or_insert(number.at);
-                        0
-                    }
-                    Err(Unfit::Unreadable) => {
-                        readable = false;
-                        0
-                    }
+                let mut unfit = |number: Number, unfit| match unfit {
+                    Unfit::TooPrecise => drop(too_fine.get_or_insert(number.at)),
+                    Unfit::Unreadable => readable = false,
                 };
-                changes.push(Change {
-                    id: entry.id,
-                    ns: entry.ns,
-                    price: scaled(entry.price, precision.price),
-                    qty: scaled(entry.qty, precision.qty),
-                    action: entry.action,
+                let price = entry.price.price(precision.price).unwrap_or_else(|why| {
+                    unfit(entry.price, why);
+                    0
                 });
+                let qty = entry.qty.qty(precision.qty).unwrap_or_else(|why| {
+                    unfit(entry.qty, why);
+                    0
+                });
+                changes.push(Change { id: entry.id, ns: entry.ns, price, qty, action: entry.action });
             }
         }
         if !readable {

@@ -11,17 +11,17 @@ pub struct Order {
     pub id: Key,
     /// The order's own time, 0 when unknown.
     pub ns: i64,
-    pub qty: i64,
+    pub qty: i128,
     token: Piece,
 }
 
 impl Order {
-    pub fn new(id: Key, ns: i64, qty: i64) -> Self {
+    pub fn new(id: Key, ns: i64, qty: i128) -> Self {
         Self { id, ns, qty, token: UNKNOWN }
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Level {
     /// A bid's price, minus an ask's.
     pub key: i64,
@@ -62,7 +62,7 @@ impl Level {
     }
 
     #[inline(always)]
-    pub fn resize(&mut self, place: usize, qty: i64) {
+    pub fn resize(&mut self, place: usize, qty: i128) {
         self.piece = UNKNOWN;
         let order = &mut self.orders[place];
         order.qty = qty;
@@ -71,7 +71,8 @@ impl Level {
 
     /// Quantity before this place, saturating.
     pub fn qty_ahead(&self, place: usize) -> i64 {
-        self.orders[..place].iter().fold(0, |sum: i64, order| sum.saturating_add(order.qty))
+        let sum = self.orders[..place].iter().fold(0i128, |sum, order| sum.saturating_add(order.qty));
+        i64::try_from(sum).unwrap_or(i64::MAX)
     }
 
     fn refresh(&mut self, tables: &Tables) {
@@ -81,7 +82,7 @@ impl Level {
         let mut piece = Piece::default();
         for order in &mut self.orders {
             if order.token == UNKNOWN {
-                order.token = tables.join(self.price, tables.digits(order.qty.unsigned_abs().into()));
+                order.token = tables.join(self.price, tables.digits(order.qty.unsigned_abs()));
             }
             piece = tables.join(piece, order.token);
         }
@@ -90,7 +91,7 @@ impl Level {
 }
 
 /// All levels of a book, by number; the numbers (and buffers) of levels that went are used again.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Levels {
     all: Vec<Level>,
     free: Vec<u32>,

@@ -20,7 +20,7 @@ pub enum Classification {
     Unknown = 8,
 }
 
-pub fn of_delete(stated_qty: i64, stated_ns: i64, order_ns: i64) -> Classification {
+pub fn of_delete(stated_qty: i128, stated_ns: i64, order_ns: i64) -> Classification {
     if stated_qty == 0 {
         Classification::Fill
     } else if stated_ns == order_ns && stated_ns != 0 {
@@ -32,7 +32,7 @@ pub fn of_delete(stated_qty: i64, stated_ns: i64, order_ns: i64) -> Classificati
     }
 }
 
-pub fn of_modify(change: i64, requeued: bool, array_fills: bool) -> Classification {
+pub fn of_modify(change: i128, requeued: bool, array_fills: bool) -> Classification {
     if requeued || change > 0 {
         Classification::Amend
     } else if change == 0 {
@@ -45,7 +45,7 @@ pub fn of_modify(change: i64, requeued: bool, array_fills: bool) -> Classificati
 }
 
 /// The latest entry time, and the ids deleted in order to be added again, oldest first.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Memory {
     pub newest_ns: i64,
     /// When each id was remembered; entries of `order` with another number are stale.

@@ -22,8 +22,9 @@ pub enum Action {
 /// A price or quantity as the wire wrote it, to be scaled when the symbol's precision is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Number {
-    /// Saturated, with `scale` telling the rest: such a number is out of range or too precise at any precision.
+    /// The digits as a number, its lower 64 bits: all of it but in numbers that only the fallback reads.
     pub mantissa: u64,
+    pub high: u64,
     pub scale: i16,
     /// Decimals written, trailing zeros included.
     pub decimals: u16,
@@ -39,41 +40,60 @@ pub enum Unfit {
 }
 
 impl Number {
-    pub const NONE: Self = Self { mantissa: 0, scale: 0, decimals: 0, at: 0 };
+    pub const NONE: Self = Self { mantissa: 0, high: 0, scale: 0, decimals: 0, at: 0 };
 
-    /// A decimal of any size; trailing zeros are taken off where that makes it fit.
     pub fn new(decimal: Decimal, at: u32) -> Self {
-        let (mut mantissa, mut scale) = (decimal.mantissa, decimal.scale);
-        while mantissa > u128::from(u64::MAX) && mantissa.is_multiple_of(10) {
-            mantissa /= 10;
-            scale -= 1;
-        }
         Self {
-            mantissa: u64::try_from(mantissa).unwrap_or(u64::MAX),
-            scale: scale as i16,
+            mantissa: decimal.mantissa as u64,
+            high: (decimal.mantissa >> 64) as u64,
+            scale: decimal.scale as i16,
             decimals: decimal.decimals() as u16,
             at,
         }
     }
 
-    /// The number times 10^precision, exactly and within int64.
+    fn decimal(self) -> Decimal {
+        let mantissa = u128::from(self.high) << 64 | u128::from(self.mantissa);
+        Decimal { mantissa, scale: i32::from(self.scale) }
+    }
+
+    /// As few decimals as hold the number.
+    pub fn needed(self) -> u32 {
+        let Decimal { mut mantissa, mut scale } = self.decimal();
+        while scale > 0 && mantissa != 0 && mantissa.is_multiple_of(10) {
+            mantissa /= 10;
+            scale -= 1;
+        }
+        if mantissa == 0 { 0 } else { scale.max(0).unsigned_abs() }
+    }
+
+    /// A price times 10^precision, exactly and within int64.
     #[inline(always)]
-    pub fn scaled(self, precision: u32) -> Result<i64, Unfit> {
-        if i32::from(self.scale) == precision as i32 {
+    pub fn price(self, precision: u32) -> Result<i64, Unfit> {
+        if i32::from(self.scale) == precision as i32 && self.high == 0 {
             return i64::try_from(self.mantissa).map_err(|_| Unfit::Unreadable);
+        }
+        self.rescaled(precision).and_then(|value| i64::try_from(value).map_err(|_| Unfit::Unreadable))
+    }
+
+    /// A quantity times 10^precision, exactly and below 10^38.
+    #[inline(always)]
+    pub fn qty(self, precision: u32) -> Result<i128, Unfit> {
+        if i32::from(self.scale) == precision as i32 && self.high == 0 {
+            return Ok(i128::from(self.mantissa));
         }
         self.rescaled(precision)
     }
 
     #[cold]
-    fn rescaled(self, precision: u32) -> Result<i64, Unfit> {
-        let beyond = i32::from(self.decimals) - precision as i32;
-        if self.mantissa != 0 && beyond > 2 * MAX_DIGITS as i32 {
+    fn rescaled(self, precision: u32) -> Result<i128, Unfit> {
+        let beyond = i32::from(self.scale) - precision as i32;
+        let decimal = self.decimal();
+        if decimal.mantissa != 0 && beyond > 2 * MAX_DIGITS as i32 {
             return Err(Unfit::Unreadable);
         }
-        let decimal = Decimal { mantissa: u128::from(self.mantissa), scale: i32::from(self.scale) };
         match decimal.scaled(precision) {
-            Ok(value) => i64::try_from(value).map_err(|_| Unfit::Unreadable),
+            Ok(value) => i128::try_from(value).map_err(|_| Unfit::Unreadable),
             Err(crate::decimal::Unfit::TooPrecise) => Err(Unfit::TooPrecise),
             Err(_) => Err(Unfit::Unreadable),
         }

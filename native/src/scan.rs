@@ -177,7 +177,7 @@ impl Scanner<'_> {
         let at = self.at as u32;
         let (whole, count) = self.digits()?;
         if *self.text.get(self.at)? != b'.' {
-            return Some(Number { mantissa: whole, scale: 0, decimals: 0, at });
+            return Some(Number { mantissa: whole, high: 0, scale: 0, decimals: 0, at });
         }
         self.at += 1;
         let first = u64::from_le_bytes(*self.chunk::<8>()?);
@@ -199,6 +199,7 @@ impl Scanner<'_> {
         }
         Some(Number {
             mantissa: whole * TENS[decimals] + fraction,
+            high: 0,
             scale: decimals as i16,
             decimals: decimals as u16,
             at,

@@ -13,7 +13,7 @@ const SLACK: usize = 256;
 /// Sorted keys (a bid's price, minus an ask's) with the number of each level in `Levels`.
 ///
 /// What stands before `start` is cut off; so cutting the worst level moves nothing.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Side {
     keys: Vec<i64>,
     slots: Vec<u32>,

@@ -1,14 +1,13 @@
 //! All that the engine keeps of one symbol: what is known of it, its book, its state and its counts.
 
 use crate::book::{Book, Change};
+use crate::content::Content;
 use crate::crc::Tables;
 use crate::ids::InternedIds;
 use crate::level::Level;
-use crate::message::Entry;
 use crate::time;
+use crate::window::{InferredWindow, smallest_depth};
 
-/// The depths that Kraken serves.
-const DEPTHS: [usize; 3] = [10, 100, 1000];
 pub const MAX_PRECISION: u32 = 18;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,14 +16,12 @@ pub struct Precision {
     pub qty: u32,
 }
 
-/// Precision and depth: what was set, and what snapshots so far suggest for the rest.
+/// Precision and depth of a symbol's books, where they were told.
 #[derive(Debug, Default)]
 pub struct BookParameters {
     pub price_precision: Option<u32>,
     pub qty_precision: Option<u32>,
     pub depth: Option<usize>,
-    seen: Precision,
-    seen_depth: usize,
 }
 
 impl BookParameters {
@@ -33,40 +30,17 @@ impl BookParameters {
         self.price_precision.is_none() || self.qty_precision.is_none()
     }
 
-    /// Takes in what a snapshot writes; false when a number in it cannot be read or writes too many decimals.
-    pub fn see_decimals(&mut self, entries: [&[Entry]; 2]) -> bool {
-        let mut seen = Precision::default();
-        for entry in entries.into_iter().flatten() {
-            if !entry.numbers {
-                return false;
-            }
-            seen.price = seen.price.max(entry.price.decimals.into());
-            seen.qty = seen.qty.max(entry.qty.decimals.into());
-        }
-        if seen.price.max(seen.qty) > MAX_PRECISION {
-            return false;
-        }
-        self.seen.price = self.seen.price.max(seen.price);
-        self.seen.qty = self.seen.qty.max(seen.qty);
-        true
-    }
-
-    /// What holds from the present snapshot on.
-    pub fn precision(&self) -> Precision {
+    /// What was told, and where nothing was told what was inferred.
+    pub fn precision(&self, inferred: Precision) -> Precision {
         Precision {
-            price: self.price_precision.unwrap_or(self.seen.price),
-            qty: self.qty_precision.unwrap_or(self.seen.qty),
+            price: self.price_precision.unwrap_or(inferred.price),
+            qty: self.qty_precision.unwrap_or(inferred.qty),
         }
     }
 
     /// The depth that holds from a snapshot with so many levels on its longer side.
-    pub fn depth_for(&mut self, levels: usize) -> usize {
-        if let Some(depth) = self.depth {
-            return depth;
-        }
-        let smallest = DEPTHS.into_iter().find(|depth| levels <= *depth).unwrap_or(DEPTHS[2]);
-        self.seen_depth = self.seen_depth.max(smallest);
-        self.seen_depth
+    pub fn depth_for(&self, levels: usize) -> usize {
+        self.depth.unwrap_or_else(|| smallest_depth(levels))
     }
 }
 
@@ -107,6 +81,13 @@ pub struct Tally {
     pub last_ok_line: i64,
 }
 
+impl Tally {
+    /// Precision and depth of the last book.
+    pub fn parameters(&self) -> (Option<Precision>, Option<usize>) {
+        (self.precision, self.depth)
+    }
+}
+
 /// Adds one to a count by name.
 pub fn count(counts: &mut Vec<(&'static str, u64)>, name: &'static str) {
     match counts.iter_mut().find(|(other, _)| *other == name) {
@@ -123,6 +104,10 @@ pub struct Symbol {
     pub state: State,
     pub book: Option<Box<Book>>,
     pub precision: Precision,
+    /// Nothing told the precision, and no number was seen since the snapshot.
+    pub open: bool,
+    /// None when the depth was told, or the data has told it since the snapshot.
+    pub window: Option<InferredWindow>,
     /// A gap took the book.
     pub after_gap: bool,
     pub last_line: i64,
@@ -140,6 +125,8 @@ impl Symbol {
             state: State::AwaitingSnapshot,
             book: None,
             precision: Precision::default(),
+            open: false,
+            window: None,
             after_gap: false,
             last_line: -1,
             last_msg_ns: 0,
@@ -155,14 +142,18 @@ impl Symbol {
     }
 
     /// Takes a snapshot's book; true when that closed an incident.
-    pub fn adopt(&mut self, book: Book, msg_ns: i64) -> bool {
-        self.precision = self.parameters.precision();
-        self.tally.precision = Some(self.precision);
+    pub fn adopt(&mut self, book: Book, precision: Precision, content: &Content) -> bool {
+        self.precision = precision;
+        self.open = self.parameters.need_precision() && content.bids.is_empty() && content.asks.is_empty();
+        if !self.open {
+            self.tally.precision = Some(precision);
+        }
+        self.window = if self.parameters.depth.is_none() { InferredWindow::new(book.depth) } else { None };
         self.tally.precision_inferred = self.parameters.need_precision();
         self.tally.depth = Some(book.depth);
         self.tally.depth_inferred = self.parameters.depth.is_none();
         self.book = Some(Box::new(book));
-        self.last_msg_ns = msg_ns;
+        self.last_msg_ns = content.msg_ns;
         self.after_gap = false;
         self.last_top = None;
         self.enter(State::Synced)
@@ -247,7 +238,7 @@ impl Symbol {
 }
 
 fn write_level(level: &Level, precision: Precision, ids: &InternedIds, text: &mut String) {
-    let price = decimal(level.price(), precision.price);
+    let price = decimal(level.price().into(), precision.price);
     for order in &level.orders {
         let id = quoted(&ids.text(order.id));
         let qty = decimal(order.qty, precision.qty);
@@ -260,7 +251,7 @@ fn write_level(level: &Level, precision: Precision, ids: &InternedIds, text: &mu
 }
 
 /// A scaled number with every decimal written out.
-fn decimal(value: i64, precision: u32) -> String {
+fn decimal(value: i128, precision: u32) -> String {
     if precision == 0 {
         return value.to_string();
     }
@@ -311,17 +302,6 @@ mod tests {
         assert_eq!(decimal(12345, 2), "123.45");
         assert_eq!(decimal(0, 8), "0.00000000");
         assert_eq!(decimal(7, 0), "7");
-    }
-
-    #[test]
-    fn depth_is_the_smallest_that_held_every_snapshot() {
-        let mut parameters = BookParameters::default();
-        assert_eq!(
-            [parameters.depth_for(3), parameters.depth_for(11), parameters.depth_for(2), parameters.depth_for(5000)],
-            [10, 100, 100, 1000]
-        );
-        parameters.depth = Some(25);
-        assert_eq!(parameters.depth_for(3), 25);
     }
 
     #[test]

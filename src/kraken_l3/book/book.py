@@ -7,6 +7,7 @@ the book be judged. Orders cut off are forgotten, since Kraken sends them again 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import NamedTuple, Optional
 
 from kraken_l3.book.checksum import Checksum
@@ -47,6 +48,10 @@ class Book:
         """Kraken's CRC32 of the book as it stands."""
         return self._checksum.value()
 
+    def level_count(self) -> int:
+        """Levels of the longer side."""
+        return max(len(self.bids.keys), len(self.asks.keys))
+
     def crossed(self) -> bool:
         """Whether the best bid is at or over the best ask."""
         return bool(self.bids.keys and self.asks.keys) and -self.bids.keys[0] >= self.asks.keys[0]
@@ -62,12 +67,25 @@ class Book:
                     self.memory.newest_ns = ns
         self._truncate(None)
         if trace is not None:
-            trace.append(_CLEAR)
-            trace += [
-                self._event(order, Action.SNAPSHOT, Classification.NONE, order.ns, order.qty, order.qty)
-                for side in (self.bids, self.asks)
-                for order in side
-            ]
+            self.tell(trace)
+
+    def tell(self, trace: list[OrderEvent]) -> None:
+        """Tell the whole book, as after a snapshot."""
+        trace.append(_CLEAR)
+        trace += [
+            self._event(order, Action.SNAPSHOT, Classification.NONE, order.ns, order.qty, order.qty)
+            for side in (self.bids, self.asks)
+            for order in side
+        ]
+
+    def copy(self, depth: int) -> Book:
+        """The same book, to go on from with another depth."""
+        other = Book(depth, self.price_precision, self.qty_precision)
+        for side in (self.bids, self.asks):
+            for order in side:
+                other._put_in(copy(order))
+        other.memory = Memory(self.memory.newest_ns, tuple(self.memory.amending))
+        return other
 
     def update(
         self, bids: Sequence[Change], asks: Sequence[Change], trace: Optional[list[OrderEvent]] = None

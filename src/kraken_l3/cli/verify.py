@@ -10,7 +10,7 @@ import typer
 from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.cli.console import Screen, Table, number, progress, size
-from kraken_l3.engine.symbol import DEPTHS
+from kraken_l3.engine.port import DEPTHS
 from kraken_l3.errors import UsageError
 from kraken_l3.rebuild.metadata import read_instruments
 from kraken_l3.rebuild.report import Report

@@ -16,9 +16,15 @@ __all__ = ["MessageRow", "RowColumns", "event_columns", "message_columns"]
 MessageRow = tuple[int, int, int, int, int, int, int, int]
 
 
+_MAX = (1 << 63) - 1
+
+
 def _pack(code: str, values: Iterable[Any]) -> bytes:
     items = list(values)
-    return struct.pack(f"<{len(items)}{code}", *items)
+    try:
+        return struct.pack(f"<{len(items)}{code}", *items)
+    except struct.error:  # a quantity past int64, which saturates
+        return struct.pack(f"<{len(items)}{code}", *(max(-_MAX, min(item, _MAX)) for item in items))
 
 
 def message_columns(rows: Sequence[MessageRow]) -> Columns:

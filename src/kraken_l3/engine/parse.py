@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Optional
 
 import msgspec
 
 from kraken_l3.book.book import Change
-from kraken_l3.engine.port import MAX_ID_BYTES, MAX_PRECISION
+from kraken_l3.engine.port import MAX_ID_BYTES, PRICE_END
 from kraken_l3.errors import MalformedMessage
-from kraken_l3.model.decimals import TooManyDecimals, decimals_in, parse_scaled
+from kraken_l3.model.decimals import MAX_DIGITS, TooManyDecimals, decimals_in, parse_scaled
 from kraken_l3.model.messages import Level3Data, OrderEntry
 from kraken_l3.model.timestamps import parse_rfc3339
 
-__all__ = ["Content", "Precision", "check_symbol", "decimals_of", "read_content", "too_fine_number"]
+__all__ = ["Content", "Decimals", "Precision", "check_symbol", "decimals_of", "read_content", "too_fine_number"]
 
 _INT64_END = 1 << 63
-_SAFE_DIGITS = 18  # any number of so many digits is within int64
 _CHECKSUM = re.compile(rb'"?(\d{1,19})"?')
 _MAX_CACHED_SECONDS = 4_096
 
@@ -28,6 +27,13 @@ class Precision(NamedTuple):
 
     price: int
     qty: int
+
+
+class Decimals(NamedTuple):
+    """Decimals of the numbers in a message: as they were written, and as few as hold them."""
+
+    written: Precision
+    needed: Precision
 
 
 class Content(NamedTuple):
@@ -41,6 +47,16 @@ class Content(NamedTuple):
     def levels(self) -> int:
         """How many price levels the longer side states."""
         return max(len({change[2] for change in self.bids}), len({change[2] for change in self.asks}))
+
+    def scaled(self, price_factor: int, qty_factor: int) -> Content:
+        """The same at a larger precision."""
+        if price_factor == qty_factor == 1:
+            return self
+        bids, asks = (
+            [(event, order_id, price * price_factor, qty * qty_factor, ns) for event, order_id, price, qty, ns in side]
+            for side in (self.bids, self.asks)
+        )
+        return self._replace(bids=bids, asks=asks)
 
 
 def read_content(data: Level3Data, precision: Precision, *, snapshot: bool) -> Content:
@@ -65,7 +81,7 @@ def _read_entries(entries: Iterable[OrderEntry], precision: Precision, snapshot:
         if event == "delete":
             price = 0
         elif event == "add" or event == "modify":
-            price = _read_number(entry.limit_price, precision.price)
+            price = _read_price(entry.limit_price, precision.price)
         else:
             raise ValueError(f"unknown event {event[:20]!r}")
         order_id = entry.order_id
@@ -91,23 +107,23 @@ def check_symbol(symbol: str) -> None:
         raise MalformedMessage(f"a symbol of {len(symbol.encode())} bytes")
 
 
+def _read_price(raw: msgspec.Raw, precision: int) -> int:
+    price = _read_number(raw, precision)
+    if price >= PRICE_END:
+        raise ValueError(f"out of range: {bytes(raw)[:48]!r}")
+    return price
+
+
 def _read_number(raw: msgspec.Raw, precision: int) -> int:
     text = bytes(raw)
     digits = text
     if precision and text[-precision - 1 : -precision] == b".":
         digits = text[: -precision - 1] + text[-precision:]
     elif precision:
-        return _read_any_number(text, precision)
-    if len(digits) <= _SAFE_DIGITS and digits.isdigit():
+        return parse_scaled(text, precision)
+    if len(digits) <= MAX_DIGITS and digits.isdigit():
         return int(digits)
-    return _read_any_number(text, precision)
-
-
-def _read_any_number(text: bytes, precision: int) -> int:
-    value = parse_scaled(text, precision)
-    if value >= _INT64_END:
-        raise ValueError(f"out of range: {text[:48]!r}")
-    return value
+    return parse_scaled(text, precision)
 
 
 _seconds: dict[str, int] = {}
@@ -156,11 +172,11 @@ def too_fine_number(data: Level3Data, precision: Precision, *, snapshot: bool) -
     """
     first = ""
     for entry in (*(data.bids or ()), *(data.asks or ())):
-        numbers = [(entry.order_qty, precision.qty)]
+        numbers = [(_read_number, entry.order_qty, precision.qty)]
         if snapshot or entry.event != "delete":
-            numbers.insert(0, (entry.limit_price, precision.price))
-        for raw, digits in numbers:
-            if _is_too_fine(raw, digits):
+            numbers.insert(0, (_read_price, entry.limit_price, precision.price))
+        for read, raw, digits in numbers:
+            if _is_too_fine(read, raw, digits):
                 first = first or bytes(raw).decode()
         without_numbers = OrderEntry(entry.order_id, _ZERO, _ZERO, entry.timestamp, entry.event)
         _read_entries([without_numbers], Precision(0, 0), snapshot)
@@ -168,9 +184,9 @@ def too_fine_number(data: Level3Data, precision: Precision, *, snapshot: bool) -
     return first
 
 
-def _is_too_fine(raw: msgspec.Raw, precision: int) -> bool:
+def _is_too_fine(read: Callable[[msgspec.Raw, int], int], raw: msgspec.Raw, precision: int) -> bool:
     try:
-        _read_number(raw, precision)
+        read(raw, precision)
     except TooManyDecimals:
         return True
     return False
@@ -179,17 +195,19 @@ def _is_too_fine(raw: msgspec.Raw, precision: int) -> bool:
 _ZERO = msgspec.Raw(b"0")
 
 
-def decimals_of(data: Level3Data) -> Precision:
-    """The most decimals written among a snapshot's prices and among its quantities.
+def decimals_of(data: Level3Data, *, snapshot: bool) -> Decimals:
+    """The most decimals among a message's prices and among its quantities.
 
     Raises:
-        ValueError: a number cannot be read, or writes more than `MAX_PRECISION` decimals.
+        ValueError: a number cannot be read.
     """
     entries = [*(data.bids or ()), *(data.asks or ())]
-    precision = Precision(
-        max((decimals_in(bytes(e.limit_price)) for e in entries), default=0),
-        max((decimals_in(bytes(e.order_qty)) for e in entries), default=0),
+    prices = [decimals_in(bytes(e.limit_price)) for e in entries if snapshot or e.event != "delete"]
+    quantities = [decimals_in(bytes(e.order_qty)) for e in entries]
+    written, needed = (
+        Precision(
+            max([pair[which] for pair in prices], default=0), max([pair[which] for pair in quantities], default=0)
+        )
+        for which in (0, 1)
     )
-    if max(precision) > MAX_PRECISION:
-        raise ValueError(f"a number with {max(precision)} decimals")
-    return precision
+    return Decimals(written, needed)

@@ -29,11 +29,13 @@ Shape: `data` is an array of objects. Duplicate keys: the last wins; unknown key
 `order_id` and `event` are strings or absent, `limit_price` and `order_qty` any JSON value or absent; `timestamp` of
 entry and message is a string, null or absent; `checksum` is any JSON value or absent (null is the same).
 
-Step 2: prices and quantities as `model.decimals.parse_scaled` reads them (exponents, quoted numbers; no sign), the
-scaled value below 2**63; `order_id` of 1 to `MAX_ID_BYTES` bytes; `event` one of add, modify, delete (not read in a
-snapshot); `checksum` an unsigned integer below 2**63 without exponent, quoted or not. A delete's price is not read,
-since only its id counts; its quantity is. Times as `model.timestamps.parse_rfc3339`, within int64 nanoseconds; one that
-is absent or cannot be read is 0, "unknown", and makes nothing malformed (Kraken's own documented example has one).
+Step 2: prices and quantities as `model.decimals.parse_scaled` reads them (exponents, quoted numbers; no sign), a scaled
+price below `PRICE_END`, a scaled quantity below `QTY_END` (the supply of some coins does not fit 64 bits: books and
+checksums hold such a quantity exactly, columns of 64 bits saturate at 2**63 - 1); `order_id` of 1 to `MAX_ID_BYTES`
+bytes; `event` one of add, modify, delete (not read in a snapshot); `checksum` an unsigned integer below 2**63 without
+exponent, quoted or not. A delete's price is not read, since only its id counts; its quantity is. Times as
+`model.timestamps.parse_rfc3339`, within int64 nanoseconds; one that is absent or cannot be read is 0, "unknown", and
+makes nothing malformed (Kraken's own documented example has one).
 
 Applying
 --------
@@ -50,10 +52,27 @@ Incidents: a MISMATCH opens one for its symbol unless one is open; the next OK, 
 `invalidate` and whatever takes the book away close it. Meanwhile messages are still applied and compared.
 
 Precision and depth of a symbol are those last set before its last snapshot (`set_symbol`; takes effect at the next
-snapshot). What was not set is inferred at each snapshot: precision = the most decimals written in any of its
-snapshots so far (`decimals_in`; more than `MAX_PRECISION` is MALFORMED), depth = the smallest of 10, 100, 1000 that
-holds the levels of both sides of every snapshot so far (1000 beyond). Smarter guesses are the caller's, who runs
-again with other settings.
+snapshot). What was not set is inferred from each snapshot on, from it and what follows it alone; a note "inferred" says
+what holds from its line on.
+
+Precision: equal numbers verify however they were written. First the most decimals written are tried (at most
+`MAX_PRECISION`): raw digits are trusted before any guess. If the snapshot's checksum does not come out so, every pair
+of price and quantity decimals is tried, from as few as hold its numbers up to `MAX_TRIED_DECIMALS` or as many as were
+written, fewest in sum first; of those one that was set stays as it was set. The first at which the checksum comes out
+is taken; when there is none, no checksum, or more than `MAX_TRIED_ORDERS` orders that it covers, as written. A pair at
+which a number does not fit (step 2) is passed over, as written too: then the fewest that hold. Numbers that need more
+than `MAX_PRECISION` decimals are MALFORMED. A snapshot without orders is a book, and tells nothing: the precision stays
+open, and the first update with entries tells it in the same way, as do later ones until an order rests.
+
+Depth: the smallest of `DEPTHS` that holds the levels of both sides (the largest beyond). A thin pair may show fewer
+levels than its window has room for, so while a larger depth is possible, and from the first update that might cut a
+level off, the same updates go to a second book of the largest depth. The window is larger, if the second book's
+checksum comes out and either the first's does not or the second could apply entries that the first could not (the
+exchange speaks of no order that it has let go): the second book takes the place of the first with the smallest larger
+depth that holds it, told with CLEAR and SNAPSHOT rows, and the larger depths go on to be possible. The depth is right,
+if its checksum comes out and either the second's does not or the message adds an id that rests in the second alone (the
+exchange sends again what it has let go): the second book is dropped, as it is with more than `MAX_ORDERS` orders. A
+message without a checksum comes out in both.
 
 Routing: with `part` = (k, n) an engine handles a line only if crc32(raw bytes between the quotes of the first
 `"symbol"` value) % n == k; a line in which no such value is found belongs to part 0. The look-up is textual
@@ -105,6 +124,7 @@ from kraken_l3.book.classification import MAX_AMENDING
 from kraken_l3.model.events import Action, Classification, MessageKind, Reason, Side, State, Verdict
 
 __all__ = [
+    "DEPTHS",
     "EVENT_COLUMNS",
     "MAX_AMENDING",
     "MAX_GRID_STEP",
@@ -113,6 +133,8 @@ __all__ = [
     "MAX_ORDERS",
     "MAX_PRECISION",
     "MAX_SYMBOLS",
+    "MAX_TRIED_DECIMALS",
+    "MAX_TRIED_ORDERS",
     "MESSAGE_COLUMNS",
     "ORDER_ID_BYTES",
     "ROW_COLUMNS",
@@ -136,7 +158,16 @@ __all__ = [
 ]
 
 MAX_ID_BYTES = 255
+#: The depths that Kraken serves. Source: https://docs.kraken.com/api/docs/websocket-v2/level3
+DEPTHS = (10, 100, 1000)
+#: Scaled prices are below this, as the columns need it; scaled quantities below that, and saturate in the columns.
+PRICE_END = 1 << 63
+QTY_END = 10**38
 MAX_PRECISION = 18
+#: Decimals up to which a precision is searched for, and orders in the ten best levels of both sides beyond which it is
+#: not: bounds on what a snapshot whose checksum never comes out can cost.
+MAX_TRIED_DECIMALS = 12
+MAX_TRIED_ORDERS = 5_000
 MAX_ORDERS = 1_000_000
 #: An element of one symbol more is UNVERIFIABLE (TOO_MANY_SYMBOLS) with symbol index -1.
 MAX_SYMBOLS = 10_000
@@ -288,6 +319,10 @@ class SymbolTally:
     last_line: int = -1
     last_ok_line: int = -1
     orders: int = 0
+
+    def parameters(self) -> tuple[Optional[int], Optional[int], Optional[int]]:
+        """Price precision, quantity precision and depth of the last book."""
+        return self.price_precision, self.qty_precision, self.depth
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ from struct import iter_unpack
 from typing import Optional
 from zlib import crc32
 
-from kraken_l3.book.book import Book
+from kraken_l3.book.book import Book, Finding
 from kraken_l3.engine.columns import MessageRow, event_columns, message_columns
 from kraken_l3.engine.grid import BookRows
-from kraken_l3.engine.parse import Content, check_symbol, decimals_of, read_content, too_fine_number
+from kraken_l3.engine.infer import lowest_precision, read_inferring
+from kraken_l3.engine.parse import Content, Precision, check_symbol, read_content, too_fine_number
 from kraken_l3.engine.port import (
     MAX_NOTES,
     MAX_ORDERS,
@@ -26,6 +27,7 @@ from kraken_l3.engine.port import (
     Totals,
 )
 from kraken_l3.engine.symbol import SymbolBook
+from kraken_l3.engine.window import InferredWindow
 from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.decimals import TooManyDecimals
 from kraken_l3.model.events import MessageKind, OrderEvent, Reason, Verdict
@@ -92,10 +94,7 @@ class PythonEngine:
             return False
         data = message.data[0]
         try:
-            if entry.parameters.need_precision:
-                entry.parameters.see_decimals(decimals_of(data))
-            precision = entry.parameters.precision()
-            content = read_content(data, precision, snapshot=True)
+            content, precision = read_inferring(data, entry.parameters, snapshot=True)
         except ValueError:
             return False
         book = Book(entry.parameters.depth_for(content.levels()), *precision)
@@ -104,7 +103,7 @@ class PythonEngine:
             return False
         book.memory.newest_ns = max(book.memory.newest_ns, image.newest_ns)
         book.memory.amending = dict.fromkeys(image.amending)
-        self._adopt(entry, book, content.msg_ns)
+        self._adopt(entry, book, content)
         entry.last_verdict = Verdict.OK
         return True
 
@@ -229,15 +228,17 @@ class PythonEngine:
                 self._record(entry.index, kind, Verdict.BEFORE_SNAPSHOT)
             return
         try:
-            if snapshot and entry.parameters.need_precision:
-                entry.parameters.see_decimals(decimals_of(data))
-            precision = entry.parameters.precision() if snapshot else entry.precision
-            content = read_content(data, precision, snapshot=snapshot)
+            if not snapshot and not (entry.open and (data.bids or data.asks)):
+                content = read_content(data, entry.precision, snapshot=False)
+            else:
+                content, precision = read_inferring(data, entry.parameters, snapshot=snapshot)
+                if not snapshot:
+                    self._settle(entry, precision)
         except ValueError as error:
             self._refuse(entry, data, snapshot, error)
             return
         if snapshot:
-            self._apply_snapshot(entry, content)
+            self._apply_snapshot(entry, content, precision)
         else:
             self._apply_update(entry, content)
         self._judge(entry, kind, content)
@@ -246,8 +247,10 @@ class PythonEngine:
         """Something in the message could not be read."""
         kind = MessageKind.SNAPSHOT if snapshot else MessageKind.UPDATE
         if isinstance(error, TooManyDecimals):
-            precision = entry.parameters.precision() if snapshot else entry.precision
             try:
+                precision = entry.precision
+                if snapshot or entry.open:
+                    precision = lowest_precision(data, entry.parameters, snapshot=snapshot)
                 number = too_fine_number(data, precision, snapshot=snapshot)
             except ValueError as worse:
                 error = worse
@@ -263,40 +266,72 @@ class PythonEngine:
         if snapshot and entry.book is not None:
             self._drop(entry)
 
-    def _apply_snapshot(self, entry: SymbolBook, content: Content) -> None:
+    def _apply_snapshot(self, entry: SymbolBook, content: Content, precision: Precision) -> None:
         parameters = entry.parameters
         levels = content.levels()
-        before = (entry.tally.price_precision, entry.tally.qty_precision, entry.tally.depth)
-        precision, depth = parameters.precision(), parameters.depth_for(levels)
+        depth = parameters.depth_for(levels)
         book = Book(depth, *precision)
         trace: Optional[list[OrderEvent]] = [] if self._options.events else None
         book.fill(content.bids, content.asks, trace)
-        if self._adopt(entry, book, content.msg_ns):
+        before = entry.tally.parameters()
+        if self._adopt(entry, book, content):
             self._note("incident_closed", entry.symbol, "snapshot")
         self._trace(trace)
-        if (parameters.need_precision or parameters.depth is None) and before != (*precision, depth):
-            text = f"price_precision={precision.price} qty_precision={precision.qty} depth={depth}"
-            self._note("inferred", entry.symbol, text)
+        self._note_inferred(entry, before)
         if levels > depth and parameters.depth is not None:
             self._find(entry, "too_deep", "")
 
     def _apply_update(self, entry: SymbolBook, content: Content) -> None:
         assert entry.book is not None
         trace: Optional[list[OrderEvent]] = [] if self._options.events else None
-        for finding in entry.book.update(content.bids, content.asks, trace):
+        if entry.window is None:
+            findings = entry.book.update(content.bids, content.asks, trace)
+        else:
+            findings = self._update_in_window(entry, entry.window, content, trace)
+        for finding in findings:
             self._find(entry, finding.kind, finding.order_id)
         entry.last_msg_ns = content.msg_ns
+        entry.open = entry.open and not entry.book.orders
         self._trace(trace)
 
-    def _adopt(self, entry: SymbolBook, book: Book, msg_ns: int) -> bool:
+    def _update_in_window(
+        self, entry: SymbolBook, window: InferredWindow, content: Content, trace: Optional[list[OrderEvent]]
+    ) -> list[Finding]:
+        assert entry.book is not None
+        before = entry.tally.parameters()
+        entry.book, findings = window.update(entry.book, content, trace)
+        entry.tally.depth = entry.book.depth
+        entry.window = window if window.open else None
+        self._note_inferred(entry, before)
+        return findings
+
+    def _adopt(self, entry: SymbolBook, book: Book, content: Content) -> bool:
         """Take a snapshot's book; True when that closed an incident."""
         parameters, tally = entry.parameters, entry.tally
-        entry.book, entry.last_msg_ns, entry.after_gap, entry.last_top = book, msg_ns, False, None
-        entry.precision = parameters.precision()
-        tally.price_precision, tally.qty_precision = entry.precision
+        entry.book, entry.last_msg_ns, entry.after_gap, entry.last_top = book, content.msg_ns, False, None
+        entry.precision = Precision(book.price_precision, book.qty_precision)
+        entry.open = parameters.need_precision and not content.bids and not content.asks
+        if not entry.open:
+            tally.price_precision, tally.qty_precision = entry.precision
         tally.depth, tally.depth_inferred = book.depth, parameters.depth is None
+        entry.window = InferredWindow(book.depth) if tally.depth_inferred else None
         tally.precision_inferred = parameters.need_precision
         return entry.tracker.snapshot()
+
+    def _settle(self, entry: SymbolBook, precision: Precision) -> None:
+        """The first numbers for a book that was empty so far tell its precision."""
+        assert entry.book is not None
+        before = entry.tally.parameters()
+        entry.precision = precision
+        entry.book.price_precision, entry.book.qty_precision = precision
+        entry.tally.price_precision, entry.tally.qty_precision = precision
+        self._note_inferred(entry, before)
+
+    def _note_inferred(self, entry: SymbolBook, before: tuple[Optional[int], ...]) -> None:
+        price, qty, depth = now = entry.tally.parameters()
+        inferred = entry.tally.precision_inferred or entry.tally.depth_inferred
+        if inferred and now != before and price is not None:
+            self._note("inferred", entry.symbol, f"price_precision={price} qty_precision={qty} depth={depth}")
 
     def _judge(self, entry: SymbolBook, kind: MessageKind, content: Content) -> None:
         """The whole message is applied: compare."""

@@ -11,33 +11,23 @@ from kraken_l3.book.book import Book
 from kraken_l3.book.tracker import Tracker
 from kraken_l3.engine.parse import Precision
 from kraken_l3.engine.port import MAX_PRECISION, Bad, BookImage, SymbolTally
+from kraken_l3.engine.window import InferredWindow, smallest_depth
 from kraken_l3.model.decimals import format_scaled
 from kraken_l3.model.events import State, Verdict
 from kraken_l3.model.timestamps import format_rfc3339
 
-__all__ = ["DEPTHS", "BookParameters", "SymbolBook", "smallest_depth"]
-
-#: The depths that Kraken serves.
-DEPTHS = (10, 100, 1000)
-
-
-def smallest_depth(levels: int) -> int:
-    """The smallest depth of Kraken's that holds so many levels a side."""
-    return next((depth for depth in DEPTHS if levels <= depth), DEPTHS[-1])
+__all__ = ["BookParameters", "SymbolBook"]
 
 
 class BookParameters:
-    """Precision and depth of a book: what was told, and what snapshots so far suggest for the rest."""
+    """Precision and depth of a symbol's books, where they were told."""
 
-    __slots__ = ("depth", "price_precision", "qty_precision", "seen_depth", "seen_price", "seen_qty")
+    __slots__ = ("depth", "price_precision", "qty_precision")
 
     def __init__(self) -> None:
         self.price_precision: Optional[int] = None
         self.qty_precision: Optional[int] = None
         self.depth: Optional[int] = None
-        self.seen_price = 0
-        self.seen_qty = 0
-        self.seen_depth = 0
 
     def set(self, price_precision: Optional[int], qty_precision: Optional[int], depth: Optional[int]) -> None:
         """See `Engine.set_symbol`."""
@@ -55,28 +45,26 @@ class BookParameters:
         """Whether a precision has to be inferred."""
         return self.price_precision is None or self.qty_precision is None
 
-    def see_decimals(self, seen: Precision) -> None:
-        """A snapshot wrote so many decimals."""
-        self.seen_price = max(self.seen_price, seen.price)
-        self.seen_qty = max(self.seen_qty, seen.qty)
-
-    def precision(self) -> Precision:
-        """What holds from the present snapshot on."""
+    def precision(self, inferred: Precision) -> Precision:
+        """What was told, and where nothing was told what was inferred."""
         return Precision(
-            self.seen_price if self.price_precision is None else self.price_precision,
-            self.seen_qty if self.qty_precision is None else self.qty_precision,
+            inferred.price if self.price_precision is None else self.price_precision,
+            inferred.qty if self.qty_precision is None else self.qty_precision,
         )
 
     def depth_for(self, levels: int) -> int:
         """The depth that holds from a snapshot with so many levels on its longer side."""
-        if self.depth is not None:
-            return self.depth
-        self.seen_depth = max(self.seen_depth, smallest_depth(levels))
-        return self.seen_depth
+        return smallest_depth(levels) if self.depth is None else self.depth
 
 
 class SymbolBook:
-    """One symbol in the engine. `book` is None while there is none; `after_gap` says that a gap took it."""
+    """One symbol in the engine.
+
+    Attributes:
+        book: None while there is none; `after_gap` says that a gap took it.
+        precision: of the book's numbers; `open` says that nothing told it and no number was seen since the snapshot.
+        window: None when the depth was told, or the data has told it since the snapshot.
+    """
 
     __slots__ = (
         "after_gap",
@@ -86,11 +74,13 @@ class SymbolBook:
         "last_msg_ns",
         "last_top",
         "last_verdict",
+        "open",
         "parameters",
         "precision",
         "symbol",
         "tally",
         "tracker",
+        "window",
     )
 
     def __init__(self, symbol: str, index: int) -> None:
@@ -101,6 +91,8 @@ class SymbolBook:
         self.tracker = Tracker()
         self.book: Optional[Book] = None
         self.precision = Precision(0, 0)
+        self.open = False
+        self.window: Optional[InferredWindow] = None
         self.after_gap = False
         self.last_line = -1
         self.last_msg_ns = 0

@@ -171,10 +171,13 @@ class RecordBuilder:
         changes: list[tuple[int, int, Records]] = []
         symbols = np.frombuffer(result.messages["symbol"], "<i4")
         kinds = np.frombuffer(result.messages["kind"], "u1")
-        # Snapshots change scales and bring symbols; so do the books of checkpoints, where a file begins with some.
+        # Snapshots change scales and bring symbols; so do the books of checkpoints, where a file begins with some, and
+        # the first order of a book that was empty.
         begins_file = step.path != self._path
         self._path = step.path
-        if begins_file or MessageKind.SNAPSHOT in kinds or symbols.max(initial=-1) >= len(self.symbols):
+        inferred = any(note.kind == "inferred" for note in result.notes)
+        new_symbols = symbols.max(initial=-1) >= len(self.symbols)
+        if begins_file or inferred or new_symbols or MessageKind.SNAPSHOT in kinds:
             self.look()
             changes = list(self._scale_changes(result, scales))
         messages = _Messages(result, self._suspect)

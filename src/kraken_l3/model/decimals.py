@@ -52,10 +52,18 @@ def parse_scaled(text: bytes, precision: int) -> int:
     return result
 
 
-def decimals_in(text: bytes) -> int:
-    """How many decimals the text writes, trailing zeros included; an exponent moves the point (b"1E-8" has 8)."""
-    _, scale = _parts(text)
-    return max(scale, 0)
+def decimals_in(text: bytes) -> tuple[int, int]:
+    """How many decimals the text writes, trailing zeros included, and how few would do.
+
+    An exponent moves the point: b"1E-8" has 8 of both, b"1.250" has 3 and 2.
+
+    Raises:
+        ValueError: as `parse_scaled`.
+    """
+    digits, scale = _parts(text)
+    significant = digits.rstrip(b"0")
+    needed = scale - (len(digits) - len(significant)) if significant else 0
+    return max(scale, 0), max(needed, 0)
 
 
 def format_scaled(value: int, precision: int) -> str:

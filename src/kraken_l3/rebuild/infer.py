@@ -17,8 +17,7 @@ from kraken_l3.archive.datafile import DataFile
 from kraken_l3.archive.reader import Archive
 from kraken_l3.book.book import Book
 from kraken_l3.engine.parse import Precision, decimals_of, read_content
-from kraken_l3.engine.port import MAX_PRECISION
-from kraken_l3.engine.symbol import DEPTHS
+from kraken_l3.engine.port import DEPTHS, MAX_PRECISION
 from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.messages import Level3Data
 from kraken_l3.protocol.decoding import decode_level3
@@ -135,7 +134,7 @@ def _snapshots_in(block: bytes) -> Iterator[Level3Data]:
 def precision_by_checksum(data: Level3Data) -> Optional[Precision]:
     """The precision, fewest decimals first, at which a snapshot's own checksum comes out; None when there is none."""
     try:
-        seen = decimals_of(data)
+        seen = decimals_of(data, snapshot=True).written
     except ValueError:
         return None
     last = min(_TRIED_DECIMALS, MAX_PRECISION)
