@@ -24,7 +24,7 @@ import structlog
 
 from kraken_l3.redaction import SECRETS
 
-__all__ = ["configure_logging", "get_logger"]
+__all__ = ["configure_logging", "get_logger", "say"]
 
 LONGEST_VALUE = 2_000
 REPEATS = 10
@@ -82,6 +82,13 @@ def configure_logging(json: Optional[bool] = None, level: str = "info") -> None:
     logging.getLogger("kraken_l3").setLevel(level.upper())
 
 
+def say(line: str) -> None:
+    """Write a plain line to stderr after the log's, by the log's thread: a stopped terminal holds up nobody."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _StderrHandler):
+            handler.put(line)
+
+
 def get_logger(name: str) -> Any:
     """A structured logger; `name` starts with "kraken_l3."."""
     return structlog.get_logger(name)
@@ -113,9 +120,14 @@ class _StderrHandler(logging.Handler):
         threading.Thread(target=self._write, name="log-writer", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Queue one record."""
+        with contextlib.suppress(structlog.DropEvent):
+            self.put(self.format(record))
+
+    def put(self, line: str) -> None:
         """Queue one line."""
-        with contextlib.suppress(structlog.DropEvent, queue.Full):
-            self._lines.put_nowait(SECRETS.redact(self.format(record)))
+        with contextlib.suppress(queue.Full):
+            self._lines.put_nowait(SECRETS.redact(line))
 
     def flush(self) -> None:
         """Wait for the thread, but not for ever."""

@@ -117,7 +117,6 @@ def settings_for(exchange, directory):
 
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="systemd is Linux's")
 def test_the_manager_hears_ready_status_watchdog_and_stopping(tmp_path, monkeypatch):
-    monkeypatch.setattr(monitored, "STATUS_S", 0.2)
 
     async def main():
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -130,7 +129,8 @@ def test_the_manager_hears_ready_status_watchdog_and_stopping(tmp_path, monkeypa
             monkeypatch.delenv("WATCHDOG_PID", raising=False)
             async with Exchange(flow()) as exchange:
                 stop = asyncio.Event()
-                task = asyncio.ensure_future(record_monitored(settings_for(exchange, tmp_path / "data"), stop))
+                recording = record_monitored(settings_for(exchange, tmp_path / "data"), stop, status_s=0.2)
+                task = asyncio.ensure_future(recording)
                 await until_sent(exchange, 200)
                 await asyncio.sleep(0.6)
                 stop.set()
@@ -237,6 +237,14 @@ def test_on_a_terminal_there_is_one_live_table(tmp_path, table):
     assert ("msg/s" in drawn) == table
     assert secret not in drawn
     assert "Traceback" not in drawn
+    last = drawn[drawn.rindex("Recorded ") :]
+    assert "of 2 of 2 symbols" in last
+    assert "0 gaps" in last
+    assert "Next: kraken-l3 verify data" in last
+    if table:  # the end in order is no loss: the table stays as it was, and asks for nothing more
+        final = drawn[drawn.rindex("Stopped after") :]
+        assert "2 of 2 symbols" in final
+        assert "Ctrl+C" not in final
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")

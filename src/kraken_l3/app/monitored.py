@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
 from kraken_l3.app.recorder import Recorder
 from kraken_l3.app.status import MessageCounter, StatusCollector
+from kraken_l3.app.summary import RecordingSummary, summary_of
 from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.config.settings import Settings
+from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.monitor.live import LiveTable
 from kraken_l3.monitor.view import RecorderView
 from kraken_l3.systemd.notify import Notifier
@@ -33,29 +36,38 @@ log = get_logger("kraken_l3.recorder")
 
 
 async def record_monitored(
-    settings: Settings, stop: asyncio.Event, *, table: bool = True, summary_s: float = SUMMARY_S
-) -> None:
-    """Record until `stop` is set, as `Recorder.run` does, and show it.
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    table: bool = True,
+    status_s: float = STATUS_S,
+    summary_s: float = SUMMARY_S,
+) -> RecordingSummary:
+    """Record until `stop` is set, as `Recorder.run` does, and show it; the answer says what was recorded.
 
     Args:
         settings: what to record, and where to.
         stop: ends it.
         table: show the live table when stderr is a terminal.
+        status_s: seconds between two status lines for the service manager.
         summary_s: seconds between the lines in the log.
     """
+    clock = SystemClock()
+    started_ns = clock.mono_ns()
     live = LiveTable()
     counter = MessageCounter() if table and live.can_show else None
     recorder = Recorder(settings, observer=counter)
-    displays = _Displays(recorder, settings.output_dir, SystemClock(), counter)
-    tasks = [_aside(displays.summarise(summary_s)), _aside(displays.tell_manager(Notifier(), stop))]
+    displays = _Displays(recorder, settings.output_dir, clock, counter)
+    tasks = [_aside(displays.summarise(summary_s)), _aside(displays.tell_manager(Notifier(), stop, status_s))]
     if counter is not None:
-        tasks.append(_aside(displays.show(live)))
+        tasks.append(_aside(displays.show(live, stop)))
     try:
         await recorder.run(stop)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+    return summary_of(recorder, settings, (clock.mono_ns() - started_ns) / NS_PER_S)
 
 
 def _aside(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -82,18 +94,24 @@ class _Displays:
     def _status(self) -> StatusCollector:
         return StatusCollector(self._recorder, self._directory, self._clock, self._counter)
 
-    async def show(self, live: LiveTable) -> None:
-        """Draw the table until cancelled, and leave the last one on the screen."""
+    async def show(self, live: LiveTable, stop: asyncio.Event) -> None:
+        """Draw the table until `stop` is set, and leave the last one on the screen.
+
+        What happens then, connections that end and symbols that stop, is the end in order and no news.
+        """
         status = self._status()
         free: Optional[int] = None
         with live:
             for round_number in range(2**62):
                 if free is None or round_number % int(STATUS_S / REDRAW_S) == 0:
                     free = await asyncio.to_thread(_free_bytes, self._directory)
-                live.show(status.view(free))
-                await asyncio.sleep(REDRAW_S)
+                view = status.view(free)
+                live.show(view)
+                if await _is_set_within(stop, REDRAW_S):
+                    live.show(replace(view, stopped=True))
+                    return
 
-    async def tell_manager(self, notifier: Notifier, stop: asyncio.Event) -> None:
+    async def tell_manager(self, notifier: Notifier, stop: asyncio.Event, status_s: float) -> None:
         """READY, then STATUS and WATCHDOG until `stop` is set, then STOPPING.
 
         The watchdog is fed by the event loop: a disk that hangs is the writer's to survive, killing it would lose what
@@ -106,7 +124,7 @@ class _Displays:
         notifier.ready(status.view().headline())
         feeding = asyncio.ensure_future(_feed(notifier))
         try:
-            while not await _is_set_within(stop, STATUS_S):
+            while not await _is_set_within(stop, status_s):
                 notifier.status(status.view().headline())
             notifier.stopping()
             await asyncio.Event().wait()  # fed until the last byte is written, which is when this is cancelled

@@ -25,8 +25,10 @@ class GapLedger:
         self._open = {(gap.channel, gap.symbol): gap for gap in open_gaps}
         self._journal = journal
         self._clock = clock
-        #: Gaps of a symbol since the start, over all channels.
+        #: Gaps of a symbol since the start, over all channels; the end of the recording is none.
         self.counts: Counter[str] = Counter()
+        #: Level3 symbols that were whole at least once since the start.
+        self.recorded: set[str] = set()
 
     def open(self, channel: str, symbol: str, cause: str, left_ns: int, connection: int) -> None:
         """From `left_ns` on the symbol is missing; nothing new when it already was."""
@@ -42,11 +44,14 @@ class GapLedger:
             connection=connection,
         )
         self._open[channel, symbol] = gap
-        self.counts[symbol] += 1
+        if cause != "stop":
+            self.counts[symbol] += 1
         self._journal(gap)
 
     def close(self, channel: str, symbol: str, right_ns: int, connection: int) -> None:
         """The symbol is whole again from the message received at `right_ns`; nothing when no gap was open."""
+        if channel == "level3":
+            self.recorded.add(symbol)
         gap = self._open.pop((channel, symbol), None)
         if gap is None:
             return

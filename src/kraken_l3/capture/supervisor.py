@@ -60,6 +60,8 @@ class Supervisor:
         self._tasks: list[asyncio.Future[None]] = []
         self._failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self.reconnects = 0
+        #: Level3 symbols that stood rejected when the recording ended.
+        self.rejected: list[str] = []
 
     async def run(
         self, shards: Sequence[Shard], stop: asyncio.Event, *, beside: Sequence[Coroutine[Any, Any, None]] = ()
@@ -88,6 +90,7 @@ class Supervisor:
                     raise failure.result()
         finally:
             stopping.cancel()
+            self.rejected = [symbol for symbol, (_, state) in self.states().items() if state is SymbolState.REJECTED]
             await self._end_all()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:

@@ -9,11 +9,19 @@ from typing import Annotated, Optional
 import typer
 
 from kraken_l3.app.monitored import record_monitored
+from kraken_l3.app.summary import RecordingSummary
 from kraken_l3.cli.options import Config, Depth, Symbols, Tier, read_settings
 from kraken_l3.config.settings import Settings
-from kraken_l3.telemetry import configure_logging
+from kraken_l3.errors import DataMissing
+from kraken_l3.telemetry import configure_logging, get_logger, say
 
 __all__ = ["record"]
+
+_STOP_SIGNALS = (
+    [signal.SIGINT, signal.SIGTERM] if sys.platform == "win32" else [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+)
+
+log = get_logger("kraken_l3.recorder")
 
 
 def record(
@@ -36,24 +44,42 @@ def record(
     """
     settings = read_settings(config, symbols=symbols, depth=depth, output_dir=output_dir, trades=trades, tier=tier)
     configure_logging()
-    asyncio.run(_record(settings, duration, table))
+    summary = asyncio.run(_record(settings, duration, table))
+    _say(summary)
+    if duration is not None and not summary.recorded:
+        # A service that is stopped before Kraken answered has not failed; a recording of so many seconds has.
+        raise typer.Exit(DataMissing.exit_code)
 
 
-async def _record(settings: Settings, duration: Optional[float], table: bool) -> None:
+async def _record(settings: Settings, duration: Optional[float], table: bool) -> RecordingSummary:
     stop = asyncio.Event()
     _stop_on_signals(stop)
     if duration is not None:
         asyncio.get_running_loop().call_later(duration, stop.set)
-    await record_monitored(settings, stop, table=table)
+    try:
+        return await record_monitored(settings, stop, table=table)
+    finally:
+        # The archive is closed. Until the process is gone, a second signal would only spoil its exit code.
+        for number in _STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)  # the terminal was closed, and the recorder does not run under nohup
-    for number in numbers:
-        if sys.platform == "win32":
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
-        else:
-            loop.add_signal_handler(number, stop.set)
+
+    def on_signal(_number: int, _frame: object) -> None:
+        loop.call_soon_threadsafe(stop.set)
+
+    for number in _STOP_SIGNALS:
+        # nohup has SIGHUP ignored, and the recorder outlive its terminal
+        if number in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(number) is not signal.SIG_IGN:
+            # Not the loop's own handlers: those are gone, and the default ones back, before the process ends.
+            signal.signal(number, on_signal)
+
+
+def _say(summary: RecordingSummary) -> None:
+    if sys.stderr.isatty():
+        for line in summary.lines():
+            say(line)
+    else:
+        log.info("recording ended", summary=" ".join(summary.lines()))

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kraken_l3.model.timestamps import NS_PER_S
-from kraken_l3.monitor.units import size
+from kraken_l3.monitor.units import age, size
 from kraken_l3.monitor.view import RecorderView, SymbolRow
 from kraken_l3.telemetry import get_logger
 
@@ -119,7 +119,7 @@ def _cells(row: SymbolRow, now_ns: int) -> list[RenderableType]:
         f"{row.messages:,}",
         f"{row.rate:,.1f}",
         Text(_lag(row.lag_s), style=lag_style),
-        "-" if row.last_snapshot_ns is None else f"{_age((now_ns - row.last_snapshot_ns) / NS_PER_S)} ago",
+        "-" if row.last_snapshot_ns is None else f"{age((now_ns - row.last_snapshot_ns) / NS_PER_S)} ago",
         Text(f"{row.gaps:,}", style="yellow" if row.gaps else ""),
     ]
 
@@ -139,14 +139,16 @@ def _more(rest: list[SymbolRow]) -> list[RenderableType]:
 
 
 def _title(view: RecorderView) -> Text:
-    running = _age((view.now_ns - view.since_ns) / NS_PER_S)
-    return Text(f"{view.headline()}, for {running}", style="bold", overflow="ellipsis", no_wrap=True)
+    running = age((view.now_ns - view.since_ns) / NS_PER_S)
+    text = f"Stopped after {running}: {view.headline()}" if view.stopped else f"{view.headline()}, for {running}"
+    return Text(text, style="bold", overflow="ellipsis", no_wrap=True)
 
 
 def _totals(view: RecorderView) -> Text:
     free = "" if view.disk_free_bytes is None else f", {size(view.disk_free_bytes)} free"
     waiting = f", {size(view.queue_bytes)} waiting" if view.queue_bytes >= 1024 * 1024 else ""
-    text = f"{size(view.written_bytes)} written to {view.directory}{waiting}{free}{_verified(view)}. Ctrl+C stops."
+    text = f"{size(view.written_bytes)} written to {view.directory}{waiting}{free}{_verified(view)}."
+    text += "" if view.stopped else " Ctrl+C stops."
     style = "red" if view.mismatched else "dim"
     return Text(text, style=style, overflow="ellipsis", no_wrap=True)
 
@@ -161,15 +163,3 @@ def _lag(seconds: Optional[float]) -> str:
     if seconds is None:
         return "-"
     return f"{seconds * 1000:,.0f} ms" if abs(seconds) < 10 else f"{seconds:,.0f} s"
-
-
-def _age(seconds: float) -> str:
-    """Two units at most: 9 s, 3 min 05 s, 2 h 07 min, 5 d 3 h."""
-    whole = max(0, int(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"

@@ -51,6 +51,7 @@ class RecorderView:
         reconnects: connections that ended or could not be made since the start.
         verified: messages whose book agrees with Kraken's checksum (None: no verifier runs).
         mismatched: those whose book does not.
+        stopped: the recording was told to end; this is how it was then.
     """
 
     now_ns: int
@@ -65,6 +66,7 @@ class RecorderView:
     reconnects: int = 0
     verified: Optional[int] = None
     mismatched: int = 0
+    stopped: bool = False
 
     @property
     def recording(self) -> int:
