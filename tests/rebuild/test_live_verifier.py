@@ -167,7 +167,7 @@ def test_midnight_begins_a_day_with_checkpoints_that_stand_alone(tmp_path):
     starts = [c for c in read_checkpoints(second.with_suffix(".checkpoints")) if c.line == 0]
     assert {c.symbol for c in starts} == set(SYMBOLS)
     assert all(c.snapshot for c in starts)
-    findings, _ = verify(second)
+    findings = verify(second)
     assert findings.exit_code() == 0
     assert {s: r.tally.before_snapshot for s, r in findings.symbols.items()} == dict.fromkeys(SYMBOLS, 0)
 

@@ -30,7 +30,7 @@ MIDNIGHT_NS = parse_rfc3339("2026-11-23T00:00:00Z")
 
 def verdicts(directory):
     """(messages, ok, bad) as `verify` counts them."""
-    found, _ = verify(directory)
+    found = verify(directory)
     reports = found.symbols.values()
     bad = sum(report.bad for report in reports) + found.totals.malformed
     return sum(r.tally.messages for r in reports), sum(r.tally.ok for r in reports), bad
@@ -121,7 +121,7 @@ def test_another_depth_holds_for_all_of_its_connection_in_every_reader(tmp_path)
 def test_a_value_that_returns_is_told_again(engine):
     """Depth 10, 100, 10 on one connection; `data/README.md` tells where it comes from."""
     directory = DATA / "depth_10_100_10"
-    found, _ = verify(directory, engine_name=engine)
+    found = verify(directory, engine_name=engine)
     assert (found.exit_code(), found.symbols["X/USD"].tally.ok) == (0, 9)
     assert exported(directory) == (9, 9, 0)
     assert book_at(directory, "X/USD", engine_name=engine).tally.state is State.SYNCED

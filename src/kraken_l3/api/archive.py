@@ -187,13 +187,12 @@ class Archive:
     def _read(
         self, table: Callable[[], Table], symbol: str, start: Optional[Moment], end: Optional[Moment]
     ) -> pa.RecordBatchReader:
-        from kraken_l3.export.bulk import metadata_for
         from kraken_l3.export.stream import read_table
 
         start_ns, end_ns = window_ns(start, end)
         symbol_among(symbol, self.symbols, str(self.path))
         if self._metadata is None:
-            self._metadata = metadata_for(self._files, engine=self._engine)
+            self._metadata = metadata_in(self._files)
         return read_table(self._files, table(), self._metadata, start_ns=start_ns, end_ns=end_ns, engine=self._engine)
 
     def verify(self, jobs: int = 1) -> Verification:
@@ -204,8 +203,7 @@ class Archive:
         Raises:
             UsageError: `jobs` is out of its range.
         """
-        found, _ = verify(self.path, engine_name=self._engine, jobs=count(jobs, "jobs", most=MOST_JOBS))
-        return found
+        return verify(self.path, engine_name=self._engine, jobs=count(jobs, "jobs", most=MOST_JOBS))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from kraken_l3.archive.reader import open_archive
 from kraken_l3.cli.console import Screen, Table, number, plain, progress, size
 from kraken_l3.errors import DataMissing, UsageError
 from kraken_l3.model.timestamps import format_rfc3339
-from kraken_l3.rebuild.metadata import read_instruments
+from kraken_l3.rebuild.metadata import metadata_in, read_instruments
 
 if TYPE_CHECKING:
     from kraken_l3.export.result import ExportResult
@@ -174,19 +174,18 @@ def _export_days(
     write: Callable[..., list[str]],
 ) -> int:
     """Each symbol through a format that is written day by day."""
-    from kraken_l3.export.bulk import metadata_for
     from kraken_l3.export.formats.event_stream import Source as Pair
     from kraken_l3.export.storage import fetched, open_store
 
     pairs = read_instruments(instruments) if instruments is not None else []
     store = open_store(out)
     with fetched(source) as path:
-        facts = metadata_for(open_archive(path), pairs, engine)
+        metadata = metadata_in(open_archive(path), pairs)
         wanted = _symbols(symbols)
         names = Archive(path, engine=engine).symbols if wanted is None else sorted(wanted)
         found = 0
         for symbol in names:
-            for name in write(Pair(open_archive(path), symbol, facts, engine), store):
+            for name in write(Pair(open_archive(path), symbol, metadata, engine), store):
                 typer.echo(plain(store.where(name)))
                 found += 1
     return 0 if found else DataMissing.exit_code

@@ -55,10 +55,10 @@ def verify(
     for path in paths:
         total = sum(content_size(file) for file in open_archive(path).files())
         with progress("verifying", total) as on_bytes:
-            findings, remarks = run_verification(
+            found = run_verification(
                 path, instruments=pairs, depth=depth, engine_name=engine, jobs=jobs, progress=on_bytes
             )
-        report.add(path, findings, remarks)
+        report.add(path, found)
     seconds = time.perf_counter() - start
     if as_json:
         typer.echo(json.dumps({"paths": [str(path) for path in paths], "seconds": seconds, **report.as_dict()}))
@@ -90,8 +90,6 @@ def _print_report(report: Report, seconds: float) -> None:
             screen.line(f"{symbol}: first bad line is {bad['line']:,} of {bad['file']} ({bad['kind']})", "red")
     if any(counts.get("depth_inferred") for counts in report.symbols.values()):
         screen.line("? depth inferred from the snapshots; no journal has it")
-    for remark in report.remarks:
-        screen.line(remark)
     _print_notes(screen, report)
     unread = f"{report.total()['malformed']:,} unreadable, {report.not_data:,} other than level3"
     screen.line(f"{report.lines:,} lines, {size(report.bytes)} in {seconds:.1f} s ({report.engine} engine); {unread}")

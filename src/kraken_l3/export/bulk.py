@@ -6,22 +6,21 @@ as well. Every sharing gives the same files.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Optional
 
-from kraken_l3.archive.reader import Archive, open_archive
+from kraken_l3.archive.reader import open_archive
 from kraken_l3.errors import UsageError
 from kraken_l3.export.job import Job, run_job
 from kraken_l3.export.result import ExportResult
 from kraken_l3.export.storage import fetched
 from kraken_l3.export.table import Table
 from kraken_l3.model.instruments import Instrument
-from kraken_l3.rebuild.metadata import SymbolMetadata, metadata_in
+from kraken_l3.rebuild.metadata import metadata_in
 from kraken_l3.rebuild.parallel import Progress, run_in_processes
 from kraken_l3.rebuild.playback import chains_in
-from kraken_l3.rebuild.verify import verify
 
-__all__ = ["export_table", "metadata_for", "plan_jobs"]
+__all__ = ["export_table", "plan_jobs"]
 
 
 def export_table(
@@ -73,25 +72,13 @@ def plan_jobs(
     """The jobs that make up an export, for at least `shares` processes where pairs can be shared."""
     with fetched(source, heads=True) as path:
         archive = open_archive(path)
-        metadata = tuple(metadata_for(archive, instruments, engine))
+        metadata = tuple(metadata_in(archive, instruments))
         chains = chains_in(archive)
     parts = -(-shares // len(chains)) if chains else 1
     shares_of_symbols = [(part, parts) for part in range(parts)]
     return [
         Job(source, target, table, chain, metadata, share, engine) for chain in chains for share in shares_of_symbols
     ]
-
-
-def metadata_for(
-    archive: Archive, instruments: Iterable[Instrument] = (), engine: str = "auto"
-) -> list[SymbolMetadata]:
-    """What is known of the symbols; for a file that nobody tells anything about, what a verification finds out."""
-    metadata = metadata_in(archive, instruments)
-    if metadata or archive.is_directory:
-        return metadata
-    found, _ = verify(archive.path, engine_name=engine)
-    tallies = [report.tally for report in found.symbols.values()]
-    return [SymbolMetadata(0, t.symbol, t.price_precision, t.qty_precision, t.depth) for t in tallies]
 
 
 def _on_cluster(planned: Sequence[Job], address: str, progress: Optional[Progress]) -> list[ExportResult]:

@@ -184,19 +184,23 @@ class RecordBuilder:
         return ResultRecords(self, result, times, messages, changes)
 
     def _scale_changes(self, result: Result, before: Records) -> Iterator[tuple[int, int, Records]]:
-        """(symbol, first line with the old scales no more, scales) for symbols whose scales changed."""
+        """(symbol, first line, scales that hold from there on) for symbols whose scales changed within the result."""
+        inferred: dict[str, list[tuple[int, Records]]] = {}
+        for note in result.notes:
+            match = _INFERRED.match(note.detail) if note.kind == "inferred" else None
+            if match is not None:
+                scales = np.array([int(match[1]), int(match[2])], np.int8)
+                inferred.setdefault(note.symbol, []).append((note.line, scales))
         columns = columns_of(result.messages, MESSAGE_COLUMNS)
-        for index in np.flatnonzero((self._scales[: len(before)] != before).any(axis=1)).tolist():
-            if before[index, 0] < 0:
-                continue
-            yield index, -1, before[index]
-            told = [note for note in result.notes if note.kind == "inferred" and note.symbol == self.symbols[index]]
-            for note in told:
-                match = _INFERRED.match(note.detail)
-                if match is not None:
-                    yield index, note.line, np.array([int(match[1]), int(match[2])], np.int8)
-            if not told:
+        for index, symbol in enumerate(self.symbols):
+            was_known = index < len(before) and before[index, 0] >= 0
+            if symbol in inferred:
+                yield index, -1, before[index] if was_known else inferred[symbol][0][1]
+                for line, scales in inferred[symbol]:
+                    yield index, line, scales
+            elif was_known and (self._scales[index] != before[index]).any():
                 of_symbol = (columns["symbol"] == index) & (columns["kind"] == MessageKind.SNAPSHOT)
+                yield index, -1, before[index]
                 yield index, int(columns["line"][of_symbol][0]), self._scales[index]
 
     def keep_rising(self, symbol: str, timestamp: Records) -> None:

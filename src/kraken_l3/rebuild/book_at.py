@@ -51,6 +51,7 @@ def book_at(
     at_ns: Optional[int] = None,
     line: Optional[int] = None,
     instruments: Sequence[Instrument] = (),
+    depth: Optional[int] = None,
     engine_name: str = "auto",
 ) -> BookAt:
     """The book after all that was received until a moment, or after `line` lines of a single file, or at the end.
@@ -69,7 +70,13 @@ def book_at(
     engine = make_engine(EngineOptions(only=frozenset([symbol])), engine_name)
     if checkpoint is not None and not load_checkpoint(engine, checkpoint):
         begin = None
-    for _ in play(engine, archive, metadata_in(archive, instruments), begin=begin, end=end):
+    for _ in play(
+        engine,
+        archive,
+        metadata_in(archive, instruments, {symbol: depth} if depth is not None else None),
+        begin=begin,
+        end=end,
+    ):
         pass  # what is asked for is the book at the end
     image = engine.export_book(symbol)
     tally = next((t for t in engine.tallies() if t.symbol == symbol), None)

@@ -10,6 +10,7 @@ received at its moment or later. Two things are known ahead of that:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
@@ -21,9 +22,12 @@ from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.port import Engine
 from kraken_l3.errors import MalformedMessage, UsageError
 from kraken_l3.model.instruments import Instrument
-from kraken_l3.protocol.decoding import decode_instruments
+from kraken_l3.protocol.decoding import decode_instruments, decode_level3
 
-__all__ = ["MetadataReader", "MetadataTeller", "SymbolMetadata", "metadata_in", "read_instruments"]
+__all__ = ["MetadataReader", "MetadataTeller", "SymbolMetadata", "metadata_in", "read_instruments", "symbols_in"]
+
+
+_SNAPSHOT = re.compile(rb'"type" *: *"snapshot"')
 
 
 class SymbolMetadata(NamedTuple):
@@ -156,6 +160,27 @@ class MetadataTeller:
         self._engine.set_symbol(
             told.symbol, price_precision=told.price_precision, qty_precision=told.qty_precision, depth=told.depth
         )
+
+
+def symbols_in(archive: Archive) -> list[str]:
+    """The symbols that have a snapshot, found without decoding the updates."""
+    found: dict[str, None] = {}
+    for path in archive.files():
+        with DataFile(path) as file:
+            for block in file.blocks():
+                for match in _SNAPSHOT.finditer(block.data):
+                    end = block.data.find(b"\n", match.start())
+                    begin = block.data.rfind(b"\n", 0, match.start()) + 1
+                    found.update(dict.fromkeys(_symbols_of(block.data[begin : end if end >= 0 else None])))
+    return list(found)
+
+
+def _symbols_of(line: bytes) -> list[str]:
+    try:
+        message = decode_level3(line)
+    except MalformedMessage:
+        return []
+    return [] if message is None else [data.symbol for data in message.data]
 
 
 def read_instruments(path: Path) -> list[Instrument]:

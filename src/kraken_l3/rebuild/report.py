@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Optional
 
@@ -58,11 +57,10 @@ class Report:
         self._code = 0
         self.symbols: dict[str, Counts] = {}
         self.notes: list[Located] = []
-        self.remarks: list[str] = []
         self.lines = self.bytes = self.not_data = self.malformed = 0
         self.engine = ""
 
-    def add(self, path: Path, found: Verification, remarks: Iterable[str]) -> None:
+    def add(self, path: Path, found: Verification) -> None:
         """One more path was verified."""
         gaps = _gaps_within(path)
         for symbol in sorted({*found.symbols, *gaps}):
@@ -71,7 +69,6 @@ class Report:
             self.symbols[symbol] = counts if earlier is None else _sum(earlier, counts)
         self._code = _graver(self._code, found.exit_code())
         self.notes += found.notes
-        self.remarks += remarks
         self.lines += found.totals.lines
         self.bytes += sum(file.bytes for file in found.files)
         self.not_data += found.totals.not_data
@@ -109,7 +106,6 @@ class Report:
             "total": self.total(),
             "symbols": self.symbols,
             "notes": [{"file": at.file, **dataclasses.asdict(at.note)} for at in self.notes],
-            "remarks": self.remarks,
         }
 
 

@@ -55,8 +55,8 @@ def _stream(file: FileSummary) -> StreamSummary:
 
 def _verdicts(path: Path) -> dict[str, Any]:
     report = Report(require_complete=False)
-    report.add(path, *verify(path))
-    wanted = ("verdict", "engine", "total", "symbols", "remarks")
+    report.add(path, verify(path))
+    wanted = ("verdict", "engine", "total", "symbols")
     return {name: value for name, value in report.as_dict().items() if name in wanted}
 
 

@@ -16,8 +16,7 @@ from kraken_l3.archive.reader import open_archive
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import EngineOptions
 from kraken_l3.model.instruments import Instrument
-from kraken_l3.rebuild.infer import infer_missing, symbols_in
-from kraken_l3.rebuild.metadata import SymbolMetadata, metadata_in
+from kraken_l3.rebuild.metadata import SymbolMetadata, metadata_in, symbols_in
 from kraken_l3.rebuild.parallel import Progress, run_in_processes
 from kraken_l3.rebuild.playback import FileEnd, Step, play
 from kraken_l3.rebuild.verification import FilePart, Located, SymbolReport, Verification
@@ -38,7 +37,7 @@ def verify(
     engine_name: str = "auto",
     jobs: int = 1,
     progress: Optional[Progress] = None,
-) -> tuple[Verification, list[str]]:
+) -> Verification:
     """Verify an archive or a file.
 
     Args:
@@ -48,9 +47,6 @@ def verify(
         engine_name: see `engine.choose`.
         jobs: threads or processes; each handles its share of the symbols.
         progress: called with the bytes done.
-
-    Returns:
-        What was found, and sentences about what had to be inferred because nothing told it.
     """
     archive = open_archive(path)
     depths = None if depth is None else dict.fromkeys(symbols_in(archive), depth)
@@ -64,11 +60,7 @@ def verify(
         found, *others = run_in_processes(_verify_share, shares, jobs, progress, shares=jobs)
         for other in others:
             found.merge(other)
-
-    def verify_again(metadata: Sequence[SymbolMetadata], symbols: frozenset[str]) -> Verification:
-        return verify_symbols(path, metadata, EngineOptions(only=symbols), engine_name=engine_name)
-
-    return found, infer_missing(found, archive, metadata, verify_again)
+    return found
 
 
 class _Share(NamedTuple):
