@@ -137,7 +137,7 @@ class TestSeal:
             assert [sealed["day"] for sealed in facts["sealed"]] == [DAYS[0]]
             assert "was not sealed" in facts["remarks"][0]
             code, _, err = run("seal", archive, "--day", DAYS[1])
-            assert (code, "not finished" in err) == (1, True)
+            assert (code, "not closed" in err) == (1, True)
         finally:
             lock.release()
         assert (archive / L3[1]).exists()
