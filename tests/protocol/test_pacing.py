@@ -41,7 +41,12 @@ class TestBackoff:
         while now_s < 600:
             attempts.append(now_s)
             now_s += 0.1 + backoff.next_delay_s(healthy_ns=NS_PER_S // 10, maintenance=False)
-        assert len(attempts) <= 121
+        assert len(attempts) <= 122
+
+    def test_one_short_life_is_followed_by_an_attempt_after_a_second(self) -> None:
+        backoff = Backoff(lambda: 0.0)
+        assert backoff.next_delay_s(healthy_ns=NS_PER_S, maintenance=False) == 1
+        assert backoff.next_delay_s(healthy_ns=NS_PER_S, maintenance=False) == 4
 
     def test_failures_count_from_the_last_success(self) -> None:
         backoff = Backoff(lambda: 0.0)

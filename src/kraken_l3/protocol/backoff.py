@@ -2,8 +2,8 @@
 
 A connection succeeded when every symbol that was not rejected had its acknowledgement and its snapshot. One that stayed
 so for a minute is followed by an attempt at once, unless maintenance is on; one that broke sooner by an attempt after
-1 s, or later if it lived so shortly that attempts would come faster than Kraken allows. During maintenance Kraken asks
-for at least 5 s between attempts.
+1 s. When one after the other breaks within seconds, attempts keep the distance that Kraken allows. During maintenance
+Kraken asks for at least 5 s between attempts.
 
 Source: https://docs.kraken.com/api/docs/guides/spot-ws-intro
 """
@@ -32,6 +32,7 @@ class Backoff:
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
         self._failures = 0
+        self._was_short = False
 
     def next_delay_s(self, *, healthy_ns: int, maintenance: bool) -> float:
         """The delay before the next attempt.
@@ -46,7 +47,8 @@ class Backoff:
             return 0.0
         delay = min(FIRST_S * 2.0**self._failures, LARGEST_S)
         self._failures = min(self._failures + 1, 16)
-        if healthy_ns:
+        was_short_before, self._was_short = self._was_short, 0 < healthy_ns < ATTEMPT_SPACING_S * NS_PER_S
+        if self._was_short and was_short_before:
             delay = max(delay, ATTEMPT_SPACING_S - healthy_ns / NS_PER_S)
         delay *= 1.0 + JITTER * self._random()
         return max(delay, MAINTENANCE_S) if maintenance else delay
