@@ -10,8 +10,6 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 from archives import NIGHT_NS, START_NS, record
-from hypothesis import given
-from hypothesis import strategies as st
 from plain import plain
 
 from kraken_l3.archive.checkpoints import Checkpoint, append_checkpoints
@@ -22,7 +20,7 @@ from kraken_l3.engine.python import PythonEngine
 from kraken_l3.export.bulk import export_table, plan_jobs
 from kraken_l3.export.events import EventsTable
 from kraken_l3.export.job import run_job
-from kraken_l3.export.naming import escape_symbol, part_path, unescape_symbol
+from kraken_l3.export.naming import part_path
 from kraken_l3.export.snapshots import SnapshotsTable
 from kraken_l3.export.table import Table
 from kraken_l3.export.table_files import Memory
@@ -187,22 +185,6 @@ def _rows(directory: Path) -> dict[str, list]:
     return {name: plain(pq.ParquetFile(directory / name).read()) for name in tree(directory)}
 
 
-@given(st.text(min_size=1))
-def test_names_lead_back_to_symbols(symbol):
-    try:
-        symbol.encode()
-    except UnicodeEncodeError:
-        return
-    name = escape_symbol(symbol)
-    assert unescape_symbol(name) == symbol
-    assert not set(name) - set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-~")
-
-
-def test_the_usual_name_is_the_usual_one():
-    assert escape_symbol("BTC/USD") == "BTC-USD"
-    assert escape_symbol("A-B/USD") == "A~2DB-USD"
-
-
 @pytest.mark.parametrize("options", TABLES)
 def test_either_engine_gives_the_same_bytes(tmp_path, options):
     pytest.importorskip("kraken_l3_native", reason="the native engine is not installed")
@@ -221,3 +203,29 @@ def test_a_sealed_day_gives_the_same_bytes_and_is_not_made_again(tmp_path, optio
     export(source, tmp_path / "o2", options)
     assert tree(tmp_path / "o1") == tree(tmp_path / "o2") != {}
     assert export(source, tmp_path / "o1", options).already_there == len(made)
+
+
+def test_lines_that_are_no_data_make_no_rows_and_no_fault(tmp_path):
+    garbage = tmp_path / "x.ndjson"
+    garbage.write_bytes(b"garbage\n")
+    for options in TABLES:
+        result = export(garbage, tmp_path / "o", options)
+        assert (result.files, result.bad, result.exit_code()) == ([], 1, 2)
+
+
+@pytest.mark.parametrize("symbol", ["", "X" * 100_000, "aapl/USD", "\u202e[/red]"])
+def test_odd_symbols_have_files_of_their_own(tmp_path, symbol):
+    line = {
+        "channel": "level3",
+        "type": "snapshot",
+        "data": [{"symbol": symbol, "checksum": 0, "bids": [], "asks": [], "timestamp": "2026-11-22T00:00:01Z"}],
+    }
+    odd = tmp_path / "x.ndjson"
+    lines = [msgspec.json.encode(line)]
+    line["data"][0]["symbol"] = "AAPL/USD"
+    odd.write_bytes(b"\n".join([*lines, msgspec.json.encode(line)]) + b"\n")
+    result = export(odd, tmp_path / "o")
+    assert len({file.name.lower() for file in result.files}) == len(result.files) >= 1
+    for file in result.files:
+        stored = pq.ParquetFile(tmp_path / "o" / file.name).metadata.metadata[b"kraken_l3.symbol"]
+        assert stored.decode() == file.symbol

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archives import NIGHT_NS, START_NS, record
+from archives import LATENCY_NS, NIGHT_NS, START_NS, record
 from books import Oracle
 
 from kraken_l3.archive.reader import open_archive
@@ -115,6 +115,22 @@ def test_hftbacktest_events_are_possible_ones(source, days, tmp_path, monkeypatc
         assert set(ids) == set(data["order_id"].tolist()) - {0}
     assert kinds[3] == len(days)
     assert kinds[13] > 10
+
+
+def test_hftbacktest_tells_by_how_much_local_times_were_shifted(tmp_path, monkeypatch):
+    source = record(tmp_path / "a", symbols=("BTC/USD",), messages=200)
+    receipts = next(source.glob("l3-*.receipts"))
+    behind = np.fromfile(receipts, "<i8").reshape(-1, 4)
+    behind[:, 0] -= SECOND_NS  # a clock that is a second behind: latencies of LATENCY_NS - 1 s
+    behind.tofile(receipts)
+    export(monkeypatch, "hftbacktest", source, "--out", tmp_path)
+    [npz] = tmp_path.glob("hftbacktest/*.npz")
+    [clock] = tmp_path.glob("hftbacktest/*_clock.json")
+    shift_ns = json.loads(clock.read_text())["local_ts_shift_ns"]
+    assert shift_ns == SECOND_NS - LATENCY_NS
+    data = np.load(npz)["data"]
+    assert (data["local_ts"] >= data["exch_ts"]).all()
+    assert data["local_ts"][0] - shift_ns == behind[0, 0]
 
 
 # -- NautilusTrader

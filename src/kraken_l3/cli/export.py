@@ -18,6 +18,7 @@ from kraken_l3.model.timestamps import format_rfc3339
 from kraken_l3.rebuild.metadata import metadata_in, read_instruments
 
 if TYPE_CHECKING:
+    from kraken_l3.export.formats.event_stream import Written
     from kraken_l3.export.result import ExportResult
     from kraken_l3.export.table import Table as ExportTable
 
@@ -171,7 +172,7 @@ def _export_days(
     symbols: Optional[str],
     instruments: Optional[Path],
     engine: str,
-    write: Callable[..., list[str]],
+    write: Callable[..., "Written"],
 ) -> int:
     """Each symbol through a format that is written day by day."""
     from kraken_l3.export.formats.event_stream import Source as Pair
@@ -185,9 +186,13 @@ def _export_days(
         names = Archive(path, engine=engine).symbols if wanted is None else sorted(wanted)
         found = 0
         for symbol in names:
-            for name in write(Pair(open_archive(path), symbol, metadata, engine), store):
+            written = write(Pair(open_archive(path), symbol, metadata, engine), store)
+            for name in written.names:
                 typer.echo(plain(store.where(name)))
-                found += 1
+            found += len(written.names)
+            if written.left_out:
+                text = f"{symbol}: {written.left_out:,} events left out: the data does not say when they happened"
+                typer.echo(plain(text), err=True)
     return 0 if found else DataMissing.exit_code
 
 
@@ -283,6 +288,8 @@ _COLUMNS = ("timestamp", "bid_prices", "bid_qtys", "ask_prices", "ask_qtys")
 
 
 def _cell(scalar: Any, name: str) -> str:
+    if name == "timestamp" and not scalar.is_valid:
+        return "unknown"
     if name == "timestamp":
         # as a datetime it would lose digits, or need pandas; the day is in the title
         return format_rfc3339(scalar.value)[11:-1].rstrip("0").rstrip(".")

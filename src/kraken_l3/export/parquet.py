@@ -5,6 +5,7 @@ Nothing in them depends on when, where or by how many processes they were made: 
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -64,7 +65,8 @@ class ParquetOutput:
 
     def abandon(self) -> None:
         """Leave no trace."""
-        self._writer.close()
+        with contextlib.suppress(OSError, pa.ArrowException):  # it writes a footer, which may fail as the rows did
+            self._writer.close()
         self._output.abandon()
 
 

@@ -104,7 +104,7 @@ class _Messages:
         starts = _starts(symbol)
         last = np.maximum.accumulate(np.where(decides, np.arange(count), -1))
         first = np.repeat(starts, np.diff(starts, append=count))
-        carried = self._before[symbol] & (symbol >= 0)
+        carried = np.append(self._before, False)[symbol]  # -1, a line of no symbol, finds the last one
         suspect = np.where(last >= first, opens[last], carried)
         ends = np.append(starts[1:], count) - 1
         known = symbol[ends] >= 0
@@ -201,10 +201,14 @@ class RecordBuilder:
             elif was_known and (self._scales[index] != before[index]).any():
                 of_symbol = (columns["symbol"] == index) & (columns["kind"] == MessageKind.SNAPSHOT)
                 yield index, -1, before[index]
-                yield index, int(columns["line"][of_symbol][0]), self._scales[index]
+                # without a snapshot, the file begins with the book of a checkpoint: the new scales hold from there
+                first_line = int(columns["line"][of_symbol][0]) if of_symbol.any() else -1
+                yield index, first_line, self._scales[index]
 
     def keep_rising(self, symbol: str, timestamp: Records) -> None:
-        """Without receipts the messages tell the time, and theirs may step back."""
+        """Have a symbol's times never fall, in place: without receipts the messages tell the time, and theirs may step
+        back. A time that is not known (0) becomes the one before; at the beginning it stays 0.
+        """
         np.maximum.accumulate(timestamp, out=timestamp)
         np.maximum(timestamp, self._shown_ns.get(symbol, 0), out=timestamp)
         self._shown_ns[symbol] = int(timestamp[-1])
@@ -215,6 +219,11 @@ class RecordBuilder:
         for index, first_line, values in changes:
             scales[(symbol == index) & (line >= first_line)] = values
         return scales
+
+
+def _known(times: Records) -> Records:
+    """0 for what is no time of a message: an order book of before 1970 is a fault of its writer's."""
+    return np.maximum(times, 0)
 
 
 def _or_none(precision: Optional[int]) -> int:
@@ -256,15 +265,15 @@ class ResultRecords:
             "classification",
         ):
             records[name] = columns[name]
-        records["ts_event"] = messages.msg_ns[message]
-        records["ts_order"] = columns["order_ns"]
+        records["ts_event"] = _known(messages.msg_ns[message])
+        records["ts_order"] = _known(columns["order_ns"])
         records["line"] = line
         records["verdict"] = messages.verdict(message)
         records["flags"] = self._flags(message, columns["action"], line)
         scales = self._builder.scales_at(symbol, line, self._changes)
         records["price_scale"], records["qty_scale"] = scales[:, 0], scales[:, 1]
         if self._times.recv_ns is not None:
-            records["ts_recv"] = self._times.recv_ns[line - self._times.first_line]
+            records["ts_recv"] = _known(self._times.recv_ns[line - self._times.first_line])
         for index, order_id in self._result.overflow_ids.items():
             records["order_id"][index] = OVERFLOW_ID + b"%d" % len(self._builder.overflow_ids)
             self._builder.overflow_ids.append(order_id)
@@ -287,7 +296,8 @@ class ResultRecords:
         if not len(symbol):
             return
         records = np.zeros(len(symbol), self._builder._row)
-        records["timestamp"], records["ts_event"], records["line"] = columns["at_ns"], columns["msg_ns"], line
+        records["timestamp"], records["ts_event"] = _known(columns["at_ns"]), _known(columns["msg_ns"])
+        records["line"] = line
         records["verdict"] = columns["verdict"]
         records["suspect"] = self._messages.suspect_at(symbol, line)
         scales = self._builder.scales_at(symbol, line, self._changes)

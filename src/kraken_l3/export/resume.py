@@ -21,7 +21,7 @@ from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.opening import SEALED_SUFFIX, content_size, existing
 from kraken_l3.archive.reader import Archive
 from kraken_l3.export.result import ExportResult, TableFile
-from kraken_l3.export.storage import Store
+from kraken_l3.export.storage import Store, write_file
 from kraken_l3.export.table import Table
 from kraken_l3.model.timestamps import NS_PER_DAY, day_start_ns
 from kraken_l3.rebuild.metadata import SymbolMetadata
@@ -67,9 +67,7 @@ class DoneMarker:
 
     def write(self, result: ExportResult) -> None:
         """The source file is through, and its tables are published."""
-        output = self._store.begin(self._name)
-        output.file.write(json.dumps({"key": self._key, "result": asdict(result)}, indent=1).encode())
-        output.publish()
+        write_file(self._store, self._name, json.dumps({"key": self._key, "result": asdict(result)}, indent=1).encode())
 
 
 def depends_on(

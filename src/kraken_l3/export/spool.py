@@ -93,7 +93,7 @@ class Spool:
 
     def _take(self, key: Hashable) -> Rows:
         heap = self._heaps.pop(key, None)
-        if heap is None:
+        if heap is None or not heap.pieces:
             return Rows([np.zeros(0, self._dtype)])
         self._bytes -= heap.bytes_in_memory
         return Rows([self._read(*piece) if isinstance(piece, tuple) else piece for piece in heap.pieces])

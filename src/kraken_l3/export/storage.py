@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -13,7 +14,7 @@ from kraken_l3.archive.filesystem import OsFileSystem
 from kraken_l3.archive.layout import JOURNAL_PREFIX, parse_name
 from kraken_l3.errors import LocalFault, UsageError
 
-__all__ = ["LocalStore", "Output", "RemoteStore", "Store", "fetched", "open_store"]
+__all__ = ["LocalStore", "Output", "RemoteStore", "Store", "fetched", "open_store", "write_file"]
 
 
 class Output(Protocol):
@@ -57,7 +58,7 @@ class _LocalOutput:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.file: BinaryIO = self._temporary.open("wb")
         except OSError as error:
-            raise LocalFault(f"cannot write: {error.strerror}", where=str(path)) from error
+            raise _cannot_write(path, error) from error
 
     def publish(self, name: Optional[str] = None) -> int:
         if name is not None:
@@ -71,12 +72,19 @@ class _LocalOutput:
             for directory in {self._path.parent, *(parent.parent for parent in self._made)}:
                 OsFileSystem().sync_directory(directory)
         except OSError as error:
-            raise LocalFault(f"cannot write: {error.strerror}", where=str(self._path)) from error
+            self.abandon()
+            raise _cannot_write(self._path, error) from error
         return size
 
     def abandon(self) -> None:
-        self.file.close()
-        self._temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # on a full disk closing fails too, since it writes what is left
+            self.file.close()
+        with contextlib.suppress(OSError):
+            self._temporary.unlink(missing_ok=True)
+
+
+def _cannot_write(path: Path, error: OSError) -> LocalFault:
+    return LocalFault(f"cannot write: {error.strerror}", where=str(path), hint="choose another --out directory")
 
 
 class LocalStore:
@@ -92,7 +100,10 @@ class LocalStore:
     def read(self, name: str) -> Optional[bytes]:
         """See `Store.read`."""
         path = self._directory / name
-        return path.read_bytes() if path.exists() else None
+        try:
+            return path.read_bytes() if path.exists() else None
+        except OSError as error:
+            raise LocalFault(f"cannot read: {error.strerror}", where=str(path)) from error
 
     def size(self, name: str) -> Optional[int]:
         """See `Store.size`."""
@@ -106,7 +117,10 @@ class LocalStore:
     @property
     def scratch(self) -> Optional[Path]:
         """See `Store.scratch`."""
-        self._directory.mkdir(parents=True, exist_ok=True)
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _cannot_write(self._directory, error) from error
         return self._directory
 
 
@@ -129,7 +143,8 @@ class _RemoteOutput:
         return size
 
     def abandon(self) -> None:
-        self.file.close()
+        with contextlib.suppress(OSError):
+            self.file.close()
         Path(self._local).unlink(missing_ok=True)
 
 
@@ -172,6 +187,18 @@ class RemoteStore:
 def open_store(place: str) -> Store:
     """The store at a path or URL."""
     return RemoteStore(place) if "://" in place else LocalStore(Path(place))
+
+
+def write_file(store: Store, name: str, content: bytes) -> str:
+    """Publish a whole file; gives its name."""
+    output = store.begin(name)
+    try:
+        output.file.write(content)
+        output.publish()
+    except BaseException:
+        output.abandon()
+        raise
+    return name
 
 
 def _filesystem_of(url: str) -> tuple[Any, str]:

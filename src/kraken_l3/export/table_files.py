@@ -30,6 +30,7 @@ _FEWEST_GROUP_ROWS = 256
 _FEWEST_BLOCK_BYTES = 64 * 1024
 _MESSAGE_BYTES = 200
 _ENCODING_AHEAD = 2
+_UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,8 @@ class Memory:
 class _File:
     """One symbol's table file of one day; there is no output before its first row group."""
 
-    def __init__(self, symbol: str, day: dt.date, name: str, rows: SymbolDay) -> None:
-        self.symbol, self.day, self.name, self.rows = symbol, day, name, rows
+    def __init__(self, symbol: str, date: str, name: str, rows: SymbolDay) -> None:
+        self.symbol, self.date, self.name, self.rows = symbol, date, name, rows
         self.output: Optional[ParquetOutput] = None
 
 
@@ -70,7 +71,7 @@ class TableFiles:
     def __init__(self, store: Store, table: Table, builder: RecordBuilder, memory: Memory) -> None:
         self._store, self._table, self._builder = store, table, builder
         self._spool = Spool(table.dtype, memory.group_rows(table), memory.spool_bytes, store.scratch)
-        self._files: dict[tuple[str, dt.date], _File] = {}
+        self._files: dict[tuple[str, str], _File] = {}
         self.gaps = GapRows()
         self._source: Optional[Path] = None
         self._symbol_day: Optional[Callable[[str], SymbolDay]] = None
@@ -92,17 +93,21 @@ class TableFiles:
             if step.day is not None:
                 self._put(symbol, step.day, records)
                 continue
-            days = self._table.times(records) // NS_PER_DAY
-            for number in np.unique(days):
-                self._put(symbol, day_of(int(number) * NS_PER_DAY), records[days == number])
+            times = self._table.times(records)
+            self._builder.keep_rising(symbol, times)
+            days = times // NS_PER_DAY
+            for number in np.unique(days).tolist():
+                self._put(symbol, day_of(number * NS_PER_DAY) if number else None, records[days == number])
 
-    def _put(self, symbol: str, day: dt.date, records: Any) -> None:
-        file = self._files.get((symbol, day))
+    def _put(self, symbol: str, day: Optional[dt.date], records: Any) -> None:
+        """`day` is None where nothing tells the time."""
+        date = day.isoformat() if day is not None else _UNKNOWN
+        file = self._files.get((symbol, date))
         if file is None:
             assert self._symbol_day is not None
-            file = _File(symbol, day, part_path(self._table.name, symbol, day), self._symbol_day(symbol))
-            self._files[symbol, day] = file
-        for group in self._spool.add((symbol, day), file.rows.keep(records)):
+            file = _File(symbol, date, part_path(self._table.name, symbol, day), self._symbol_day(symbol))
+            self._files[symbol, date] = file
+        for group in self._spool.add((symbol, date), file.rows.keep(records)):
             self._encode(file, group)
 
     def _encode(self, file: _File, records: Any) -> None:
@@ -113,7 +118,7 @@ class TableFiles:
 
     def _write(self, file: _File, records: Any) -> None:
         if file.output is None:
-            described = {**self._table.description(), "symbol": file.symbol, "date": file.day.isoformat()}
+            described = {**self._table.description(), "symbol": _printable(file.symbol), "date": file.date}
             file.output = ParquetOutput(self._store.begin(file.name), self._table.schema, described)
         file.output.write(file.rows.to_arrow(records, self._builder.overflow_ids))
 
@@ -131,7 +136,7 @@ class TableFiles:
                 continue
             counts = {"left_out": file.rows.left_out, "suspect": file.rows.suspect}
             size = file.output.publish(sources=sources, **counts)
-            made.append(TableFile(file.symbol, file.day.isoformat(), file.name, file.output.rows, size, **counts))
+            made.append(TableFile(file.symbol, file.date, file.name, file.output.rows, size, **counts))
         self._files.clear()
         self._spool.close()
         return made
@@ -147,3 +152,8 @@ class TableFiles:
             if file.output is not None:
                 file.output.abandon()
         self._spool.close()
+
+
+def _printable(symbol: str) -> str:
+    """JSON can name half a character, which no UTF-8 text holds."""
+    return symbol.encode("utf-8", "backslashreplace").decode()

@@ -1,6 +1,9 @@
 """One pair's order events day by day, in columns, with the orders they met: what the other tools' formats are made of.
 
 Each UTC day is a file of its own there, and begins with the orders that rest at midnight, so that it reads alone.
+
+The clock is the receive time; without receipts, the messages' own. It never falls, and a message of unknown time
+has that of the one before. Events before the first known time are in the book but in no file: they are counted.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from kraken_l3.model.events import Action
 from kraken_l3.model.timestamps import NS_PER_DAY, day_of, day_start_ns
 from kraken_l3.rebuild.metadata import SymbolMetadata
 
-__all__ = ["DayFile", "MakeDay", "Moment", "Source", "Updates", "write_days"]
+__all__ = ["DayFile", "MakeDay", "Moment", "Source", "Updates", "Written", "write_days"]
 
 
 class Source(NamedTuple):
@@ -68,6 +71,13 @@ class Updates(NamedTuple):
         return (self.action == Action.DELETE) | (self.action == Action.EVICT)
 
 
+class Written(NamedTuple):
+    """What came of a pair: the files' names, and how many events no file has since nothing tells their time."""
+
+    names: list[str]
+    left_out: int = 0
+
+
 class DayFile(Protocol):
     """A day of one pair in some tool's format."""
 
@@ -95,34 +105,40 @@ class MakeDay(Protocol):
 
 
 class _Run(NamedTuple):
-    """Messages of one day: one snapshot, or updates alone."""
+    """Messages of one day (None: nothing tells): one snapshot, or updates alone."""
 
-    day: dt.date
+    day: Optional[dt.date]
     records: Records
     recv_ns: Records
     overflow_ids: Sequence[str]
     scales: tuple[int, int]
 
 
-def write_days(source: Source, make_day: MakeDay) -> list[str]:
-    """Send all events of a pair through a format; gives the names of the files.
+def write_days(source: Source, make_day: MakeDay) -> Written:
+    """Send all events of a pair through a format.
 
     Raises:
         DamageFound: a precision changed, which no other tool's file can say.
     """
     resting = RestingOrders()
     names: list[str] = []
+    left_out = 0
     file: Optional[DayFile] = None
     today: Optional[dt.date] = None
     try:
         for run in _runs(source):
             is_snapshot = run.records["action"][0] == Action.CLEAR
+            if run.day is None:
+                left_out += len(run.records)
+                _follow(resting, run)
+                continue
             if file is None or run.day != today:
                 if file is not None:
                     names += file.finish()
+                began_ns = int(run.recv_ns[0]) if file is None else day_start_ns(run.day)
                 file, today = make_day(run.day, *run.scales), run.day
                 if not is_snapshot and len(resting):
-                    file.open_with(resting.in_order(), day_start_ns(run.day))
+                    file.open_with(resting.in_order(), began_ns)
             if is_snapshot:
                 _snapshot(file, run, resting)
             else:
@@ -133,7 +149,14 @@ def write_days(source: Source, make_day: MakeDay) -> list[str]:
     finally:
         if file is not None:
             file.abandon()
-    return names
+    return Written(names, left_out)
+
+
+def _follow(resting: RestingOrders, run: _Run) -> None:
+    if run.records["action"][0] == Action.CLEAR:
+        resting.replace(run.records[1:], run.overflow_ids)
+    else:
+        resting.apply(run.records, run.overflow_ids)
 
 
 def _snapshot(file: DayFile, run: _Run, resting: RestingOrders) -> None:
@@ -164,6 +187,9 @@ def _runs(source: Source) -> Iterator[_Run]:
         records = batch.records
         assert isinstance(batch.rows, EventsDay)
         records["classification"], _, _ = batch.rows.match(records)
+        records = records[records["price_scale"] >= 0]  # an empty first snapshot tells no precision, nor anything else
+        if not len(records):
+            continue
         if scales is None:
             scales = int(records["price_scale"][0]), int(records["qty_scale"][0])
         if (records["price_scale"] != scales[0]).any() or (records["qty_scale"] != scales[1]).any():
@@ -173,8 +199,9 @@ def _runs(source: Source) -> Iterator[_Run]:
                 hint="export the days before and after the change separately",
             )
         recv_ns = table.times(records)
+        batch.builder.keep_rising(source.symbol, recv_ns)
         for start, end in _cuts(records, recv_ns):
-            day = day_of(int(recv_ns[start]))
+            day = day_of(int(recv_ns[start])) if recv_ns[start] else None
             yield _Run(day, records[start:end], recv_ns[start:end], batch.builder.overflow_ids, scales)
 
 

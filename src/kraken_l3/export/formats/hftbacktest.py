@@ -4,24 +4,28 @@ An add of a live id and a cancel of an unknown one are errors there (https://hft
 that leaves the window is cancelled (eviction) and one that comes back is added. A fill stands before the cancel or
 modify of the same order. A snapshot within a day is a clear and adds, or the difference to the book before (`resync`):
 a clear would expire the user's own simulated orders too.
+
+Latencies must not be negative there. Where the receiving clock was behind Kraken's, all local times of the day are
+shifted by the largest lag; `..._clock.json` beside the file says by how much.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import json
 import tempfile
-from typing import Any
+from typing import Any, BinaryIO
 from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 
 from kraken_l3.export.arrow import to_doubles
-from kraken_l3.export.formats.event_stream import Moment, Source, Updates, write_days
+from kraken_l3.export.formats.event_stream import Moment, Source, Updates, Written, write_days
 from kraken_l3.export.formats.numbered_ids import NumberedIds
 from kraken_l3.export.formats.resting import Orders
 from kraken_l3.export.naming import escape_symbol
 from kraken_l3.export.records import Records
-from kraken_l3.export.storage import Store
+from kraken_l3.export.storage import Store, write_file
 from kraken_l3.model.events import Action, Classification, Side
 
 __all__ = ["EVENT", "RESYNCS", "export_hftbacktest"]
@@ -47,8 +51,8 @@ _READ_ROWS = 1 << 16
 _ZIP64_BYTES = 1 << 30  # well below the 2 GiB that a file of an older zip may have
 
 
-def export_hftbacktest(source: Source, store: Store, resync: str = "diff") -> list[str]:
-    """Events and the map of their ids for all days of a pair; gives the files' names."""
+def export_hftbacktest(source: Source, store: Store, resync: str = "diff") -> Written:
+    """Events, the shift of their clock and the map of their ids for all days of a pair; gives the files' names."""
     return write_days(source, lambda day, price, qty: _Day(store, source.symbol, day, price, qty, resync))
 
 
@@ -63,7 +67,9 @@ class _Day:
         self._rows = tempfile.TemporaryFile(dir=store.scratch, prefix=".rows-")  # noqa: SIM115 - closed at the end
         self._count = 0
         self._exch_ns = self._local_ns = -(1 << 63)
-        self._worst_ns = 0
+        # a clock that is behind Kraken's makes latencies negative, which the backtest refuses: all local times are
+        # shifted alike, by the worst of them
+        self._shift_ns = 0
 
     def open_with(self, resting: Orders, at_ns: int) -> None:
         clear = self._clear()
@@ -123,27 +129,37 @@ class _Day:
         rows["exch_ts"] = np.maximum(np.maximum.accumulate(rows["exch_ts"]), self._exch_ns)
         rows["local_ts"] = np.maximum(np.maximum.accumulate(rows["local_ts"]), self._local_ns)
         self._exch_ns, self._local_ns = int(rows["exch_ts"][-1]), int(rows["local_ts"][-1])
-        self._worst_ns = max(self._worst_ns, int((rows["exch_ts"] - rows["local_ts"]).max()))
+        self._shift_ns = max(self._shift_ns, int((rows["exch_ts"] - rows["local_ts"]).max()))
         self._rows.write(rows.tobytes())
         self._count += len(rows)
 
     def finish(self) -> list[str]:
-        name = f"{self._stem}.npz"
-        output = self._store.begin(name)
+        if not self._count:  # a day that begins with a snapshot which changes nothing
+            self.abandon()
+            return []
+        output = self._store.begin(f"{self._stem}.npz")
+        try:
+            self._copy_to(output.file)
+            output.publish()
+        except BaseException:
+            output.abandon()
+            raise
+        finally:
+            self.abandon()
+        clock = {"local_ts_shift_ns": self._shift_ns}
+        described = write_file(self._store, f"{self._stem}_clock.json", f"{json.dumps(clock)}\n".encode())
+        return [f"{self._stem}.npz", described, self._ids.write(self._store, f"{self._stem}_ids.csv")]
+
+    def _copy_to(self, target: BinaryIO) -> None:
         self._rows.seek(0)
         large = self._count * EVENT.itemsize > _ZIP64_BYTES
-        with ZipFile(output.file, "w") as packed, packed.open(ZipInfo("data.npy"), "w", force_zip64=large) as file:
+        with ZipFile(target, "w") as packed, packed.open(ZipInfo("data.npy"), "w", force_zip64=large) as file:
             header = {"descr": np.lib.format.dtype_to_descr(EVENT), "fortran_order": False, "shape": (self._count,)}
             np.lib.format.write_array_header_1_0(file, header)
             while data := self._rows.read(_READ_ROWS * EVENT.itemsize):
                 rows = np.frombuffer(bytearray(data), EVENT)
-                # a clock that is behind Kraken's makes latencies negative, which the backtest refuses: shift it for
-                # all alike
-                rows["local_ts"] += self._worst_ns
+                rows["local_ts"] += self._shift_ns
                 file.write(rows.tobytes())
-        output.publish()
-        self.abandon()
-        return [name, self._ids.write(self._store, f"{self._stem}_ids.csv")]
 
     def abandon(self) -> None:
         self._rows.close()

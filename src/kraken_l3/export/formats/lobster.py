@@ -23,12 +23,12 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 
 from kraken_l3.export.formats.csv_text import csv_lines, decimals, multiplied
-from kraken_l3.export.formats.event_stream import Moment, Source, Updates, write_days
+from kraken_l3.export.formats.event_stream import Moment, Source, Updates, Written, write_days
 from kraken_l3.export.formats.numbered_ids import NumberedIds
 from kraken_l3.export.formats.resting import Orders
 from kraken_l3.export.naming import escape_symbol
 from kraken_l3.export.records import Records
-from kraken_l3.export.storage import Store
+from kraken_l3.export.storage import Store, write_file
 from kraken_l3.model.events import Action, Classification, Side
 from kraken_l3.model.timestamps import day_start_ns
 
@@ -41,7 +41,7 @@ _HALTED, _RESUMED = -1, 1
 _MS_NS = 10**6
 
 
-def export_lobster(source: Source, store: Store, levels: int = 10) -> list[str]:
+def export_lobster(source: Source, store: Store, levels: int = 10) -> Written:
     """Both files, the scales and the ids for all days of a pair; gives their names."""
     return write_days(source, lambda day, price, qty: _Day(store, source.symbol, day, price, qty, levels))
 
@@ -217,9 +217,7 @@ class _Day:
         names = [f"{stem}_message_{self._levels}.csv", f"{stem}_orderbook_{self._levels}.csv", f"{stem}_scales.json"]
         self._messages.publish(names[0])
         self._books.publish(names[1])
-        scales = self._store.begin(names[2])
-        scales.file.write(f"{json.dumps(self._scales)}\n".encode())
-        scales.publish()
+        write_file(self._store, names[2], f"{json.dumps(self._scales)}\n".encode())
         return [*names, self._ids.write(self._store, f"{stem}_ids.csv")]
 
     def abandon(self) -> None:

@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kraken_l3.errors import UsageError
-from kraken_l3.export.formats.event_stream import Moment, Source, Updates, write_days
+from kraken_l3.errors import LocalFault, UsageError
+from kraken_l3.export.formats.event_stream import Moment, Source, Updates, Written, write_days
 from kraken_l3.export.formats.numbered_ids import NumberedIds
 from kraken_l3.export.formats.resting import Orders
 from kraken_l3.export.naming import escape_symbol
@@ -51,7 +51,7 @@ DELTA = np.dtype(
 )
 
 
-def export_nautilus(source: Source, directory: Path) -> list[str]:
+def export_nautilus(source: Source, directory: Path) -> Written:
     """The catalog's files for all days of a pair, below `directory`/nautilus.
 
     Raises:
@@ -64,10 +64,13 @@ def export_nautilus(source: Source, directory: Path) -> list[str]:
             "this export writes through nautilus_trader", hint="pip install nautilus_trader (Python 3.12 or later)"
         ) from None
     root = directory / "nautilus"
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LocalFault(f"cannot write: {error.strerror}", where=str(root)) from error
     catalog = ParquetDataCatalog(str(root))
-    names = write_days(source, lambda day, price, qty: _Day(catalog, root, source.symbol, day, price, qty))
-    return [f"nautilus/{name}" for name in names]
+    written = write_days(source, lambda day, price, qty: _Day(catalog, root, source.symbol, day, price, qty))
+    return written._replace(names=[f"nautilus/{name}" for name in written.names])
 
 
 class _Day:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from kraken_l3.export.formats.csv_text import csv_lines
 from kraken_l3.export.formats.resting import Orders
 from kraken_l3.export.records import Records
-from kraken_l3.export.storage import Store
+from kraken_l3.export.storage import Store, write_file
 
 __all__ = ["NumberedIds"]
 
@@ -60,8 +60,4 @@ class NumberedIds:
         numbers = np.fromiter(self._numbers.values(), np.uint64, len(self._numbers))
         order = np.argsort(numbers)
         ids = pa.array(list(self._numbers), pa.binary()).take(pa.array(order))
-        output = store.begin(name)
-        output.file.write(b"number,order_id\n")
-        output.file.write(csv_lines([numbers[order], ids]))
-        output.publish()
-        return name
+        return write_file(store, name, b"number,order_id\n" + csv_lines([numbers[order], ids]))

@@ -7,6 +7,7 @@ Kraken's level2 is not made of these messages, so both are what a level2 feed of
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import gzip
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import pyarrow as pa
 
 from kraken_l3.export.arrow import to_doubles
 from kraken_l3.export.formats.csv_text import csv_lines, decimals
-from kraken_l3.export.formats.event_stream import Moment, Source, Updates, write_days
+from kraken_l3.export.formats.event_stream import Moment, Source, Updates, Written, write_days
 from kraken_l3.export.formats.resting import Orders
 from kraken_l3.export.naming import escape_symbol
 from kraken_l3.export.records import Records
@@ -35,10 +36,10 @@ _US_NS = 1000
 _SIDES = pa.array(["bid", "ask"])
 
 
-def export_tardis(source: Source, store: Store) -> list[str]:
+def export_tardis(source: Source, store: Store) -> Written:
     """Both kinds of files for all days of a pair; gives their names."""
     changes = write_days(source, lambda day, price, qty: _Changes(store, source.symbol, day, price, qty))
-    return changes + _snapshots(source, store)
+    return changes._replace(names=changes.names + _snapshots(source, store))
 
 
 class _CsvGz:
@@ -58,7 +59,8 @@ class _CsvGz:
         return self.name
 
     def abandon(self) -> None:
-        self._packed.close()
+        with contextlib.suppress(OSError):
+            self._packed.close()
         self._output.abandon()
 
 
@@ -93,7 +95,7 @@ class _Changes:
         self._fill(resting, at_ns, at_ns)
 
     def snapshot(self, at: Moment, after: Orders, before: Orders, found: Orders, successor: Records) -> None:
-        self._fill(after, at.recv_ns, at.event_ns)
+        self._fill(after, at.recv_ns, at.event_ns or at.recv_ns)
 
     def _fill(self, orders: Orders, recv_ns: int, event_ns: int) -> None:
         """All levels, in the order in which the orders name them first."""
@@ -127,6 +129,7 @@ class _Changes:
         firsts, lasts = firsts[shown], lasts[shown]
         event = np.searchsorted(updates.message, message[lasts])
         recv_ns, event_ns = updates.recv_ns[event], updates.event_ns[event]
+        event_ns = np.where(event_ns != 0, event_ns, recv_ns)
         self._rows(levels[group[lasts]], amounts[lasts], recv_ns, event_ns, "false")
 
         ends = np.append(starts[1:], len(group))[: len(starts)] - 1
@@ -219,6 +222,7 @@ _SNAPSHOT_HEAD = f"exchange,symbol,timestamp,local_timestamp,{','.join(_CELLS)}\
 
 
 def _by_day(records: Records) -> Iterator[tuple[dt.date, Records]]:
+    records = records[records["timestamp"] != 0]  # nothing tells when
     days = records["timestamp"] // NS_PER_DAY
     starts = [0, *(np.flatnonzero(days[1:] != days[:-1]) + 1).tolist(), len(records)]
     for start, end in zip(starts, starts[1:]):
