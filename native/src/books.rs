@@ -9,11 +9,11 @@ use crate::content::Content;
 use crate::crc::{self, Tables};
 use crate::grid::{self, Grid};
 use crate::ids::{InternedIds, Key};
-use crate::infer;
 use crate::message::{Element, Entry, Kind, MAX_ID_BYTES, Parsed, Unfit};
 use crate::names::Names;
 use crate::notes::{Note, Notes};
 use crate::options::RowOptions;
+use crate::precision;
 use crate::symbol::{self, Bad, Precision, Symbol};
 use crate::verdict::{Checksums, Outcome, Reason, UNREADABLE, Verdict};
 
@@ -209,7 +209,7 @@ impl Books {
         element: &Element,
         entries: &[Entry],
     ) -> Result<Precision, (Unfit, u32)> {
-        infer::read(&mut self.content, &self.symbols[index].parameters, kind, element, entries, self.tables)
+        precision::read(&mut self.content, &self.symbols[index].parameters, kind, element, entries, self.tables)
     }
 
     /// The first numbers for a book that was empty so far tell its precision.

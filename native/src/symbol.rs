@@ -3,10 +3,10 @@
 use crate::book::{Book, Change};
 use crate::content::Content;
 use crate::crc::Tables;
+use crate::depth::{InferredWindow, smallest_depth};
 use crate::ids::InternedIds;
 use crate::level::Level;
 use crate::time;
-use crate::window::{InferredWindow, smallest_depth};
 
 pub const MAX_PRECISION: u32 = 18;
 

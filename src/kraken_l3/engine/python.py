@@ -11,8 +11,8 @@ from zlib import crc32
 
 from kraken_l3.book.book import Book, Finding
 from kraken_l3.engine.columns import MessageRow, event_columns, message_columns
+from kraken_l3.engine.depth import InferredWindow
 from kraken_l3.engine.grid import BookRows
-from kraken_l3.engine.infer import lowest_precision, read_inferring
 from kraken_l3.engine.parse import Content, Precision, check_symbol, read_content, too_fine_number
 from kraken_l3.engine.port import (
     MAX_NOTES,
@@ -26,8 +26,8 @@ from kraken_l3.engine.port import (
     SymbolTally,
     Totals,
 )
+from kraken_l3.engine.precision import lowest_precision, read_inferring
 from kraken_l3.engine.symbol import SymbolBook
-from kraken_l3.engine.window import InferredWindow
 from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.decimals import TooManyDecimals
 from kraken_l3.model.events import MessageKind, OrderEvent, Reason, Verdict

@@ -9,9 +9,9 @@ import msgspec
 
 from kraken_l3.book.book import Book
 from kraken_l3.book.tracker import Tracker
+from kraken_l3.engine.depth import InferredWindow, smallest_depth
 from kraken_l3.engine.parse import Precision
 from kraken_l3.engine.port import MAX_PRECISION, Bad, BookImage, SymbolTally
-from kraken_l3.engine.window import InferredWindow, smallest_depth
 from kraken_l3.model.decimals import format_scaled
 from kraken_l3.model.events import State, Verdict
 from kraken_l3.model.timestamps import format_rfc3339

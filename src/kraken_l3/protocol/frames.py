@@ -28,7 +28,7 @@ DATA_CHANNELS = frozenset({"level3", "trade", "instrument"})
 #: Kraken's errors are a short sentence; a longer text is cut.
 ERROR_CHARS = 1_000
 #: Kraken offers 10, 100 and 1000 levels.
-DEPTHS = range(1, 1001)
+PLAUSIBLE_DEPTHS = range(1, 1001)
 
 _HEARTBEAT = b'{"channel":"heartbeat"}'
 
@@ -182,7 +182,7 @@ def _response(envelope: _Envelope) -> Incoming:
         req_id=envelope.req_id,
         channel=result.channel,
         symbol=symbol if isinstance(symbol, str) else None,
-        depth=result.depth if result.depth in DEPTHS else None,
-        depth_refused=result.depth is not None and result.depth not in DEPTHS,
+        depth=result.depth if result.depth in PLAUSIBLE_DEPTHS else None,
+        depth_refused=result.depth is not None and result.depth not in PLAUSIBLE_DEPTHS,
         warnings=result.warnings or [],
     )

@@ -1,4 +1,4 @@
-//! The precision that nothing told, from the digits of a message and its checksum. Twin of `kraken_l3.engine.infer`.
+//! The precision that nothing told, from the digits of a message and its checksum. Twin of `kraken_l3.engine.precision`.
 
 use crate::book::{Book, Untraced};
 use crate::content::Content;

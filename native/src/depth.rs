@@ -1,4 +1,4 @@
-//! The depth that nothing told: two books until the data says which is right. Twin of `kraken_l3.engine.window`.
+//! The depth that nothing told: two books until the data says which is right. Twin of `kraken_l3.engine.depth`.
 
 use crate::book::{Book, Finding, Trace, Untraced};
 use crate::content::Content;
