@@ -4,6 +4,7 @@ import datetime as dt
 import random
 import re
 
+import msgspec
 import pytest
 from archive_scenes import NOON_NS, SECOND_NS, frame, payload, start, stop
 from disk_fakes import FakeClock
@@ -158,3 +159,14 @@ def test_checkpoints_may_have_grown_but_not_changed(directory):
     assert check(directory) == []
     flip(path, 3)
     assert [fault.file for fault in check(directory)] == [path.name]
+
+
+@pytest.mark.parametrize("name", ["../precious", "/etc/hostname", "..", ".", "", "a/../b"])
+def test_a_manifest_names_no_file_elsewhere(directory, name):
+    """Whoever makes a manifest up has a program of somebody else read and sum what it names."""
+    path = directory / "l3-2026-11-22.manifest.json"
+    manifest = decode_manifest(path.read_bytes(), path)
+    elsewhere = msgspec.structs.replace(manifest.files[0], name=name)
+    path.write_bytes(encode_manifest(msgspec.structs.replace(manifest, files=[elsewhere])))
+    (fault,) = check_manifest(path).faults
+    assert fault.file == name

@@ -10,7 +10,7 @@ from typing import Any, Callable, Optional
 import msgspec
 
 from kraken_l3.archive.layout import stem
-from kraken_l3.archive.manifest import Content, SealedFile, decode_manifest
+from kraken_l3.archive.manifest import Content, SealedFile, read_manifest
 from kraken_l3.archive.opening import SEALED_SUFFIX, PlainFile
 from kraken_l3.archive.receipts import ReceiptIndex
 from kraken_l3.archive.zstd import FRAME_BYTES, Frame, read_table, scan_frames, unpack
@@ -64,14 +64,15 @@ def check_manifest(path: Path, *, progress: Optional[Progress] = None) -> Checke
     """
     checked = Checked(manifest=path.name)
     try:
-        manifest = decode_manifest(path.read_bytes(), path)
-    except DamageFound as error:
+        manifest = read_manifest(path)
+    except (DamageFound, ArchiveError) as error:
         checked.faults.append(Fault(path.name, error.what))
         return checked
-    except OSError as error:
-        raise ArchiveError(f"cannot read: {error.strerror}", where=str(path)) from error
     wrong = []
     for entry in manifest.files:
+        if entry.name in ("", "..") or Path(entry.name).name != entry.name:  # it would be looked for elsewhere
+            checked.faults.append(Fault(entry.name, "is not the name of a file in this directory"))
+            continue
         fault = _fault_of(path.parent / entry.name, entry, progress or (lambda _: None))
         checked.files += 1
         checked.bytes += entry.bytes
@@ -89,7 +90,11 @@ def _fault_of(path: Path, entry: SealedFile, progress: Progress) -> Optional[Fau
         plain = path.name[: -len(SEALED_SUFFIX)]
         instead = f"; {plain} is there instead" if entry.content and path.with_name(plain).exists() else ""
         return Fault(entry.name, f"is missing{instead}", missing=True)
-    sha, at, source = hashlib.sha256(), 0, PlainFile(path)
+    try:
+        source = PlainFile(path)
+    except ArchiveError as error:
+        return Fault(entry.name, error.what)
+    sha, at = hashlib.sha256(), 0
     try:
         size = source.size()
         while data := source.read_at(at, min(FRAME_BYTES, entry.bytes - at)):
@@ -109,7 +114,10 @@ def _fault_of(path: Path, entry: SealedFile, progress: Progress) -> Optional[Fau
 
 def _locate(path: Path, entry: SealedFile, wrong: set[str]) -> list[Fault]:
     """The frames that are damaged; or that what surrounds them is; empty when that cannot be told."""
-    packed = PlainFile(path)
+    try:
+        packed = PlainFile(path)
+    except ArchiveError:
+        return []
     try:
         frames = read_table(packed)
         if frames is None:

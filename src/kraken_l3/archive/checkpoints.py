@@ -6,18 +6,22 @@ verifier and hold nothing that could not be made again from the data; a torn or 
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Optional
+from typing import Annotated, Optional
 
 import msgspec
+from msgspec import Meta
 
 from kraken_l3.archive.filesystem import open_regular
-from kraken_l3.errors import MalformedMessage
+from kraken_l3.archive.opening import PlainFile
+from kraken_l3.archive.scan import segments
+from kraken_l3.errors import ArchiveError, MalformedMessage
 from kraken_l3.model.json_text import decode_json
 
-__all__ = ["Checkpoint", "append_checkpoints", "read_checkpoints"]
+__all__ = ["Checkpoint", "append_checkpoints", "decode_checkpoint", "read_checkpoints"]
 
 
 _NULL = msgspec.Raw(b"null")
@@ -37,13 +41,13 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         amending: orders deleted to be added again, oldest first.
     """
 
-    line: int
-    end_offset: int
+    line: Annotated[int, Meta(ge=0, le=2**62)]
+    end_offset: Annotated[int, Meta(ge=0, le=2**62)]
     symbol: str
-    depth: Optional[int] = None
+    depth: Optional[Annotated[int, Meta(ge=1, le=2**31)]] = None
     message: msgspec.Raw = _NULL
     reason: str = ""
-    newest_ns: int = 0
+    newest_ns: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] = 0
     amending: list[str] = []
 
     @property
@@ -58,15 +62,29 @@ _encoder = msgspec.json.Encoder()
 
 
 def read_checkpoints(path: Path) -> Iterator[Checkpoint]:
-    """The checkpoints of a day in the order they were written; none when there is no file."""
-    if not path.exists():
+    """The checkpoints of a day in the order they were written, as far as they can be read; none when there is no file.
+
+    What is passed over, `companions.companion_damage` tells.
+    """
+    try:
+        source = PlainFile(path)
+    except ArchiveError:
         return
-    with open_regular(path) as raw, io.BufferedReader(raw) as file:
-        for line in file:
-            try:
-                yield decode_json(_decoder, line)
-            except MalformedMessage:  # noqa: PERF203 - each line may be bad by itself
-                continue
+    try:
+        for segment in segments(source, 0):
+            with contextlib.suppress(MalformedMessage):
+                yield decode_checkpoint(segment.data)
+    finally:
+        source.close()
+
+
+def decode_checkpoint(line: bytes) -> Checkpoint:
+    """One line of the file.
+
+    Raises:
+        MalformedMessage: it is no checkpoint.
+    """
+    return decode_json(_decoder, line)
 
 
 def append_checkpoints(path: Path, checkpoints: list[Checkpoint]) -> int:

@@ -22,14 +22,12 @@ from kraken_l3.archive.bytesource import ByteSource
 from kraken_l3.archive.layout import DayPaths, Stream, parse_name
 from kraken_l3.archive.opening import open_source
 from kraken_l3.archive.receipts import RECEIPT_BYTES, Receipt, ReceiptIndex
-from kraken_l3.archive.scan import BOM, check_object
-from kraken_l3.errors import ArchiveError, MalformedMessage
+from kraken_l3.archive.scan import BOM, LINE_LIMIT_BYTES, check_object
+from kraken_l3.errors import ArchiveError, DamageFound, MalformedMessage
 
 __all__ = ["BEGINNING", "BLOCK_BYTES", "Block", "DataFile", "Follow", "Line", "Position", "Skipped"]
 
 BLOCK_BYTES = 4 * 1024 * 1024
-#: No message comes near; a file without newlines is refused instead of read into memory.
-LINE_LIMIT_BYTES = 256 * 1024 * 1024
 
 
 class Position(NamedTuple):
@@ -127,18 +125,37 @@ class DataFile:
         receipts: an index over its receipts, or None when it has none.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, line_limit: int = LINE_LIMIT_BYTES) -> None:
         name = parse_name(path.name)
+        self._line_limit = line_limit
         self.path = path
         self.day: Optional[dt.date] = name.day if name else None
         self.stream = (name.stream if name else None) or Stream.LEVEL3
         self.source: ByteSource = open_source(path)
         self.receipts: Optional[ReceiptIndex] = None
         self._receipts_source: Optional[ByteSource] = None
-        receipts = DayPaths(path.parent, name.day).receipts(self.stream) if name and name.stream else None
-        if receipts is not None and receipts.exists():
-            self._receipts_source = open_source(receipts)
-            self.receipts = ReceiptIndex(self._receipts_source)
+        if name and name.stream:
+            self._open_receipts(DayPaths(path.parent, name.day).receipts(name.stream))
+
+    def _open_receipts(self, path: Path) -> None:
+        """Receipts that cannot be those of this file are left alone (`companions` says so): it is read without."""
+        try:
+            source = open_source(path)
+        except ArchiveError:
+            return
+        receipts = ReceiptIndex(source)
+        newest = receipts.last()
+        try:
+            fits = newest is None or self._begins_line(newest.end_offset)
+        except DamageFound:  # of the data, which says so when it is read
+            fits = True
+        if fits:
+            self._receipts_source, self.receipts = source, receipts
+        else:
+            source.close()
+
+    def _begins_line(self, offset: int) -> bool:
+        return offset == 0 or (offset <= self.source.size() and self.source.read_at(offset - 1, 1) == b"\n")
 
     def __enter__(self) -> DataFile:
         return self
@@ -163,7 +180,9 @@ class DataFile:
     def at_line(self, line: int) -> Position:
         """The beginning of a line; the end of the file when it has fewer lines."""
         if self.receipts is not None and line <= len(self.receipts):
-            return Position(line, self.receipts.start_of(line))
+            offset = self.receipts.start_of(line)
+            if (offset > 0) == (line > 0) and self._begins_line(offset):  # else they are damaged: count the lines
+                return Position(line, offset)
         position = Position()
         for position in self._line_starts():
             if position.line >= line:
@@ -173,7 +192,10 @@ class DataFile:
     def at_offset(self, offset: int) -> Position:
         """The beginning of the line that holds this byte; the end of the file when it lies behind."""
         if self.receipts is not None and offset < self._receipted():
-            return self.at_line(self.receipts.line_at_offset(offset))
+            line = self.receipts.line_at_offset(offset)
+            begin, end = self.receipts.start_of(line), self.receipts[line].end_offset
+            if begin <= offset < end and self._begins_line(begin):
+                return Position(line, begin)
         last = Position()
         for position in self._line_starts():
             if position.offset > offset:
@@ -243,16 +265,27 @@ class DataFile:
                 over = follow.is_over()  # and then one more look: what came before the end is read
 
     def _whole_lines(self, offset: int, end: int, size: int, *, growing: bool) -> bytes:
-        while True:
-            data = self.source.read_at(offset, min(size, max(0, end - offset)))
-            cut = data.rfind(b"\n") + 1
-            if cut:
-                return data if cut == len(data) else data[:cut]
-            if offset + len(data) >= end:
-                return b"" if growing or self._is_torn(offset) else data
-            size *= 4
-            if size > 4 * LINE_LIMIT_BYTES:
-                raise ArchiveError("a line without end", where=f"{self.path}, offset {offset}", hint="Is it NDJSON?")
+        data = self.source.read_at(offset, min(size, max(0, end - offset)))
+        cut = data.rfind(b"\n") + 1
+        if not cut and offset + len(data) < end:  # a line longer than a block
+            parts = [data]
+            length = len(data)
+            while not cut and 0 < length < end - offset:
+                if length > self._line_limit:
+                    raise DamageFound(
+                        f"a line longer than {self._line_limit:,} bytes",
+                        where=f"{self.path}, offset {offset}",
+                        hint="Is it NDJSON?",
+                    )
+                parts.append(self.source.read_at(offset + length, min(size, end - offset - length)))
+                if not parts[-1]:
+                    break
+                cut = length + parts[-1].rfind(b"\n") + 1 if b"\n" in parts[-1] else 0
+                length += len(parts[-1])
+            data = b"".join(parts)
+        if cut:
+            return data if cut == len(data) else data[:cut]
+        return b"" if growing or self._is_torn(offset) else data
 
     def _is_torn(self, offset: int) -> bool:
         """Whether a last line without newline is one that our writer had not finished."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, Optional
+from typing import Annotated, Any, Optional
 
 import msgspec
+from msgspec import Meta
 
 from kraken_l3.archive.gaps import Gap
+from kraken_l3.archive.opening import PlainFile
 from kraken_l3.errors import DamageFound, MalformedMessage
 from kraken_l3.model.json_text import decode_json
 
@@ -25,25 +27,31 @@ __all__ = [
     "StreamSummary",
     "decode_manifest",
     "encode_manifest",
+    "read_manifest",
 ]
 
 MANIFEST_SUFFIX = "manifest.json"
 _NO_SUM = "0" * 64
+#: Verdicts and gaps of a thousand symbols come to a tenth of it.
+_LARGEST_BYTES = 64 * 1024 * 1024
+
+
+_Size = Annotated[int, Meta(ge=0, le=2**62)]
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):
     """What a .zst file unpacks to. A last line without newline counts as a line."""
 
-    bytes: int
+    bytes: _Size
     sha256: str
-    lines: int
+    lines: _Size
 
 
 class SealedFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One file as it lies in the directory; `content` for those that were sealed."""
 
     name: str
-    bytes: int
+    bytes: _Size
     sha256: str
     content: Optional[Content] = None
 
@@ -103,6 +111,23 @@ def encode_manifest(manifest: Manifest) -> bytes:
     text = msgspec.json.format(msgspec.json.encode(unsigned), indent=1) + b"\n"
     head, _, tail = text.rpartition(_NO_SUM.encode())
     return head + hashlib.sha256(text).hexdigest().encode() + tail
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest that lies there.
+
+    Raises:
+        DamageFound: it is no manifest, or not as it was written.
+        ArchiveError: it cannot be read.
+    """
+    source = PlainFile(path)
+    try:
+        text = source.read_at(0, _LARGEST_BYTES + 1)
+    finally:
+        source.close()
+    if len(text) > _LARGEST_BYTES:
+        raise DamageFound(f"is not a manifest (larger than {_LARGEST_BYTES:,} bytes)", where=str(path), hint=_REMEDY)
+    return decode_manifest(text, path)
 
 
 def decode_manifest(text: bytes, path: Path) -> Manifest:

@@ -7,16 +7,15 @@ file); followed, they go on over midnight.
 from __future__ import annotations
 
 import datetime as dt
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
 from kraken_l3.archive.datafile import BLOCK_BYTES, Block, DataFile, Follow, Line, Position, Skipped
-from kraken_l3.archive.filesystem import open_regular
 from kraken_l3.archive.journal import Record, decode_record
 from kraken_l3.archive.layout import DayPaths, Stream, days_in, parse_name, stem
-from kraken_l3.archive.opening import existing
+from kraken_l3.archive.opening import existing, open_source
+from kraken_l3.archive.scan import segments
 from kraken_l3.errors import ArchiveError, MalformedMessage, UsageError
 
 __all__ = ["Archive", "open_archive"]
@@ -58,21 +57,31 @@ class Archive:
         return found
 
     def journal(self, day: dt.date, *, strict: bool = False) -> Iterator[Record]:
-        """The records of a day, as far as they are whole; none when there is no journal.
+        """The records of a day, as far as they can be read; none when there is no journal.
+
+        What is passed over, `companions.companion_damage` tells.
 
         Raises:
-            ArchiveError: `strict`, and a line is not a record of this version.
+            ArchiveError: `strict`, and the journal cannot be read, or a line is not a record of this version.
         """
         path = DayPaths(self.directory, day).journal
         if not path.exists():
             return
-        with open_regular(path) as raw, io.BufferedReader(raw) as file:
-            for number, line in enumerate(file):
+        try:
+            source = open_source(path)
+        except ArchiveError:
+            if strict:
+                raise
+            return
+        try:
+            for number, segment in enumerate(segments(source, 0)):
                 try:
-                    yield decode_record(line)
+                    yield decode_record(segment.data)
                 except MalformedMessage as error:  # noqa: PERF203 - each line may be bad by itself
                     if strict:
                         raise ArchiveError(error.what, where=f"{path}, line {number}") from error
+        finally:
+            source.close()
 
     def blocks(
         self,

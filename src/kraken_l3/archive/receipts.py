@@ -118,10 +118,15 @@ class ReceiptIndex:
         return self._source.size() // RECEIPT_BYTES
 
     def __getitem__(self, line: int) -> Receipt:
+        """The receipt of a line. A line without one has the times of the last receipt and RECEIVE_TIME_UNKNOWN."""
         found = next(self.read(line, 1), None)
         if found is None:
-            raise IndexError(line)
+            newest = self.last() or Receipt(0, 0, 0, 0, 0)
+            return Receipt(newest.recv_ns, newest.mono_ns, newest.end_offset, 0, RECEIVE_TIME_UNKNOWN)
         return found
+
+    def __iter__(self) -> Iterator[Receipt]:
+        return self.read(0, len(self))
 
     def read(self, first: int, count: int) -> Iterator[Receipt]:
         """Up to `count` receipts from line `first` on."""

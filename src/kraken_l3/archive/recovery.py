@@ -158,7 +158,7 @@ class _Day:
             bad, good = [], []
             for segment in segments(file, 0):
                 fault = fault_of(segment) or ("not a journal record" if is_damaged(segment.data) else "")
-                where = Range(segment.offset, len(segment.data) + segment.whole, fault)
+                where = Range(segment.offset, segment.length, fault)
                 if where.reason:
                     bad.append(where)
                 else:

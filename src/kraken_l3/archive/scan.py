@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Protocol
 
 import msgspec
 
@@ -12,9 +12,22 @@ from kraken_l3.archive.receipts import MALFORMED, RECEIPT_BYTES, RECEIVE_TIME_UN
 from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.json_text import decode_json
 
-__all__ = ["BOM", "CHUNK_BYTES", "Range", "Scan", "Segment", "check_object", "fault_of", "merge_ranges", "segments"]
+__all__ = [
+    "BOM",
+    "CHUNK_BYTES",
+    "LINE_LIMIT_BYTES",
+    "Range",
+    "Scan",
+    "Segment",
+    "check_object",
+    "fault_of",
+    "merge_ranges",
+    "segments",
+]
 
 CHUNK_BYTES = 1 << 20
+#: No message comes near: a longer line is damage, and is read no further into memory.
+LINE_LIMIT_BYTES = 64 * 1024 * 1024
 BOM = b"\xef\xbb\xbf"
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -28,11 +41,21 @@ class Range(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """A line without its newline; `whole` says whether it had one."""
+    """A line without its newline.
+
+    Attributes:
+        offset: where it begins.
+        data: its bytes; of a line longer than the limit only the first of them.
+        length: all its bytes, the newline included.
+        whole: whether it had a newline.
+        is_cut: whether it is longer than the limit.
+    """
 
     offset: int
     data: bytes
+    length: int
     whole: bool
+    is_cut: bool = False
 
 
 def check_object(line: bytes) -> None:
@@ -47,19 +70,29 @@ def check_object(line: bytes) -> None:
         raise MalformedMessage(f"not a JSON object ({error.__cause__})") from error.__cause__
 
 
-def segments(file: File, offset: int) -> Iterator[Segment]:
-    """Lines without their newlines; the last one may lack it."""
-    rest = b""
-    while True:
-        chunk = file.read_at(offset + len(rest), CHUNK_BYTES)
-        if not chunk:
-            break
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            yield Segment(offset, line, whole=True)
-            offset += len(line) + 1
-    if rest:
-        yield Segment(offset, rest, whole=False)
+class Readable(Protocol):
+    """What lines can be taken from: a file of the file system, or a byte source."""
+
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Up to `count` bytes from `offset` on; fewer only at the end."""
+
+
+def segments(file: Readable, offset: int, *, limit: int = LINE_LIMIT_BYTES) -> Iterator[Segment]:
+    """Lines without their newlines; the last one may lack it.
+
+    Every byte is looked at once, and no more than `limit` bytes of a line are kept, however long it is.
+    """
+    kept: list[bytes] = []
+    length = 0
+    while chunk := file.read_at(offset + length, CHUNK_BYTES):
+        first, *others = chunk.split(b"\n")
+        kept.append(first[: max(0, limit - length)])
+        length += len(first)
+        for line in others:
+            yield Segment(offset, b"".join(kept), length + 1, whole=True, is_cut=length > limit)
+            offset, kept, length = offset + length + 1, [line[:limit]], len(line)
+    if length:
+        yield Segment(offset, b"".join(kept), length, whole=False, is_cut=length > limit)
 
 
 def fault_of(segment: Segment) -> str:
@@ -67,6 +100,8 @@ def fault_of(segment: Segment) -> str:
     data = segment.data
     if b"\0" in data:
         return "NUL bytes"
+    if segment.is_cut:
+        return "too long"
     if not segment.whole:
         return "torn"
     try:
@@ -116,7 +151,7 @@ class Scan:
         removed = 0
         previous = next(self._receipts.read(self._line - 1, 1), None) if self._line else None
         for segment in segments(self._data, self._start):
-            length = len(segment.data) + segment.whole
+            length = segment.length
             end = segment.offset + length
             receipt = self._receipt_ending_at(end)
             fault = fault_of(segment)

@@ -14,6 +14,7 @@ from typing import Any, Callable, Optional, Union
 
 import msgspec
 
+from kraken_l3.archive.companions import companion_damage
 from kraken_l3.archive.datafile import Block, DataFile
 from kraken_l3.archive.gaps import Gap, GapFolding
 from kraken_l3.archive.journal import (
@@ -147,6 +148,8 @@ def summarise(archive: Archive, *, progress: Optional[Callable[[int], Any]] = No
         if not counted.has_receipts:
             summary.missing.append(f"{counted.name}: no receipts, so no receive times and no connections")
     _Story(summary).read(archive)
+    # a recorder may be at work: what is half written is no damage yet
+    summary.missing += [str(damage) for damage in companion_damage(archive, is_growing=True)]
     return summary
 
 

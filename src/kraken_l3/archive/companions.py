@@ -1,0 +1,154 @@
+"""What is wrong with the files beside the data: journals, receipts, checkpoints, manifests, repair notes.
+
+Companions are as untrusted as data. A reader passes over what it cannot use, and reads the data without it; this says
+what was passed over, where, and why, so that nobody takes silence for soundness.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from array import array
+from collections.abc import Iterator
+from operator import ge
+from pathlib import Path
+from typing import Callable, Optional
+
+import msgspec
+
+from kraken_l3.archive.checkpoints import decode_checkpoint
+from kraken_l3.archive.datafile import DataFile
+from kraken_l3.archive.journal import is_damaged
+from kraken_l3.archive.layout import DayPaths, Stream
+from kraken_l3.archive.manifest import read_manifest
+from kraken_l3.archive.opening import PlainFile, existing, open_source
+from kraken_l3.archive.reader import Archive
+from kraken_l3.archive.receipts import RECEIPT_BYTES
+from kraken_l3.archive.scan import fault_of, segments
+from kraken_l3.errors import ArchiveError, DamageFound, MalformedMessage
+
+__all__ = ["CompanionDamage", "companion_damage"]
+
+#: So many of each file are told; a file that is damaged all over says no more with a million.
+MOST_PER_FILE = 20
+_RECEIPTS_AT_ONCE = 131_072
+
+
+class CompanionDamage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something that was passed over.
+
+    Attributes:
+        file: name of the companion.
+        what: in words.
+        line: of the file, from 0, or the number of the receipt; None when it concerns all of it.
+        offset: where that begins, in bytes.
+    """
+
+    file: str
+    what: str
+    line: Optional[int] = None
+    offset: Optional[int] = None
+
+    def __str__(self) -> str:
+        where = "" if self.line is None else f", line {self.line}, offset {self.offset}"
+        return f"{self.file}{where}: {self.what}"
+
+
+def companion_damage(archive: Archive, *, is_growing: bool = False) -> list[CompanionDamage]:
+    """Look at every companion once.
+
+    Args:
+        archive: what to look at.
+        is_growing: a recorder is at work: the last line of a journal may be half written, and receipts behind the data.
+    """
+    found: list[CompanionDamage] = []
+    for day in archive.days:
+        found += _of_day(archive, day, is_growing=is_growing)
+    return found
+
+
+def _of_day(archive: Archive, day: dt.date, *, is_growing: bool) -> Iterator[CompanionDamage]:
+    paths = DayPaths(archive.directory, day)
+    yield from _in_lines(paths.journal, _journal_fault, is_growing=is_growing)
+    yield from _in_lines(paths.checkpoints, _checkpoint_fault, is_growing=is_growing)
+    for stream in Stream:
+        yield from _in_receipts(paths, stream, is_growing=is_growing)
+        if paths.data(stream).with_suffix(".repair").exists():
+            name = paths.data(stream).with_suffix(".repair").name
+            yield CompanionDamage(name, "a repair that was not finished: run `kraken-l3 recover`")
+    if paths.manifest.exists():
+        try:
+            read_manifest(paths.manifest)
+        except (ArchiveError, DamageFound) as error:
+            yield CompanionDamage(paths.manifest.name, error.what)
+
+
+def _in_lines(path: Path, fault: Callable[[bytes], str], *, is_growing: bool) -> Iterator[CompanionDamage]:
+    if not path.exists() and not path.is_symlink():
+        return
+    try:
+        source = PlainFile(path)
+    except ArchiveError as error:
+        yield CompanionDamage(path.name, error.what)
+        return
+    told = 0
+    try:
+        for number, segment in enumerate(segments(source, 0)):
+            if not segment.whole and is_growing:
+                return
+            what = fault_of(segment) or fault(segment.data)
+            if what:
+                yield CompanionDamage(path.name, what, number, segment.offset)
+                told += 1
+            if told == MOST_PER_FILE:
+                return
+    finally:
+        source.close()
+
+
+def _journal_fault(line: bytes) -> str:
+    return "not a journal record" if is_damaged(line) else ""
+
+
+def _checkpoint_fault(line: bytes) -> str:
+    try:
+        decode_checkpoint(line)
+    except MalformedMessage:
+        return "not a checkpoint"
+    return ""
+
+
+def _in_receipts(paths: DayPaths, stream: Stream, *, is_growing: bool) -> Iterator[CompanionDamage]:
+    path, data = paths.receipts(stream), existing(paths.data(stream))
+    if data is None or not (path.exists() or path.is_symlink()):
+        return
+    try:
+        receipts = open_source(path)
+    except ArchiveError as error:
+        yield CompanionDamage(path.name, error.what)
+        return
+    try:
+        size = receipts.size()
+        if size % RECEIPT_BYTES and not is_growing:
+            count = size // RECEIPT_BYTES
+            yield CompanionDamage(path.name, "the last receipt is torn", count, count * RECEIPT_BYTES)
+        last_end = 0
+        for first in range(0, size // RECEIPT_BYTES, _RECEIPTS_AT_ONCE):
+            whole = receipts.read_at(first * RECEIPT_BYTES, _RECEIPTS_AT_ONCE * RECEIPT_BYTES)
+            words = array("Q", whole[: len(whole) - len(whole) % RECEIPT_BYTES])
+            if sys.byteorder == "big":
+                words.byteswap()
+            ends = array("Q", [last_end]) + words[2::4]
+            if any(map(ge, ends, ends[1:])):
+                at = first + next(i for i in range(len(ends) - 1) if ends[i] >= ends[i + 1])
+                yield CompanionDamage(path.name, "offsets of lines that do not rise", at, at * RECEIPT_BYTES)
+                return
+            last_end = ends[-1]
+        with DataFile(data) as file:
+            if file.receipts is None:
+                what = f"ends at offset {last_end} of {data.name}, where no line ends: read without receipts"
+                yield CompanionDamage(path.name, what)
+    except DamageFound:
+        return  # of the data: whoever reads it says so
+    finally:
+        receipts.close()
