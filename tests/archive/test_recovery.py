@@ -124,16 +124,19 @@ class TestCrash:
         assert found.state.connections == {}
         assert set(found.state.gaps) == {("level3", "BTC/USD"), ("level3", "ETH/USD")}
 
-    def test_heartbeats_count_as_known(self, tmp_path):
+    @pytest.mark.parametrize(("is_synced", "known_s"), [(True, 10), (False, 0)])
+    def test_heartbeats_count_as_known_once_they_are_synced(self, tmp_path, is_synced, known_s):
         disk, clock = FakeFileSystem(), FakeClock(NOON_NS)
         writer = open_writer(tmp_path, clock, disk)
         start(writer, clock)
         writer.append("level3", [frame(0, NOON_NS)])
         clock.advance(10 * SECOND_NS)
         alive(writer, clock)
+        if is_synced:
+            writer.sync()
         abandon(writer)
         found = mend(tmp_path, clock, disk.killed())
-        assert [r.left_ns for r in found.records if isinstance(r, GapOpened)] == [NOON_NS + 10 * SECOND_NS]
+        assert [r.left_ns for r in found.records if isinstance(r, GapOpened)] == [NOON_NS + known_s * SECOND_NS]
 
     def test_each_connection_has_its_own_last_moment(self, tmp_path):
         disk, clock = FakeFileSystem(), FakeClock(NOON_NS)

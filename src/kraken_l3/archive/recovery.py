@@ -15,8 +15,8 @@ The rules:
  6. A new day's journal that has no sync point yet may have lost its restated head: what of the day before still holds
     is said again.
  7. Last, every connection that the journal leaves open is closed (`disconnect`, cause "crash"), and for every symbol
-    subscribed on it a gap is opened (cause "crash") from the last moment known on that connection: its last receipt or
-    the last `alive`.
+    subscribed on it a gap is opened (cause "crash") from the last moment known on that connection. What the journal
+    says behind its last sync point may be newer than the data: `crash_gaps` says what is believed.
 
 Doing it twice changes nothing the second time; after an orderly stop it changes nothing at all.
 """
@@ -30,14 +30,14 @@ from typing import NamedTuple, Optional
 
 import msgspec
 
+from kraken_l3.archive.crash_gaps import StreamEnd, crash_records
 from kraken_l3.archive.days import closed_days, current_day
 from kraken_l3.archive.filesystem import File, FileSystem, OsFileSystem, opened
 from kraken_l3.archive.journal import (
-    Disconnected,
-    GapOpened,
     JournalState,
     Record,
     Recovered,
+    Started,
     SyncPoint,
     decode_record,
     encode_record,
@@ -135,7 +135,8 @@ class _Day:
         self._synced: dict[str, tuple[int, int]] = {}
         self._records: list[Record] = []
         self._last_connection = 0
-        self._last_received: dict[int, int] = {}
+        self._sizes: dict[str, int] = {}
+        self._holes: dict[str, int] = {}
 
     def recover(self) -> Recovery:
         self._repair_journal()
@@ -172,7 +173,11 @@ class _Day:
         if record is None:
             return
         self._state.apply(record)
-        if isinstance(record, SyncPoint):
+        if isinstance(record, Started):
+            self._holes.clear()
+        elif isinstance(record, Recovered):  # of a recovery that did not come to its end
+            self._note_hole(record)
+        elif isinstance(record, SyncPoint):
             for name, offset in record.offsets.items():
                 self._synced[name] = (offset, record.lines.get(name, 0))
         self._last_connection = max(self._last_connection, getattr(record, "connection", 0))
@@ -208,12 +213,23 @@ class _Day:
     def _repair_stream(self, stream: Stream) -> None:
         path = self._paths.data(stream)
         if self._repairs.pending(path):
-            self._records.append(self._repairs.apply(path))
+            self._do_repair(path)
         with opened(self._filesystem, path) as data, opened(self._filesystem, self._paths.receipts(stream)) as receipts:
             changed = self._plan_stream(stream, data, receipts)
         if changed:
-            self._records.append(self._repairs.apply(path))
-        self._see_last_receipts(stream)
+            self._do_repair(path)
+        with opened(self._filesystem, path) as data:
+            self._sizes[path.name] = data.size()
+
+    def _do_repair(self, path: Path) -> None:
+        record = self._repairs.apply(path)
+        self._records.append(record)
+        self._note_hole(record)
+
+    def _note_hole(self, record: Recovered) -> None:
+        """Remember where lines were first set aside since the recorder started: what lies before did not move."""
+        if record.torn:
+            self._holes[record.file] = min(record.torn[0][0], self._holes.get(record.file, record.torn[0][0]))
 
     def _known_good(self, path: Path, data: File, receipts: File) -> tuple[int, int]:
         """Offset and line up to which both files were on disk and fit together."""
@@ -274,53 +290,62 @@ class _Day:
 
     # -- the connections
 
-    def _see_last_receipts(self, stream: Stream) -> None:
-        """The newest receipt of each connection that is still open, looked for from the end of the file."""
-        with opened(self._filesystem, self._paths.receipts(stream)) as file:
-            index = ReceiptIndex(file)
-            newest = index.last()
-            if newest is not None and newest.connection <= MAX_CONNECTION:
-                self._last_connection = max(self._last_connection, newest.connection)
-            missing = set(self._state.connections)
-            floor = min((c.at_ns for c in self._state.connections.values()), default=0) - SLACK_NS
-            for receipt in _backwards(index):
-                if not missing or receipt.recv_ns < floor:
-                    return
-                if receipt.connection in missing:
-                    missing.discard(receipt.connection)
-                    known = self._last_received.get(receipt.connection, 0)
-                    self._last_received[receipt.connection] = max(known, receipt.recv_ns)
-
-    def _last_known(self, connection: int) -> int:
-        opened = self._state.connections[connection].at_ns
-        return max(opened, self._last_received.get(connection, 0), self._state.last_frame_ns.get(connection, 0))
-
     def _close_connections(self) -> None:
-        records: list[Record] = []
+        sure = self._sure_state()
+        concerned = {*self._state.connections, *sure.connections, *(g.connection for g in self._state.gaps.values())}
+        began_ns = min((c.at_ns for c in (*self._state.connections.values(), *sure.connections.values())), default=0)
+        names = set(self._filesystem.names(self._paths.directory))
+        ends = {
+            stream.value: self._stream_end(stream, concerned, began_ns - SLACK_NS)
+            for stream in Stream
+            if self._paths.data(stream).name in names
+        }
         at_ns, mono_ns = self._clock.wall_ns(), self._clock.mono_ns()
-        for connection in self._state.connections:
-            last_ns = self._last_known(connection)
-            for (channel, symbol), ack in self._state.subscriptions.items():
-                if ack.connection == connection and (channel, symbol) not in self._state.gaps:
-                    gap = GapOpened(
-                        at_ns=at_ns,
-                        mono_ns=mono_ns,
-                        channel=channel,
-                        symbol=symbol,
-                        cause="crash",
-                        left_ns=last_ns,
-                        connection=connection,
-                    )
-                    records.append(gap)
-            end = Disconnected(
-                at_ns=at_ns, mono_ns=mono_ns, connection=connection, cause="crash", last_frame_ns=last_ns
-            )
-            records.append(end)
+        records = crash_records(self._state, sure, ends, at_ns=at_ns, mono_ns=mono_ns)
         if records:
             self._append(records)
 
+    def _sure_state(self) -> JournalState:
+        """What the journal says up to its last sync point that the data bears out, and what it restates at its head."""
+        journal = self._paths.journal
+        sure_records = 0
+        for number, record in enumerate(_records_in(self._filesystem, journal), 1):
+            if isinstance(record, SyncPoint) and all(map(self._is_borne_out, record.offsets.items())):
+                sure_records = number
+        sure = JournalState()
+        for number, record in enumerate(_records_in(self._filesystem, journal), 1):
+            if number > sure_records and not record.restated:
+                break
+            sure.apply(record)
+        return sure
+
+    def _is_borne_out(self, offset: tuple[str, int]) -> bool:
+        return self._sizes.get(offset[0], 0) >= offset[1]
+
+    def _stream_end(self, stream: Stream, connections: set[int], floor_ns: int) -> StreamEnd:
+        """The newest receipt of each connection, looked for from the end of the file, and the hole of this repair."""
+        with opened(self._filesystem, self._paths.receipts(stream)) as file:
+            index = ReceiptIndex(file)
+            newest = index.last()
+            if newest is None:
+                return StreamEnd()
+            if newest.connection <= MAX_CONNECTION:
+                self._last_connection = max(self._last_connection, newest.connection)
+            missing, found = set(connections), {}
+            for receipt in _backwards(index):
+                if not missing or receipt.recv_ns < floor_ns:
+                    break
+                if receipt.connection in missing:
+                    missing.discard(receipt.connection)
+                    found[receipt.connection] = receipt.recv_ns
+            hole_ns = None
+            torn_at = self._holes.get(self._paths.data(stream).name)
+            if torn_at is not None and torn_at < newest.end_offset:
+                line = index.line_at_offset(torn_at)
+                hole_ns = index[line - 1].recv_ns if line else index[0].recv_ns
+            return StreamEnd(newest.recv_ns, found, hole_ns)
+
     def _append(self, records: list[Record]) -> None:
-        # A gap stands before the end of its connection: killed in between, it is open still and all is redone
         with opened(self._filesystem, self._paths.journal) as journal:
             journal.append(b"".join(encode_record(record) + b"\n" for record in records))
             journal.sync()

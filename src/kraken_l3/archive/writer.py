@@ -220,12 +220,13 @@ class ArchiveWriter:
         with self._fatal_sync():
             for files in changed:
                 files.sync()
-        if changed:
+        # Also when only the journal changed: recovery believes the edges that records tell when a sync point follows.
+        if changed or self._journal_unsynced:
             point = SyncPoint(
                 at_ns=self._clock.wall_ns(),
                 mono_ns=self._clock.mono_ns(),
-                offsets={files.name: files.offset for files in changed},
-                lines={files.name: files.lines for files in changed},
+                offsets={files.name: files.offset for files in self._streams.values()},
+                lines={files.name: files.lines for files in self._streams.values()},
             )
             self._write_journal(encode_record(point) + b"\n")
         if self._journal_unsynced:
