@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kraken_l3.archive.journal import Alive, Control, GapOpened
+from kraken_l3.archive.journal import Alive, Control, GapClosed, GapOpened
 from kraken_l3.capture.sink import Sink, SinkLimits
 from kraken_l3.errors import DiskFull, LocalFault, SyncFailed
 from kraken_l3.model.frames import Frame
@@ -72,6 +72,9 @@ class Listener:
 
     def on_disk_full(self, kept_until_ns: int) -> None:
         self.told.append(("disk full", kept_until_ns))
+
+    def on_close_lost(self, record: Any) -> None:
+        self.told.append(record)
 
     def on_disk_ok(self) -> None:
         self.told.append("disk ok")
@@ -196,6 +199,30 @@ def test_journal_records_fill_the_queue_as_frames_do() -> None:
         writer.going.set()
         await until(lambda: len(told) == 2)
         assert told[1][0] == "room"
+        await sink.stop()
+
+    run(main())
+
+
+def test_a_gap_whose_snapshot_found_no_room_is_not_closed() -> None:
+    """Else the next gap, which begins at the last written message, overlaps it."""
+
+    async def main() -> None:
+        writer = PlayedWriter()
+        sink, told = sink_over(writer)
+        opened = GapOpened(at_ns=1, channel="level3", symbol="A/B", cause="network", left_ns=5)
+        closed = GapClosed(at_ns=1, channel="level3", symbol="A/B", cause="network", left_ns=5, right_ns=20)
+        reached_back = GapClosed(at_ns=1, channel="level3", symbol="C/D", cause="network", left_ns=20, right_ns=20)
+        sink.put("level3", frame(10))
+        await until(lambda: writer.frames)
+        writer.is_full = True
+        sink.journal(opened)
+        sink.put("level3", frame(20))
+        sink.journal(closed)
+        sink.journal(reached_back)
+        await until(lambda: len(told) == 2 and not sink.queued_bytes)
+        assert told == [("disk full", 10), closed]
+        assert writer.records == [opened, reached_back]
         await sink.stop()
 
     run(main())

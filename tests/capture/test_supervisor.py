@@ -9,6 +9,7 @@ import pytest
 from test_survival import JumpingClock
 
 from kraken_l3.app.recorder import RecorderLimits
+from kraken_l3.archive.gaps import GapFolding
 from kraken_l3.archive.journal import GapOpened
 from kraken_l3.capture.connection import Connection
 from kraken_l3.capture.gap_ledger import GapLedger
@@ -39,6 +40,14 @@ def test_a_gap_keeps_its_first_cause_and_edge() -> None:
     assert [type(record).__name__ for record in records] == ["GapOpened", "GapOpened", "GapClosed"]
     assert (records[2].cause, records[2].left_ns, records[2].right_ns) == ("mismatch", 5, 9)
     assert ledger.counts["A/B"] == 2
+
+
+def test_a_clock_that_steps_back_makes_no_gap_of_negative_length() -> None:
+    records: list[Any] = []
+    ledger = GapLedger([], records.append, SystemClock())
+    ledger.open("level3", "A/B", "clock", 5_000, 1)
+    ledger.close("level3", "A/B", 2_000, 2)
+    assert (records[-1].left_ns, records[-1].right_ns) == (5_000, 5_000)
 
 
 class TestFullDisk:
@@ -91,6 +100,33 @@ class TestFullDisk:
             assert {gap.left_ns for gap in recording.records("GapClosed", cause="disk")} == {kept_ns}
 
         run(main())
+
+    def test_a_gap_whose_snapshot_is_lost_stays_one_gap(self) -> None:
+        records: list[Any] = []
+        ledger = GapLedger([], records.append, SystemClock())
+        ledger.open("level3", "A/B", "network", 5, 1)
+        ledger.close("level3", "A/B", 20, 2)
+        ledger.open("level3", "A/B", "disk", 10, 2)  # the connection ends, everything after 10 is lost
+        ledger.reopen(records[1])
+        ledger.reach_back("disk", 10)
+        ledger.close("level3", "A/B", 40, 3)
+        state = GapFolding()
+        for record in records:
+            if record is not records[1]:  # the sink left it out
+                state.apply(record)
+        assert [(gap.cause, gap.left_ns, gap.right_ns) for gap in state.gaps()] == [("network", 5, 40)]
+        assert ledger.counts["A/B"] == 1
+
+    def test_a_gap_that_lies_wholly_in_what_is_lost_begins_with_it(self) -> None:
+        records: list[Any] = []
+        ledger = GapLedger([], records.append, SystemClock())
+        ledger.open("level3", "A/B", "network", 15, 1)
+        ledger.close("level3", "A/B", 20, 2)
+        ledger.open("level3", "A/B", "disk", 10, 2)
+        ledger.reopen(records[1])
+        ledger.reach_back("disk", 10)
+        ledger.close("level3", "A/B", 40, 3)
+        assert (records[-1].left_ns, records[-1].right_ns) == (10, 40)
 
     def test_a_gap_that_began_after_the_first_lost_frame_reaches_back_to_it(self) -> None:
         earlier = GapOpened(at_ns=5, channel="level3", symbol="A/B", cause="rejected", left_ns=5)

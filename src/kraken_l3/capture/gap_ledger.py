@@ -49,12 +49,16 @@ class GapLedger:
         self._journal(gap)
 
     def close(self, channel: str, symbol: str, right_ns: int, connection: int) -> None:
-        """The symbol is whole again from the message received at `right_ns`; nothing when no gap was open."""
+        """The symbol is whole again from the message received at `right_ns`; nothing when no gap was open.
+
+        After a step of the wall clock back the message may seem older than the gap, which then ends where it began.
+        """
         if channel == "level3":
             self.recorded.add(symbol)
         gap = self._open.pop((channel, symbol), None)
         if gap is None:
             return
+        right_ns = max(right_ns, gap.left_ns)
         self._journal(
             GapClosed(
                 at_ns=self._clock.wall_ns(),
@@ -66,6 +70,24 @@ class GapLedger:
                 right_ns=right_ns,
                 connection=connection,
             )
+        )
+
+    def reopen(self, lost: GapClosed) -> None:
+        """The snapshot that closed a gap did not get into the archive, nor did the record: the gap is open still.
+
+        Where the symbol has a gap since, the journal has both openings, of which the first counts.
+        """
+        key = (lost.channel, lost.symbol)
+        if key in self._open:
+            self.counts[lost.symbol] -= 1
+        self._open[key] = GapOpened(
+            at_ns=lost.at_ns,
+            mono_ns=lost.mono_ns,
+            channel=lost.channel,
+            symbol=lost.symbol,
+            cause=lost.cause,
+            left_ns=lost.left_ns,
+            connection=lost.connection,
         )
 
     def reach_back(self, cause: str, left_ns: int) -> None:

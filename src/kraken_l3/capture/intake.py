@@ -11,6 +11,7 @@ from typing import Optional
 
 import structlog
 
+from kraken_l3.archive.journal import GapClosed
 from kraken_l3.capture.gap_ledger import GapLedger
 from kraken_l3.capture.open_connections import OpenConnections
 from kraken_l3.clock import Clock
@@ -38,7 +39,7 @@ class Intake:
     ) -> None:
         self._connections = connections
         self._gaps = gaps
-        self._started_ns = clock.wall_ns()
+        self._started_ns = self._kept_until_ns = clock.wall_ns()
         self._pause_limit_s = pause_limit_s
         self._pause_timer: Optional[asyncio.TimerHandle] = None
         self._queue_is_full = False
@@ -72,9 +73,14 @@ class Intake:
         log.error("the disk is full, recording stops until there is room", hint="Free space on the archive's disk")
         self._disk_is_full = True
         self._decide()
-        kept_until_ns = kept_until_ns or self._started_ns
-        self._gaps.reach_back("disk", kept_until_ns)
-        self._connections.end("disk", "the disk is full", kept_until_ns=kept_until_ns)
+        self._kept_until_ns = kept_until_ns or self._started_ns
+        self._gaps.reach_back("disk", self._kept_until_ns)
+        self._connections.end("disk", "the disk is full", kept_until_ns=self._kept_until_ns)
+
+    def on_close_lost(self, record: GapClosed) -> None:
+        """See `SinkListener`."""
+        self._gaps.reopen(record)
+        self._gaps.reach_back("disk", self._kept_until_ns)
 
     def on_disk_ok(self) -> None:
         """See `SinkListener`."""

@@ -16,7 +16,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Callable, NamedTuple, Optional, Protocol
 
-from kraken_l3.archive.journal import Alive, Control, Record, Unrecognised, decode_record, encode_record
+from kraken_l3.archive.journal import Alive, Control, GapClosed, Record, Unrecognised, decode_record, encode_record
 from kraken_l3.errors import DiskFull, KrakenL3Error, LocalFault
 from kraken_l3.model.frames import Frame
 from kraken_l3.redaction import SECRETS
@@ -105,6 +105,9 @@ class SinkListener(Protocol):
 
     def on_disk_full(self, kept_until_ns: int) -> None:
         """The disk is full. Frames received after `kept_until_ns` are lost (0: all of this run)."""
+
+    def on_close_lost(self, record: GapClosed) -> None:
+        """The disk is full, and the snapshot that closed this gap is among what is lost: the gap is open still."""
 
     def on_disk_ok(self) -> None:
         """The disk has room again."""
@@ -296,11 +299,17 @@ class Sink:
                 self._observer(stream, frames)
 
     def _write_records(self, records: Sequence[Record]) -> None:
-        """On a full disk the reserve carries the journal; the frames that were under way are in the gap it tells of."""
+        """On a full disk the reserve carries the journal; the frames that were under way are in the gap it tells of.
+
+        A gap that closed with one of those frames is not closed: its snapshot is not in the archive.
+        """
         for record in records:
+            if isinstance(record, GapClosed) and record.right_ns > max(self._writer.last_written_ns, record.left_ns):
+                self._tell(self._listener.on_close_lost, record)
+                continue
             try:
                 self._writer.journal(record)
-            except DiskFull:  # noqa: PERF203 - each record has its own chance
+            except DiskFull:
                 # Even the reserve is used up. A weekend of these kinds would push out what counts, the gaps.
                 if not isinstance(record, (Alive, Control, Unrecognised)):
                     self._held.append(record)
