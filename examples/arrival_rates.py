@@ -40,7 +40,9 @@ def main() -> None:
     events = kraken_l3.open(arguments.archive).events(arguments.symbol).read_all()
     times = events["ts_event"].cast(pa.int64()).to_numpy()
     bin_ns = int(arguments.bin_s * NS_PER_S)
-    edges = np.arange(times.min(), times.max() + bin_ns, bin_ns)
+    edges = np.arange(times.min(), times.max() + 1, bin_ns)  # whole bins only: a partial one is not a rate
+    if len(edges) < 2:
+        parser.error(f"the data is shorter than one bin of {arguments.bin_s:g} s; choose a smaller --bin-s")
     chosen = {
         "adds on the wire": pc.equal(events["action"].cast(pa.string()), "add"),
         "arrivals (new)": pc.equal(events["classification"].cast(pa.string()), "new"),

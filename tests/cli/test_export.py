@@ -48,6 +48,13 @@ def test_events_as_json(source, tmp_path):
         (["snapshots", "SOURCE", "--out", "OUT", "--every", "0s"], "must be a time span"),
         (["snapshots", "SOURCE", "--out", "OUT", "--levels", "0"], "levels"),
         (["events", "nothing-here", "--out", "OUT"], "no such file"),
+        (
+            ["events", "SOURCE", "--out", "OUT", "--symbols", "BTCUSD"],
+            "Did you mean BTC/USD? The archive has BTC/USD, ETH",
+        ),
+        (["tardis", "SOURCE", "--out", "OUT", "--symbols", "X"], "The archive has BTC/USD, ETH/USD"),
+        (["events", "SOURCE", "--out", "/proc/foo"], "cannot write there"),
+        (["lobster", "SOURCE", "--out", "/proc/foo"], "cannot write there"),
         (["events", "SOURCE", "--out", "OUT", "--symbols", ","], "no symbol given"),
         (["hftbacktest", "SOURCE", "--out", "OUT", "--resync", "maybe"], "diff or clear"),
         (["nautilus", "SOURCE", "--out", "s3://bucket"], "local directory"),

@@ -7,7 +7,7 @@ import pytest
 
 from kraken_l3 import __version__
 from kraken_l3.cli.main import COMMANDS
-from processes import run
+from processes import ROOT, run
 
 
 def test_version(tmp_path: Path) -> None:
@@ -35,6 +35,32 @@ def test_wrong_usage_is_exit_code_1(arguments: list, tmp_path: Path) -> None:
     result = run(*arguments, directory=tmp_path)
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
+
+
+def test_an_unknown_command_is_told_the_nearest_one(tmp_path: Path) -> None:
+    result = run("verfy", directory=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "kraken-l3: unknown command 'verfy'. Did you mean verify?\n"
+
+
+def test_h_is_help_everywhere(tmp_path: Path) -> None:
+    for words in ([], ["info"], ["export", "events"]):
+        result = run(*words, "-h", directory=tmp_path)
+        assert result.returncode == 0
+        assert "Usage" in result.stdout
+
+
+def test_init_writes_the_commented_configuration_once(tmp_path: Path) -> None:
+    assert run("init", directory=tmp_path).returncode == 0
+    written = tmp_path / "config.yaml"
+    assert written.read_bytes() == (ROOT / "config.yaml.example").read_bytes()
+    assert written.stat().st_mode & 0o777 == 0o600
+    written.write_text("mine")
+    again = run("init", directory=tmp_path)
+    assert again.returncode == 1
+    assert "the file exists" in again.stderr
+    assert written.read_text() == "mine"
+    assert run("init", "/proc/x.yaml", directory=tmp_path).returncode == 5
 
 
 def test_an_unforeseen_error_is_exit_code_5(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

@@ -162,6 +162,8 @@ def test_instruments_from_a_file(tmp_path, good):
     "words",
     [
         ("verify", "/no/such/file"),
+        ("verify", Path(__file__).parent),
+        ("book", DOCS_EXAMPLE, "--symbol", "BTC/USD", "--depth", "11"),
         ("verify", DOCS_EXAMPLE, "--engine", "steam"),
         ("verify", DOCS_EXAMPLE, "--instruments", "/no/such/file"),
         ("book", DOCS_EXAMPLE, "--symbol", "BTC/USD", "--at", "yesterday"),

@@ -17,7 +17,7 @@ from kraken_l3.archive.journal import GapClosed, GapOpened, Record
 from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import Archive
 
-__all__ = ["FAR_FUTURE_NS", "Gap", "GapFolding", "fold_gaps", "gaps_in"]
+__all__ = ["FAR_FUTURE_NS", "Gap", "GapFolding", "fold_gaps", "gaps_in", "gaps_within"]
 
 #: The right edge of a gap that is open, where a number is needed.
 FAR_FUTURE_NS = (1 << 63) - 1
@@ -92,3 +92,12 @@ def gaps_in(archive: Archive, *, channel: Optional[str] = None, symbols: Optiona
         for gap in fold_gaps(records)
         if (name is None or gap.channel == name) and (wanted is None or gap.symbol in wanted)
     ]
+
+
+def gaps_within(gaps: Iterable[Gap], last_ns: int) -> list[Gap]:
+    """The gaps that count: those that lie within the data.
+
+    A gap that is open and begins at the last message (`last_ns`, or later) is the end of the recording, and the next
+    start closes it: nothing is known to be missing yet. `info`, `verify` and the manifest all count by this rule.
+    """
+    return [gap for gap in gaps if gap.right_ns is not None or gap.left_ns < last_ns]

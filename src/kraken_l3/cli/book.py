@@ -11,6 +11,7 @@ import typer
 
 from kraken_l3.api.arguments import moment_ns
 from kraken_l3.cli.console import Screen, Table
+from kraken_l3.cli.options import EngineName, Instruments, SubscribedDepth, check_depth, warn_of_engine
 from kraken_l3.errors import DamageFound, DataMissing, UsageError
 from kraken_l3.model.events import State
 from kraken_l3.model.messages import Level3Data, OrderEntry
@@ -35,11 +36,9 @@ def book(
     levels: Annotated[int, typer.Option("--levels", "-n", min=1, help="Levels a side to show.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object with every order.")] = False,
     as_message: Annotated[bool, typer.Option("--message", help="Print the book as a Kraken snapshot message.")] = False,
-    instruments: Annotated[
-        Optional[Path],
-        typer.Option("--instruments", help="Messages of the instrument channel, for the pairs' decimals."),
-    ] = None,
-    engine: Annotated[str, typer.Option("--engine", help="auto, native or python.")] = "auto",
+    depth: SubscribedDepth = None,
+    instruments: Instruments = None,
+    engine: EngineName = "auto",
 ) -> int:
     """Show the order book of a symbol at a moment, after a line, or at the end.
 
@@ -48,6 +47,8 @@ def book(
     """
     if at is not None and line is not None:
         raise UsageError("--at and --line cannot be combined")
+    check_depth(depth)
+    warn_of_engine(engine)
     pairs = read_instruments(instruments) if instruments is not None else []
     found = book_at(
         path,
@@ -55,6 +56,7 @@ def book(
         at_ns=None if at is None else moment_ns(at, "--at"),
         line=line,
         instruments=pairs,
+        depth=depth,
         engine_name=engine,
     )
     message = decode_level3(found.image.message)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Callable, Optional
 import typer
 
 from kraken_l3.api import Archive
-from kraken_l3.api.arguments import span_ns
+from kraken_l3.api.arguments import span_ns, symbol_among
 from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.cli.console import Screen, Table, number, plain, progress, size
+from kraken_l3.cli.options import EngineName, Instruments, warn_of_engine
 from kraken_l3.errors import DataMissing, UsageError
 from kraken_l3.model.timestamps import format_rfc3339
 from kraken_l3.rebuild.metadata import metadata_in, read_instruments
@@ -38,10 +39,6 @@ Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes on thi
 Cluster = Annotated[
     Optional[str], typer.Option("--cluster", help="Run the jobs on this Dask scheduler: tcp://host:8786.")
 ]
-Pairs = Annotated[
-    Optional[Path], typer.Option("--instruments", help="File of instrument channel messages, for precisions.")
-]
-EngineName = Annotated[str, typer.Option("--engine", help="auto, native or python.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 
 _SHOWN_FILES = 12
@@ -63,7 +60,7 @@ def snapshots(
     symbols: Only = None,
     jobs: Jobs = 1,
     cluster: Cluster = None,
-    instruments: Pairs = None,
+    instruments: Instruments = None,
     engine: EngineName = "auto",
     as_json: AsJson = False,
 ) -> int:
@@ -75,7 +72,7 @@ def snapshots(
     from kraken_l3.export.snapshots import SnapshotsTable
 
     wanted = SnapshotsTable(levels, span_ns(every), wide, keep_gaps, _symbols(symbols))
-    return _export_table(source, out, wanted, jobs, cluster, instruments, engine, as_json)
+    return _export_table(source, out, wanted, symbols, jobs, cluster, instruments, engine, as_json)
 
 
 @export.command("events")
@@ -85,7 +82,7 @@ def events(
     symbols: Only = None,
     jobs: Jobs = 1,
     cluster: Cluster = None,
-    instruments: Pairs = None,
+    instruments: Instruments = None,
     engine: EngineName = "auto",
     as_json: AsJson = False,
 ) -> int:
@@ -96,12 +93,14 @@ def events(
     _need_research()
     from kraken_l3.export.events import EventsTable
 
-    return _export_table(source, out, EventsTable(_symbols(symbols)), jobs, cluster, instruments, engine, as_json)
+    return _export_table(
+        source, out, EventsTable(_symbols(symbols)), symbols, jobs, cluster, instruments, engine, as_json
+    )
 
 
 @export.command("tardis")
 def tardis(
-    source: Source, out: Target, symbols: Only = None, instruments: Pairs = None, engine: EngineName = "auto"
+    source: Source, out: Target, symbols: Only = None, instruments: Instruments = None, engine: EngineName = "auto"
 ) -> int:
     """Tardis' incremental_book_L2 and book_snapshot_25 (csv.gz), one file a symbol and day."""
     _need_research()
@@ -118,7 +117,7 @@ def lobster(
         int, typer.Option("--levels", min=1, max=1000, help="Price levels a side in the orderbook file.")
     ] = 10,
     symbols: Only = None,
-    instruments: Pairs = None,
+    instruments: Instruments = None,
     engine: EngineName = "auto",
 ) -> int:
     """LOBSTER's message and orderbook files, with scales and order ids in files beside them."""
@@ -137,7 +136,7 @@ def hftbacktest(
         typer.Option("--resync", help="A snapshot within a day becomes: diff (keeps your simulated orders) or clear."),
     ] = "diff",
     symbols: Only = None,
-    instruments: Pairs = None,
+    instruments: Instruments = None,
     engine: EngineName = "auto",
 ) -> int:
     """hftbacktest's level 3 events (npz), with order ids in a file beside them."""
@@ -154,7 +153,7 @@ def nautilus(
     source: Source,
     out: Target,
     symbols: Only = None,
-    instruments: Pairs = None,
+    instruments: Instruments = None,
     engine: EngineName = "auto",
 ) -> int:
     """NautilusTrader's data catalog of OrderBookDelta, written through the installed nautilus_trader."""
@@ -178,9 +177,12 @@ def _export_days(
     from kraken_l3.export.formats.event_stream import Source as Pair
     from kraken_l3.export.storage import fetched, open_store
 
+    warn_of_engine(engine)
+    _check_out(out)
     pairs = read_instruments(instruments) if instruments is not None else []
     store = open_store(out)
     with fetched(source) as path:
+        _check_symbols(path, symbols, engine)
         metadata = metadata_in(open_archive(path), pairs)
         wanted = _symbols(symbols)
         names = Archive(path, engine=engine).symbols if wanted is None else sorted(wanted)
@@ -213,10 +215,34 @@ def _symbols(text: Optional[str]) -> Optional[frozenset[str]]:
     return names
 
 
+def _check_out(out: str) -> None:
+    """An --out that cannot be written is told before the work, not after it."""
+    if "://" in out:
+        return
+    try:
+        Path(out).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write there: {error.strerror}", where=out, hint="Use another --out") from None
+
+
+def _check_symbols(path: Path, text: Optional[str], engine: str) -> None:
+    """A mistyped symbol is an error that lists those there are, and not an empty table."""
+    wanted = _symbols(text)
+    if wanted is None:
+        return
+    known = Archive(path, engine=engine).symbols
+    try:
+        for symbol in sorted(wanted):
+            symbol_among(symbol, known, "--symbols")
+    except DataMissing as error:
+        raise UsageError(error.what, where=error.where, hint=error.hint) from None
+
+
 def _export_table(
     source: str,
     out: str,
     wanted: "ExportTable",
+    symbols: Optional[str],
     jobs: int,
     cluster: Optional[str],
     instruments: Optional[Path],
@@ -225,7 +251,11 @@ def _export_table(
 ) -> int:
     from kraken_l3.export.bulk import export_table
 
+    warn_of_engine(engine)
+    _check_out(out)
     pairs = read_instruments(instruments) if instruments is not None else []
+    if "://" not in source:
+        _check_symbols(Path(source), symbols, engine)
     with progress("exporting", _total(source)) as on_bytes:
         result = export_table(
             source,

@@ -9,6 +9,7 @@ from typing import Annotated, Optional
 import msgspec
 import typer
 
+from kraken_l3.archive.gaps import gaps_within
 from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.archive.summary import FileSummary, Gap, Summary, summarise
@@ -43,16 +44,17 @@ def _all_files(archive: Archive) -> list[Path]:
 
 def _print(summary: Summary) -> None:
     screen = Screen()
+    gaps = _counted_gaps(summary)
     for file in summary.files:
         screen.line(_headline(file), "bold")
         if file.symbols:
-            screen.table(_file_table(file, summary.gaps))
+            screen.table(_file_table(file, gaps))
         screen.line()
     if summary.connections:
         screen.table(_connection_table(summary))
         screen.line()
-    if summary.gaps:
-        screen.table(_gap_table(summary))
+    if gaps:
+        screen.table(_gap_table(gaps))
         screen.line()
     for line in _notes(summary):
         screen.line(line)
@@ -108,9 +110,17 @@ def _connection_table(summary: Summary) -> Table:
     return table
 
 
-def _gap_table(summary: Summary) -> Table:
-    shown = summary.gaps[-ROWS:]
-    more = f", the last {ROWS} of {len(summary.gaps)} (--json has all)" if len(summary.gaps) > ROWS else ""
+def _counted_gaps(summary: Summary) -> list[Gap]:
+    """Those that `verify` counts too."""
+    last: dict[str, int] = {}
+    for file in summary.files:
+        last[file.stream] = max(last.get(file.stream, 0), file.last_received_ns or 0)
+    return [gap for gap in summary.gaps if gaps_within([gap], last.get(gap.channel, 0))]
+
+
+def _gap_table(gaps: list[Gap]) -> Table:
+    shown = gaps[-ROWS:]
+    more = f", the last {ROWS} of {len(gaps)} (--json has all)" if len(gaps) > ROWS else ""
     day = _only_day([moment for gap in shown for moment in (gap.left_ns, gap.right_ns)])
     table = Table(
         "channel", "symbol", "cause", "last good", "snapshot", ">length", title=f"Gaps{day and f' of {day}'}{more}"
@@ -136,7 +146,12 @@ def _moment(ns: Optional[int], day: str) -> str:
 
 def _notes(summary: Summary) -> list[str]:
     """Everything else, one line each."""
-    notes = [
+    notes = []
+    ended = {gap.symbol: gap for gap in summary.gaps if gap not in _counted_gaps(summary)}
+    if ended:
+        last = max(ended.values(), key=lambda gap: gap.left_ns)
+        notes.append(f"The recording ends at {_date_time(last.left_ns)} ({last.cause}).")
+    notes += [
         f"Rejected by Kraken: {r.channel} {r.symbol}: {r.error} ({r.times} x, last {_date_time(r.at_ns)})"
         for r in summary.rejected
     ]

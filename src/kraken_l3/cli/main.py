@@ -9,11 +9,12 @@ import typer
 from typer.core import TyperGroup
 
 from kraken_l3._version import __version__
-from kraken_l3.errors import KrakenL3Error
+from kraken_l3.errors import KrakenL3Error, UsageError, did_you_mean
 
 #: Each command with the module that holds it as a function or group of that name. Modules are imported on demand, so
 #: that no command pays for the libraries of another. A name that starts with "_" is hidden.
 COMMANDS = {
+    "init": "init",
     "record": "record",
     "plan": "plan",
     "info": "info",
@@ -32,6 +33,13 @@ COMMANDS = {
 
 class Commands(TyperGroup):
     """The commands of the table above, imported one by one."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Refuse an unknown command with the nearest known one."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            hint = did_you_mean(args[0], self.list_commands(ctx))
+            raise UsageError(f"unknown command {args[0]!r}", hint=hint or "`kraken-l3 --help` lists them")
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """All that are not hidden, in the table's order."""
@@ -57,6 +65,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},  # which the commands below inherit
 )
 
 UNFORESEEN_EXIT_CODE = 5
@@ -65,10 +74,13 @@ USAGE_EXIT_CODE = 1
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from kraken_l3.engine.choose import make_engine  # only here, so that no other start pays for it
+        from kraken_l3.engine.choose import make_engine, native_problem  # only here, so that no other start pays for it
         from kraken_l3.engine.port import EngineOptions
 
         typer.echo(f"kraken-l3 {__version__} ({make_engine(EngineOptions()).name} engine)")
+        problem = native_problem()
+        if problem is not None:
+            typer.echo(problem)
         raise typer.Exit
 
 

@@ -1,14 +1,28 @@
 """Command-line options that several commands share, and the settings they are merged into."""
 
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from kraken_l3.cli.console import plain
-from kraken_l3.config.settings import Settings, load_settings
+from kraken_l3.errors import UsageError
 
-__all__ = ["Config", "Depth", "Symbols", "Tier", "read_settings"]
+if TYPE_CHECKING:
+    from kraken_l3.config.settings import Settings
+
+__all__ = [
+    "Config",
+    "Depth",
+    "EngineName",
+    "Instruments",
+    "SubscribedDepth",
+    "Symbols",
+    "Tier",
+    "check_depth",
+    "read_settings",
+    "warn_of_engine",
+]
 
 Config = Annotated[
     Optional[Path], typer.Option("--config", "-c", help="Configuration file (default: config.yaml here, if it exists).")
@@ -19,9 +33,38 @@ Symbols = Annotated[
 Depth = Annotated[Optional[int], typer.Option("--depth", help="Price levels a side: 10, 100 or 1000.")]
 Tier = Annotated[Optional[str], typer.Option("--tier", help="Your Kraken account's tier: standard or pro.")]
 
+EngineName = Annotated[str, typer.Option("--engine", help="auto, native or python.")]
+Instruments = Annotated[
+    Optional[Path], typer.Option("--instruments", help="File of instrument channel messages, for precisions.")
+]
+SubscribedDepth = Annotated[
+    Optional[int], typer.Option("--depth", help="Subscribed depth: 10, 100 or 1000 (default: from the journal).")
+]
 
-def read_settings(config: Optional[Path], **flags: Any) -> Settings:
+
+def check_depth(depth: Optional[int]) -> None:
+    """A depth that Kraken offers, or none.
+
+    Raises:
+        UsageError: it is another one.
+    """
+    if depth not in (None, 10, 100, 1000):
+        raise UsageError(f"depth must be 10, 100 or 1000, got {depth}", where="--depth")
+
+
+def warn_of_engine(engine: str) -> None:
+    """Say on stderr, once a run, that an installed native engine cannot be used and Python does its work."""
+    from kraken_l3.engine.choose import native_problem
+
+    problem = native_problem() if engine == "auto" else None
+    if problem is not None:
+        typer.echo(f"warning: {plain(problem)}", err=True)
+
+
+def read_settings(config: Optional[Path], **flags: Any) -> "Settings":
     """The settings. Warnings go to stderr."""
+    from kraken_l3.config.settings import load_settings  # not for the commands that only read archives
+
     settings, warnings = load_settings(config, flags)
     for warning in warnings:
         typer.echo(f"warning: {plain(warning)}", err=True)

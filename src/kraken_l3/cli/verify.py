@@ -3,14 +3,14 @@
 import json
 import time
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.cli.console import Screen, Table, number, progress, size
-from kraken_l3.engine.port import DEPTHS
+from kraken_l3.cli.options import EngineName, Instruments, SubscribedDepth, check_depth, warn_of_engine
 from kraken_l3.errors import UsageError
 from kraken_l3.rebuild.metadata import read_instruments
 from kraken_l3.rebuild.report import Report
@@ -33,27 +33,25 @@ def verify(
         int, typer.Option("--jobs", "-j", min=1, help="Threads or processes; each takes a share of the symbols.")
     ] = 1,
     require_complete: Annotated[bool, typer.Option("--require-complete", help="Also exit 3 on gaps.")] = False,
-    depth: Annotated[
-        Optional[int], typer.Option("--depth", help="Subscribed depth: 10, 100 or 1000 (default: from the journal).")
-    ] = None,
-    instruments: Annotated[
-        Optional[Path],
-        typer.Option("--instruments", help="File of instrument channel messages, for precisions."),
-    ] = None,
-    engine: Annotated[str, typer.Option("--engine", help="auto, native or python.")] = "auto",
+    depth: SubscribedDepth = None,
+    instruments: Instruments = None,
+    engine: EngineName = "auto",
 ) -> int:
     """Rebuild every book and compare every checksum.
 
     Exit code 0: all verified; 2: damaged (mismatch, unreadable line, impossible change); 3: some of it could not be
     verified or, with --require-complete, there are gaps. The checksum covers the 10 best levels of each side.
     """
-    if depth is not None and depth not in DEPTHS:
-        raise UsageError(f"depth must be 10, 100 or 1000, got {depth}", where="--depth")
+    check_depth(depth)
+    warn_of_engine(engine)
     pairs = read_instruments(instruments) if instruments is not None else []
     report = Report(require_complete=require_complete)
     start = time.perf_counter()
     for path in paths:
-        total = sum(content_size(file) for file in open_archive(path).files())
+        files = open_archive(path).files()
+        if not files:
+            raise UsageError("no level3 data here", where=str(path), hint="Its files are named l3-YYYY-MM-DD.ndjson")
+        total = sum(content_size(file) for file in files)
         with progress("verifying", total) as on_bytes:
             found = run_verification(
                 path, instruments=pairs, depth=depth, engine_name=engine, jobs=jobs, progress=on_bytes

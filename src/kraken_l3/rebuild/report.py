@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from kraken_l3.archive.datafile import DataFile
-from kraken_l3.archive.gaps import gaps_in
+from kraken_l3.archive.gaps import gaps_in, gaps_within
 from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.errors import DamageFound, DataMissing
@@ -115,11 +115,11 @@ def _graver(one: int, other: int) -> int:
 
 
 def _gaps_within(path: Path) -> Counter[str]:
-    """Gaps by symbol. One that is open at the end of the data is none yet: nothing came after it."""
+    """Gaps of level3 by symbol."""
     archive = open_archive(path)
     last_ns = max((_last_receive_ns(file) for file in archive.files()[-1:]), default=0)
     gaps = gaps_in(archive, channel=Stream.LEVEL3)
-    return Counter(gap.symbol for gap in gaps if gap.right_ns is not None or gap.left_ns < last_ns)
+    return Counter(gap.symbol for gap in gaps_within(gaps, last_ns))
 
 
 def _last_receive_ns(path: Path) -> int:
