@@ -14,6 +14,8 @@ use crate::scan;
 use crate::symbol::Symbol;
 use crate::time::CachedTime;
 
+/// Longer lines are malformed: a bound on memory, and on places in a line that 32 bits hold.
+const MAX_LINE_BYTES: usize = 1 << 26;
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// One engine: a parser in front of the books of all symbols.
@@ -66,7 +68,8 @@ impl Engine {
             self.books.totals.skipped += 1;
             return memchr(b'\n', text).unwrap_or(text.len());
         }
-        if let Some(length) = scan::scan(text, &mut self.parsed, &mut self.time) {
+        let scanned = scan::scan(text, &mut self.parsed, &mut self.time);
+        if let Some(length) = scanned.filter(|length| *length <= MAX_LINE_BYTES) {
             let at = At { line, offset, text: &text[..length] };
             self.books.handle(&self.parsed, &self.ids, at);
             return length;
@@ -78,6 +81,10 @@ impl Engine {
     fn fallback_line(&mut self, text: &[u8], line: i64, offset: i64) -> usize {
         let length = memchr(b'\n', text).unwrap_or(text.len());
         let at = At { line, offset, text: &text[..length] };
+        if length > MAX_LINE_BYTES {
+            self.books.unreadable(at, "too long a line");
+            return length;
+        }
         if at.text.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r')) {
             self.books.totals.not_data += 1;
             return length;

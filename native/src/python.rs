@@ -15,7 +15,7 @@ use crate::options::{Options, RowOptions};
 use crate::symbol::{Bad, Symbol};
 
 /// Number of this interface; the main package takes no other.
-const PORT: u32 = 4;
+const PORT: u32 = 5;
 
 type PyNote = (&'static str, i64, i64, String, String, Option<i64>, Option<i64>);
 type PyBad = (&'static str, i64, i64, Option<i64>, Option<i64>);

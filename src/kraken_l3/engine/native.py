@@ -13,6 +13,7 @@ from zlib import crc32
 
 import kraken_l3_native
 
+from kraken_l3.engine.parse import is_symbol
 from kraken_l3.engine.port import (
     MAX_PRECISION,
     Bad,
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["NativeEngine", "ThreadedNativeEngine"]
 
 
+_INT64_END = 1 << 63
+
+
 class NativeEngine:
     """See `engine.port.Engine`."""
 
@@ -40,7 +44,7 @@ class NativeEngine:
     def __init__(self, options: EngineOptions = EngineOptions()) -> None:  # noqa: B008 - frozen
         wanted = options.rows
         rows = (wanted.levels, wanted.grid_ns, wanted.orders) if wanted is not None else None
-        only = set(options.only) if options.only is not None else None
+        only = {name for name in options.only if is_symbol(name)} if options.only is not None else None
         self._core = kraken_l3_native.Engine(options.messages, options.events, rows, options.part, only)
 
     def set_symbol(
@@ -57,7 +61,8 @@ class NativeEngine:
                 raise ValueError(f"precision {precision} is not in 0..{MAX_PRECISION}")
         if depth is not None and depth < 1:
             raise ValueError(f"depth {depth} is not positive")
-        self._core.set_symbol(symbol, price_precision, qty_precision, depth)
+        if is_symbol(symbol):
+            self._core.set_symbol(symbol, price_precision, qty_precision, depth)
 
     def feed(self, block: bytes, first_line: int, offset: int, recv_ns: Optional[bytes] = None) -> Result:
         """See `Engine.feed`."""
@@ -69,15 +74,19 @@ class NativeEngine:
 
     def invalidate(self, symbol: Optional[str] = None) -> list[Note]:
         """See `Engine.invalidate`."""
+        if symbol is not None and not is_symbol(symbol):
+            return []
         return [Note(*note) for note in self._core.invalidate(symbol)]
 
     def load_book(self, image: BookImage) -> bool:
         """See `Engine.load_book`."""
+        if not is_symbol(image.symbol) or not -_INT64_END <= image.newest_ns < _INT64_END:
+            return False
         return self._core.load_book(image.symbol, image.message, image.newest_ns, list(image.amending))
 
     def export_book(self, symbol: str) -> Optional[BookImage]:
         """See `Engine.export_book`."""
-        exported = self._core.export_book(symbol)
+        exported = self._core.export_book(symbol) if is_symbol(symbol) else None
         if exported is None:
             return None
         message, newest_ns, amending = exported
@@ -166,7 +175,7 @@ class ThreadedNativeEngine:
         )
 
     def _owner(self, symbol: str) -> NativeEngine:
-        return self._engines[crc32(symbol.encode()) % len(self._engines)]
+        return self._engines[crc32(symbol.encode("utf-8", "surrogatepass")) % len(self._engines)]
 
 
 def _tally(fields: _Tally) -> SymbolTally:

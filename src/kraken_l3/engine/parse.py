@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
 from typing import NamedTuple, Optional
 
 import msgspec
 
 from kraken_l3.book.book import Change
-from kraken_l3.engine.port import MAX_ID_BYTES, PRICE_END
+from kraken_l3.engine.port import MAX_ID_BYTES, MAX_LINE_BYTES, MAX_NESTING, PRICE_END
 from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.decimals import MAX_DIGITS, TooManyDecimals, decimals_in, parse_scaled
 from kraken_l3.model.messages import Level3Data, OrderEntry
 from kraken_l3.model.timestamps import parse_rfc3339
 
-__all__ = ["Content", "Decimals", "Precision", "check_symbol", "decimals_of", "read_content", "too_fine_number"]
+__all__ = [
+    "Content",
+    "Decimals",
+    "Precision",
+    "check_line",
+    "check_symbol",
+    "decimals_of",
+    "is_symbol",
+    "read_content",
+    "too_fine_number",
+]
 
 _INT64_END = 1 << 63
 _CHECKSUM = re.compile(rb'"?(\d{1,19})"?')
@@ -99,6 +110,29 @@ _SHORT_ID = MAX_ID_BYTES // 4  # characters that fit whatever they are
 def _check_id(order_id: str) -> None:
     if not 0 < len(order_id.encode()) <= MAX_ID_BYTES:
         raise ValueError(f"order id of {len(order_id.encode())} bytes")
+
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def check_line(line: bytes) -> None:
+    """Raise `MalformedMessage` for a line past the bounds, before it can cost memory or the stack of a parser."""
+    if len(line) > MAX_LINE_BYTES:
+        raise MalformedMessage(f"a line of {len(line)} bytes")
+    # Cheap for updates, which have a dozen. In a snapshot they have to be followed, without those in its strings.
+    if line.count(b"[") + line.count(b"{") > MAX_NESTING:
+        brackets = _STRING.sub(b"", line).translate(None, _NOT_BRACKETS)
+        if max(accumulate(1 if bracket in b"[{" else -1 for bracket in brackets), default=0) > MAX_NESTING:
+            raise MalformedMessage(f"nested deeper than {MAX_NESTING}")
+
+
+def is_symbol(name: str) -> bool:
+    """Whether a message can have such a symbol."""
+    try:
+        return 0 < len(name.encode()) <= MAX_ID_BYTES
+    except UnicodeEncodeError:
+        return False
 
 
 def check_symbol(symbol: str) -> None:

@@ -9,7 +9,8 @@ The life of a line
 ------------------
 Lines end in "\\n" (a missing last newline is fine; "\\r" before it and a byte order mark at offset 0 are ignored). A
 blank line, and a valid JSON value that is not an object with channel "level3" and type "snapshot" or "update", is
-*not data*: counted, no message. A line that is not UTF-8, not JSON, or whose shape is wrong (below) is *malformed*.
+*not data*: counted, no message. A line that is not UTF-8, not JSON, longer than `MAX_LINE_BYTES`, nested deeper than
+`MAX_NESTING`, or whose shape is wrong (below) is *malformed*.
 Otherwise every element of `data` is one message of its symbol and goes through these steps; the first that applies
 decides the verdict:
 
@@ -129,6 +130,8 @@ __all__ = [
     "MAX_AMENDING",
     "MAX_GRID_STEP",
     "MAX_ID_BYTES",
+    "MAX_LINE_BYTES",
+    "MAX_NESTING",
     "MAX_NOTES",
     "MAX_ORDERS",
     "MAX_PRECISION",
@@ -158,6 +161,10 @@ __all__ = [
 ]
 
 MAX_ID_BYTES = 255
+#: Newline not counted. Kraken's longest messages, snapshots of 1,000 levels a side, have a few megabytes.
+MAX_LINE_BYTES = 1 << 26
+#: Objects and arrays open at a time; Kraken's messages have five.
+MAX_NESTING = 128
 #: The depths that Kraken serves. Source: https://docs.kraken.com/api/docs/websocket-v2/level3
 DEPTHS = (10, 100, 1000)
 #: Scaled prices are below this, as the columns need it; scaled quantities below that, and saturate in the columns.
@@ -372,6 +379,9 @@ class Engine(Protocol):
     ) -> None:
         """Say what is known of a symbol from its next snapshot on; None leaves that one as it was.
 
+        What cannot be a symbol in a message (empty, over `MAX_ID_BYTES`, no valid Unicode) is left alone, here and in
+        the methods below.
+
         Raises:
             ValueError: a precision outside 0..MAX_PRECISION or a depth below 1.
         """
@@ -396,7 +406,8 @@ class Engine(Protocol):
         """Go on from a book as if its snapshot had just come, without tallies, events or rows.
 
         Returns:
-            Whether its checksum matches; otherwise, or when it cannot be read, nothing was loaded.
+            Whether its checksum matches; otherwise, or when it cannot be read, nothing was loaded. Images come from
+            files that anyone may have written.
         """
 
     def export_book(self, symbol: str) -> Optional[BookImage]:

@@ -13,7 +13,15 @@ from kraken_l3.book.book import Book, Finding
 from kraken_l3.engine.columns import MessageRow, event_columns, message_columns
 from kraken_l3.engine.depth import InferredWindow
 from kraken_l3.engine.grid import BookRows
-from kraken_l3.engine.parse import Content, Precision, check_symbol, read_content, too_fine_number
+from kraken_l3.engine.parse import (
+    Content,
+    Precision,
+    check_line,
+    check_symbol,
+    is_symbol,
+    read_content,
+    too_fine_number,
+)
 from kraken_l3.engine.port import (
     MAX_NOTES,
     MAX_ORDERS,
@@ -37,6 +45,7 @@ from kraken_l3.protocol.decoding import decode_level3
 __all__ = ["PythonEngine"]
 
 _SYMBOL = re.compile(rb'"symbol" *: *"([^"]*)"')
+_INT64_END = 1 << 63
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -70,7 +79,7 @@ class PythonEngine:
         depth: Optional[int] = None,
     ) -> None:
         """See `Engine.set_symbol`."""
-        entry = self._book_of(symbol)
+        entry = self._book_of(symbol) if is_symbol(symbol) else None
         if entry is not None:
             entry.parameters.set(price_precision, qty_precision, depth)
 
@@ -85,8 +94,11 @@ class PythonEngine:
 
     def load_book(self, image: BookImage) -> bool:
         """See `Engine.load_book`."""
+        if not is_symbol(image.symbol) or not -_INT64_END <= image.newest_ns < _INT64_END:
+            return False
         entry = self._book_of(image.symbol)
         try:
+            check_line(image.message)
             message = decode_level3(image.message)
         except MalformedMessage:
             return False
@@ -102,7 +114,8 @@ class PythonEngine:
         if data.symbol != image.symbol or book.checksum() != content.checksum:
             return False
         book.memory.newest_ns = max(book.memory.newest_ns, image.newest_ns)
-        book.memory.amending = dict.fromkeys(image.amending)
+        for order_id in image.amending:
+            book.memory.remember_amend(order_id)
         self._adopt(entry, book, content)
         entry.last_verdict = Verdict.OK
         return True
@@ -190,6 +203,7 @@ class PythonEngine:
 
     def _handle(self, line: bytes) -> None:
         try:
+            check_line(line)
             message = decode_level3(line) if line.strip(b" \t\r") else None
             for data in message.data if message is not None else ():
                 if data.symbol not in self._books:
