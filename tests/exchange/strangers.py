@@ -153,14 +153,22 @@ class Wire:
 
     async def next_of(self, part, timeout=10):
         """The next text message that contains these bytes."""
-        while True:
-            text = await self.text(timeout)
-            assert text is not None, "the connection ended"
-            if part in text:
-                return text
+        return (await self.until(part, timeout))[-1]
+
+    async def level3(self, count, timeout=20):
+        """So many level3 texts from here on."""
+        return [await self.next_of(b'"channel":"level3","type"', timeout) for _ in range(count)]
+
+    async def until(self, part, timeout=10):
+        """All texts up to and with the next that contains these bytes."""
+        got = []
+        while not got or part not in got[-1]:
+            got.append(await self.text(timeout))
+            assert got[-1] is not None, "the connection ended"
+        return got
 
     async def during(self, seconds):
-        """All text messages within a time."""
+        """All text messages within a time; to see that something does not come."""
         got = []
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
