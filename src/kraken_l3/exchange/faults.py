@@ -80,13 +80,13 @@ class Close(Fault, frozen=True, kw_only=True):
 
 
 class Stall(Fault, frozen=True, kw_only=True):
-    """Half-open silence: nothing comes any more, not even pongs. After `for_s` all that waited comes (0: never)."""
+    """The connection stays open but nothing is sent, not even pongs. After `for_s` the queue is sent (0: never)."""
 
     for_s: float = 0.0
 
 
 class Slow(Fault, frozen=True, kw_only=True):
-    """The way to the client carries only so much; messages queue and none is lost. `for_s` 0 is for ever."""
+    """Limits the bytes per second to the client; messages queue and none is lost. `for_s` 0 is for ever."""
 
     bytes_per_s: float = 10_000.0
     for_s: float = 0.0
