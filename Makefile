@@ -8,20 +8,41 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --qui
 NATIVE_SOURCES := $(wildcard native/Cargo.* native/pyproject.toml native/*.pyi native/src/*.rs)
 JOBS ?= 2
 
-.PHONY: help demo test soak bench tools cluster-demo lint picture clean
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.9 --generate-hashes --no-header $(LOCK_ARGS)
+EXTRAS := research test polars duckdb cluster lint
+
+.PHONY: help dev demo test coverage soak bench tools test-tools cluster-demo lint lock audit sbom picture clean
 
 help:
-	@echo 'make demo    record from an exchange on this machine and show the result (no key, 10 seconds)'
-	@echo 'make test    all tests but the long ones; make soak: those'
-	@echo 'make bench   the benchmarks; make lint: ruff, mypy, import-linter'
+	@echo 'make demo          record from an exchange on this machine and show the result (no key, 10 seconds)'
+	@echo 'make dev           all that development needs, in .venv, with the commit hook'
+	@echo 'make test          all tests but the long ones; make soak: those'
+	@echo 'make coverage      make test with its coverage, by package; fails below the gate'
+	@echo 'make lint          ruff, mypy, import-linter'
+	@echo 'make tools         the tools of others that exports are tested with; make test-tools: those tests'
+	@echo 'make bench         the benchmarks'
 	@echo 'make cluster-demo  a week of days exported on a local Dask cluster, a worker killed on the way'
-	@echo 'make tools   the tools of others that exports are tested with'
+	@echo 'make lock          renew requirements/*.txt from pyproject.toml; LOCK_ARGS=--upgrade for newer versions'
+	@echo 'make sbom          what is installed, as sbom.json (CycloneDX); make audit: known vulnerabilities (needs network)'
+	@echo 'make picture       the picture in the README'
+
+dev: $(VENV)/.test $(VENV)/.native
+	@$(BIN)/pre-commit install
+	@echo 'Ready: make test, make lint; CONTRIBUTING.md has the rest'
 
 demo: $(VENV)/.base $(VENV)/.native
 	@$(BIN)/kraken-l3 demo
 
 test: $(VENV)/.test $(VENV)/.native
 	$(BIN)/python -m pytest -m 'not soak' -n $(JOBS) $(ARGS)
+
+# Children write data files of their own; combined they are one. A second run of the suite is not needed for it.
+coverage: $(VENV)/.test $(VENV)/.native
+	@rm -f .coverage .coverage.*
+	$(BIN)/python -m coverage run -m pytest -m 'not soak' -n $(JOBS) $(ARGS)
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage json --quiet -o coverage.json
+	@$(BIN)/python .ci/coverage_by_package.py coverage.json
 
 soak: $(VENV)/.test $(VENV)/.native
 	$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)
@@ -44,7 +65,27 @@ tools: $(VENV)/.made
 	  { rm -rf .venv-$$tool; echo "$$tool cannot be installed here; its tests will be skipped"; }; \
 	done
 
-lint: $(VENV)/.lint
+# Object storage is tested against moto, which shares the environment of the tests; the others have their own.
+test-tools: tools $(VENV)/.test
+	$(PIP) -e '.[storage]' 'moto[server]>=5' boto3
+	$(BIN)/python -m pytest -m 'not soak' tests/export/test_other_tools.py tests/export/test_bulk.py $(ARGS)
+
+# hatchling and maturin come from the lock too, so an installation fetches nothing that has no hash in it.
+lock: $(VENV)/.test
+	$(LOCK) $(addprefix --extra ,$(EXTRAS)) pyproject.toml requirements/build.in -o requirements/dev.txt
+	$(LOCK) --extra research -c requirements/dev.txt pyproject.toml requirements/build.in -o requirements/base.txt
+
+# The databases of vulnerabilities (PyPI's, RustSec's) are asked over the network: not a part of .ci/run.
+audit: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/pip-audit --require-hashes -r requirements/dev.txt
+	cd native && cargo audit
+
+sbom: $(VENV)/.base
+	$(BIN)/python -m pip install --quiet cyclonedx-bom
+	$(BIN)/cyclonedx-py requirements requirements/base.txt -o sbom.json
+
+lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -55,7 +96,7 @@ picture: $(VENV)/.base
 	$(BIN)/python docs/picture.py
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .coverage* coverage.json sbom.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # Each stamp is renewed when what it was made from is newer.
 
@@ -69,20 +110,16 @@ $(VENV)/.made:
 	@$(PIP) --upgrade pip
 	@touch $@
 
-$(VENV)/.base: $(VENV)/.made pyproject.toml requirements.txt
+$(VENV)/.base: $(VENV)/.made pyproject.toml requirements/base.txt
 	@echo 'Installing the recorder'
-	@$(PIP) -r requirements.txt
-	@$(PIP) -e '.[research]' || echo 'numpy and pyarrow cannot be installed here: there will be no export'
+	@if $(PIP) --require-hashes -r requirements/base.txt; then \
+	  $(PIP) --no-deps --no-build-isolation -e .; \
+	else echo 'numpy or pyarrow cannot be installed here: there will be no export'; $(PIP) -r requirements.txt; fi
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.base
-	@echo 'Installing what the tests need'
-	@$(PIP) -e '.[test,research,polars,duckdb,cluster]'
-	@touch $@
-
-$(VENV)/.lint: $(VENV)/.test
-	@echo 'Installing the linters'
-	@$(PIP) -e '.[test,research,polars,duckdb,cluster,lint]'
+$(VENV)/.test: $(VENV)/.base requirements/dev.txt
+	@echo 'Installing what tests and linters need'
+	@$(PIP) --require-hashes -r requirements/dev.txt
 	@touch $@
 
 # The Python engine does the same work without it, slower: a missing cargo or a failed build stops nothing.
