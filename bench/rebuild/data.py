@@ -19,7 +19,7 @@ WRITE_BYTES = 1 << 20
 
 
 class Workload(NamedTuple):
-    """What to generate: as in reference/performance.md."""
+    """What to generate."""
 
     name: str
     symbols: Union[int, list[str]]
