@@ -25,7 +25,7 @@ from kraken_l3.archive.journal import (
 from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.instruments import Instrument
 
-DEEP = b"[" * 5_000 + b"]" * 5_000
+DEEP = b"[" * 100_000 + b"]" * 100_000  # deeper than any Python follows: 3.13 takes several thousand
 
 
 LINES = [
