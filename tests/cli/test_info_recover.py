@@ -223,6 +223,9 @@ class TestFormatDocument:
     def test_its_python_runs(self, recording, monkeypatch, capsys):
         pytest.importorskip("numpy")
         without_malformed(recording / DATA)
+        lines = (recording / DATA).read_bytes().count(b"\n")
+        receipts_path = (recording / DATA).with_suffix(".receipts")
+        receipts_path.write_bytes(receipts_path.read_bytes()[: 32 * lines])
         monkeypatch.chdir(recording)
         receipts, reader = self.blocks("python")
         names = {}
