@@ -72,6 +72,7 @@ class TableFiles:
         self._store, self._table, self._builder = store, table, builder
         self._spool = Spool(table.dtype, memory.group_rows(table), memory.spool_bytes, store.scratch)
         self._files: dict[tuple[str, str], _File] = {}
+        self._last_day: dict[str, int] = {}
         self.gaps = GapRows()
         self._source: Optional[Path] = None
         self._symbol_day: Optional[Callable[[str], SymbolDay]] = None
@@ -93,11 +94,16 @@ class TableFiles:
             if step.day is not None:
                 self._put(symbol, step.day, records)
                 continue
-            times = self._table.times(records)
-            self._builder.keep_rising(symbol, times)
-            days = times // NS_PER_DAY
+            days = self._rising_days(symbol, self._table.times(records))
             for number in np.unique(days).tolist():
                 self._put(symbol, day_of(number * NS_PER_DAY) if number else None, records[days == number])
+
+    def _rising_days(self, symbol: str, times: Any) -> Any:
+        """The day of each record, counted from 1970; a time that steps back or is not known stays in the day before."""
+        days = np.maximum.accumulate(times // NS_PER_DAY)
+        days = np.maximum(days, self._last_day.get(symbol, 0))
+        self._last_day[symbol] = int(days[-1])
+        return days
 
     def _put(self, symbol: str, day: Optional[dt.date], records: Any) -> None:
         """`day` is None where nothing tells the time."""
