@@ -30,7 +30,9 @@ STRUCTURE = [b"{", b"}", b"[", b"]", b",", b":", b'"', b"[]", b"{}", b"null", b"
 NUMBERS = [b"0", b"-1", b"1e9", b"1e-19", b".000", b"9" * 19, b"18446744073709551616", b"9" * 38, b"1" + b"0" * 38]
 TEXTS = [b"\\u0000", b"\\ud800", b"\\/", b"\xff", b"\xc3\xa9", b"A" * 256]
 KEYS = [b'"symbol":"BTC/USD",', b'"checksum":0,', b'"bids":[],', b'"asks":null,', b'"type":"snapshot",']
+NESTED = [b'"x":' + b"[" * depth + b"]" * depth + b"," for depth in (9, 124, 125, 126, 127, 128, 1_000)]
 TOKENS = STRUCTURE + NUMBERS + TEXTS + KEYS
+FILES = [path.read_bytes().splitlines() for path in sorted(Path(__file__).with_name("cases").glob("*.ndjson"))]
 
 
 def mutated(line: bytes, rng: random.Random) -> bytes:
@@ -38,8 +40,12 @@ def mutated(line: bytes, rng: random.Random) -> bytes:
     for _ in range(rng.choice([1, 1, 2, 4])):
         if not line:
             break
-        at, what = rng.randrange(len(line)), rng.randrange(7)
-        if what == 0:
+        at, what = rng.randrange(len(line)), rng.randrange(8)
+        if what == 7:  # where a key may stand
+            places = [place for place, byte in enumerate(line) if byte == b"{"[0]] or [at]
+            at = rng.choice(places) + 1
+            line = line[:at] + rng.choice(NESTED + KEYS) + line[at:]
+        elif what == 0:
             line = line[:at] + bytes([rng.randrange(256)]) + line[at + 1 :]
         elif what == 1:
             line = line[:at] + rng.choice(TOKENS) + line[at:]
@@ -69,7 +75,7 @@ def damaged_file(rng: random.Random) -> list[bytes]:
         messages=rng.choice([20, 120]),
         seed=rng.randrange(10**6),
     )
-    lines = list(flowing)
+    lines = list(rng.choice(FILES)) if rng.random() < 0.3 else list(flowing)
     if rng.random() < 0.3:
         lines = [json.dumps(json.loads(line)).encode() for line in lines]
     for _ in range(rng.choice([1, 2, 2, 3, 10])):
@@ -93,7 +99,10 @@ def check(seed: int) -> None:
     feed_lines(twins, lines, Cut(rng.choice([1, 7, 1000]), rng.random() < 0.5), rng)
     twins.advance(START_NS + 10**12)
     twins.check()
-    check_threads(b"\n".join(lines))
+    # Lines are shared among engines by the text of their first "symbol" (the port's "Routing"). A line that states
+    # another one behind it, or an escaped one, goes to an engine that may not have the symbol's book: not compared.
+    if not any(line.count(b"symbol") > 1 or b"\\" in line for line in lines):
+        check_threads(b"\n".join(lines))
 
 
 def check_threads(block: bytes) -> None:
