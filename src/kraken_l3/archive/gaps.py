@@ -98,6 +98,7 @@ def gaps_within(gaps: Iterable[Gap], last_ns: int) -> list[Gap]:
     """The gaps that count: those that lie within the data.
 
     A gap that is open and begins at the last message (`last_ns`, or later) is the end of the recording, and the next
-    start closes it: nothing is known to be missing yet. `info`, `verify` and the manifest all count by this rule.
+    start closes it: nothing is known to be missing yet. `info` and `verify` count by this rule; a manifest
+    lists all gaps of its day.
     """
     return [gap for gap in gaps if gap.right_ns is not None or gap.left_ns < last_ns]

@@ -191,10 +191,8 @@ def play(
                     yield from reached.before_line(file, line, clock.now_ns if clock is not None else 0)
                     yield Step(path, file.day, piece, result, times)
             if grid and clock is not None:
-                next_day = _day_of(paths[number + 1].name) if number + 1 < len(paths) else None
-                goes_on = chain is not None and chain.goes_on and number + 1 == len(paths)
                 until_ns = clock.now_ns + 1
-                if file.day is not None and (goes_on or _is_next(file.day, next_day)):
+                if file.day is not None and _goes_on(paths, number, chain):
                     until_ns = day_start_ns(file.day) + NS_PER_DAY
                 yield from reached.before(until_ns)
                 yield Step(path, file.day, Block(b"", line, offset, file), engine.advance(until_ns))
@@ -208,6 +206,13 @@ def _between(archive: Archive, chain: Optional[Chain], begin: Optional[Place], e
     first = files.index(begin.path) if begin is not None else 0
     last = files.index(end.path) if end is not None else len(files) - 1
     return files[first : last + 1]
+
+
+def _goes_on(paths: Sequence[Path], number: int, chain: Optional[Chain]) -> bool:
+    """Whether the archive has the day after a file; what follows a chain, the chain tells: its file may not be here."""
+    if number + 1 < len(paths):
+        return _is_next(_day_of(paths[number].name), _day_of(paths[number + 1].name))
+    return chain is not None and chain.goes_on
 
 
 def _begin_file(
