@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-COLUMNS = 132
+COLUMNS = 80
 #: The picture must not fetch a font from elsewhere.
 FONTS = "ui-monospace, Menlo, Consolas, DejaVu Sans Mono, monospace"
 WEB_FONT = re.compile(r"\s*@font-face \{.*?\}\n", re.DOTALL)
