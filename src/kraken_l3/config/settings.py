@@ -199,7 +199,7 @@ def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
     except FileNotFoundError:
         if required:
             raise ConfigError(
-                "there is no such file", where=str(path), hint="cp config.yaml.example config.yaml"
+                "there is no such file", where=str(path), hint="kraken-l3 init writes one"
             ) from None
         return {}
     except (OSError, UnicodeDecodeError) as error:
