@@ -198,9 +198,7 @@ def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         if required:
-            raise ConfigError(
-                "there is no such file", where=str(path), hint="kraken-l3 init writes one"
-            ) from None
+            raise ConfigError("there is no such file", where=str(path), hint="kraken-l3 init writes one") from None
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read: {error}", where=str(path)) from error
