@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from kraken_l3._version import __version__
+from kraken_l3.app.symbols import resolve_symbols
 from kraken_l3.archive.journal import Finding, Record, Started, Stopped
 from kraken_l3.archive.writer import ArchiveWriter
 from kraken_l3.capture import channel
@@ -22,7 +23,7 @@ from kraken_l3.capture.clock_watch import ALIVE_S, ClockWatch
 from kraken_l3.capture.connection import ConnectionContext, Shard
 from kraken_l3.capture.credentials import KeyMemory, state_directory
 from kraken_l3.capture.gap_ledger import GapLedger
-from kraken_l3.capture.instruments import InstrumentWatch, fetch_instruments
+from kraken_l3.capture.instruments import InstrumentWatch
 from kraken_l3.capture.intake import PAUSE_LIMIT_S, Intake
 from kraken_l3.capture.open_connections import OpenConnections
 from kraken_l3.capture.rest import TokenClient, Tokens
@@ -35,17 +36,14 @@ from kraken_l3.capture.transport import Receiver, WebSocket, connect
 from kraken_l3.capture.verifier import VerifierLimits, VerifierProcess
 from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.config.settings import Settings, environment_without_secrets, require_key
-from kraken_l3.config.symbols import expand, fitting_pairs, is_pattern, needs_instruments
-from kraken_l3.errors import ConfigError, KrakenL3Error
+from kraken_l3.config.symbols import fitting_pairs, is_pattern
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.model.live import ResyncRequest, VerifierFinding
 from kraken_l3.protocol.budget import RATE_PER_S, SYMBOLS_PER_CONNECTION, SubscriptionBudget
 from kraken_l3.protocol.plan import shards
 from kraken_l3.protocol.resync import PAUSES_S, ResyncPolicy
 
-__all__ = ["Recorder", "resolve_symbols"]
-
-LARGEST_FETCH_WAIT_S = 60.0
+__all__ = ["Recorder"]
 
 log = structlog.get_logger("kraken_l3.recorder")
 
@@ -277,30 +275,6 @@ class Recorder:
 
     def _journal_stop(self, sink: Sink, reason: str) -> None:
         sink.journal(Stopped(at_ns=self._clock.wall_ns(), mono_ns=self._clock.mono_ns(), reason=reason))
-
-
-async def resolve_symbols(settings: Settings) -> list[str]:
-    """The pairs by name; asks Kraken's public endpoint, until it answers, only when there are patterns.
-
-    Raises:
-        ConfigError: there are none, or a pattern fits none.
-    """
-    if not settings.symbols:
-        raise ConfigError(
-            "nothing to record", where="symbols", hint="Name pairs in config.yaml or KRAKEN_L3_SYMBOLS=BTC/USD,ETH/USD"
-        )
-    if not needs_instruments(settings.symbols):
-        return settings.symbols
-    wait_s = 1.0
-    while True:
-        try:
-            return expand(settings.symbols, await fetch_instruments(settings.public_ws_url, SystemClock()))
-        except ConfigError:
-            raise
-        except KrakenL3Error as error:
-            log.warning("no instrument list yet, needed for the patterns", error=str(error), retry_s=wait_s)
-        await asyncio.sleep(wait_s)
-        wait_s = min(wait_s * 2, LARGEST_FETCH_WAIT_S)
 
 
 def _boot_id() -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kraken_l3.app.recorder import resolve_symbols
+from kraken_l3.app.symbols import CheckedSymbols, checked_symbols
 from kraken_l3.cli.console import Screen, Table
 from kraken_l3.cli.options import Config, Depth, Symbols, Tier, read_settings
 from kraken_l3.config.settings import Settings
@@ -28,19 +28,24 @@ def plan(
     tier: Tier = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Estimate connections, time to subscribe and disk a day for a configuration."""
+    """Estimate connections, time to subscribe and disk a day for a configuration.
+
+    The symbols are compared with Kraken's public list of pairs; without a network the estimate says that they were not.
+    Exit code 1: Kraken does not list one of them.
+    """
     settings = read_settings(config, symbols=symbols, depth=depth, tier=tier)
-    names = asyncio.run(resolve_symbols(settings))
-    result = make_plan(names, settings.depth, settings.tier)
+    meant = asyncio.run(checked_symbols(settings))
+    result = make_plan(meant.names, settings.depth, settings.tier)
     if as_json:
-        typer.echo(json.dumps(_as_dict(settings, names, result)))
+        typer.echo(json.dumps(_as_dict(settings, meant, result)))
     else:
-        _print(settings, names, result)
+        _print(settings, meant, result)
 
 
-def _as_dict(settings: Settings, names: list[str], result: Plan) -> dict[str, Any]:
+def _as_dict(settings: Settings, meant: CheckedSymbols, result: Plan) -> dict[str, Any]:
     return {
-        "symbols": len(names),
+        "symbols": len(meant.names),
+        "unchecked": meant.unchecked or None,
         "depth": settings.depth,
         "tier": settings.tier,
         "connections": len(result.shards),
@@ -50,14 +55,16 @@ def _as_dict(settings: Settings, names: list[str], result: Plan) -> dict[str, An
     }
 
 
-def _print(settings: Settings, names: list[str], result: Plan) -> None:
+def _print(settings: Settings, meant: CheckedSymbols, result: Plan) -> None:
     low, high = (part / 1e9 for part in result.disk_bytes_per_day)
     cost, rate = SUBSCRIPTION_COST[settings.depth], RATE_PER_S[settings.tier]
     table = Table("", "amount", "note")
-    table.add("symbols", f"{len(names):,}", f"depth {settings.depth}")
+    table.add("symbols", f"{len(meant.names):,}", f"depth {settings.depth}")
     table.add("connections", f"{len(result.shards):,}", f"at most {SYMBOLS_PER_CONNECTION} symbols each")
     table.add("time to subscribe", f"{result.subscribe_s:,.1f} s", f"{cost} of {rate} a second each, 5 % in reserve")
     table.add("disk a day", f"{low:,.2f} to {high:,.1f} GB", "uncompressed; zstd needs an eighth")
     screen = Screen()
     screen.table(table)
+    if meant.unchecked:
+        screen.line(f"The symbols were not compared with Kraken's list: {meant.unchecked}.", "yellow")
     screen.line(BASIS, "dim")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
-from kraken_l3.errors import ConfigError
+from kraken_l3.errors import ConfigError, did_you_mean
 from kraken_l3.model.instruments import Instrument
 
-__all__ = ["expand", "fitting_pairs", "is_pattern", "needs_instruments"]
+__all__ = ["check_listed", "expand", "fitting_pairs", "is_pattern", "needs_instruments"]
 
 #: Pairs in these states have a book or will have one again.
 _WITHOUT_BOOK = frozenset({"delisted", "work_in_progress"})
@@ -33,6 +33,19 @@ def expand(symbols: Sequence[str], instruments: Iterable[Instrument]) -> list[st
             raise ConfigError(f"{symbol!r} fits none of Kraken's {len(traded)} pairs", where="symbols")
         found += fitting
     return list(dict.fromkeys(found))
+
+
+def check_listed(names: Iterable[str], instruments: Iterable[Instrument]) -> None:
+    """Compare names with the list of instruments.
+
+    Raises:
+        ConfigError: Kraken does not list one of them; the hint has the most similar name that it does.
+    """
+    listed = {instrument.symbol for instrument in instruments}
+    for name in names:
+        if name not in listed:
+            hint = did_you_mean(name, sorted(listed)) or f"It lists {len(listed):,} pairs, such as BTC/USD"
+            raise ConfigError(f"Kraken does not list {name!r}", where="symbols", hint=hint)
 
 
 def fitting_pairs(pattern: str, instruments: Iterable[Instrument]) -> list[str]:
