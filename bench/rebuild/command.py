@@ -56,6 +56,7 @@ def run_verify(path: Path, jobs: int, engine: str = "native") -> CommandRun:
         out, _ = process.communicate()
     seconds = time.perf_counter() - start
     report = json.loads(out)
+    report = report.get("result", report)  # older versions print it bare
     counts = report.get("total", report)
     cpu_seconds = _children_cpu_s() - cpu_start
     content = report.get("bytes", size)  # of a sealed file what it unpacks to

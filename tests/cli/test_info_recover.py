@@ -50,7 +50,7 @@ def run(*arguments, cwd=None):
 
 def facts(*arguments):
     done = run(*arguments, "--json")
-    return json.loads(done.stdout)
+    return json.loads(done.stdout)["result"]
 
 
 def message(symbol, kind="update"):
@@ -195,7 +195,7 @@ class TestRecover:
     def test_a_crash_without_damage_ends_with_0(self, recording):
         done = run("recover", recording, "--json")
         assert done.returncode == 0
-        told = json.loads(done.stdout)
+        told = json.loads(done.stdout)["result"]
         assert told["connections_closed"] == [1]
         assert {gap["symbol"] for gap in told["gaps_opened"]} == {"BTC/USD", "ETH/USD"}
         assert (told["repairs"], told["set_aside_bytes"]) == ([], 0)

@@ -19,7 +19,7 @@ def test_numbers_for_programs(tmp_path: Path) -> None:
     options = ("--symbols", symbols, "--depth", "1000", "--tier", "pro", "--json")
     result = run("plan", *options, directory=tmp_path, **NO_NETWORK)
     assert result.returncode == 0, result.stderr
-    facts = json.loads(result.stdout)
+    facts = json.loads(result.stdout)["result"]
     assert (facts["connections"], facts["symbols"], facts["depth"]) == (3, 450, 1000)
     assert 90 < facts["subscribe_s"] < 100
     assert "2026-09-16" in facts["basis"]
@@ -51,7 +51,7 @@ def test_a_symbol_that_kraken_does_not_list(exchange, tmp_path: Path, symbols: s
 
 def test_a_pattern_is_expanded(exchange, tmp_path: Path) -> None:
     result = run("plan", "--symbols", "ETH/*", "--json", directory=tmp_path, **exchange)
-    assert json.loads(result.stdout)["symbols"] == 2
+    assert json.loads(result.stdout)["result"]["symbols"] == 2
 
 
 def test_without_a_network_names_are_taken_as_they_are_and_patterns_are_an_error(tmp_path: Path) -> None:

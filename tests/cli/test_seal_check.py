@@ -46,7 +46,7 @@ def run(*words):
 def as_json(*words, code=0):
     found, out, err = run(*words, "--json")
     assert found == code, err
-    return json.loads(out)
+    return json.loads(out)["result"]
 
 
 @pytest.fixture(scope="module")

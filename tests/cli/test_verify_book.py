@@ -61,8 +61,8 @@ def test_verify_in_words(good):
 
 def test_verify_for_programs(bad):
     code, out, _ = run("verify", bad, "--json")
-    report = json.loads(out)
-    assert code == report["exit_code"] == 2
+    report = json.loads(out)["result"]
+    assert code == 2
     assert report["verdict"] == "damaged"
     assert report["lines"] == 301
     assert report["bytes"] == bad.stat().st_size
@@ -94,18 +94,18 @@ def test_verify_tells_where_in_words(bad):
 
 def test_kraken_docs_example():
     code, out, _ = run("verify", DOCS_EXAMPLE, "--json")
-    assert (code, json.loads(out)["symbols"]["BTC/USD"]["ok"]) == (0, 1)
+    assert (code, json.loads(out)["result"]["symbols"]["BTC/USD"]["ok"]) == (0, 1)
 
 
 def test_updates_without_a_snapshot_are_not_verifiable(tmp_path, lines):
     code, out, _ = run("verify", write(tmp_path / "x.ndjson", lines[2:]), "--json")
-    assert (code, json.loads(out)["verdict"]) == (3, "not all verifiable")
-    assert json.loads(out)["total"]["before_snapshot"] == 298
+    assert (code, json.loads(out)["result"]["verdict"]) == (3, "not all verifiable")
+    assert json.loads(out)["result"]["total"]["before_snapshot"] == 298
 
 
 def test_several_paths_are_one_report(good, bad, lines):
     code, out, _ = run("verify", good, bad, "--json")
-    report = json.loads(out)
+    report = json.loads(out)["result"]
     assert code == 2
     assert report["paths"] == [str(good), str(bad)]
     assert report["total"]["messages"] == 300 + 299
@@ -115,9 +115,9 @@ def test_several_paths_are_one_report(good, bad, lines):
 def test_a_depth_that_the_user_knows(good, tmp_path):
     deep = write(tmp_path / "deep.ndjson", generate(symbols=["BTC/USD"], depth=100, messages=2000, seed=3))
     code, out, _ = run("verify", deep, "--depth", "100", "--json")
-    assert (code, json.loads(out)["symbols"]["BTC/USD"]["depth_inferred"]) == (0, False)
+    assert (code, json.loads(out)["result"]["symbols"]["BTC/USD"]["depth_inferred"]) == (0, False)
     code, out, _ = run("verify", deep, "--depth", "10", "--json")
-    assert (code, json.loads(out)["symbols"]["BTC/USD"]["depth"]) == (2, 10)
+    assert (code, json.loads(out)["result"]["symbols"]["BTC/USD"]["depth"]) == (2, 10)
     assert run("verify", deep, "--depth", "11")[0] == 1
 
 
@@ -125,7 +125,7 @@ def test_lost_zeros_are_not_called_wrong(good, tmp_path):
     """As the naive recorder wrote it: through json.loads and json.dumps."""
     lossy = [json.dumps(json.loads(line)).encode() for line in good.read_bytes().splitlines()]
     code, out, _ = run("verify", write(tmp_path / "lossy.ndjson", lossy), "--json")
-    total = json.loads(out)["total"]
+    total = json.loads(out)["result"]["total"]
     assert code in (0, 3)
     assert total["mismatched"] == total["findings"] == 0
     assert total["ok"] + total["unverifiable"] + total["before_snapshot"] == 300
@@ -141,7 +141,7 @@ def test_a_gap_counts_where_completeness_is_asked_for(tmp_path, lines):
     writer.journal(GapOpened(**{**gap, "symbol": "ETH/USD", "left_ns": NOON_NS + 10_000}))  # nothing came after it
     writer.close()
     code, out, _ = run("verify", tmp_path, "--json")
-    report = json.loads(out)
+    report = json.loads(out)["result"]
     assert (report["symbols"]["BTC/USD"]["gaps"], report["symbols"]["ETH/USD"]["gaps"]) == (1, 0)
     assert report["total"]["gaps"] == 1
     assert (code, report["verdict"]) == (0, "verified, with gaps")
@@ -155,7 +155,7 @@ def test_instruments_from_a_file(tmp_path, good):
     path = tmp_path / "instruments.json"
     path.write_text(f'{{"channel":"instrument","type":"snapshot","data":{{"pairs":[{pairs}]}}}}')
     code, out, _ = run("verify", good, "--instruments", path, "--json")
-    assert (code, json.loads(out)["symbols"]["ETH/USD"]["precision_inferred"]) == (0, False)
+    assert (code, json.loads(out)["result"]["symbols"]["ETH/USD"]["precision_inferred"]) == (0, False)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_book_in_words(good):
 
 def test_book_for_programs_and_as_a_message(good, tmp_path):
     code, out, _ = run("book", good, "-s", "ETH/USD", "--line", "200", "--json")
-    report = json.loads(out)
+    report = json.loads(out)["result"]
     assert (code, report["line"], report["state"], report["gap"]) == (0, 200, "synced", None)
     assert len(report["bids"]) == len(report["asks"]) == 10
     assert float(report["bids"][0]["price"]) < float(report["asks"][0]["price"])
@@ -205,7 +205,7 @@ def test_book_of_a_moment(tmp_path, lines):
     writer.append("level3", [Frame(line, NOON_NS + n * 1_000_000_000, n, 1) for n, line in enumerate(lines)])
     writer.close()
     code, out, _ = run("book", tmp_path, "-s", "BTC/USD", "--at", "2026-11-22T12:01:00Z", "--json")
-    report = json.loads(out)
+    report = json.loads(out)["result"]
     assert (code, report["line"], report["received"]) == (0, 61, "2026-11-22T12:01:00.000000000Z")
     code, _, err = run("book", tmp_path, "-s", "BTC/USD", "--at", "2026-11-22T11:59:59Z")
     assert code == 3

@@ -1,6 +1,5 @@
 """`kraken-l3 book`: the order book of a pair as it was."""
 
-import json
 import sys
 from decimal import Decimal
 from itertools import groupby, zip_longest
@@ -11,7 +10,8 @@ import typer
 
 from kraken_l3.api.arguments import moment_ns
 from kraken_l3.cli.console import Screen, Table
-from kraken_l3.cli.options import EngineName, Instruments, SubscribedDepth, check_depth, warn_of_engine
+from kraken_l3.cli.json_output import print_result
+from kraken_l3.cli.options import AsJson, EngineName, Instruments, SubscribedDepth, check_depth, warn_of_engine
 from kraken_l3.errors import DamageFound, DataMissing, UsageError
 from kraken_l3.model.events import State
 from kraken_l3.model.messages import Level3Data, OrderEntry
@@ -34,7 +34,7 @@ def book(
         Optional[int], typer.Option("--line", min=0, help="Number of lines of a single file to apply.")
     ] = None,
     levels: Annotated[int, typer.Option("--levels", "-n", min=1, help="Levels a side to show.")] = 10,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object with every order.")] = False,
+    as_json: AsJson = False,
     as_message: Annotated[bool, typer.Option("--message", help="Print the book as a Kraken snapshot message.")] = False,
     depth: SubscribedDepth = None,
     instruments: Instruments = None,
@@ -45,6 +45,8 @@ def book(
     Exit code 0: the book agrees with Kraken's last checksum; 2: it does not; 3: there is no book, or the moment lies in
     a gap.
     """
+    if as_json and as_message:
+        raise UsageError("--json and --message cannot be combined")
     if at is not None and line is not None:
         raise UsageError("--at and --line cannot be combined")
     check_depth(depth)
@@ -62,15 +64,16 @@ def book(
     message = decode_level3(found.image.message)
     assert message is not None
     (data,) = message.data
+    code = DataMissing.exit_code if found.gap else 0
+    if found.tally.state is State.DIVERGED:
+        code = DamageFound.exit_code
+    if as_json:
+        return print_result(_report(found, data), code)
     if as_message:
         sys.stdout.write(found.image.message.decode() + "\n")
-    elif as_json:
-        typer.echo(json.dumps(_report(found, data)))
     else:
         _print_book(found, data, levels)
-    if found.tally.state is State.DIVERGED:
-        return DamageFound.exit_code
-    return DataMissing.exit_code if found.gap else 0
+    return code
 
 
 def _report(found: BookAt, data: Level3Data) -> dict[str, Any]:

@@ -5,7 +5,6 @@
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from kraken_l3.archive.checking import Checked, Fault, check_manifest
@@ -14,6 +13,8 @@ from kraken_l3.archive.layout import stem
 from kraken_l3.archive.manifest import MANIFEST_SUFFIX
 from kraken_l3.archive.sealing import unsealed_days
 from kraken_l3.cli.console import Screen, progress, size
+from kraken_l3.cli.json_output import print_result
+from kraken_l3.cli.options import AsJson
 from kraken_l3.clock import SystemClock
 from kraken_l3.errors import DamageFound, DataMissing, UsageError
 from kraken_l3.model.timestamps import day_of
@@ -23,7 +24,7 @@ __all__ = ["check"]
 
 def check(
     path: Annotated[Path, typer.Argument(help="An archive directory, or one sealed file or its manifest.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Compare sealed files with the sizes and SHA-256 sums in their manifests; a single changed byte is found.
 
@@ -33,14 +34,18 @@ def check(
     files = {file for manifest in manifests for file in manifest.parent.glob(f"*{_day_or_stem(manifest)}.*")}
     with progress("checking", sum(file.stat().st_size for file in files)) as on_bytes:
         checked = [check_manifest(manifest, progress=on_bytes) for manifest in manifests]
-    faults = [fault for each in checked for fault in each.faults]
+    code = _exit_code(checked, unsealed)
     if as_json:
-        typer.echo(msgspec.json.encode({"path": str(path), "manifests": checked, "not_sealed": unsealed}).decode())
-    else:
-        _print(checked, unsealed)
+        return print_result({"path": str(path), "manifests": checked, "not_sealed": unsealed}, code)
+    _print(checked, unsealed)
+    return code
+
+
+def _exit_code(checked: list[Checked], unsealed: list[str]) -> int:
+    faults = [fault for each in checked for fault in each.faults]
     if any(not fault.missing for fault in faults):
         return DamageFound.exit_code
-    return DataMissing.exit_code if faults or unsealed or not manifests else 0
+    return DataMissing.exit_code if faults or unsealed or not checked else 0
 
 
 def _manifests(path: Path) -> tuple[list[Path], list[str]]:

@@ -1,7 +1,6 @@
 """`kraken-l3 export`: verified data as tables, and in other tools' formats."""
 
 import dataclasses
-import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Callable, Optional
@@ -13,7 +12,8 @@ from kraken_l3.api.arguments import span_ns, symbol_among
 from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.cli.console import Screen, Table, number, plain, progress, size
-from kraken_l3.cli.options import EngineName, Instruments, warn_of_engine
+from kraken_l3.cli.json_output import print_result
+from kraken_l3.cli.options import AsJson, EngineName, Instruments, warn_of_engine
 from kraken_l3.errors import DataMissing, UsageError
 from kraken_l3.model.timestamps import format_rfc3339
 from kraken_l3.rebuild.metadata import metadata_in, read_instruments
@@ -39,7 +39,6 @@ Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes on thi
 Cluster = Annotated[
     Optional[str], typer.Option("--cluster", help="Run the jobs on this Dask scheduler: tcp://host:8786.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 
 _SHOWN_FILES = 12
 _SHOWN_ROWS = 5
@@ -268,9 +267,8 @@ def _export_table(
             progress=on_bytes,
         )
     if as_json:
-        typer.echo(json.dumps({"out": out, "exit_code": result.exit_code(), **dataclasses.asdict(result)}))
-    else:
-        _print_result(out, wanted, result)
+        return print_result({"out": out, **dataclasses.asdict(result)}, result.exit_code())
+    _print_result(out, wanted, result)
     return result.exit_code()
 
 

@@ -6,7 +6,6 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Annotated, Optional
 
-import msgspec
 import typer
 
 from kraken_l3.archive.gaps import gaps_within
@@ -14,6 +13,8 @@ from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.archive.summary import FileSummary, Gap, Summary, summarise
 from kraken_l3.cli.console import Screen, Table, number, progress, size
+from kraken_l3.cli.json_output import print_result
+from kraken_l3.cli.options import AsJson
 from kraken_l3.model.timestamps import format_rfc3339
 
 __all__ = ["info"]
@@ -24,14 +25,14 @@ ROWS = 30
 
 def info(
     path: Annotated[Path, typer.Argument(help="Directory of an archive, or one NDJSON file.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what was recorded, per file and symbol: lines, bytes, times, snapshots, connections, and every gap."""
     archive = open_archive(path)
     with progress("reading", sum(content_size(file) for file in _all_files(archive))) as on_bytes:
         summary = summarise(archive, progress=on_bytes)
     if as_json:
-        typer.echo(msgspec.json.encode(summary).decode())
+        print_result(summary)
     else:
         _print(summary)
 

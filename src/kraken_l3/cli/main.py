@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from kraken_l3._version import __version__
+from kraken_l3.cli.json_output import is_asked_for, print_failure
 from kraken_l3.errors import KrakenL3Error, UsageError, did_you_mean
 
 #: Each command with the module that holds it as a function or group of that name. Modules are imported on demand, so
@@ -70,6 +71,7 @@ app = typer.Typer(
 
 UNFORESEEN_EXIT_CODE = 5
 USAGE_EXIT_CODE = 1
+INTERRUPTED_EXIT_CODE = 130
 
 
 def _print_version(wanted: bool) -> None:
@@ -102,19 +104,30 @@ def main() -> None:
 
         print_error(f"kraken-l3: {error}")
         code = error.exit_code
+        _tell(code, error.what, where=error.where, hint=error.hint)
     except KeyboardInterrupt:
-        code = 130
+        code = INTERRUPTED_EXIT_CODE
+        _tell(code, "interrupted")
     except Exception as error:  # noqa: BLE001 - the last resort before the user's terminal
         code = _usage_or_unforeseen(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _tell(exit_code: int, what: str, *, where: str = "", hint: str = "") -> None:
+    """The error for programs too, where one reads this."""
+    if is_asked_for():
+        print_failure(exit_code, what, where=where, hint=hint)
 
 
 def _usage_or_unforeseen(error: Exception) -> int:
     show = getattr(error, "show", None)
     if callable(show):  # a click usage error knows how to print itself, whichever click typer brings
         show()
+        _tell(USAGE_EXIT_CODE, str(error))
         return USAGE_EXIT_CODE
     if type(error).__name__ == "Abort":
-        return 130
+        _tell(INTERRUPTED_EXIT_CODE, "interrupted")
+        return INTERRUPTED_EXIT_CODE
     traceback.print_exc()
+    _tell(UNFORESEEN_EXIT_CODE, f"a defect of this program: {type(error).__name__}")
     return UNFORESEEN_EXIT_CODE

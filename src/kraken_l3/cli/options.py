@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kraken_l3.config.settings import Settings
 
 __all__ = [
+    "AsJson",
     "Config",
     "Depth",
     "EngineName",
@@ -33,6 +34,7 @@ Symbols = Annotated[
 Depth = Annotated[Optional[int], typer.Option("--depth", help="Price levels a side: 10, 100 or 1000.")]
 Tier = Annotated[Optional[str], typer.Option("--tier", help="Your Kraken account's tier: standard or pro.")]
 
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object (docs/cli.md) instead of text.")]
 EngineName = Annotated[str, typer.Option("--engine", help="auto, native or python.")]
 Instruments = Annotated[
     Optional[Path], typer.Option("--instruments", help="File of instrument channel messages, for precisions.")

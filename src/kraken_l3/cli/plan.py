@@ -1,14 +1,12 @@
 """`kraken-l3 plan`: what a configuration needs."""
 
 import asyncio
-import json
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from kraken_l3.app.symbols import CheckedSymbols, checked_symbols
 from kraken_l3.cli.console import Screen, Table
-from kraken_l3.cli.options import Config, Depth, Symbols, Tier, read_settings
+from kraken_l3.cli.json_output import print_result
+from kraken_l3.cli.options import AsJson, Config, Depth, Symbols, Tier, read_settings
 from kraken_l3.config.settings import Settings
 from kraken_l3.protocol.budget import RATE_PER_S, SUBSCRIPTION_COST, SYMBOLS_PER_CONNECTION
 from kraken_l3.protocol.plan import Plan, make_plan
@@ -26,7 +24,7 @@ def plan(
     symbols: Symbols = None,
     depth: Depth = None,
     tier: Tier = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Estimate connections, time to subscribe and disk a day for a configuration.
 
@@ -37,7 +35,7 @@ def plan(
     meant = asyncio.run(checked_symbols(settings))
     result = make_plan(meant.names, settings.depth, settings.tier)
     if as_json:
-        typer.echo(json.dumps(_as_dict(settings, meant, result)))
+        print_result(_as_dict(settings, meant, result))
     else:
         _print(settings, meant, result)
 

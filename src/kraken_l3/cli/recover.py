@@ -2,7 +2,6 @@
 
 # No postponed annotations here: on Python 3.9 typer cannot see the options in them.
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +10,8 @@ import typer
 from kraken_l3.archive.journal import Disconnected, GapOpened, Record, Recovered
 from kraken_l3.archive.recovery import recover_directory
 from kraken_l3.cli.console import Screen
+from kraken_l3.cli.json_output import print_result
+from kraken_l3.cli.options import AsJson
 from kraken_l3.clock import SystemClock
 from kraken_l3.errors import DamageFound, UsageError
 from kraken_l3.model.timestamps import format_rfc3339
@@ -20,8 +21,8 @@ __all__ = ["recover"]
 
 def recover(
     path: Annotated[Path, typer.Argument(help="Directory of an archive that no recorder writes to.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
+    as_json: AsJson = False,
+) -> int:
     """Repair an archive after a crash, a power cut or a full disk, and report what was done.
 
     Exit code 0: nothing to do, or repaired without removing data; 2: damaged lines were moved to l3-DAY.torn.
@@ -31,12 +32,11 @@ def recover(
     records = recover_directory(path, clock=SystemClock())
     repairs = [record for record in records if isinstance(record, Recovered)]
     set_aside = sum(length for repair in repairs for _, length, _ in repair.torn)
+    code = DamageFound.exit_code if set_aside else 0
     if as_json:
-        typer.echo(json.dumps(_as_dict(path, records, repairs, set_aside)))
-    else:
-        _print(records, repairs)
-    if set_aside:
-        raise typer.Exit(DamageFound.exit_code)
+        return print_result(_as_dict(path, records, repairs, set_aside), code)
+    _print(records, repairs)
+    return code
 
 
 def _as_dict(path: Path, records: list[Record], repairs: list[Recovered], set_aside: int) -> dict[str, Any]:

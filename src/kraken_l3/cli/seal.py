@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Callable, Optional
 
-import msgspec
 import typer
 
 from kraken_l3.archive.days import closed_days
@@ -20,6 +19,8 @@ from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.sealing import Sealing, close_newest_day, day_sealing, file_sealing, unsealed_days
 from kraken_l3.archive.sealing import seal as seal_files
 from kraken_l3.cli.console import Screen, Table, progress, size
+from kraken_l3.cli.json_output import print_result
+from kraken_l3.cli.options import AsJson
 from kraken_l3.clock import SystemClock
 from kraken_l3.errors import ArchiveLocked, DamageFound, UsageError
 from kraken_l3.model.timestamps import day_of
@@ -33,7 +34,7 @@ LOW_PRIORITY = 19
 def seal(
     path: Annotated[Path, typer.Argument(help="An archive directory (all closed days), or one file.")],
     day: Annotated[Optional[str], typer.Option("--day", help="Only this day of the directory: YYYY-MM-DD.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
     low_priority: Annotated[bool, typer.Option("--low-priority", help="Run at the lowest CPU priority.")] = False,
 ) -> int:
     """Compress closed days to .zst with a seek table; plain files are removed once their copies compare equal.
@@ -54,11 +55,11 @@ def seal(
         done, damaged = _seal_all(sealings)
     finally:
         lock.release()
+    code = DamageFound.exit_code if damaged else 0
     if as_json:
-        typer.echo(msgspec.json.encode(_as_dict(path, done, damaged, remarks)).decode())
-    else:
-        _print(done, damaged, remarks)
-    return DamageFound.exit_code if damaged else 0
+        return print_result(_as_dict(path, done, damaged, remarks), code)
+    _print(done, damaged, remarks)
+    return code
 
 
 # -- what is to be sealed ----------------------------------------------------------------------------------------------

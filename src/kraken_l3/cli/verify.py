@@ -1,6 +1,5 @@
 """`kraken-l3 verify`: compare every message of an archive with Kraken's checksum."""
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,8 @@ import typer
 from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.cli.console import Screen, Table, number, progress, size
-from kraken_l3.cli.options import EngineName, Instruments, SubscribedDepth, check_depth, warn_of_engine
+from kraken_l3.cli.json_output import print_result
+from kraken_l3.cli.options import AsJson, EngineName, Instruments, SubscribedDepth, check_depth, warn_of_engine
 from kraken_l3.errors import UsageError
 from kraken_l3.rebuild.metadata import read_instruments
 from kraken_l3.rebuild.report import Report
@@ -28,7 +28,7 @@ def verify(
             metavar="PATH...", help="Archive directories, single days, or any NDJSON files of level3 messages."
         ),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+    as_json: AsJson = False,
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, help="Threads or processes; each takes a share of the symbols.")
     ] = 1,
@@ -59,9 +59,9 @@ def verify(
         report.add(path, found)
     seconds = time.perf_counter() - start
     if as_json:
-        typer.echo(json.dumps({"paths": [str(path) for path in paths], "seconds": seconds, **report.as_dict()}))
-    else:
-        _print_report(report, seconds)
+        found_all = {"paths": [str(path) for path in paths], "seconds": seconds, **report.as_dict()}
+        return print_result(found_all, report.exit_code())
+    _print_report(report, seconds)
     return report.exit_code()
 
 

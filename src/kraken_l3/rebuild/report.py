@@ -98,7 +98,6 @@ class Report:
         """For `--json`."""
         return {
             "verdict": self.verdict(),
-            "exit_code": self.exit_code(),
             "engine": self.engine,
             "lines": self.lines,
             "bytes": self.bytes,
