@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Optional
 
 ROOT = Path(__file__).resolve().parent.parent
-WAIT_S = 20.0
+#: Long enough for a machine that does much else meanwhile; nothing waits longer than it has to.
+WAIT_S = 60.0
 
 
 @contextmanager
@@ -87,6 +88,20 @@ class RecordProcess:
     def until_lines(self, count: int) -> None:
         self.until(lambda: self.data().count(b"\n") >= count)
 
+    def until_whole(self, symbols=("BTC/USD", "ETH/USD"), after: int = 0) -> None:
+        """Wait until each symbol has a snapshot among the lines from byte `after` on."""
+        heads = [f'"type":"snapshot","data":[{{"symbol":"{symbol}"'.encode() for symbol in symbols]
+        self.until(lambda: all(head in self.data()[after:] for head in heads))
+
+    def until_gaps_closed(self, cause: str, symbols=("BTC/USD", "ETH/USD")) -> None:
+        """Wait until each symbol has a closed gap of this cause in the journal."""
+        self.until(
+            lambda: (
+                {r["symbol"] for r in self.journal() if r["kind"] == "gap_closed" and r["cause"] == cause}
+                >= set(symbols)
+            )
+        )
+
     def until(self, condition) -> None:
         deadline = time.monotonic() + WAIT_S
         while not condition():
@@ -109,6 +124,6 @@ def run(*options: str, directory: Path, **env: str) -> "subprocess.CompletedProc
         env=whole,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=WAIT_S,
         check=False,
     )

@@ -10,6 +10,7 @@ import msgspec
 from kraken_l3.app.recorder import Recorder
 from kraken_l3.archive.journal import decode_record
 from kraken_l3.archive.receipts import unpack_receipts
+from kraken_l3.clock import SystemClock
 from kraken_l3.config.settings import Settings
 from kraken_l3.exchange.flow.feed import OrderFlow
 from kraken_l3.exchange.server import Exchange
@@ -19,9 +20,30 @@ WAIT_S = 60.0
 
 
 def flow(symbols: Any = ("BTC/USD", "ETH/USD"), rate: float = 500.0, clock: Any = None) -> OrderFlow:
-    from kraken_l3.clock import SystemClock
-
     return OrderFlow(symbols, rate=rate, seed=1, now_ns=(clock or SystemClock()).wall_ns())
+
+
+class JumpingClock:
+    """The machine's clocks, with a wall clock that can be moved."""
+
+    def __init__(self, offset_ns: int = 0) -> None:
+        self.offset_ns = offset_ns
+        self.advanced_ns = 0
+
+    def wall_ns(self) -> int:
+        return SystemClock.wall_ns() + self.offset_ns
+
+    def mono_ns(self) -> int:
+        return SystemClock.mono_ns() + self.advanced_ns
+
+    def step_to(self, wall_ns: int) -> None:
+        """Set the wall clock, as an operator or NTP does."""
+        self.offset_ns = wall_ns - SystemClock.wall_ns()
+
+    def advance(self, ns: int) -> None:
+        """Let time pass, for both clocks."""
+        self.offset_ns += ns
+        self.advanced_ns += ns
 
 
 class Recording:
@@ -72,6 +94,15 @@ class Recording:
                 self.task.result()
             assert asyncio.get_running_loop().time() < deadline, self.explain()
             await asyncio.sleep(0.01)
+
+    async def until_whole(self) -> None:
+        """Wait until every symbol had its snapshot: how many messages that takes depends on the machine."""
+        await self.until(lambda r: r.recorder.gaps is not None and r.recorder.gaps.recorded >= set(r.recorder.symbols))
+
+    async def until_lines(self, count: int) -> None:
+        """Wait until every symbol had its snapshot and so many level3 messages are in the archive."""
+        await self.until_whole()
+        await self.until(lambda r: len(r.lines()) >= count)
 
     async def until_records(self, kind: str, count: int = 1, **fields: Any) -> None:
         await self.until(lambda r: len(r.records(kind, **fields)) >= count)

@@ -11,6 +11,7 @@ import sys
 import time
 
 import pytest
+import structlog
 
 import processes
 from kraken_l3.app import monitored
@@ -23,12 +24,20 @@ from kraken_l3.exchange.server import Exchange
 from kraken_l3.exchange.testing import until_sent
 from kraken_l3.model.frames import Frame
 from processes import simulate
-from recording import Recording, flow, run
+from recording import WAIT_S, Recording, flow, run
 
 
 @pytest.fixture(autouse=True)
 def own_state_directory(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+async def until(condition):
+    async def look():
+        while not condition():
+            await asyncio.sleep(0.01)
+
+    await asyncio.wait_for(look(), WAIT_S)
 
 
 def frame(payload, recv_ns=1_800_000_000_000_000_000):
@@ -64,16 +73,19 @@ def test_a_rate_settles_at_the_truth():
 def test_a_view_of_a_recorder_at_work(tmp_path):
     async def main():
         counter = MessageCounter()
-        async with Exchange(flow(("BTC/USD", "ETH/USD", "SOL/USD")), faults=[Drop(after_messages=300)]) as exchange:
+        async with Exchange(flow(("BTC/USD", "ETH/USD", "SOL/USD"))) as exchange:
             await exchange.push(Reject(symbol="SOL/USD", error="Currency pair not supported SOL/USD", times=0))
             recording = Recording(tmp_path, exchange, symbols=["BTC/USD", "ETH/USD", "SOL/USD"])
             recording.recorder._observer = counter
             status = StatusCollector(recording.recorder, tmp_path, SystemClock(), counter)
             assert status.view().headline() == "waiting for Kraken's list of pairs"
             async with recording:
+                await recording.until_records("Rejected")
+                await recording.until(lambda r: r.recorder.gaps.recorded == {"BTC/USD", "ETH/USD"})
+                await exchange.push(Drop())
                 await recording.until_records("GapClosed", 2, cause="network")
-                status.view()
-                await asyncio.sleep(0.5)
+                await recording.until(lambda _: all(row.messages > 50 and row.rate for row in status.view().rows[:2]))
+                await recording.until(lambda _: status.view().rows[2].state == "rejected")
                 view = status.view(123)
         rows = {row.symbol: row for row in view.rows}
         assert [rows[name].state for name in ("BTC/USD", "ETH/USD", "SOL/USD")] == [
@@ -131,41 +143,36 @@ def test_the_manager_hears_ready_status_watchdog_and_stopping(tmp_path, monkeypa
                 stop = asyncio.Event()
                 recording = record_monitored(settings_for(exchange, tmp_path / "data"), stop, status_s=0.2)
                 task = asyncio.ensure_future(recording)
-                await until_sent(exchange, 200)
-                await asyncio.sleep(0.6)
+                await until(lambda: any("2 of 2 symbols" in each for each in heard) and heard.count("WATCHDOG=1") >= 4)
                 stop.set()
                 await task
-            await asyncio.sleep(0.1)
+                await until(lambda: "STOPPING=1" in heard)
         return heard
 
     heard = run(main())
     assert heard[0].startswith("READY=1\nSTATUS=")
     assert "STATUS=2 of 2 symbols recording" in "\n".join(heard)
-    assert heard.count("WATCHDOG=1") >= 4
     assert heard.count("STOPPING=1") == 1
     assert not any("READY" in each or "STATUS" in each for each in heard[heard.index("STOPPING=1") :])
 
 
-def test_the_line_an_hour(tmp_path, monkeypatch):
-    said, before_the_end = [], []
-    monkeypatch.setattr(monitored.log, "info", lambda event, **values: said.append((event, values)), raising=False)
+def test_the_line_an_hour(tmp_path):
+    def lines():
+        return [line for line in said if line["event"] == "still recording"]
 
     async def main():
         async with Exchange(flow()) as exchange:
             stop = asyncio.Event()
             task = asyncio.ensure_future(
-                record_monitored(settings_for(exchange, tmp_path / "data"), stop, summary_s=0.5)
+                record_monitored(settings_for(exchange, tmp_path / "data"), stop, summary_s=0.3)
             )
-            await until_sent(exchange, 600)
-            before_the_end.extend(said)
+            await until(lambda: any(line["symbols"] == "2/2" and line["messages"] > 50 for line in lines()))
             stop.set()
             await task
 
-    run(main())
-    event, values = before_the_end[-1]
-    assert event == "still recording"
-    assert values["symbols"] == "2/2"
-    assert values["messages"] > 50
+    with structlog.testing.capture_logs() as said:
+        run(main())
+    values = next(line for line in lines() if line["symbols"] == "2/2" and line["messages"] > 50)
     assert values["bytes"] > values["messages"] * 100
     assert (values["gaps"], values["reconnects"]) == (0, 0)
     assert values["disk_free_bytes"] > 0
@@ -210,7 +217,7 @@ def on_a_terminal(command, directory, env, until, then=signal.SIGINT):
             if not signalled and until(drawn.decode(errors="replace")):
                 process.send_signal(then)
                 signalled = True
-        return drawn.decode(errors="replace"), process.wait(20)
+        return drawn.decode(errors="replace"), process.wait(processes.WAIT_S)
     finally:
         process.kill()
         process.wait()
@@ -259,17 +266,18 @@ def test_a_terminal_that_is_stopped_does_not_hold_up_the_recording(tmp_path):
         command = [sys.executable, "-m", "kraken_l3", "record"]
         process = subprocess.Popen(command, cwd=tmp_path, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
         try:
-            drawn, deadline = b"", time.monotonic() + 30
+            drawn, deadline = b"", time.monotonic() + processes.WAIT_S
             while b"2 of 2 symbols" not in drawn and time.monotonic() < deadline:
                 drawn += os.read(ours, 65536)
             termios.tcflow(theirs, termios.TCOOFF)
-            time.sleep(3)
             (file,) = (tmp_path / "data").glob("l3-*.ndjson")
-            before = file.stat().st_size
-            time.sleep(2)
-            assert file.stat().st_size > before + 50_000
+            # several redraws, and more than the terminal's buffer would take
+            wanted, deadline = file.stat().st_size + 300_000, time.monotonic() + processes.WAIT_S
+            while file.stat().st_size < wanted and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert file.stat().st_size >= wanted
             process.terminate()
-            assert process.wait(15) == 0
+            assert process.wait(processes.WAIT_S) == 0
         finally:
             process.kill()
             process.wait()
@@ -286,7 +294,7 @@ def test_without_a_terminal_the_log_is_json(tmp_path):
     with simulate("--rate", "300") as exports, RecordProcess(tmp_path, exports) as recorder:
         recorder.until_lines(50)
         recorder.process.terminate()
-        assert recorder.wait(10) == 0, recorder.said
+        assert recorder.wait() == 0, recorder.said
         events = [json.loads(line) for line in recorder.said.splitlines()]
     assert events[0]["event"] == "recording"
     assert len(events) < 6

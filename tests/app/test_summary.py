@@ -52,7 +52,9 @@ def last_words(recorder):
 
 def test_a_recorder_whose_only_symbol_was_rejected_ends_with_3_and_says_so(tmp_path):
     with simulate("--rate", "200") as exports:
-        with RecordProcess(tmp_path, exports, "--duration", "4", KRAKEN_L3_SYMBOLS="BTC/USDD") as recorder:
+        with RecordProcess(tmp_path, exports, "--duration", "600", KRAKEN_L3_SYMBOLS="BTC/USDD") as recorder:
+            recorder.until(lambda: "subscription rejected" in recorder.said)
+            recorder.process.terminate()
             assert recorder.wait() == 3, recorder.said
             assert "rejected BTC/USDD" in last_words(recorder)
             assert "Nothing was recorded" in last_words(recorder)

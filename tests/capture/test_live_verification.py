@@ -16,7 +16,7 @@ from kraken_l3.engine.python import PythonEngine
 from kraken_l3.exchange.faults import Corrupt, Drop, Skip
 from kraken_l3.exchange.server import Exchange
 from kraken_l3.model.live import ResyncRequest, VerifierFinding
-from recording import Recording, flow, run
+from recording import WAIT_S, Recording, flow, run
 
 
 def verified(recording: Recording) -> int:
@@ -86,9 +86,10 @@ def test_at_the_end_its_books_are_those_of_the_recorded_bytes_order_by_order(tmp
     """Held against the reference engine, fed with the file from its first byte and nothing else."""
 
     async def main() -> None:
-        faults = [Drop(after_messages=400)]
-        async with Exchange(flow(rate=1000), faults=faults) as exchange:
+        async with Exchange(flow(rate=1000)) as exchange:
             async with Recording(tmp_path, exchange, verify=True, depth=depth) as recording:
+                await recording.until_lines(400)
+                await exchange.push(Drop())
                 await recording.until_records("GapClosed", 2, cause="network")
                 good = verified(recording)
                 await recording.until(lambda r: verified(r) > good + 300)
@@ -134,7 +135,7 @@ class TestProcess:
             while not condition():
                 await asyncio.sleep(0.01)
 
-        await asyncio.wait_for(look(), 10)
+        await asyncio.wait_for(look(), WAIT_S)
 
     def test_what_it_says_is_taken(self) -> None:
         child = (

@@ -13,10 +13,9 @@ import pytest
 from kraken_l3.app.recorder import RecorderLimits
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.capture.sealer import SealerProcess, SealerTimes
-from kraken_l3.clock import SystemClock
 from kraken_l3.exchange.server import Exchange
 from kraken_l3.model.timestamps import NS_PER_DAY, NS_PER_S, parse_rfc3339
-from recording import WAIT_S, Recording, flow, run
+from recording import WAIT_S, JumpingClock, Recording, flow, run
 
 NOON_NS = parse_rfc3339("2026-11-22T12:00:00Z")
 
@@ -28,16 +27,6 @@ class SetClock:
         return self.now_ns
 
     mono_ns = wall_ns
-
-
-class ShiftedClock(SystemClock):
-    """The machine's clock, `shift_ns` ahead."""
-
-    def __init__(self, shift_ns: int) -> None:
-        self.shift_ns = shift_ns
-
-    def wall_ns(self) -> int:  # type: ignore[override]
-        return time.time_ns() + self.shift_ns
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -113,16 +102,18 @@ def test_a_child_at_work_ends_with_the_recorder(tmp_path: Path) -> None:
 
 def test_a_recording_over_midnight_seals_the_day_that_it_left(tmp_path: Path) -> None:
     limits = RecorderLimits(sealer=SealerTimes(after_start_s=0, after_midnight_s=0, poll_s=0.02))
-    now_ns = time.time_ns()
-    clock = ShiftedClock(-3 * NS_PER_DAY + NS_PER_DAY - now_ns % NS_PER_DAY - 4 * NS_PER_S)
+    midnight_ns = time.time_ns() // NS_PER_DAY * NS_PER_DAY - 2 * NS_PER_DAY
+    clock = JumpingClock()
+    clock.step_to(midnight_ns - 1800 * NS_PER_S)
 
     async def main() -> None:
         async with Exchange(flow()) as exchange:
             async with Recording(tmp_path, exchange, clock, seal=True, trades=True, limits=limits) as recording:
+                await recording.until_lines(50)
+                clock.step_to(midnight_ns - NS_PER_S // 10)
                 await recording.until(lambda r: len(list(tmp_path.glob("l3-*.manifest.json"))) == 1)
                 assert not list(tmp_path.glob("*.tmp"))
-                count = len(recording.lines())
-                await recording.until(lambda r: len(r.lines()) > count + 100)
+                await recording.until_lines(len(recording.lines()) + 100)
             assert recording.recorder.sealer is not None
             assert recording.recorder.sealer.failures == 0
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_survival import JumpingClock
 
 from kraken_l3.app.recorder import RecorderLimits
 from kraken_l3.archive.gaps import GapFolding
@@ -17,7 +16,7 @@ from kraken_l3.capture.transport import connect
 from kraken_l3.clock import SystemClock
 from kraken_l3.exchange.faults import Drop, Maintenance, TokenError
 from kraken_l3.exchange.server import Exchange
-from recording import Recording, flow, run
+from recording import JumpingClock, Recording, flow, run
 
 NS_PER_S = 1_000_000_000
 DAY_NS = 86_400 * NS_PER_S
@@ -54,7 +53,7 @@ class TestFullDisk:
     def test_room_in_the_queue_is_not_room_on_the_disk(self, tmp_path: Path) -> None:
         async def main() -> None:
             async with Exchange(flow()) as exchange, Recording(tmp_path, exchange) as recording:
-                await recording.until(lambda r: len(r.lines()) > 50)
+                await recording.until_lines(50)
                 intake = recording.recorder.intake
                 assert intake is not None
                 full_ns = SystemClock.wall_ns()
@@ -81,14 +80,14 @@ class TestFullDisk:
                 assert exchange.tokens_given == 1
                 assert not connected_since(recording, 0)
                 intake.on_disk_ok()
-                await recording.until(lambda r: len(r.lines()) > 50)
+                await recording.until_lines(50)
 
         run(main())
 
     def test_a_gap_that_is_open_already_reaches_back_to_the_first_lost_frame(self, tmp_path: Path) -> None:
         async def main() -> None:
             async with Exchange(flow()) as exchange, Recording(tmp_path, exchange) as recording:
-                await recording.until(lambda r: len(r.lines()) > 50)
+                await recording.until_lines(50)
                 intake = recording.recorder.intake
                 assert intake is not None
                 await exchange.push(Drop())
@@ -154,7 +153,7 @@ def test_a_connection_that_opens_while_the_queue_is_full_is_not_read(tmp_path: P
             intake = recording.recorder.intake
             assert intake is not None
             intake.on_room()
-            await recording.until(lambda r: len(r.lines()) > 50)
+            await recording.until_lines(50)
 
     run(main())
 
@@ -166,8 +165,10 @@ def test_a_clock_that_was_years_ahead_and_is_set_right_ends_its_days(tmp_path: P
         clock = JumpingClock(4 * 365 * DAY_NS)
         async with Exchange(flow()) as exchange, Recording(tmp_path, exchange, clock) as recording:
             await recording.until(lambda r: len(r.lines("instruments")) == 1)
-            clock.offset_ns = DAY_NS - SystemClock.wall_ns() % DAY_NS - 5 * NS_PER_S
+            midnight_ns = (SystemClock.wall_ns() // DAY_NS + 1) * DAY_NS
+            clock.step_to(midnight_ns - 1800 * NS_PER_S)
             await recording.until(lambda r: len(r.lines("instruments")) == 2)  # of the new connection
+            clock.step_to(midnight_ns - NS_PER_S // 10)
             await recording.until(lambda r: len(r.lines("instruments")) == 3)  # of the new day
 
     run(main())
@@ -176,11 +177,11 @@ def test_a_clock_that_was_years_ahead_and_is_set_right_ends_its_days(tmp_path: P
 class TestResync:
     def test_a_request_that_a_reconnect_has_granted_is_forgotten(self, tmp_path: Path) -> None:
         """Resubscribed once more, the symbol would be missing meanwhile, and no gap would say so."""
-        limits = RecorderLimits(resync_pauses_s=(0, 3))
+        limits = RecorderLimits(resync_pauses_s=(0, 3600))
 
         async def main() -> None:
             async with Exchange(flow()) as exchange, Recording(tmp_path, exchange, limits=limits) as recording:
-                await recording.until(lambda r: len(r.lines()) > 50)
+                await recording.until_lines(50)
                 resyncs = recording.recorder.resyncs
                 assert resyncs is not None
                 resyncs.request("BTC/USD", "mismatch", SystemClock.wall_ns())
@@ -210,8 +211,10 @@ def test_a_cancellation_that_is_swallowed_does_not_keep_the_recorder_from_stoppi
     monkeypatch.setattr(Connection, "_close_socket", swallow)
 
     async def main() -> None:
-        async with Exchange(flow(), faults=[Drop(after_messages=50)]) as exchange:
+        async with Exchange(flow()) as exchange:
             async with Recording(tmp_path, exchange) as recording:
+                await recording.until_lines(50)
+                await exchange.push(Drop())
                 await recording.until_records("Disconnected")
             assert len(recording.records("Stopped")) == 1
 
@@ -221,7 +224,7 @@ def test_a_cancellation_that_is_swallowed_does_not_keep_the_recorder_from_stoppi
 def test_during_maintenance_a_failed_attempt_is_not_repeated_within_five_seconds(tmp_path: Path) -> None:
     async def main() -> None:
         async with Exchange(flow()) as exchange, Recording(tmp_path, exchange) as recording:
-            await recording.until(lambda r: len(r.lines()) > 50)
+            await recording.until_lines(50)
             await exchange.push(Maintenance(announce_s=0.1, for_s=6, stage_s=0.1))
             await recording.until_records("GapClosed", 2)
         refused = [record.at_ns for record in recording.records("Connected", channel="level3")]

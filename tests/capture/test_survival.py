@@ -12,35 +12,25 @@ import pytest
 
 from kraken_l3.app.recorder import RecorderLimits
 from kraken_l3.archive.writer import ArchiveWriter
+from kraken_l3.capture.connection import TICK_S
 from kraken_l3.capture.sink import SinkLimits
-from kraken_l3.clock import SystemClock
 from kraken_l3.errors import DiskFull, SyncFailed
 from kraken_l3.exchange.server import Exchange
-from kraken_l3.exchange.testing import until_sent
 from kraken_l3.model.frames import Frame
-from recording import Recording, flow, run
+from recording import WAIT_S, JumpingClock, Recording, flow, run
 
 NS_PER_S = 1_000_000_000
 HOUR_NS = 3600 * NS_PER_S
 
 
-class JumpingClock:
-    """The machine's clocks, with a wall clock that can be moved."""
-
-    def __init__(self, offset_ns: int = 0) -> None:
-        self.offset_ns = offset_ns
-
-    def wall_ns(self) -> int:
-        return SystemClock.wall_ns() + self.offset_ns
-
-    def mono_ns(self) -> int:
-        return SystemClock.mono_ns()
+MIDNIGHT_NS = int(dt.datetime(2026, 11, 23, tzinfo=dt.timezone.utc).timestamp()) * NS_PER_S
 
 
 def before_midnight(seconds: float) -> JumpingClock:
     """A clock that shows so many seconds before a midnight."""
-    midnight = dt.datetime(2026, 11, 23, tzinfo=dt.timezone.utc)
-    return JumpingClock(int(midnight.timestamp() * NS_PER_S - seconds * NS_PER_S) - SystemClock.wall_ns())
+    clock = JumpingClock()
+    clock.step_to(MIDNIGHT_NS - int(seconds * NS_PER_S))
+    return clock
 
 
 def day_files(directory: Path) -> list[str]:
@@ -50,28 +40,33 @@ def day_files(directory: Path) -> list[str]:
 class TestMidnight:
     def test_under_load_every_line_is_in_one_file(self, tmp_path: Path) -> None:
         async def main() -> None:
-            clock = before_midnight(0.5)
+            clock = before_midnight(1800)
             async with Exchange(flow(rate=2000)) as exchange:
                 async with Recording(tmp_path, exchange, clock) as recording:
+                    await recording.until_lines(100)
+                    clock.step_to(MIDNIGHT_NS - NS_PER_S // 2)
                     await recording.until(lambda r: len(day_files(r.directory)) == 2)
-                    await until_sent(exchange, exchange.sent.level3_count + 500)
+                    await recording.until_lines(len(recording.lines()) + 500)
             assert day_files(tmp_path) == ["l3-2026-11-22.ndjson", "l3-2026-11-23.ndjson"]
             sent = exchange.sent.payloads()
             lines = recording.lines()
             assert lines == sent[: len(lines)]
-            assert len(lines) >= 500
-            midnight_ns = int(dt.datetime(2026, 11, 23, tzinfo=dt.timezone.utc).timestamp()) * NS_PER_S
+            assert len(lines) >= 600
             first_day = len((tmp_path / "l3-2026-11-22.ndjson").read_bytes().splitlines())
             times = [receipt[0] for receipt in recording.receipts()]
-            assert all(time < midnight_ns for time in times[:first_day])
-            assert all(time >= midnight_ns for time in times[first_day:])
+            assert all(time < MIDNIGHT_NS for time in times[:first_day])
+            assert all(time >= MIDNIGHT_NS for time in times[first_day:])
 
         run(main())
 
     def test_the_new_journal_reads_alone(self, tmp_path: Path) -> None:
         async def main() -> None:
             async with Exchange(flow()) as exchange:
-                async with Recording(tmp_path, exchange, before_midnight(1.0)) as recording:
+                clock = before_midnight(1800)
+                async with Recording(tmp_path, exchange, clock) as recording:
+                    await recording.until_records("Acknowledged", 2, channel="level3")
+                    await recording.until_records("Instruments")
+                    clock.step_to(MIDNIGHT_NS - NS_PER_S // 10)
                     await recording.until(lambda r: len(day_files(r.directory)) == 2)
             (tmp_path / "journal-2026-11-22.ndjson").unlink()
             names = {type(record).__name__ for record in recording.journal() if record.restated}
@@ -89,10 +84,10 @@ class TestClock:
         async def main() -> None:
             clock = before_midnight(-1.0)
             async with Exchange(flow()) as exchange, Recording(tmp_path, exchange, clock) as recording:
-                await until_sent(exchange, 200)
+                await recording.until_lines(200)
                 clock.offset_ns -= 60 * NS_PER_S
-                await until_sent(exchange, 600)
                 await recording.until_records("ClockStep")
+                await recording.until_lines(len(recording.lines()) + 100)
             assert day_files(tmp_path) == ["l3-2026-11-23.ndjson"]
             (step,) = recording.records("ClockStep")
             assert step.step_ns == pytest.approx(-60 * NS_PER_S, abs=NS_PER_S)
@@ -107,10 +102,10 @@ class TestClock:
         async def main() -> None:
             clock = before_midnight(HOUR_NS * 12 / NS_PER_S)
             async with Exchange(flow()) as exchange, Recording(tmp_path, exchange, clock) as recording:
-                await until_sent(exchange, 200)
+                await recording.until_lines(200)
                 clock.offset_ns += hours * HOUR_NS
                 await recording.until_records("GapClosed", 2, cause="clock")
-                await until_sent(exchange, exchange.sent.level3_count + 100)
+                await recording.until_lines(len(recording.lines()) + 100)
                 # and back: a file once left is not written again
                 left = {path: path.stat().st_size for path in tmp_path.glob("l3-2026-11-22.*")}
                 clock.offset_ns -= hours * HOUR_NS
@@ -146,18 +141,20 @@ class TestWriterThatStalls:
 
         async def main() -> None:
             async with Exchange(flow(rate=3000)) as exchange:
-                async with Recording(tmp_path, exchange, liveness_timeout_s=2, **options) as recording:
-                    await until_sent(exchange, 100)
+                clock = JumpingClock()
+                async with Recording(tmp_path, exchange, clock, **options) as recording:
+                    await recording.until_lines(100)
                     made[0].going.clear()
                     sink = recording.recorder.sink
                     assert sink is not None
                     await recording.until(lambda _: sink.is_full)
                     largest = sink.queued_bytes
-                    await asyncio.sleep(2.5)  # longer than the liveness time-out: the silence is ours
+                    clock.advance(HOUR_NS)  # longer than the liveness time-out: the silence is ours
+                    await asyncio.sleep(2 * TICK_S)  # the connection has looked at the clock meanwhile
                     assert sink.queued_bytes < largest + 300_000
                     made[0].going.set()
                     await recording.until(lambda _: not sink.is_full)
-                    await until_sent(exchange, exchange.sent.level3_count + 100)
+                    await recording.until_lines(len(recording.lines()) + 100)
                 assert not [r for r in recording.records("Disconnected") if r.cause != "stop"]
                 lines = recording.lines()
                 assert lines == exchange.sent.payloads()[: len(lines)]
@@ -171,7 +168,7 @@ class TestWriterThatStalls:
         async def main() -> None:
             async with Exchange(flow(rate=3000)) as exchange:
                 async with Recording(tmp_path, exchange, **options) as recording:
-                    await until_sent(exchange, 100)
+                    await recording.until_whole()
                     made[0].going.clear()
                     await recording.until(lambda r: not list(r.recorder.connections))
                     made[0].going.set()
@@ -246,8 +243,7 @@ class TestDisk:
         async def main() -> None:
             async with Exchange(flow()) as exchange:
                 async with Recording(tmp_path, exchange, **options) as recording:
-                    await until_sent(exchange, 200)
-                    await recording.until(lambda r: len(r.lines()) > 100)
+                    await recording.until_lines(100)
                     made[0].is_full, made[0].journal_is_full = True, journal_too
                     await recording.until(lambda r: not list(r.recorder.connections))
                     written = recording.receipts()
@@ -266,11 +262,11 @@ class TestDisk:
             async with Exchange(flow()) as exchange:
                 recording = Recording(tmp_path, exchange, **options)
                 await recording.__aenter__()
-                await until_sent(exchange, 100)
+                await recording.until_lines(100)
                 made[0].sync_error = True
                 assert recording.task is not None
                 with pytest.raises(SyncFailed) as caught:
-                    await asyncio.wait_for(recording.task, 10)
+                    await asyncio.wait_for(recording.task, WAIT_S)
                 assert caught.value.exit_code == 5
 
         run(main())

@@ -15,7 +15,7 @@ from kraken_l3.clock import SystemClock
 from kraken_l3.errors import LocalFault, RefusedByKraken
 from kraken_l3.exchange.faults import Drop, TokenError
 from kraken_l3.exchange.server import Exchange
-from recording import Recording, flow, run
+from recording import WAIT_S, Recording, flow, run
 
 NS_PER_S = 1_000_000_000
 
@@ -146,7 +146,7 @@ def test_a_redirect_is_not_followed(tmp_path: Path, no_waiting: Waits) -> None:
             memory = KeyMemory(tmp_path, exchange.api_key)
             client = TokenClient(url, exchange.api_key, exchange.api_secret, memory, SystemClock())
             asking = asyncio.ensure_future(Tokens(client, SystemClock(), no_waiting).get())
-            await asyncio.wait_for(asked.wait(), 5)
+            await asyncio.wait_for(asked.wait(), WAIT_S)
             while not no_waiting and not asking.done():
                 await asyncio.sleep(0.01)
             asking.cancel()
@@ -385,9 +385,11 @@ def test_a_key_that_the_server_repeats_reaches_neither_error_nor_state_file(tmp_
 
 def test_no_secret_leaves_its_place(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     async def main() -> list[bytes]:
-        async with Exchange(flow(), faults=[Drop(after_messages=50)]) as exchange:
+        async with Exchange(flow()) as exchange:
             secrets = [exchange.api_key.encode(), exchange.api_secret.encode()]
             async with Recording(tmp_path / "data", exchange) as recording:
+                await recording.until_whole()
+                await exchange.push(Drop())
                 await recording.until_records("GapClosed", 2)
                 supervisor = recording.recorder.supervisor
                 assert supervisor is not None

@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+#: Long enough for a machine that does much else meanwhile; nothing waits longer than it has to.
+WAIT_S = 60.0
 TOKEN_PATH = "/0/private/GetWebSocketsToken"
 
 
@@ -24,7 +26,7 @@ def running(test):
 
     @functools.wraps(test)
     def run(*args, **kwargs):
-        return asyncio.run(asyncio.wait_for(_then_close(test(*args, **kwargs)), 60))
+        return asyncio.run(asyncio.wait_for(_then_close(test(*args, **kwargs)), 100))
 
     return run
 
@@ -121,7 +123,7 @@ class Wire:
         text = message if isinstance(message, str) else json.dumps(message)
         self.write(text.encode())
 
-    async def text(self, timeout=5):
+    async def text(self, timeout=WAIT_S):
         """The next whole text message; what is not text goes to `binary` as (opcode, payload)."""
         parts = []
         while True:
@@ -136,30 +138,30 @@ class Wire:
                     self.write(payload, opcode=8)
                     return None
 
-    async def message(self, timeout=5):
+    async def message(self, timeout=WAIT_S):
         text = await self.text(timeout)
         return None if text is None else json.loads(text)
 
-    async def answer(self, timeout=5):
+    async def answer(self, timeout=WAIT_S):
         """The next message that has a method."""
         while True:
             message = await self.message(timeout)
             if message is None or "method" in message:
                 return message
 
-    async def ask(self, request, timeout=5):
+    async def ask(self, request, timeout=WAIT_S):
         self.say(request)
         return await self.answer(timeout)
 
-    async def next_of(self, part, timeout=10):
+    async def next_of(self, part, timeout=WAIT_S):
         """The next text message that contains these bytes."""
         return (await self.until(part, timeout))[-1]
 
-    async def level3(self, count, timeout=20):
+    async def level3(self, count, timeout=WAIT_S):
         """So many level3 texts from here on."""
         return [await self.next_of(b'"channel":"level3","type"', timeout) for _ in range(count)]
 
-    async def until(self, part, timeout=10):
+    async def until(self, part, timeout=WAIT_S):
         """All texts up to and with the next that contains these bytes."""
         got = []
         while not got or part not in got[-1]:

@@ -388,13 +388,13 @@ async def test_status_and_maintenance():
 
 @running
 async def test_by_time_repeatedly():
-    script = [f.Close(code=1012, at_s=0.3, every_s=0.3, times=3)]
+    script = [f.Close(code=1012, at_s=1, every_s=1, times=2)]
     async with Exchange(flow(), faults=script) as exchange:
         began = time.monotonic()
-        for _ in range(3):
+        for _ in range(2):
             wire = await subscribed(exchange, ["BTC/USD"])
             assert (await wire.rest())[1] == 1012
-        assert 0.85 < time.monotonic() - began < 2.5
+        assert time.monotonic() - began > 1.9
         wire = await subscribed(exchange, ["BTC/USD"])
         assert await wire.level3(3)
 

