@@ -15,6 +15,7 @@ from kraken_l3.archive.datafile import Line, Skipped
 from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import Archive as Files
 from kraken_l3.archive.reader import open_archive
+from kraken_l3.archive.unread import Unread, unread_in
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import EngineOptions
 from kraken_l3.errors import DataMissing, UsageError
@@ -195,10 +196,19 @@ class Archive:
             self._metadata = metadata_in(self._files)
         return read_table(self._files, table(), self._metadata, start_ns=start_ns, end_ns=end_ns, engine=self._engine)
 
+    def unread(self) -> list[Unread]:
+        """Level3 data that is not looked at: `file`, `what` (why, and what to do), and `lines` (None: all of the file).
+
+        These are files in the directory under names that are none of an archive, and lines in a form that no reader
+        here knows. Files by other recorders are read through for that.
+        """
+        return unread_in(self._files)
+
     def verify(self, jobs: int = 1) -> Verification:
         """Compare every checksum.
 
-        `exit_code()` of the result is 0 if everything is verified; its `symbols` have the counts.
+        `exit_code()` of the result is 0 if everything is verified; its `symbols` have the counts, its `unread` has what
+        was not looked at.
 
         Raises:
             UsageError: `jobs` is out of its range.

@@ -9,9 +9,9 @@ from typing import Any, Callable, Optional
 
 import msgspec
 
-from kraken_l3.archive.layout import stem
+from kraken_l3.archive.layout import SEALED_SUFFIX, stem
 from kraken_l3.archive.manifest import Content, SealedFile, read_manifest
-from kraken_l3.archive.opening import SEALED_SUFFIX, PlainFile
+from kraken_l3.archive.opening import PlainFile
 from kraken_l3.archive.receipts import ReceiptIndex
 from kraken_l3.archive.zstd import FRAME_BYTES, Frame, read_table, scan_frames, unpack
 from kraken_l3.errors import ArchiveError, DamageFound

@@ -16,9 +16,10 @@ import datetime as dt
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional, Protocol
 
 from kraken_l3.archive.bytesource import ByteSource
+from kraken_l3.archive.envelope import LEFT_OUT, is_wrapped, unwrap_lines
 from kraken_l3.archive.layout import DayPaths, Stream, parse_name
 from kraken_l3.archive.opening import open_source
 from kraken_l3.archive.receipts import RECEIPT_BYTES, Receipt, ReceiptIndex
@@ -28,6 +29,15 @@ from kraken_l3.errors import ArchiveError, DamageFound, MalformedMessage
 __all__ = ["BEGINNING", "BLOCK_BYTES", "Block", "DataFile", "Follow", "Line", "Position", "Skipped"]
 
 BLOCK_BYTES = 4 * 1024 * 1024
+#: So much of a file, or its first line, tells whether its messages are in envelopes.
+_HEAD_BYTES = 64 * 1024
+
+
+class Digest(Protocol):
+    """A checksum in the making, of `hashlib`."""
+
+    def update(self, data: bytes, /) -> object:
+        """Some more bytes."""
 
 
 class Position(NamedTuple):
@@ -42,19 +52,21 @@ BEGINNING = Position()
 
 
 class Block(NamedTuple):
-    """Whole lines as they stand in the file.
+    """Whole lines as they stand in the file; where it has its messages in envelopes, the messages alone.
 
     Attributes:
         data: the bytes, each line with its newline; only the last line of a file may lack it.
         first_line: number of the first line.
         offset: where `data` begins in the file.
         file: the file it comes from.
+        left_out: lines with level3 messages in a form that cannot be read (`envelope`).
     """
 
     data: bytes
     first_line: int
     offset: int
     file: DataFile
+    left_out: int = 0
 
 
 class Line(NamedTuple):
@@ -121,6 +133,7 @@ class DataFile:
     Attributes:
         path: the file.
         day: its UTC day, or None when the name does not tell.
+        part: which of the day's files it is, from 0; receipts and checkpoints are those of the first.
         stream: what it holds ("level3" where the name does not tell).
         receipts: an index over its receipts, or None when it has none.
     """
@@ -130,11 +143,13 @@ class DataFile:
         self._line_limit = line_limit
         self.path = path
         self.day: Optional[dt.date] = name.day if name else None
+        self.part = name.part if name else 0
         self.stream = (name.stream if name else None) or Stream.LEVEL3
         self.source: ByteSource = open_source(path)
+        self._is_wrapped: Optional[bool] = None
         self.receipts: Optional[ReceiptIndex] = None
         self._receipts_source: Optional[ByteSource] = None
-        if name and name.stream:
+        if name and name.stream and not name.part:
             self._open_receipts(DayPaths(path.parent, name.day).receipts(name.stream))
 
     def _open_receipts(self, path: Path) -> None:
@@ -238,11 +253,12 @@ class DataFile:
         size: int = BLOCK_BYTES,
         follow: Optional[Follow] = None,
         numbered: bool = True,
+        digest: Optional[Digest] = None,
     ) -> Iterator[Block]:
         """The file in pieces of whole lines of about `size` bytes; `follow` waits at the end for more.
 
-        Counting lines takes as long as the rest of the reading. Whoever counts them anyway says `numbered=False`; then
-        every block has the first line of the first.
+        `digest` is fed the bytes that were read. Counting lines takes as long as the rest of the reading. Whoever
+        counts them anyway says `numbered=False`; then every block has the first line of the first.
         """
         line, offset = start
         if offset == 0 and self.source.read_at(0, len(BOM)) == BOM:
@@ -252,7 +268,10 @@ class DataFile:
             end = self.end(growing=follow is not None)
             data = self._whole_lines(offset, end, size, growing=follow is not None)
             if data:
-                yield Block(data, line, offset, self)
+                if digest is not None:
+                    digest.update(data)
+                shown, left_out = unwrap_lines(data) if self._has_envelopes() else (data, 0)
+                yield Block(shown, line, offset, self, left_out)
                 offset += len(data)
                 line += data.count(b"\n") if numbered else 0
             elif over or follow is None:
@@ -263,6 +282,14 @@ class DataFile:
                 )
             else:
                 over = follow.is_over()  # and then one more look: what came before the end is read
+
+    def _has_envelopes(self) -> bool:
+        """Whether the messages are in envelopes, which the first lines tell. None of our own, with receipts, are."""
+        if self._is_wrapped is None:
+            is_foreign = self.receipts is None and self.stream is Stream.LEVEL3
+            head = self._whole_lines(0, self.source.size(), _HEAD_BYTES, growing=False) if is_foreign else b""
+            self._is_wrapped = is_wrapped(head.removeprefix(BOM).split(b"\n"))
+        return self._is_wrapped
 
     def _whole_lines(self, offset: int, end: int, size: int, *, growing: bool) -> bytes:
         data = self.source.read_at(offset, min(size, max(0, end - offset)))
@@ -326,7 +353,9 @@ class DataFile:
             receipt = next(receipts, None)
             if receipt is None and text.endswith(b"\r"):
                 text = text[:-1]
-            if text:
+            if self._is_wrapped:
+                text = text.rstrip()
+            if text and not (self._is_wrapped and text == LEFT_OUT):
                 fits = receipt is not None and receipt.end_offset == at
                 yield Line(number, begin, at, text, receipt if fits else None)
             number += 1

@@ -1,6 +1,7 @@
 """Which file holds what: the names of an archive directory, for each UTC day.
 
 l3-2026-11-22.ndjson         l3-2026-11-22.receipts         data of a stream, and its receipts
+l3-2026-11-22-0001.ndjson                                   more data of that day, by a recorder that splits its files
 journal-2026-11-22.ndjson                                   what happened around the data
 l3-2026-11-22.torn                                          what recovery set aside
 l3-2026-11-22.checkpoints    l3-2026-11-22.manifest.json    made by the verifier, and at sealing
@@ -16,14 +17,18 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 __all__ = [
+    "GZIP_SUFFIX",
     "JOURNAL_PREFIX",
     "LOCK_NAME",
     "RESERVE_NAME",
+    "SEALED_SUFFIX",
     "SEAL_LOCK_NAME",
     "DayPaths",
     "FileName",
     "Stream",
+    "data_files",
     "days_in",
+    "is_archive_name",
     "parse_name",
     "stem",
 ]
@@ -32,6 +37,10 @@ JOURNAL_PREFIX = "journal"
 LOCK_NAME = "writer.lock"
 RESERVE_NAME = "disk.reserve"
 SEAL_LOCK_NAME = "seal.lock"
+
+#: Behind the name of a data file: sealed by us, or packed by anybody.
+SEALED_SUFFIX = ".zst"
+GZIP_SUFFIX = ".gz"
 
 
 class Stream(str, Enum):
@@ -48,31 +57,71 @@ class Stream(str, Enum):
 
 
 _PREFIXES = {Stream.LEVEL3: "l3", Stream.TRADE: "trade", Stream.INSTRUMENT: "instruments"}
-_NAME = re.compile(r"(l3|trade|instruments|journal)-([0-9]{4}-[0-9]{2}-[0-9]{2})\.([a-z.]+)")
+_NAME = re.compile(r"(l3|trade|instruments|journal)-([0-9]{4}-[0-9]{2}-[0-9]{2})(?:-([0-9]{4}))?\.([a-z.]+)")
+#: In this order: what stands first is read, where a file is there in several ways.
+_DATA_SUFFIXES = ("ndjson", "ndjson" + SEALED_SUFFIX, "ndjson" + GZIP_SUFFIX)
+_COMPANION_SUFFIXES = {"receipts", "torn", "repair", "repair.tmp", "repair.refused", "checkpoints", "manifest.json"}
 
 
 class FileName(NamedTuple):
-    """A name taken apart: "l3-2026-11-22.ndjson" is ("l3", that day, "ndjson")."""
+    """A name taken apart: "l3-2026-11-22-0001.ndjson" is ("l3", that day, "ndjson", 1)."""
 
     prefix: str
     day: dt.date
     suffix: str
+    part: int = 0
 
     @property
     def stream(self) -> Optional[Stream]:
         """The stream, or None for the journal."""
         return next((stream for stream, prefix in _PREFIXES.items() if prefix == self.prefix), None)
 
+    @property
+    def is_data(self) -> bool:
+        """Whether it holds messages, packed or not."""
+        return self.stream is not None and self.suffix in _DATA_SUFFIXES
+
+    def continues(self, other: FileName) -> bool:
+        """Whether this file of a stream begins where the other one ends: the next part of its day, or the next day."""
+        if self.day == other.day:
+            return self.part == other.part + 1
+        return (self.day - other.day).days == 1 and self.part <= 1
+
 
 def parse_name(name: str) -> Optional[FileName]:
-    """The inverse of the paths of `DayPaths`; None for any other name."""
+    """The inverse of the paths of `DayPaths`, and the names of a day's further data files; None for any other name."""
     match = _NAME.fullmatch(name)
     if match is None:
         return None
     try:
-        return FileName(match[1], dt.date.fromisoformat(match[2]), match[3])
+        parsed = FileName(match[1], dt.date.fromisoformat(match[2]), match[4], int(match[3] or 0))
     except ValueError:
         return None
+    is_part = match[3] is not None
+    return None if is_part and not (parsed.is_data and parsed.part) else parsed
+
+
+def is_archive_name(name: str) -> bool:
+    """Whether a directory's entry is called as a file of an archive is, so that somebody knows what it is."""
+    if name in (LOCK_NAME, RESERVE_NAME, SEAL_LOCK_NAME) or name.endswith(".manifest.json"):
+        return True
+    parsed = parse_name(name.removesuffix(".tmp"))
+    return parsed is not None and (parsed.suffix in _DATA_SUFFIXES or parsed.suffix in _COMPANION_SUFFIXES)
+
+
+def data_files(names: Iterable[str], stream: str, *, parts: bool = True) -> list[str]:
+    """The names of a stream's data, oldest first; of a file that is there in several ways, the one that is read.
+
+    Without `parts` only the first file of each day: the only one that a recorder of ours writes.
+    """
+    found: dict[tuple[dt.date, int], tuple[int, str]] = {}
+    for name in names:
+        parsed = parse_name(name)
+        if parsed is not None and parsed.is_data and parsed.stream == stream and (parts or not parsed.part):
+            way = (_DATA_SUFFIXES.index(parsed.suffix), name)
+            key = parsed.day, parsed.part
+            found[key] = min(way, found.get(key, way))
+    return [name for _, (_, name) in sorted(found.items())]
 
 
 def stem(path: Path) -> str:
@@ -83,7 +132,7 @@ def stem(path: Path) -> str:
 def days_in(names: Iterable[str]) -> list[dt.date]:
     """The days that have data or a journal, oldest first."""
     parsed = (parse_name(name) for name in names)
-    return sorted({name.day for name in parsed if name is not None and name.suffix in ("ndjson", "ndjson.zst")})
+    return sorted({name.day for name in parsed if name is not None and name.suffix in _DATA_SUFFIXES})
 
 
 class DayPaths(NamedTuple):

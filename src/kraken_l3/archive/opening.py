@@ -1,4 +1,4 @@
-"""Opens a file of an archive as a `ByteSource`, whether it lies there plain or sealed (.zst)."""
+"""Opens a file of an archive as a `ByteSource`: plain, sealed (.zst), or packed by others (.gz)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,21 @@ from typing import Optional
 
 from kraken_l3.archive.bytesource import ByteSource
 from kraken_l3.archive.filesystem import PositionalReader, open_regular
-from kraken_l3.archive.zstd import Frame, UnpackedFile, find_frames
-from kraken_l3.errors import ArchiveError
+from kraken_l3.archive.gzipped import GZIP_MAGIC, GunzippedFile, unpack
+from kraken_l3.archive.layout import GZIP_SUFFIX, SEALED_SUFFIX
+from kraken_l3.archive.zstd import ZSTD_MAGIC, Frame, UnpackedFile, find_frames
+from kraken_l3.errors import ArchiveError, DataMissing
 
-__all__ = ["SEALED_SUFFIX", "PlainFile", "content_size", "existing", "open_source"]
+__all__ = ["PlainFile", "content_size", "existing", "open_source"]
 
-SEALED_SUFFIX = ".zst"
+#: How files begin that are packed in a way that is not read, and what unpacks them.
+_OTHER_PACKERS = {
+    b"BZh": "bzip2 -d",
+    b"\xfd7zXZ\0": "xz -d",
+    b"\x04\x22\x4d\x18": "lz4 -d",
+    b"PK\x03\x04": "unzip",
+    b"7z\xbc\xaf\x27\x1c": "7z x",
+}
 
 
 class PlainFile:
@@ -33,15 +42,41 @@ class PlainFile:
 
 
 def open_source(path: Path) -> ByteSource:
-    """The source for a path: .zst files are unpacked as they are read, and stand in for a plain file that was sealed.
+    """The source for a path. Packed files are unpacked as they are read, and stand in for a plain file that is missing.
+
+    The first bytes of a file tell how it is packed, whatever its name.
 
     Raises:
         ArchiveError: there is no such file, or it cannot be read.
+        DataMissing: it is packed in a way that is not read.
     """
-    sealed = path if path.suffix == SEALED_SUFFIX else path.with_name(path.name + SEALED_SUFFIX)
-    if path == sealed or (not path.exists() and sealed.exists()):
-        return UnpackedFile(PlainFile(sealed), str(sealed), lambda: _frames(sealed))
-    return PlainFile(path)
+    path = existing(path) or path
+    file = PlainFile(path)
+    head = file.read_at(0, 8)
+    if path.suffix == SEALED_SUFFIX or head.startswith(ZSTD_MAGIC):
+        return UnpackedFile(file, str(path), lambda: _frames(path))
+    if head.startswith(GZIP_MAGIC):
+        return GunzippedFile(file, str(path), lambda: _gunzipped_size(path))
+    for magic, unpacker in _OTHER_PACKERS.items():
+        if head.startswith(magic):
+            file.close()
+            raise DataMissing("packed in a way that is not read", where=str(path), hint=f"Use `{unpacker}` first")
+    return file
+
+
+def _gunzipped_size(path: Path) -> int:
+    stat = path.stat()
+    return _gunzipped_size_of(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _gunzipped_size_of(path: Path, size: int, mtime_ns: int) -> int:
+    """Remembered as long as the file is the same, since it takes unpacking all of it."""
+    packed = PlainFile(path)
+    try:
+        return sum(map(len, unpack(packed, str(path))))
+    finally:
+        packed.close()
 
 
 def _frames(path: Path) -> tuple[Frame, ...]:
@@ -60,8 +95,9 @@ def _frames_of(path: Path, size: int, mtime_ns: int) -> tuple[Frame, ...]:
 
 
 def existing(path: Path) -> Optional[Path]:
-    """A file or what it was sealed as, whichever is there; None when neither is."""
-    return next((each for each in (path, path.with_name(path.name + SEALED_SUFFIX)) if each.exists()), None)
+    """A file or what it was packed as, whichever is there; None when neither is."""
+    ways = (path, *(path.with_name(path.name + suffix) for suffix in (SEALED_SUFFIX, GZIP_SUFFIX)))
+    return next((each for each in ways if each.exists()), None)
 
 
 def content_size(path: Path) -> int:

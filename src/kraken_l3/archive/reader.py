@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Optional
 
 from kraken_l3.archive.datafile import BLOCK_BYTES, Block, DataFile, Follow, Line, Position, Skipped
 from kraken_l3.archive.journal import Record, decode_record
-from kraken_l3.archive.layout import DayPaths, Stream, days_in, parse_name, stem
-from kraken_l3.archive.opening import existing, open_source
+from kraken_l3.archive.layout import DayPaths, Stream, data_files, days_in, parse_name, stem
+from kraken_l3.archive.opening import open_source
 from kraken_l3.archive.scan import segments
 from kraken_l3.errors import ArchiveError, MalformedMessage, UsageError
 
@@ -46,15 +47,12 @@ class Archive:
         name = parse_name(self.path.name)
         return [name.day] if name else []
 
-    def files(self, stream: str = Stream.LEVEL3) -> list[Path]:
-        """The data files of a stream, oldest day first."""
+    def files(self, stream: str = Stream.LEVEL3, *, parts: bool = True) -> list[Path]:
+        """The data files of a stream, oldest first (see `layout.data_files`)."""
         if not self.is_directory:
             return [self.path]
-        found = []
-        for day in self.days:
-            path = existing(DayPaths(self.path, day).data(stream))
-            found += [path] if path is not None else []
-        return found
+        names = (entry.name for entry in self.path.iterdir())
+        return [self.path / name for name in data_files(names, stream, parts=parts)]
 
     def journal(self, day: dt.date, *, strict: bool = False) -> Iterator[Record]:
         """The records of a day, as far as they can be read; none when there is no journal.
@@ -92,7 +90,7 @@ class Archive:
         size: int = BLOCK_BYTES,
         follow: Optional[Follow] = None,
     ) -> Iterator[Block]:
-        """All days of a stream in blocks (`DataFile.blocks`), followed over midnight.
+        """All days of a stream in blocks (`DataFile.blocks`); followed over midnight, only what our recorder writes.
 
         It starts at a receive time, or at a place in one of the files, or at the first line of all.
         """
@@ -121,9 +119,10 @@ class Archive:
         follow: Optional[Follow],
         begin: Optional[tuple[Path, Position]] = None,
     ) -> Iterator[tuple[DataFile, Position, Optional[Follow]]]:
-        seen = {stem(path) for path in self.files(stream) if begin is not None and stem(path) < stem(begin[0])}
+        files = partial(self.files, stream, parts=follow is None)
+        seen = {stem(path) for path in files() if begin is not None and stem(path) < stem(begin[0])}
         while True:
-            new = [path for path in self.files(stream) if stem(path) not in seen]
+            new = [path for path in files() if stem(path) not in seen]
             for path in new:
                 seen.add(stem(path))
                 waiting = _UntilNextFile(follow, self, stream, seen) if follow and path == new[-1] else None
@@ -146,7 +145,7 @@ class _UntilNextFile(Follow):
         self.is_stopped = False
 
     def is_over(self) -> bool:
-        if any(stem(path) not in self._seen for path in self._archive.files(self._stream)):
+        if any(stem(path) not in self._seen for path in self._archive.files(self._stream, parts=False)):
             return True
         self.is_stopped = self._follow.is_over()
         return self.is_stopped

@@ -25,7 +25,7 @@ from kraken_l3._version import __version__
 from kraken_l3.archive.days import closed_days
 from kraken_l3.archive.filesystem import File, FileSystem, is_full, opened
 from kraken_l3.archive.journal import Rotated, encode_record
-from kraken_l3.archive.layout import DayPaths, Stream, days_in, parse_name, stem
+from kraken_l3.archive.layout import SEALED_SUFFIX, DayPaths, Stream, days_in, parse_name, stem
 from kraken_l3.archive.lock import DirectoryLock
 from kraken_l3.archive.manifest import (
     MANIFEST_SUFFIX,
@@ -36,7 +36,6 @@ from kraken_l3.archive.manifest import (
     decode_manifest,
     encode_manifest,
 )
-from kraken_l3.archive.opening import SEALED_SUFFIX
 from kraken_l3.archive.recovery import recover
 from kraken_l3.archive.zstd import FRAME_BYTES, Frame, UnpackedFile, compress, encode_table, pieces
 from kraken_l3.clock import Clock

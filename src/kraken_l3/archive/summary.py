@@ -16,6 +16,7 @@ import msgspec
 
 from kraken_l3.archive.companions import companion_damage
 from kraken_l3.archive.datafile import Block, DataFile
+from kraken_l3.archive.envelope import count_wrapped
 from kraken_l3.archive.gaps import Gap, GapFolding
 from kraken_l3.archive.journal import (
     Acknowledged,
@@ -30,9 +31,10 @@ from kraken_l3.archive.journal import (
     Stopped,
     TradeGap,
 )
-from kraken_l3.archive.layout import DayPaths, Stream
+from kraken_l3.archive.layout import DayPaths, Stream, stem
 from kraken_l3.archive.reader import Archive
 from kraken_l3.archive.receipts import MALFORMED, RECEIPT_BYTES, RECEIVE_TIME_UNKNOWN, ReceiptIndex
+from kraken_l3.archive.unread import Unread, unread_files, unread_lines
 from kraken_l3.errors import MalformedMessage, UsageError
 from kraken_l3.model.json_text import decode_json
 
@@ -73,6 +75,7 @@ class FileSummary(msgspec.Struct):
         other_lines: lines that name no symbol (an instrument list is one), or that are no message at all.
         unknown_receive_times: receipts that recovery had to make up.
         malformed: lines that came malformed, according to their receipts.
+        left_out: lines with level3 messages in a form that is not read.
         connections: numbers of the connections that the lines came on.
     """
 
@@ -85,6 +88,7 @@ class FileSummary(msgspec.Struct):
     has_receipts: bool = False
     unknown_receive_times: int = 0
     malformed: int = 0
+    left_out: int = 0
     first_received_ns: Optional[int] = None
     last_received_ns: Optional[int] = None
     connections: list[int] = []
@@ -113,7 +117,12 @@ class Rejection(msgspec.Struct):
 
 
 class Summary(msgspec.Struct):
-    """A whole archive, or one file of it. `missing` says in words what could not be told."""
+    """A whole archive, or one file of it.
+
+    Attributes:
+        unread: files and lines of level3 data that are not looked at.
+        missing: in words, what could not be told.
+    """
 
     path: str
     files: list[FileSummary] = []
@@ -124,6 +133,7 @@ class Summary(msgspec.Struct):
     rejected: list[Rejection] = []
     trade_gaps: list[TradeGap] = []
     recoveries: list[Recovered] = []
+    unread: list[Unread] = []
     missing: list[str] = []
 
 
@@ -139,12 +149,15 @@ def summarise(archive: Archive, *, progress: Optional[Callable[[int], Any]] = No
     """
     paths = [path for stream in Stream for path in archive.files(stream)] if archive.is_directory else [archive.path]
     if not paths and not archive.days:
-        raise UsageError("no recording here", where=str(archive.path), hint="Files are called l3-YYYY-MM-DD.ndjson")
-    summary = Summary(path=str(archive.path))
-    for path in sorted(paths):
+        hint = "".join(f"{each}. " for each in unread_files(archive)) or "Files are called l3-YYYY-MM-DD.ndjson"
+        raise UsageError("no recording here", where=str(archive.path), hint=hint)
+    summary = Summary(path=str(archive.path), unread=unread_files(archive))
+    for path in sorted(paths, key=stem):
         with DataFile(path) as file:
             counted = _Count(file, progress).result()
         summary.files.append(counted)
+        if counted.left_out:
+            summary.unread.append(unread_lines(counted.name, counted.left_out))
         if not counted.has_receipts:
             summary.missing.append(f"{counted.name}: no receipts, so no receive times and no connections")
     _Story(summary).read(archive)
@@ -177,6 +190,7 @@ class _Count:
         return counted
 
     def _add(self, block: Block, counted: FileSummary) -> None:
+        counted.left_out += block.left_out
         number = block.first_line - 1
         symbols, first_line, last_line, usual = self._symbols, self._first_line, self._last_line, _USUAL.match
         for number, line in enumerate(block.data.split(b"\n"), block.first_line):
@@ -185,6 +199,7 @@ class _Count:
             if not name:
                 counted.other_lines += bool(line.strip())
                 counted.lines += bool(line.strip())
+                counted.left_out += count_wrapped(line)
                 continue
             symbol = symbols.get(name)
             if symbol is None:

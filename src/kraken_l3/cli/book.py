@@ -11,7 +11,15 @@ import typer
 from kraken_l3.api.arguments import moment_ns
 from kraken_l3.cli.console import Screen, Table
 from kraken_l3.cli.json_output import print_result
-from kraken_l3.cli.options import AsJson, EngineName, Instruments, SubscribedDepth, check_depth, warn_of_engine
+from kraken_l3.cli.options import (
+    AsJson,
+    EngineName,
+    Instruments,
+    SubscribedDepth,
+    check_depth,
+    warn_of_engine,
+    warn_of_unread,
+)
 from kraken_l3.errors import DamageFound, DataMissing, UsageError
 from kraken_l3.model.events import State
 from kraken_l3.model.messages import Level3Data, OrderEntry
@@ -51,6 +59,7 @@ def book(
         raise UsageError("--at and --line cannot be combined")
     check_depth(depth)
     warn_of_engine(engine)
+    warn_of_unread(path)
     pairs = read_instruments(instruments) if instruments is not None else []
     found = book_at(
         path,

@@ -13,7 +13,7 @@ from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.cli.console import Screen, Table, number, plain, progress, size
 from kraken_l3.cli.json_output import print_result
-from kraken_l3.cli.options import AsJson, EngineName, Instruments, warn_of_engine
+from kraken_l3.cli.options import AsJson, EngineName, Instruments, warn_of_engine, warn_of_unread
 from kraken_l3.errors import DataMissing, UsageError
 from kraken_l3.model.timestamps import format_rfc3339
 from kraken_l3.rebuild.metadata import metadata_in, read_instruments
@@ -185,6 +185,7 @@ def _export_days(
         metadata = metadata_in(open_archive(path), pairs)
         wanted = _symbols(symbols)
         names = Archive(path, engine=engine).symbols if wanted is None else sorted(wanted)
+        unread = warn_of_unread(path)
         found = 0
         for symbol in names:
             written = write(Pair(open_archive(path), symbol, metadata, engine), store)
@@ -194,7 +195,7 @@ def _export_days(
             if written.left_out:
                 text = f"{symbol}: {written.left_out:,} events left out: the data does not say when they happened"
                 typer.echo(plain(text), err=True)
-    return 0 if found else DataMissing.exit_code
+    return 0 if found and not unread else DataMissing.exit_code
 
 
 def _need_research() -> None:
@@ -253,8 +254,10 @@ def _export_table(
     warn_of_engine(engine)
     _check_out(out)
     pairs = read_instruments(instruments) if instruments is not None else []
+    unread = False
     if "://" not in source:
         _check_symbols(Path(source), symbols, engine)
+        unread = warn_of_unread(Path(source))
     with progress("exporting", _total(source)) as on_bytes:
         result = export_table(
             source,
@@ -266,10 +269,11 @@ def _export_table(
             instruments=pairs,
             progress=on_bytes,
         )
+    exit_code = result.exit_code() or (DataMissing.exit_code if unread else 0)
     if as_json:
-        return print_result({"out": out, **dataclasses.asdict(result)}, result.exit_code())
+        return print_result({"out": out, **dataclasses.asdict(result)}, exit_code)
     _print_result(out, wanted, result)
-    return result.exit_code()
+    return exit_code
 
 
 def _total(source: str) -> Optional[int]:

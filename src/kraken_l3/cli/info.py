@@ -174,6 +174,7 @@ def _notes(summary: Summary) -> list[str]:
             notes.append(f"{file.name}: {file.malformed:,} lines were malformed as received")
     if summary.starts > summary.stops:
         notes.append(f"The recorder started {summary.starts} times and stopped cleanly {summary.stops} times.")
+    notes += [f"Not looked at: {each}" for each in summary.unread]
     return notes + [f"Unknown: {what}." for what in summary.missing]
 
 

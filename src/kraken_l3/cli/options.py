@@ -23,6 +23,7 @@ __all__ = [
     "check_depth",
     "read_settings",
     "warn_of_engine",
+    "warn_of_unread",
 ]
 
 Config = Annotated[
@@ -61,6 +62,17 @@ def warn_of_engine(engine: str) -> None:
     problem = native_problem() if engine == "auto" else None
     if problem is not None:
         typer.echo(f"warning: {plain(problem)}", err=True)
+
+
+def warn_of_unread(path: Path) -> bool:
+    """Say on stderr which files with level3 data are not looked at; whether there are any."""
+    from kraken_l3.archive.reader import open_archive
+    from kraken_l3.archive.unread import unread_files
+
+    found = unread_files(open_archive(path))
+    for each in found:
+        typer.echo(plain(f"warning: not looked at: {each}"), err=True)
+    return bool(found)
 
 
 def read_settings(config: Optional[Path], **flags: Any) -> "Settings":

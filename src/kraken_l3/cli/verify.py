@@ -8,6 +8,7 @@ import typer
 
 from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import open_archive
+from kraken_l3.archive.unread import unread_files
 from kraken_l3.cli.console import Screen, Table, number, progress, size
 from kraken_l3.cli.json_output import print_result
 from kraken_l3.cli.options import AsJson, EngineName, Instruments, SubscribedDepth, check_depth, warn_of_engine
@@ -40,7 +41,8 @@ def verify(
     """Rebuild every book and compare every checksum.
 
     Exit code 0: all verified; 2: damaged (mismatch, unreadable line, impossible change); 3: some of it could not be
-    verified or, with --require-complete, there are gaps. The checksum covers the 10 best levels of each side.
+    verified or was not looked at or, with --require-complete, there are gaps. The checksum covers the 10 best levels of
+    each side.
     """
     check_depth(depth)
     warn_of_engine(engine)
@@ -50,12 +52,15 @@ def verify(
     for path in paths:
         files = open_archive(path).files()
         if not files:
-            raise UsageError("no level3 data here", where=str(path), hint="Its files are named l3-YYYY-MM-DD.ndjson")
+            unread = "".join(f"{each}. " for each in unread_files(open_archive(path)))
+            hint = unread or "Its files are named l3-YYYY-MM-DD.ndjson"
+            raise UsageError("no level3 data here", where=str(path), hint=hint)
         total = sum(content_size(file) for file in files)
         with progress("verifying", total) as on_bytes:
             found = run_verification(
                 path, instruments=pairs, depth=depth, engine_name=engine, jobs=jobs, progress=on_bytes
             )
+        found.unread_files = [each for each in found.unread_files if path / each.file not in paths]
         report.add(path, found)
     seconds = time.perf_counter() - start
     if as_json:
@@ -89,8 +94,10 @@ def _print_report(report: Report, seconds: float) -> None:
     if any(counts.get("depth_inferred") for counts in report.symbols.values()):
         screen.line("? depth inferred from the snapshots; no journal has it")
     _print_notes(screen, report)
-    unread = f"{report.total()['malformed']:,} unreadable, {report.not_data:,} other than level3"
-    screen.line(f"{report.lines:,} lines, {size(report.bytes)} in {seconds:.1f} s ({report.engine} engine); {unread}")
+    for each in report.unread:
+        screen.line(f"Not looked at: {each}", "yellow")
+    others = f"{report.total()['malformed']:,} unreadable, {report.not_data:,} other than level3"
+    screen.line(f"{report.lines:,} lines, {size(report.bytes)} in {seconds:.1f} s ({report.engine} engine); {others}")
     screen.line(report.verdict(), {0: "bold green", 2: "bold red"}.get(report.exit_code(), "bold yellow"))
 
 

@@ -99,6 +99,7 @@ def _run(
         for each in played:
             if isinstance(each, Step):
                 files.take(each, archive, wanted=markers[each.path.name].result is None)
+                counts.left_out += each.block.left_out if not job.part[0] else 0
                 if progress is not None:
                     progress(len(each.block.data))
             elif isinstance(each, Gap):
@@ -117,10 +118,11 @@ def _run(
 
 
 class _Counts:
-    """An engine's tallies, from one file's end to the next."""
+    """An engine's tallies, from one file's end to the next, and lines that it could not be given (`left_out`)."""
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
+        self.left_out = 0
         self._last = (0, 0, 0, 0)
 
     def since_last(self) -> tuple[int, int, int, int]:
@@ -128,7 +130,7 @@ class _Counts:
         tallies = self._engine.tallies()
         bad = sum(t.mismatched + t.malformed + sum(t.findings.values()) for t in tallies)
         bad += self._engine.totals().malformed
-        unverified = sum(t.before_snapshot + sum(t.unverifiable.values()) for t in tallies)
+        unverified = self.left_out + sum(t.before_snapshot + sum(t.unverifiable.values()) for t in tallies)
         now = (sum(t.messages for t in tallies), sum(t.ok for t in tallies), bad, unverified)
         messages, ok, bad, unverified = (a - b for a, b in zip(now, self._last))
         self._last = now

@@ -49,7 +49,10 @@ def unescape_symbol(name: str) -> str:
     return re.sub(rb"~([0-9A-F]{2})", lambda match: bytes([int(match[1], 16)]), text).decode("utf-8", "surrogatepass")
 
 
-def part_path(table: str, symbol: str, day: Optional[dt.date]) -> str:
-    """Path of a table's file below the output directory; `day` is None for rows whose time is not known."""
+def part_path(table: str, symbol: str, day: Optional[dt.date], part: int = 0) -> str:
+    """Path of a table's file below the output directory.
+
+    `day` is None for rows whose time is not known, `part` the number of the source file within its day.
+    """
     date = day.isoformat() if day is not None else UNKNOWN_DATE
-    return f"{table}/symbol={escape_symbol(symbol)}/date={date}/part-0.parquet"
+    return f"{table}/symbol={escape_symbol(symbol)}/date={date}/part-{part}.parquet"

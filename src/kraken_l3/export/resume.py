@@ -17,8 +17,8 @@ from typing import Any, Optional
 from kraken_l3._version import __version__
 from kraken_l3.archive.checkpoints import read_checkpoints
 from kraken_l3.archive.datafile import DataFile
-from kraken_l3.archive.layout import DayPaths, Stream
-from kraken_l3.archive.opening import SEALED_SUFFIX, content_size, existing
+from kraken_l3.archive.layout import SEALED_SUFFIX, DayPaths, Stream, parse_name
+from kraken_l3.archive.opening import content_size, existing
 from kraken_l3.archive.reader import Archive
 from kraken_l3.export.result import ExportResult, TableFile
 from kraken_l3.export.storage import Store, write_file
@@ -87,8 +87,8 @@ def depends_on(
     files = chain.files[: position + 1]  # books go on from the files before
     sources = [[name.removesuffix(SEALED_SUFFIX), content_size(archive.directory / name)] for name in files]
     goes_on = position + 1 < len(chain.files) or chain.goes_on
-    day = next((day for day in archive.days if path.name.startswith(f"l3-{day.isoformat()}.")), None)
-    companions = _companions(archive, path, day, table, goes_on=goes_on) if day is not None else []
+    name = parse_name(path.name)
+    companions = _companions(archive, path, name.day, table, goes_on=goes_on) if name is not None else []
     told = [list(each) for each in metadata]
     return json.loads(json.dumps([__version__, table.options(), part, sources, goes_on, told, companions]))
 

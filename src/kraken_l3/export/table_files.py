@@ -10,7 +10,7 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 
-from kraken_l3.archive.opening import SEALED_SUFFIX
+from kraken_l3.archive.layout import SEALED_SUFFIX
 from kraken_l3.archive.reader import Archive
 from kraken_l3.export.gap_rows import GapRows
 from kraken_l3.export.naming import part_path
@@ -75,6 +75,7 @@ class TableFiles:
         self._last_day: dict[str, int] = {}
         self.gaps = GapRows()
         self._source: Optional[Path] = None
+        self._part = 0
         self._symbol_day: Optional[Callable[[str], SymbolDay]] = None
         self._thread = ThreadPoolExecutor(1)
         self._encoding: list[Future[None]] = []
@@ -85,7 +86,7 @@ class TableFiles:
         A step that is not wanted passes through the builder all the same: the next one's scales depend on it.
         """
         if step.path != self._source:
-            self._source = step.path
+            self._source, self._part = step.path, step.block.file.part
             self._symbol_day = self._table.day(archive, step.day, self.gaps)
         results = self._builder.build(step)
         if not wanted:
@@ -111,7 +112,7 @@ class TableFiles:
         file = self._files.get((symbol, date))
         if file is None:
             assert self._symbol_day is not None
-            file = _File(symbol, date, part_path(self._table.name, symbol, day), self._symbol_day(symbol))
+            file = _File(symbol, date, part_path(self._table.name, symbol, day, self._part), self._symbol_day(symbol))
             self._files[symbol, date] = file
         for group in self._spool.add((symbol, date), file.rows.keep(records)):
             self._encode(file, group)

@@ -113,28 +113,30 @@ def _find_end(archive: Archive, symbol: str, at_ns: Optional[int], line: Optiona
             if at_ns is None:
                 return Place(path, file.at_line(line if line is not None else 1 << 62))
             if file.receipts is None:
-                return Place(path, _end_by_timestamps(archive, path, symbol, at_ns))
+                return _end_by_timestamps(archive, path, symbol, at_ns)
             position = file.at_time(at_ns + 1)
             if position.line or path == files[0]:
                 return Place(path, position)
     raise AssertionError("the first file always ends the loop")
 
 
-def _end_by_timestamps(archive: Archive, path: Path, symbol: str, at_ns: int) -> Position:
-    """The line of the symbol's first message that Kraken made later."""
+def _end_by_timestamps(archive: Archive, last: Path, symbol: str, at_ns: int) -> Place:
+    """The line of the symbol's first message that Kraken made later; the end of the last file when there is none."""
     engine = make_engine(EngineOptions(messages=True, only=frozenset([symbol])))
-    position = BEGINNING
-    for step in play(engine, Archive(path), ()):
+    place = Place(last, BEGINNING)
+    # all files before too: nothing is read of a message that has no book
+    for step in play(engine, archive, (), end=Place(last, Position(1 << 62, 1 << 62))):
         if not isinstance(step, Step):
             continue
         times = memoryview(step.result.messages["msg_ns"]).cast("q")
         lines = memoryview(step.result.messages["line"]).cast("q")
         late = next((number for number, ns in zip(lines, times) if ns > at_ns), None)
         if late is not None:
-            with DataFile(path) as file:
-                return file.at_line(late)
-        position = Position(step.block.first_line + step.result.lines, step.block.offset + len(step.block.data))
-    return position
+            with DataFile(step.path) as file:
+                return Place(step.path, file.at_line(late))
+        end = Position(step.block.first_line + step.result.lines, step.block.offset + len(step.block.data))
+        place = Place(step.path, end)
+    return place
 
 
 def _find_begin(archive: Archive, symbol: str, end: Place) -> tuple[Optional[Place], Optional[Checkpoint]]:
@@ -154,5 +156,5 @@ def _find_begin(archive: Archive, symbol: str, end: Place) -> tuple[Optional[Pla
 
 def _checkpoints(path: Path) -> Iterator[Checkpoint]:
     with DataFile(path) as file:
-        if file.day is not None:
+        if file.day is not None and not file.part:
             yield from read_checkpoints(DayPaths(path.parent, file.day).checkpoints)

@@ -104,12 +104,12 @@ class LiveVerifier:
     # Where to begin
 
     def _end_of_data(self) -> tuple[str, int]:
-        files = self._archive.files()
+        files = self._archive.files(parts=False)
         return (stem(files[-1]), content_size(files[-1])) if files else ("", 0)
 
     def _resume(self) -> Optional[tuple[Path, Position]]:
         """Load each symbol's last checkpoint of the newest day; reading goes on where the oldest of them stands."""
-        files = self._archive.files()
+        files = self._archive.files(parts=False)
         if not files:
             return None
         newest = files[-1]

@@ -10,9 +10,10 @@
 Readers of it are verification, the book at a moment and every export. Live verification follows growing files by itself
 but tells metadata in the same way (`metadata.MetadataTeller`).
 
-Books go on from a day to the next one. Where a day is missing between, they are lost, and those of the checkpoints at
-the next file's first line take their place; so they do at the first file. A chain is a run of files that have to be
-played in turn because no such checkpoints stand between them; any chain alone gives what all of them in turn give.
+Books go on from a file to the next part of its day, and from a day to the next one. Where one is missing between, they
+are lost, and those of the checkpoints at the next file's first line take their place; so they do at the first file. A
+chain is a run of files that have to be played in turn because no such checkpoints stand between them; any chain alone
+gives what all of them in turn give.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import NamedTuple, Optional, Protocol, Union
 from kraken_l3.archive.checkpoints import Checkpoint, read_checkpoints
 from kraken_l3.archive.datafile import BEGINNING, BLOCK_BYTES, Block, DataFile, Position
 from kraken_l3.archive.gaps import Gap
-from kraken_l3.archive.layout import DayPaths, parse_name
+from kraken_l3.archive.layout import DayPaths, FileName, parse_name
 from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.port import Engine, Result
 from kraken_l3.model.timestamps import NS_PER_DAY, day_start_ns
@@ -105,35 +106,30 @@ class Chain(NamedTuple):
 def chains_in(archive: Archive) -> list[Chain]:
     """The chains of an archive, oldest first."""
     chains: list[Chain] = []
-    last_day: Optional[dt.date] = None
+    last: Optional[FileName] = None
     for path in archive.files():
-        day = _day_of(path.name)
-        follows = _is_next(last_day, day)
+        name = parse_name(path.name)
+        follows = _follows(name, last)
         if chains and follows:
             chains[-1] = chains[-1]._replace(goes_on=True)
-        if chains and follows and not _first_books(archive.directory, day):
+        if chains and follows and not _first_books(archive.directory, name):
             chains[-1] = Chain((*chains[-1].files, path.name))
         else:
             chains.append(Chain((path.name,)))
-        last_day = day
+        last = name
     return chains
 
 
-def _day_of(name: str) -> Optional[dt.date]:
-    parsed = parse_name(name)
-    return parsed.day if parsed is not None else None
+def _follows(name: Optional[FileName], last: Optional[FileName]) -> bool:
+    return name is not None and last is not None and name.continues(last)
 
 
-def _is_next(day: Optional[dt.date], after: Optional[dt.date]) -> bool:
-    return day is not None and after is not None and (after - day).days == 1
-
-
-def _first_books(directory: Path, day: Optional[dt.date]) -> list[Checkpoint]:
+def _first_books(directory: Path, name: Optional[FileName]) -> list[Checkpoint]:
     """The checkpoints of a day's first line, its books as it begins (those without a book too)."""
-    if day is None:
+    if name is None or name.part:
         return []
     # They stand first in their file, which may be a twentieth of the data: the rest of it is not read.
-    return list(takewhile(lambda each: each.line == 0, read_checkpoints(DayPaths(directory, day).checkpoints)))
+    return list(takewhile(lambda each: each.line == 0, read_checkpoints(DayPaths(directory, name.day).checkpoints)))
 
 
 def play(
@@ -167,16 +163,15 @@ def play(
         block_bytes: about how much to feed at a time.
     """
     paths = _between(archive, chain, begin, end)
-    first_day = _day_of(paths[0].name) if paths else None
-    teller = MetadataTeller(engine, metadata, begin_ns=day_start_ns(first_day) if first_day is not None else 0)
+    names = [parse_name(path.name) for path in paths]
+    first = names[0] if names else None
+    teller = MetadataTeller(engine, metadata, begin_ns=day_start_ns(first.day) if first is not None else 0)
     reached = _GapsReached(gaps)
-    last_day: Optional[dt.date] = None
     for number, path in enumerate(paths):
         start = begin.position if begin is not None and number == 0 else BEGINNING
         with DataFile(path) as file, ReadAhead(path, start, block_bytes, hashed=hashed) as blocks:
             if begin is None or number > 0:
-                _begin_file(engine, archive.directory, last_day, file.day, grid=grid)
-            last_day = file.day
+                _begin_file(engine, archive.directory, names[number - 1] if number else None, names[number], grid=grid)
             line, offset = start
             for read in _until(end, blocks):
                 for piece in teller.cut(file, read._replace(first_line=line)):
@@ -190,9 +185,13 @@ def play(
                     line, offset = piece.first_line + result.lines, piece.offset + len(piece.data)
                     yield from reached.before_line(file, line, clock.now_ns if clock is not None else 0)
                     yield Step(path, file.day, piece, result, times)
-            if grid and clock is not None:
+            after = names[number + 1] if number + 1 < len(names) else None
+            # the next part of the day shows what is due at its first line
+            if grid and clock is not None and not (after is not None and file.day == after.day):
                 until_ns = clock.now_ns + 1
-                if file.day is not None and _goes_on(paths, number, chain):
+                # what follows a chain, the chain tells: its file may not be here
+                goes_on = _follows(after, names[number]) if after is not None else chain is not None and chain.goes_on
+                if file.day is not None and goes_on:
                     until_ns = day_start_ns(file.day) + NS_PER_DAY
                 yield from reached.before(until_ns)
                 yield Step(path, file.day, Block(b"", line, offset, file), engine.advance(until_ns))
@@ -208,26 +207,19 @@ def _between(archive: Archive, chain: Optional[Chain], begin: Optional[Place], e
     return files[first : last + 1]
 
 
-def _goes_on(paths: Sequence[Path], number: int, chain: Optional[Chain]) -> bool:
-    """Whether the archive has the day after a file; what follows a chain, the chain tells: its file may not be here."""
-    if number + 1 < len(paths):
-        return _is_next(_day_of(paths[number].name), _day_of(paths[number + 1].name))
-    return chain is not None and chain.goes_on
-
-
 def _begin_file(
-    engine: Engine, directory: Path, last_day: Optional[dt.date], day: Optional[dt.date], *, grid: bool
+    engine: Engine, directory: Path, last: Optional[FileName], name: Optional[FileName], *, grid: bool
 ) -> None:
-    """Books go on from the day before; after a missing day, or with none before, those of checkpoints do."""
-    if _is_next(last_day, day):
+    """Books go on from the file before; after a missing one, or with none before, those of checkpoints do."""
+    if _follows(name, last):
         return
-    if last_day is not None:
+    if last is not None:
         engine.invalidate()
-    checkpoints = _first_books(directory, day)
+    checkpoints = _first_books(directory, name)
     for checkpoint in checkpoints:
         load_checkpoint(engine, checkpoint)
-    if grid and checkpoints and day is not None:
-        engine.advance(day_start_ns(day))  # books that are known from midnight on are shown from midnight on
+    if grid and checkpoints and name is not None:
+        engine.advance(day_start_ns(name.day))  # books that are known from midnight on are shown from midnight on
 
 
 def _until(end: Optional[Place], blocks: Iterable[Block]) -> Iterator[Block]:

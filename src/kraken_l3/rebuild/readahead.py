@@ -33,7 +33,7 @@ class ReadAhead:
     def __init__(self, path: Path, start: Position, block_bytes: int, *, hashed: bool = False) -> None:
         self._sha256 = hashlib.sha256() if hashed else None
         self._file = DataFile(path)  # a handle of its own: the caller looks into the same file's receipts meanwhile
-        self._blocks = self._file.blocks(start, size=block_bytes, numbered=False)
+        self._blocks = self._file.blocks(start, size=block_bytes, numbered=False, digest=self._sha256)
         self._read: queue.Queue[Union[Block, BaseException, None]] = queue.Queue(BLOCKS_AHEAD)
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="read-ahead", daemon=True)
@@ -66,8 +66,6 @@ class ReadAhead:
     def _run(self) -> None:
         try:
             for block in self._blocks:
-                if self._sha256 is not None:
-                    self._sha256.update(block.data)
                 self._read.put(block)
                 if self._is_over.is_set():
                     return

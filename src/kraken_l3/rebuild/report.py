@@ -19,10 +19,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Optional
 
+import msgspec
+
 from kraken_l3.archive.datafile import DataFile
 from kraken_l3.archive.gaps import gaps_in, gaps_within
 from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import open_archive
+from kraken_l3.archive.unread import Unread
 from kraken_l3.errors import DamageFound, DataMissing
 from kraken_l3.rebuild.verification import Located, SymbolReport, Verification
 
@@ -41,6 +44,7 @@ _SUMS = (
 )
 _VERDICTS = {0: "verified", DamageFound.exit_code: "damaged", DataMissing.exit_code: "not all verifiable"}
 _WITHOUT_COMPLETENESS = "verified, with gaps"
+_NOT_LOOKED_AT = "not all looked at"
 
 Counts = dict[str, Any]
 
@@ -57,6 +61,7 @@ class Report:
         self._code = 0
         self.symbols: dict[str, Counts] = {}
         self.notes: list[Located] = []
+        self.unread: list[Unread] = []
         self.lines = self.bytes = self.not_data = self.malformed = 0
         self.engine = ""
 
@@ -69,6 +74,7 @@ class Report:
             self.symbols[symbol] = counts if earlier is None else _sum(earlier, counts)
         self._code = _graver(self._code, found.exit_code())
         self.notes += found.notes
+        self.unread += found.unread
         self.lines += found.totals.lines
         self.bytes += sum(file.bytes for file in found.files)
         self.not_data += found.totals.not_data
@@ -83,6 +89,8 @@ class Report:
     def verdict(self) -> str:
         """The exit code in words."""
         code = self.exit_code()
+        if self.unread and code == DataMissing.exit_code:
+            return _NOT_LOOKED_AT
         has_gaps = any(counts["gaps"] for counts in self.symbols.values())
         return _WITHOUT_COMPLETENESS if code == 0 and has_gaps else _VERDICTS[code]
 
@@ -104,6 +112,7 @@ class Report:
             "not_data": self.not_data,
             "total": self.total(),
             "symbols": self.symbols,
+            "unread": [msgspec.to_builtins(each) for each in self.unread],
             "notes": [{"file": at.file, **dataclasses.asdict(at.note)} for at in self.notes],
         }
 
@@ -116,7 +125,7 @@ def _graver(one: int, other: int) -> int:
 def _gaps_within(path: Path) -> Counter[str]:
     """Gaps of level3 by symbol."""
     archive = open_archive(path)
-    last_ns = max((_last_receive_ns(file) for file in archive.files()[-1:]), default=0)
+    last_ns = next(filter(None, map(_last_receive_ns, reversed(archive.files()))), 0)
     gaps = gaps_in(archive, channel=Stream.LEVEL3)
     return Counter(gap.symbol for gap in gaps_within(gaps, last_ns))
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from kraken_l3.archive.gaps import Gap, fold_gaps
-from kraken_l3.archive.layout import Stream
+from kraken_l3.archive.layout import SEALED_SUFFIX, Stream, parse_name
 from kraken_l3.archive.manifest import Description, StreamSummary
-from kraken_l3.archive.opening import SEALED_SUFFIX
 from kraken_l3.archive.reader import Archive
 from kraken_l3.archive.sealing import Sealing
 from kraken_l3.archive.summary import FileSummary, summarise
+from kraken_l3.archive.unread import Unread
 from kraken_l3.rebuild.metadata import MetadataReader
 from kraken_l3.rebuild.report import Report
 from kraken_l3.rebuild.verify import verify
@@ -24,10 +24,12 @@ def describe(sealing: Sealing) -> Description:
     paths = [sealing.directory / (name + SEALED_SUFFIX) for name in sealing.data]
     summaries = [summarise(Archive(path)) for path in paths]
     files = [file for summary in summaries for file in summary.files]
-    verdicts = next(
-        (_verdicts(path) for path, file in zip(paths, files) if file.stream == Stream.LEVEL3.value and file.lines), None
-    )
+    # A day's further files stay as they are, and what is said of the day must not seem to hold for them.
+    unread = [Unread(name, "not verified when the day was sealed") for name in sealing.companions if _is_data(name)]
+    level3 = (path for path, file in zip(paths, files) if file.stream == Stream.LEVEL3.value and file.lines)
+    verdicts = next((_verdicts(path, unread) for path in level3), None)
     missing = [text for summary in summaries for text in summary.missing]
+    missing += map(str, unread)
     if verdicts and verdicts["total"]["before_snapshot"]:
         missing.append(_ALONE)
     return Description(
@@ -53,9 +55,16 @@ def _stream(file: FileSummary) -> StreamSummary:
     )
 
 
-def _verdicts(path: Path) -> dict[str, Any]:
+def _is_data(name: str) -> bool:
+    parsed = parse_name(name)
+    return parsed is not None and parsed.is_data
+
+
+def _verdicts(path: Path, unread: list[Unread]) -> dict[str, Any]:
     report = Report(require_complete=False)
-    report.add(path, verify(path))
+    found = verify(path)
+    found.unread_files += unread
+    report.add(path, found)
     wanted = ("verdict", "engine", "total", "symbols")
     return {name: value for name, value in report.as_dict().items() if name in wanted}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
+from kraken_l3.archive.unread import Unread, unread_lines
 from kraken_l3.engine.port import Note, SymbolTally, Totals
 from kraken_l3.errors import DamageFound, DataMissing
 
@@ -47,21 +49,36 @@ class FilePart:
 
 @dataclass
 class Verification:
-    """What one run over an archive, or over a part of its symbols, found."""
+    """What one run over an archive, or over a part of its symbols, found.
+
+    Attributes:
+        left_out: (file, offset of a block): lines of it with level3 messages that could not be read.
+        unread_files: files beside the data that were not looked at.
+    """
 
     engine: str
     totals: Totals
     symbols: dict[str, SymbolReport]
     files: list[FilePart]
     notes: list[Located] = field(default_factory=list)
+    left_out: dict[tuple[str, int], int] = field(default_factory=dict)
+    unread_files: list[Unread] = field(default_factory=list)
+
+    @property
+    def unread(self) -> list[Unread]:
+        """What was not looked at: files, and lines in files."""
+        lines: Counter[str] = Counter()
+        for (file, _), count in self.left_out.items():
+            lines[file] += count
+        return [*self.unread_files, *(unread_lines(file, count) for file, count in lines.items())]
 
     def exit_code(self) -> int:
-        """2: something is wrong. 3: something could not be verified, or there was nothing to verify. 0: all is well."""
+        """2: something is wrong. 3: something was not verified or not looked at, or nothing was. 0: all is well."""
         reports = self.symbols.values()
         if self.totals.malformed or any(report.bad for report in reports):
             return DamageFound.exit_code
         nothing = not any(report.tally.ok for report in reports)
-        if nothing or self.totals.too_many_symbols or any(report.unverified for report in reports):
+        if self.unread or nothing or self.totals.too_many_symbols or any(report.unverified for report in reports):
             return DataMissing.exit_code
         return 0
 
@@ -85,3 +102,4 @@ class Verification:
         )
         self.symbols.update(other.symbols)
         self.notes += other.notes
+        self.left_out.update(other.left_out)

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 from kraken_l3.archive.datafile import BLOCK_BYTES
+from kraken_l3.archive.envelope import count_wrapped
 from kraken_l3.archive.reader import open_archive
+from kraken_l3.archive.unread import unread_files
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import EngineOptions
 from kraken_l3.model.instruments import Instrument
@@ -60,6 +62,7 @@ def verify(
         found, *others = run_in_processes(_verify_share, shares, jobs, progress, shares=jobs)
         for other in others:
             found.merge(other)
+    found.unread_files = unread_files(archive)
     return found
 
 
@@ -89,20 +92,27 @@ def verify_symbols(
     files: list[FilePart] = []
     notes: list[Located] = []
     first_bad_files: dict[str, str] = {}
+    left_out: dict[tuple[str, int], int] = {}
+    not_data = 0
     block_bytes = BLOCK_BYTES if threads <= 1 else SHARED_BLOCK_BYTES
     for played in play(engine, open_archive(path), metadata, block_bytes=block_bytes):
         if isinstance(played, FileEnd):
             files.append(FilePart(played.path.name, played.lines, played.bytes))
         if not isinstance(played, Step):
             continue
+        name, block = played.path.name, played.block
+        # What is no level3 message may hold one, where envelopes begin in the middle of a file.
+        before, not_data = not_data, engine.totals().not_data
+        count = block.left_out + (count_wrapped(block.data) if not_data > before else 0)
+        if count:
+            left_out[name, block.offset] = count
         if played.result.notes:
-            name = played.path.name
             notes += [Located(name, note) for note in played.result.notes[: MAX_NOTES - len(notes)]]
             # A symbol's first bad message is always noted, so its file is the one in which the tally first has it.
             for tally in engine.tallies():
                 if tally.first_bad is not None:
                     first_bad_files.setdefault(tally.symbol, name)
         if progress is not None:
-            progress(len(played.block.data))
+            progress(len(block.data))
     symbols = {t.symbol: SymbolReport(t, first_bad_files.get(t.symbol, "")) for t in engine.tallies() if t.messages}
-    return Verification(engine.name, engine.totals(), symbols, files, notes)
+    return Verification(engine.name, engine.totals(), symbols, files, notes, left_out)
