@@ -73,6 +73,9 @@ class _FakeFile:
         inode.stable = min(inode.stable, size)
         del inode.data[size:]
 
+    def is_in_place(self) -> bool:
+        return self._disk.files.get(self._path) is self._inode
+
     def sync(self) -> None:
         self._disk.step()
         if self._disk.fails_to_sync(self._path):

@@ -20,7 +20,7 @@ from typing import Protocol
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["File", "FileSystem", "OsFileSystem", "PositionalReader", "is_full", "open_regular", "opened"]
+__all__ = ["File", "FileSystem", "OsFileSystem", "PositionalReader", "is_at", "is_full", "open_regular", "opened"]
 
 #: EFBIG is what a limit on the size of one file says (RLIMIT_FSIZE, FAT).
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -45,6 +45,9 @@ class File(Protocol):
 
     def truncate(self, size: int) -> None:
         """Cut the file to this length."""
+
+    def is_in_place(self) -> bool:
+        """Whether the path that it was opened by leads to it still: nobody has deleted, renamed or replaced it."""
 
     def sync(self) -> None:
         """Return when all of the file is on disk."""
@@ -113,6 +116,18 @@ def open_regular(path: Path, mode: str = "rb") -> io.FileIO:
     return io.FileIO(path, mode, opener=opener)
 
 
+def is_at(file: io.FileIO, path: Path) -> bool:
+    """Whether a path leads to this open file, and not to another one or to none.
+
+    Raises:
+        OSError: the path cannot be looked at.
+    """
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
 def _require_regular(path: Path, mode: int) -> None:
     if stat.S_ISLNK(mode):
         raise OSError(errno.ELOOP, "a symbolic link, which is not followed when writing", str(path))
@@ -156,6 +171,7 @@ class PositionalReader:
 
 class _OsFile:
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._raw = open_regular(path, "a+b")
         reader = PositionalReader(self._raw)
         self.size, self.read_at = reader.size, reader.read_at
@@ -169,6 +185,9 @@ class _OsFile:
 
     def truncate(self, size: int) -> None:
         self._raw.truncate(size)
+
+    def is_in_place(self) -> bool:
+        return is_at(self._raw, self._path)
 
     def sync(self) -> None:
         if sys.platform == "darwin":  # fsync of macOS leaves the bytes in the drive's own cache

@@ -8,10 +8,11 @@ import os
 import socket
 import sys
 from pathlib import Path
+from typing import Optional
 
 import msgspec
 
-from kraken_l3.archive.filesystem import open_regular
+from kraken_l3.archive.filesystem import is_at, open_regular
 from kraken_l3.archive.layout import LOCK_NAME
 from kraken_l3.errors import ArchiveError, ArchiveLocked, MalformedMessage
 from kraken_l3.model.json_text import decode_json
@@ -66,19 +67,38 @@ class DirectoryLock:
     """
 
     def __init__(self, directory: Path, name: str = LOCK_NAME, *, holder: str = "another recorder writes here") -> None:
-        path = directory / name
+        self._path = directory / name
+        self._directory: Optional[int] = None
         try:
-            self._file = open_regular(path, "a+b")
+            self._file = open_regular(self._path, "a+b")
         except OSError as error:
             raise ArchiveError(
-                f"cannot open the lock file: {error.strerror}", where=str(path), hint="Check who owns the directory"
+                f"cannot open the lock file: {error.strerror}",
+                where=str(self._path),
+                hint="Check who owns the directory",
             ) from error
-        if not try_lock(self._file):
+        if not try_lock(self._file) or (name == LOCK_NAME and not self._try_lock_directory(directory)):
             pid = self._holder()
             self._file.close()
             hint = "Stop it, or choose another output_dir" if name == LOCK_NAME else "Wait until it is done"
             raise ArchiveLocked(f"{holder} ({pid})", where=str(directory), hint=hint)
         self._sign()
+
+    def _try_lock_directory(self, directory: Path) -> bool:
+        """Lock the directory itself too: whoever deletes the lock file must not let a second writer in.
+
+        Windows has no such lock, nor needs it: there nobody can delete a file that is open. NFS has none either.
+        """
+        if sys.platform == "win32":
+            return True
+        self._directory = os.open(directory, os.O_RDONLY)
+        try:
+            fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._directory)
+            self._directory = None
+            return not isinstance(error, BlockingIOError)
+        return True
 
     def _sign(self) -> None:
         # Who holds it is for people only: on a full disk the lock itself still holds.
@@ -94,6 +114,17 @@ class DirectoryLock:
             return "its pid is not known"
         return f"pid {holder.pid} on {holder.host}"
 
+    def is_in_place(self) -> bool:
+        """Whether the lock file is still the one that is locked: nobody has deleted or replaced it.
+
+        Raises:
+            OSError: it cannot be looked at.
+        """
+        return is_at(self._file, self._path)
+
     def release(self) -> None:
         """Let another writer in. The file stays: a process that had it open would hold a lock on a removed file."""
         self._file.close()
+        if self._directory is not None:
+            os.close(self._directory)
+            self._directory = None

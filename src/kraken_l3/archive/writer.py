@@ -1,9 +1,10 @@
 """Writes an archive directory: frames to the day's data files with a receipt each, records to the day's journal.
 
-States: open -> (no room) full -> (`resume` finds room) open; a failed fsync -> broken, for good; `close` -> closed.
+States: open -> (no room) full -> (`resume` finds room) open; a failed fsync, or files that others deleted or changed ->
+broken, for good; `close` -> closed.
 
-What is handed to `append` is in the operating system's hands when it returns; `sync` puts it on disk. Data goes before
-its receipts, so a line without a receipt is a line that is not finished. All methods belong to one thread.
+What is handed to `append` is in the operating system's hands when it returns; `sync` puts it on disk. All methods
+belong to one thread.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from operator import or_
 from pathlib import Path
 from typing import Optional
 
 from kraken_l3.archive.days import closed_days
-from kraken_l3.archive.filesystem import File, FileSystem, OsFileSystem, is_full, opened
+from kraken_l3.archive.filesystem import FileSystem, OsFileSystem, is_full, opened
 from kraken_l3.archive.journal import Disk, JournalState, Record, Recovered, Rotated, SyncPoint, encode_record
-from kraken_l3.archive.layout import RESERVE_NAME, DayPaths, Stream
+from kraken_l3.archive.layout import LOCK_NAME, RESERVE_NAME
 from kraken_l3.archive.lock import DirectoryLock
-from kraken_l3.archive.receipts import NEWLINE_REPLACED, RECEIPT_BYTES, SLACK_NS, ends_of, pack_columns
+from kraken_l3.archive.open_day import OpenDay, changed_by_others
+from kraken_l3.archive.receipts import SLACK_NS
 from kraken_l3.archive.recovery import Recovery, recover
 from kraken_l3.clock import Clock
 from kraken_l3.errors import ArchiveError, DiskFull, SyncFailed
@@ -35,73 +36,12 @@ RESERVE_BYTES = 1024 * 1024
 ROOM_TO_RESUME_BYTES = 2 * RESERVE_BYTES
 
 
-class _StreamFiles:
-    """The data and receipts of one stream on one day, always whole lines with their receipts."""
-
-    def __init__(self, filesystem: FileSystem, paths: DayPaths, stream: str) -> None:
-        self.name = paths.data(stream).name
-        # receipts first: whoever sees data appear, and follows it, finds them there
-        self.receipts = filesystem.open(paths.receipts(stream))
-        self.data = filesystem.open(paths.data(stream))
-        self.offset = self.data.size()
-        self.lines = self.receipts.size() // RECEIPT_BYTES
-        self.unsynced = False
-
-    def append(self, frames: Sequence[Frame]) -> None:
-        """Write lines and receipts.
-
-        Raises:
-            OSError: not everything was written; `keep_whole` then says how much is.
-        """
-        payloads, recv_ns, mono_ns, connections, flags = zip(*frames)
-        text = b"\n".join(payloads) + b"\n"
-        if text.count(b"\n") != len(payloads):
-            flags = tuple(map(or_, flags, (NEWLINE_REPLACED if b"\n" in p else 0 for p in payloads)))
-            text = b"\n".join([p.replace(b"\n", b" ") for p in payloads]) + b"\n"
-        ends = ends_of(payloads, self.offset)
-        receipts = pack_columns(recv_ns, mono_ns, ends, connections, flags)
-        self.unsynced = True
-        try:
-            self.data.append(text)
-            self.receipts.append(receipts)
-        except OSError:
-            self._take_back(ends, receipts)
-            raise
-        self.offset = ends[-1]
-        self.lines += len(ends)
-
-    def _take_back(self, ends: list[int], receipts: bytes) -> None:
-        """Keep the lines that are whole and have a receipt; where only the data fitted, none of the batch has."""
-        wrote_receipts = self.receipts.size() // RECEIPT_BYTES - self.lines
-        written = self.data.size()
-        whole = sum(1 for end in ends if end <= written)
-        if wrote_receipts < whole:
-            with contextlib.suppress(OSError):  # the data was what did not fit: its receipts may still
-                self.receipts.truncate(self.lines * RECEIPT_BYTES)
-                self.receipts.append(receipts[: whole * RECEIPT_BYTES])
-            whole = min(whole, self.receipts.size() // RECEIPT_BYTES - self.lines)
-        self.offset = ends[whole - 1] if whole else self.offset
-        self.lines += whole
-        self.data.truncate(self.offset)
-        self.receipts.truncate(self.lines * RECEIPT_BYTES)
-
-    def sync(self) -> None:
-        self.data.sync()
-        self.receipts.sync()
-        self.unsynced = False
-
-    def close(self) -> None:
-        self.data.close()
-        self.receipts.close()
-
-
 class ArchiveWriter:
     """See the module; made by `open`.
 
     Attributes:
         state: what holds now, according to the journal.
         last_connection: highest connection number in this directory's newest journal; go on from there.
-        day: the UTC day whose files are written.
         recovered: what was repaired when the directory was opened.
         last_written_ns: receive time of the last line that is in the archive (0: none in this run).
         frames_written: frames that are in the archive, of this run.
@@ -135,9 +75,8 @@ class ArchiveWriter:
         self._clock = clock
         self._filesystem = filesystem
         self._lock = lock
-        self._streams: dict[str, _StreamFiles] = {}
-        self._broken: Optional[SyncFailed] = None
-        self._full = self._closed = self._journal_unsynced = False
+        self._broken: Optional[ArchiveError] = None
+        self._full = self._closed = False
         self._journal_head = b""  # what a new day's journal begins with, until it is written
         self.last_written_ns = 0
         self.frames_written = 0
@@ -155,7 +94,7 @@ class ArchiveWriter:
         now_ns = self._clock.wall_ns()
         today = day_of(now_ns)
         day = recovery.day or self._next_free_day(today)
-        self._enter_day(day, self._open_journal(day))
+        self._enter_day(self._open_day(day))
         if recovery.day is not None:
             self._go_on_in(now_ns, slack_ns=SLACK_NS)
 
@@ -163,6 +102,11 @@ class ArchiveWriter:
         while day in self._closed_days:
             day += dt.timedelta(days=1)
         return day
+
+    @property
+    def day(self) -> dt.date:
+        """The UTC day whose files are written."""
+        return self._files.day
 
     # -- what the recorder calls ---------------------------------------------------------------------------------------
 
@@ -198,7 +142,7 @@ class ArchiveWriter:
             DiskFull: there is no room for it, and it was not written.
         """
         self._check()
-        if record.at_ns >= self._day_end_ns:
+        if record.at_ns >= self._files.ends_ns:
             self._pass_midnight(record.at_ns)
         self._write_journal(encode_record(record) + b"\n")
         self.state.apply(record)
@@ -213,26 +157,28 @@ class ArchiveWriter:
 
         Raises:
             SyncFailed: fsync failed; this writer is of no more use.
+            ArchiveError: a file was deleted, renamed or changed by another program; this writer is of no more use.
             DiskFull: there is no room for the sync point.
         """
         self._check()
-        changed = [files for files in self._streams.values() if files.unsynced]
+        self._require_intact()
+        changed = [files for files in self._files.streams.values() if files.unsynced]
         with self._fatal_sync():
             for files in changed:
                 files.sync()
         # Also when only the journal changed: recovery believes the edges that records tell when a sync point follows.
-        if changed or self._journal_unsynced:
+        journal = self._files.journal
+        if changed or journal.unsynced:
             point = SyncPoint(
                 at_ns=self._clock.wall_ns(),
                 mono_ns=self._clock.mono_ns(),
-                offsets={files.name: files.offset for files in self._streams.values()},
-                lines={files.name: files.lines for files in self._streams.values()},
+                offsets=self._files.offsets(),
+                lines=self._files.lines(),
             )
             self._write_journal(encode_record(point) + b"\n")
-        if self._journal_unsynced:
+        if journal.unsynced:
             with self._fatal_sync():
-                self._journal.sync()
-            self._journal_unsynced = False
+                journal.sync()
 
     def restart_day(self, now_ns: int) -> None:
         """Go on in the day that the clock shows after a big step, unless that day is closed: then stay.
@@ -247,6 +193,7 @@ class ArchiveWriter:
         self._check()
         if not self._full:
             return True
+        self._require_intact()
         if self._filesystem.free_bytes(self._directory) < ROOM_TO_RESUME_BYTES:
             return False
         try:
@@ -261,7 +208,7 @@ class ArchiveWriter:
         return True
 
     def close(self) -> None:
-        """Sync, and let go of the directory. After a failed sync it only lets go."""
+        """Sync, and let go of the directory. When the writer is broken it only lets go."""
         if self._closed:
             return
         try:
@@ -270,27 +217,28 @@ class ArchiveWriter:
                     self.sync()
         finally:
             self._closed = True
-            self._close_files()
+            self._files.close()
             self._lock.release()
 
     # -- days ----------------------------------------------------------------------------------------------------------
 
     def _count_before_midnight(self, frames: Sequence[Frame]) -> int:
-        if max(frame[1] for frame in frames) < self._day_end_ns:
+        end_ns = self._files.ends_ns
+        if max(frame[1] for frame in frames) < end_ns:
             return len(frames)
-        return next(i for i, frame in enumerate(frames) if frame.recv_ns >= self._day_end_ns)
+        return next(i for i, frame in enumerate(frames) if frame.recv_ns >= end_ns)
 
     def _pass_midnight(self, now_ns: int) -> None:
         """Rotate to the day of `now_ns`; when that is closed already, stay, and look again at its end."""
         day = day_of(now_ns)
         if day in self._closed_days:
-            self._day_end_ns = day_start_ns(day) + NS_PER_DAY
+            self._files.ends_ns = day_start_ns(day) + NS_PER_DAY
         else:
             self._rotate(day)
 
     def _go_on_in(self, now_ns: int, *, slack_ns: int) -> None:
         day = day_of(now_ns)
-        if now_ns >= self._day_end_ns:
+        if now_ns >= self._files.ends_ns:
             self._pass_midnight(now_ns)
         elif day < self.day and day not in self._closed_days and day_start_ns(self.day) - now_ns >= slack_ns:
             self._rotate(day)
@@ -300,35 +248,30 @@ class ArchiveWriter:
         self.sync()
         self._write_journal(encode_record(rotated) + b"\n")
         with self._fatal_sync():
-            self._journal.sync()
-        journal = self._open_journal(day)
-        self._close_files()
-        self._closed_days.add(self.day)
-        self._enter_day(day, journal)
+            self._files.journal.sync()
+        next_files = self._open_day(day)
+        self._files.close()
+        self._closed_days.add(self._files.day)
+        self._enter_day(next_files)
         self._journal_head = b"".join(encode_record(record) + b"\n" for record in self.state.restate())
         self._write_journal(b"")
         with self._fatal_sync():
-            self._journal.sync()
+            self._files.journal.sync()
 
-    def _open_journal(self, day: dt.date) -> File:
-        path = DayPaths(self._directory, day).journal
+    def _open_day(self, day: dt.date) -> OpenDay:
         try:
-            return self._filesystem.open(path)
+            return OpenDay(self._filesystem, self._directory, day)
         except OSError as error:
             if not is_full(error):
                 raise self._fault(error) from error
         self._filesystem.remove(self._directory / RESERVE_NAME)  # not even a name fits: the reserve is for this
         try:
-            return self._filesystem.open(path)
+            return OpenDay(self._filesystem, self._directory, day)
         except OSError as error:
             raise self._disk_full() from error
 
-    def _enter_day(self, day: dt.date, journal: File) -> None:
-        self.day = day
-        self._day_end_ns = day_start_ns(day) + NS_PER_DAY
-        self._paths = DayPaths(self._directory, day)
-        self._journal = journal
-        self._journal_unsynced = True
+    def _enter_day(self, files: OpenDay) -> None:
+        self._files = files
         self._sync_names()
 
     def _sync_names(self) -> None:
@@ -336,20 +279,14 @@ class ArchiveWriter:
         with self._fatal_sync():
             self._filesystem.sync_directory(self._directory)
 
-    def _close_files(self) -> None:
-        for files in self._streams.values():
-            files.close()
-        self._streams.clear()
-        self._journal.close()
-
     # -- writing -------------------------------------------------------------------------------------------------------
 
     def _append(self, stream: str, frames: Sequence[Frame]) -> None:
-        files = self._streams.get(stream)
+        files = self._files.streams.get(stream)
         before = files.lines if files else 0
         try:
             if files is None:
-                files = self._streams[stream] = _StreamFiles(self._filesystem, self._paths, Stream(stream))
+                files = self._files.open_stream(stream)
                 before = files.lines
                 self._sync_names()
             files.append(frames)
@@ -367,11 +304,12 @@ class ArchiveWriter:
             self.last_written_ns = frames[count - 1].recv_ns
 
     def _write_journal(self, lines: bytes) -> None:
-        size = self._journal.size()
+        journal = self._files.journal
+        size = journal.size
         try:
-            self._journal.append(self._journal_head + lines)
+            journal.append(self._journal_head + lines)
         except OSError as error:
-            self._journal.truncate(size)
+            journal.cut(size)
             if not is_full(error):
                 raise self._fault(error) from error
             if self._full:
@@ -379,7 +317,6 @@ class ArchiveWriter:
             self._fill_up()
             raise self._disk_full() from error
         self._journal_head = b""
-        self._journal_unsynced = True
 
     def _fill_up(self) -> None:
         """The disk is full: give the reserve back and use its room to say so."""
@@ -412,6 +349,19 @@ class ArchiveWriter:
             raise self._broken
         if self._closed:
             raise ArchiveError("the writer is closed", where=str(self._directory))
+
+    def _require_intact(self) -> None:
+        """What goes on to be written to a file that nobody can find any more is lost, so that has to be an error."""
+        try:
+            self._files.require_intact()
+            if not self._lock.is_in_place():
+                raise changed_by_others(self._directory / LOCK_NAME, "deleted or replaced")
+        except OSError as error:
+            self._broken = self._fault(error)
+            raise self._broken from error
+        except ArchiveError as error:
+            self._broken = error
+            raise
 
     def _disk_full(self) -> DiskFull:
         return DiskFull("the disk is full", where=str(self._directory), hint="Make room: recording goes on by itself")

@@ -162,7 +162,7 @@ def _notes(summary: Summary) -> list[str]:
     ]
     for r in summary.recoveries:
         torn = sum(length for _, length, _ in r.torn)
-        what = f"{torn:,} bytes moved to {r.torn_file}" if torn else "no line lost"
+        what = f"{torn:,} bytes moved to {r.torn_file}" if torn else "no line set aside"
         notes.append(
             f"Repaired: {r.file} at {_date_time(r.at_ns)}: {what}, "
             f"{r.receipts_cut} receipts removed, {r.receipts_padded} added without a receive time"
