@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Callable, Optional, Union
 
 from kraken_l3.api.arguments import Moment, count, moment_ns, one_of, span_ns, symbol_among, window_ns
 from kraken_l3.api.books import Book, Ladder, as_book
+from kraken_l3.archive.companions import journal_damage
 from kraken_l3.archive.datafile import Line, Skipped
 from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import Archive as Files
@@ -73,10 +74,11 @@ class Archive:
 
     @property
     def symbols(self) -> list[str]:
-        """The symbols, sorted. They come from the journal; without one the data is read through, once."""
+        """The symbols, sorted. They come from the journal; without a sound one the data is read through, once."""
         if self._symbols is None:
             journalled = {entry.symbol for entry in metadata_in(self._files) if entry.depth is not None}
-            self._symbols = sorted(journalled or self._symbols_in_data())
+            is_whole = journalled and not journal_damage(self._files)
+            self._symbols = sorted(journalled if is_whole else journalled | self._symbols_in_data())
         return self._symbols
 
     def _symbols_in_data(self) -> set[str]:

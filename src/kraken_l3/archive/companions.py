@@ -19,15 +19,15 @@ import msgspec
 from kraken_l3.archive.checkpoints import decode_checkpoint
 from kraken_l3.archive.datafile import DataFile
 from kraken_l3.archive.journal import is_damaged
-from kraken_l3.archive.layout import DayPaths, Stream
+from kraken_l3.archive.layout import JOURNAL_PREFIX, DayPaths, Stream
 from kraken_l3.archive.manifest import read_manifest
 from kraken_l3.archive.opening import PlainFile, existing, open_source
 from kraken_l3.archive.reader import Archive
 from kraken_l3.archive.receipts import RECEIPT_BYTES
 from kraken_l3.archive.scan import fault_of, segments
-from kraken_l3.errors import ArchiveError, DamageFound, MalformedMessage
+from kraken_l3.errors import ArchiveError, DamageFound, DataMissing, MalformedMessage
 
-__all__ = ["CompanionDamage", "companion_damage"]
+__all__ = ["CompanionDamage", "companion_damage", "journal_damage"]
 
 #: So many of each file are told; a file that is damaged all over says no more with a million.
 MOST_PER_FILE = 20
@@ -49,6 +49,11 @@ class CompanionDamage(msgspec.Struct, frozen=True, omit_defaults=True):
     line: Optional[int] = None
     offset: Optional[int] = None
 
+    @property
+    def is_journal(self) -> bool:
+        """Whether it is a journal's: then not all gaps may be known."""
+        return self.file.startswith(f"{JOURNAL_PREFIX}-")
+
     def __str__(self) -> str:
         where = "" if self.line is None else f", line {self.line}, offset {self.offset}"
         return f"{self.file}{where}: {self.what}"
@@ -67,10 +72,22 @@ def companion_damage(archive: Archive, *, is_growing: bool = False) -> list[Comp
     return found
 
 
+def journal_damage(archive: Archive) -> list[CompanionDamage]:
+    """Look at the journals alone; a recorder may be at work."""
+    paths = (DayPaths(archive.directory, day).journal for day in archive.days)
+    return [each for path in paths for each in _in_lines(path, _journal_fault, is_growing=True)]
+
+
 def _of_day(archive: Archive, day: dt.date, *, is_growing: bool) -> Iterator[CompanionDamage]:
     paths = DayPaths(archive.directory, day)
     yield from _in_lines(paths.journal, _journal_fault, is_growing=is_growing)
     yield from _in_lines(paths.checkpoints, _checkpoint_fault, is_growing=is_growing)
+    for path in (paths.journal, paths.checkpoints, *map(paths.receipts, Stream)):
+        packed = existing(path)
+        if packed is not None and packed != path:
+            yield CompanionDamage(packed.name, "packed, and not read: unpack it first")
+    for stream in (Stream.TRADE, Stream.INSTRUMENT):
+        yield from _in_opening(paths.data(stream))
     for stream in Stream:
         yield from _in_receipts(paths, stream, is_growing=is_growing)
         if paths.data(stream).with_suffix(".repair").exists():
@@ -81,6 +98,20 @@ def _of_day(archive: Archive, day: dt.date, *, is_growing: bool) -> Iterator[Com
             read_manifest(paths.manifest)
         except (ArchiveError, DamageFound) as error:
             yield CompanionDamage(paths.manifest.name, error.what)
+
+
+def _in_opening(path: Path) -> Iterator[CompanionDamage]:
+    """Data that books do not need."""
+    if not path.exists() and not path.is_symlink():
+        return
+    try:
+        source = open_source(path)
+        try:
+            source.size()
+        finally:
+            source.close()
+    except (ArchiveError, DataMissing, DamageFound) as error:
+        yield CompanionDamage(path.name, error.what)
 
 
 def _in_lines(path: Path, fault: Callable[[bytes], str], *, is_growing: bool) -> Iterator[CompanionDamage]:
@@ -123,7 +154,7 @@ def _in_receipts(paths: DayPaths, stream: Stream, *, is_growing: bool) -> Iterat
     if data is None or not (path.exists() or path.is_symlink()):
         return
     try:
-        receipts = open_source(path)
+        receipts = PlainFile(path)
     except ArchiveError as error:
         yield CompanionDamage(path.name, error.what)
         return
@@ -148,7 +179,7 @@ def _in_receipts(paths: DayPaths, stream: Stream, *, is_growing: bool) -> Iterat
             if file.receipts is None:
                 what = f"ends at offset {last_end} of {data.name}, where no line ends: read without receipts"
                 yield CompanionDamage(path.name, what)
-    except DamageFound:
+    except (ArchiveError, DataMissing, DamageFound):
         return  # of the data: whoever reads it says so
     finally:
         receipts.close()

@@ -21,7 +21,7 @@ from typing import Callable, NamedTuple, Optional, Protocol
 from kraken_l3.archive.bytesource import ByteSource
 from kraken_l3.archive.envelope import LEFT_OUT, is_wrapped, unwrap_lines
 from kraken_l3.archive.layout import DayPaths, Stream, parse_name
-from kraken_l3.archive.opening import open_source
+from kraken_l3.archive.opening import PlainFile, open_source
 from kraken_l3.archive.receipts import RECEIPT_BYTES, Receipt, ReceiptIndex
 from kraken_l3.archive.scan import BOM, LINE_LIMIT_BYTES, check_object
 from kraken_l3.errors import ArchiveError, DamageFound, MalformedMessage
@@ -155,7 +155,7 @@ class DataFile:
     def _open_receipts(self, path: Path) -> None:
         """Receipts that cannot be those of this file are left alone (`companions` says so): it is read without."""
         try:
-            source = open_source(path)
+            source = PlainFile(path)  # as all companions are: nobody packs them, and one in parts is worth no unpacking
         except ArchiveError:
             return
         receipts = ReceiptIndex(source)

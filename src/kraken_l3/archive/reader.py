@@ -15,7 +15,7 @@ from typing import Optional
 from kraken_l3.archive.datafile import BLOCK_BYTES, Block, DataFile, Follow, Line, Position, Skipped
 from kraken_l3.archive.journal import Record, decode_record
 from kraken_l3.archive.layout import DayPaths, Stream, data_files, days_in, parse_name, stem
-from kraken_l3.archive.opening import open_source
+from kraken_l3.archive.opening import PlainFile
 from kraken_l3.archive.scan import segments
 from kraken_l3.errors import ArchiveError, MalformedMessage, UsageError
 
@@ -66,7 +66,7 @@ class Archive:
         if not path.exists():
             return
         try:
-            source = open_source(path)
+            source = PlainFile(path)
         except ArchiveError:
             if strict:
                 raise

@@ -14,7 +14,7 @@ from typing import Any, Callable, Optional, Union
 
 import msgspec
 
-from kraken_l3.archive.companions import companion_damage
+from kraken_l3.archive.companions import CompanionDamage, companion_damage
 from kraken_l3.archive.datafile import Block, DataFile
 from kraken_l3.archive.envelope import count_wrapped
 from kraken_l3.archive.gaps import Gap, GapFolding
@@ -35,7 +35,7 @@ from kraken_l3.archive.layout import DayPaths, Stream, stem
 from kraken_l3.archive.reader import Archive
 from kraken_l3.archive.receipts import MALFORMED, RECEIPT_BYTES, RECEIVE_TIME_UNKNOWN, ReceiptIndex
 from kraken_l3.archive.unread import Unread, unread_files, unread_lines
-from kraken_l3.errors import MalformedMessage, UsageError
+from kraken_l3.errors import KrakenL3Error, MalformedMessage, UsageError
 from kraken_l3.model.json_text import decode_json
 
 __all__ = ["Connection", "FileSummary", "Gap", "Rejection", "Summary", "SymbolSummary", "summarise"]
@@ -152,9 +152,16 @@ def summarise(archive: Archive, *, progress: Optional[Callable[[int], Any]] = No
         hint = "".join(f"{each}. " for each in unread_files(archive)) or "Files are called l3-YYYY-MM-DD.ndjson"
         raise UsageError("no recording here", where=str(archive.path), hint=hint)
     summary = Summary(path=str(archive.path), unread=unread_files(archive))
+    level3 = archive.files()
     for path in sorted(paths, key=stem):
-        with DataFile(path) as file:
-            counted = _Count(file, progress).result()
+        try:
+            with DataFile(path) as file:
+                counted = _Count(file, progress).result()
+        except KrakenL3Error as error:
+            if path in level3:
+                raise
+            summary.missing.append(str(CompanionDamage(path.name, error.what)))
+            continue
         summary.files.append(counted)
         if counted.left_out:
             summary.unread.append(unread_lines(counted.name, counted.left_out))
@@ -162,7 +169,8 @@ def summarise(archive: Archive, *, progress: Optional[Callable[[int], Any]] = No
             summary.missing.append(f"{counted.name}: no receipts, so no receive times and no connections")
     _Story(summary).read(archive)
     # a recorder may be at work: what is half written is no damage yet
-    summary.missing += [str(damage) for damage in companion_damage(archive, is_growing=True)]
+    damage = companion_damage(archive, is_growing=True)
+    summary.missing = list(dict.fromkeys([*summary.missing, *map(str, damage)]))
     return summary
 
 

@@ -59,7 +59,7 @@ def book(
         raise UsageError("--at and --line cannot be combined")
     check_depth(depth)
     warn_of_engine(engine)
-    warn_of_unread(path)
+    warn_of_unread(path, journals_alone=True)
     pairs = read_instruments(instruments) if instruments is not None else []
     found = book_at(
         path,

@@ -2,6 +2,7 @@
 
 # No postponed annotations here: on Python 3.9 typer cannot see the options in them.
 
+import contextlib
 from collections import defaultdict
 from pathlib import Path
 from typing import Annotated, Optional
@@ -15,6 +16,7 @@ from kraken_l3.archive.summary import FileSummary, Gap, Summary, summarise
 from kraken_l3.cli.console import Screen, Table, number, progress, size
 from kraken_l3.cli.json_output import print_result
 from kraken_l3.cli.options import AsJson
+from kraken_l3.errors import KrakenL3Error
 from kraken_l3.model.timestamps import format_rfc3339
 
 __all__ = ["info"]
@@ -29,12 +31,18 @@ def info(
 ) -> None:
     """Show what was recorded, per file and symbol: lines, bytes, times, snapshots, connections, and every gap."""
     archive = open_archive(path)
-    with progress("reading", sum(content_size(file) for file in _all_files(archive))) as on_bytes:
+    with progress("reading", sum(map(_size_of, _all_files(archive)))) as on_bytes:
         summary = summarise(archive, progress=on_bytes)
     if as_json:
         print_result(summary)
     else:
         _print(summary)
+
+
+def _size_of(path: Path) -> int:
+    with contextlib.suppress(KrakenL3Error):  # said when it is read
+        return content_size(path)
+    return 0
 
 
 def _all_files(archive: Archive) -> list[Path]:

@@ -64,15 +64,26 @@ def warn_of_engine(engine: str) -> None:
         typer.echo(f"warning: {plain(problem)}", err=True)
 
 
-def warn_of_unread(path: Path) -> bool:
-    """Say on stderr which files with level3 data are not looked at; whether there are any."""
+def warn_of_unread(path: Path, *, journals_alone: bool = False) -> bool:
+    """Say on stderr which files with level3 data are not looked at, and what is damaged beside the data.
+
+    Args:
+        path: the archive.
+        journals_alone: leave out receipts and checkpoints, whose reading takes longer.
+
+    Returns:
+        Whether there is data that is not looked at.
+    """
+    from kraken_l3.archive.companions import companion_damage, journal_damage
     from kraken_l3.archive.reader import open_archive
     from kraken_l3.archive.unread import unread_files
 
-    found = unread_files(open_archive(path))
-    for each in found:
-        typer.echo(plain(f"warning: not looked at: {each}"), err=True)
-    return bool(found)
+    archive = open_archive(path)
+    unread = unread_files(archive)
+    damage = journal_damage(archive) if journals_alone else companion_damage(archive, is_growing=True)
+    for text in [f"not looked at: {each}" for each in unread] + [f"read without: {each}" for each in damage]:
+        typer.echo(plain(f"warning: {text}"), err=True)
+    return bool(unread)
 
 
 def read_settings(config: Optional[Path], **flags: Any) -> "Settings":

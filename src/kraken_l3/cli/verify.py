@@ -41,8 +41,8 @@ def verify(
     """Rebuild every book and compare every checksum.
 
     Exit code 0: all verified; 2: damaged (mismatch, unreadable line, impossible change); 3: some of it could not be
-    verified or was not looked at or, with --require-complete, there are gaps. The checksum covers the 10 best levels of
-    each side.
+    verified or was not looked at or, with --require-complete, there are gaps or a journal is damaged. The checksum
+    covers the 10 best levels of each side.
     """
     check_depth(depth)
     warn_of_engine(engine)
@@ -94,6 +94,8 @@ def _print_report(report: Report, seconds: float) -> None:
     if any(counts.get("depth_inferred") for counts in report.symbols.values()):
         screen.line("? depth inferred from the snapshots; no journal has it")
     _print_notes(screen, report)
+    for damage in report.companions:
+        screen.line(f"Damaged beside the data, and read without: {damage}", "yellow")
     for each in report.unread:
         screen.line(f"Not looked at: {each}", "yellow")
     others = f"{report.total()['malformed']:,} unreadable, {report.not_data:,} other than level3"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Callable, ClassVar, Optional
 
@@ -14,6 +15,7 @@ from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.opening import content_size, existing
 from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.port import Engine, EngineOptions
+from kraken_l3.errors import KrakenL3Error
 from kraken_l3.export.arrow import array_of, times_of, words_of
 from kraken_l3.export.fills import DayTrades, Matcher
 from kraken_l3.export.gap_rows import GapRows
@@ -72,7 +74,9 @@ class EventsTable:
     def depends_on(self, archive: Archive, day: dt.date, before_ns: int) -> list[Any]:
         """Trades: they tell fills."""
         trades = existing(DayPaths(archive.directory, day).data(Stream.TRADE))
-        return [content_size(trades) if trades is not None else None]
+        with suppress(KrakenL3Error):  # as if there were none
+            return [content_size(trades) if trades is not None else None]
+        return [None]
 
 
 class EventsDay:

@@ -20,6 +20,7 @@ import datetime as dt
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from kraken_l3.archive.datafile import DataFile, Skipped
 from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.opening import existing
 from kraken_l3.archive.reader import Archive
-from kraken_l3.errors import MalformedMessage
+from kraken_l3.errors import KrakenL3Error, MalformedMessage
 from kraken_l3.model.decimals import parse_scaled
 from kraken_l3.model.events import Classification, Side
 from kraken_l3.model.messages import Trade
@@ -52,6 +53,13 @@ class DayTrades:
         self._trades: dict[str, list[Trade]] = defaultdict(list)
         if path is None:
             return
+        try:
+            self._read(path)
+        except KrakenL3Error:  # trades that cannot be read were not recorded; `verify` and `info` say so
+            self.recorded = False
+            self._trades.clear()
+
+    def _read(self, path: Path) -> None:
         with DataFile(path) as file:
             for line in file.lines(skipped=Skipped()):
                 try:

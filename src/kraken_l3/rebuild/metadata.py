@@ -22,7 +22,7 @@ from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.port import Engine
 from kraken_l3.errors import MalformedMessage, UsageError
 from kraken_l3.model.instruments import Instrument
-from kraken_l3.protocol.decoding import decode_instruments, decode_level3
+from kraken_l3.protocol.decoding import PRECISIONS, decode_instruments, decode_level3
 
 __all__ = ["MetadataReader", "MetadataTeller", "SymbolMetadata", "metadata_in", "read_instruments", "symbols_in"]
 
@@ -51,6 +51,8 @@ class MetadataReader:
         """What one record tells."""
         if isinstance(record, Instruments):
             for pair in record.instruments:
+                if pair.price_precision not in PRECISIONS or pair.qty_precision not in PRECISIONS:
+                    continue  # nobody can verify with it; a journal may come from anyone
                 yield SymbolMetadata(record.at_ns, pair.symbol, pair.price_precision, pair.qty_precision)
         elif isinstance(record, Connected):
             self._connected_ns.setdefault(record.connection, record.at_ns)  # a restated one was connected long before

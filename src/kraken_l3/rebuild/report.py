@@ -21,6 +21,7 @@ from typing import Any, Optional
 
 import msgspec
 
+from kraken_l3.archive.companions import CompanionDamage, companion_damage
 from kraken_l3.archive.datafile import DataFile
 from kraken_l3.archive.gaps import gaps_in, gaps_within
 from kraken_l3.archive.layout import Stream
@@ -62,6 +63,7 @@ class Report:
         self.symbols: dict[str, Counts] = {}
         self.notes: list[Located] = []
         self.unread: list[Unread] = []
+        self.companions: list[CompanionDamage] = []
         self.lines = self.bytes = self.not_data = self.malformed = 0
         self.engine = ""
 
@@ -75,6 +77,8 @@ class Report:
         self._code = _graver(self._code, found.exit_code())
         self.notes += found.notes
         self.unread += found.unread
+        # a recorder may be at work: what is half written is no damage yet
+        self.companions += companion_damage(open_archive(path), is_growing=True)
         self.lines += found.totals.lines
         self.bytes += sum(file.bytes for file in found.files)
         self.not_data += found.totals.not_data
@@ -83,8 +87,10 @@ class Report:
 
     def exit_code(self) -> int:
         """2: something is wrong. 3: something could not be verified, or is missing where that counts. 0: all well."""
-        gap = self._require_complete and any(counts["gaps"] for counts in self.symbols.values())
-        return _graver(self._code, DataMissing.exit_code if gap else 0)
+        gaps = any(counts["gaps"] for counts in self.symbols.values())
+        # a journal that cannot be read whole may have told of gaps
+        is_incomplete = self._require_complete and (gaps or any(each.is_journal for each in self.companions))
+        return _graver(self._code, DataMissing.exit_code if is_incomplete else 0)
 
     def verdict(self) -> str:
         """The exit code in words."""
@@ -112,6 +118,7 @@ class Report:
             "not_data": self.not_data,
             "total": self.total(),
             "symbols": self.symbols,
+            "companions": [msgspec.to_builtins(each) for each in self.companions],
             "unread": [msgspec.to_builtins(each) for each in self.unread],
             "notes": [{"file": at.file, **dataclasses.asdict(at.note)} for at in self.notes],
         }
