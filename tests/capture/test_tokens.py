@@ -329,14 +329,15 @@ class TestKeyMemory:
 
         run(main())
 
-    def test_a_damaged_memory_says_what_to_do(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("text", [b"{", b'{"refusal":"\xff"}', b"[" * 5_000, b'{"highest_nonce":1e400}'])
+    def test_a_damaged_memory_says_what_to_do(self, tmp_path: Path, text: bytes) -> None:
         memory = KeyMemory(tmp_path, "key")
 
         async def main() -> None:
             async with memory.held():
                 memory.take_nonce(1)
             (path,) = tmp_path.glob("*.json")
-            path.write_text("{")
+            path.write_bytes(text)
             with pytest.raises(LocalFault, match="Delete the file"):
                 memory.take_nonce(2)
 

@@ -1,8 +1,8 @@
 """What recorder and verifier say to each other."""
 
-import msgspec
 import pytest
 
+from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.live import ResyncRequest, VerifierFinding, VerifierProgress, decode_live, encode_live
 
 
@@ -20,7 +20,17 @@ def test_a_message_is_one_line_and_comes_back(message):
     assert decode_live(line) == message
 
 
-@pytest.mark.parametrize("line", [b"{}", b"nonsense", b'{"type":"resync"}', b'{"type":"other","symbol":"A/B"}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{}",
+        b"nonsense",
+        b'{"type":"resync","symbol":"\xff","cause":""}',
+        b"[" * 5_000,
+        b'{"type":"resync"}',
+        b'{"type":"other","symbol":"A/B"}',
+    ],
+)
 def test_a_line_that_is_none_of_them_is_refused(line):
-    with pytest.raises(msgspec.DecodeError):
+    with pytest.raises(MalformedMessage):
         decode_live(line)

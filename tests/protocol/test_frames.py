@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kraken_l3.errors import MalformedMessage
 from kraken_l3.protocol.frames import (
     Data,
     Heartbeat,
@@ -93,9 +94,29 @@ def test_snapshot_symbols() -> None:
     assert snapshot_symbols(payload) == ["BTC/USD", "ETH/USD"]
 
 
+@pytest.mark.parametrize("payload", [b'{"data":null}', b'{"data":[{"symbol":"\xff"}]}', b'{"data":' + b"[" * 5_000])
+def test_symbols_of_a_snapshot_that_is_none(payload: bytes) -> None:
+    with pytest.raises(MalformedMessage):
+        snapshot_symbols(payload)
+
+
 @given(st.binary(max_size=300))
 def test_no_bytes_make_it_raise(payload: bytes) -> None:
     classify(payload)
+
+
+@given(st.sampled_from([STATUS, ACK, UPDATE]), st.data())
+def test_no_bytes_inside_a_known_message_make_it_raise(payload: bytes, data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(payload)))
+    end = data.draw(st.integers(at, len(payload)))
+    classify(payload[:at] + data.draw(st.binary(max_size=3) | st.just(b"[" * 5_000)) + payload[end:])
+
+
+@pytest.mark.parametrize("inner", [b'"\xff"', b"[" * 5_000 + b"]" * 5_000])
+def test_what_an_envelope_holds_may_be_worse_than_the_envelope(inner: bytes) -> None:
+    assert classify(b'{"channel":"status","data":[{"system":%s}]}' % inner) == Unrecognised()
+    response = classify(b'{"method":"subscribe","success":true,"req_id":3,"result":{"symbol":%s}}' % inner)
+    assert response in (Response(method="subscribe", success=True, req_id=3), Unrecognised())
 
 
 _json = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner), max_leaves=5)

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, Callable, NamedTuple, Optional
 
-import msgspec
 import structlog
 
 from kraken_l3.archive.receipts import MALFORMED
@@ -20,6 +19,7 @@ from kraken_l3.capture.rest import Tokens
 from kraken_l3.capture.sink import Sink
 from kraken_l3.capture.transport import Receiver, WebSocket, connect
 from kraken_l3.clock import Clock
+from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.frames import Frame
 from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.protocol import requests
@@ -267,7 +267,7 @@ class Connection:
         assert self._session is not None
         try:
             symbols = snapshot_symbols(payload)
-        except msgspec.DecodeError as error:
+        except MalformedMessage as error:
             log.warning("unreadable snapshot", connection=self.number, error=str(error))
             return
         for symbol in symbols:

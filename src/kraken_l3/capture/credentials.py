@@ -20,7 +20,8 @@ import msgspec
 
 from kraken_l3.archive.filesystem import is_full
 from kraken_l3.archive.lock import try_lock
-from kraken_l3.errors import DiskFull, LocalFault
+from kraken_l3.errors import DiskFull, LocalFault, MalformedMessage
+from kraken_l3.model.json_text import decode_json
 from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.protocol.nonce import next_nonce
 from kraken_l3.protocol.refusals import LOCKOUT_S
@@ -53,6 +54,9 @@ class _Memory(msgspec.Struct, omit_defaults=True):
     highest_nonce: int = 0
     refused_at_ns: int = 0
     refusal: str = ""
+
+
+_memory = msgspec.json.Decoder(_Memory)
 
 
 class KeyMemory:
@@ -115,12 +119,12 @@ class KeyMemory:
 
     def _read(self) -> _Memory:
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=_Memory)
+            return decode_json(_memory, self._path.read_bytes())
         except FileNotFoundError:
             return _Memory()
         except OSError as error:
             raise self._fault(error) from error
-        except msgspec.DecodeError as error:
+        except MalformedMessage as error:
             raise LocalFault(
                 "the memory of this key is damaged",
                 where=str(self._path),

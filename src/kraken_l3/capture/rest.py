@@ -17,7 +17,8 @@ import structlog
 from kraken_l3._version import __version__
 from kraken_l3.capture.credentials import KeyMemory
 from kraken_l3.clock import Clock
-from kraken_l3.errors import DiskFull, RefusedByKraken
+from kraken_l3.errors import DiskFull, MalformedMessage, RefusedByKraken
+from kraken_l3.model.json_text import decode_json
 from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.protocol.refusals import LOCKOUT_S, Action, Refusal, refusal_of, throttled_until_s
 from kraken_l3.protocol.signature import decode_secret, sign
@@ -42,6 +43,9 @@ log = structlog.get_logger("kraken_l3.capture.rest")
 class _Answer(msgspec.Struct):
     error: list[str] = []
     result: Optional[dict[str, Any]] = None
+
+
+_answer = msgspec.json.Decoder(_Answer)
 
 
 class _Failure(NamedTuple):
@@ -110,8 +114,8 @@ class TokenClient:
             response.raise_for_status()
             content = await _read_limited(response)
         try:
-            answer = msgspec.json.decode(content, type=_Answer)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            answer = decode_json(_answer, content)
+        except MalformedMessage as error:
             raise aiohttp.ClientPayloadError("an answer that is not Kraken's JSON") from error
         # They go to the log, into error texts and into the state file; a server may repeat what it was sent.
         answer.error = [SECRETS.redact(text) for text in answer.error]

@@ -13,7 +13,7 @@ __all__ = ["decode_json"]
 T = TypeVar("T")
 
 
-def decode_json(decoder: msgspec.json.Decoder[T], text: Union[bytes, str], *, where: str = "") -> T:
+def decode_json(decoder: msgspec.json.Decoder[T], text: Union[bytes, str, msgspec.Raw], *, where: str = "") -> T:
     """Decode JSON that cannot be trusted.
 
     A decoder says in several ways that a text is no good: `msgspec.DecodeError`; `UnicodeDecodeError` for bytes that

@@ -9,6 +9,8 @@ from typing import Optional, Union
 
 import msgspec
 
+from kraken_l3.model.json_text import decode_json
+
 __all__ = ["LiveMessage", "ResyncRequest", "VerifierFinding", "VerifierProgress", "decode_live", "encode_live"]
 
 
@@ -87,7 +89,7 @@ def decode_live(line: bytes) -> LiveMessage:
     """The inverse of `encode_live`.
 
     Raises:
-        msgspec.DecodeError: the line is none of these messages.
+        MalformedMessage: the line is none of these messages.
     """
-    message: LiveMessage = _decoder.decode(line)
+    message: LiveMessage = decode_json(_decoder, line)
     return message

@@ -11,6 +11,7 @@ import msgspec
 
 from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.instruments import Instrument
+from kraken_l3.model.json_text import decode_json
 from kraken_l3.model.messages import Level3Message, Trade
 from kraken_l3.model.timestamps import parse_rfc3339
 
@@ -129,9 +130,9 @@ def decode_trades(payload: bytes) -> list[Trade]:
                 trade_id=t.trade_id,
                 timestamp_ns=parse_rfc3339(t.timestamp),
             )
-            for t in _trades.decode(payload).data
+            for t in decode_json(_trades, payload).data
         ]
-    except (*_ERRORS, ValueError) as error:
+    except (MalformedMessage, ValueError) as error:
         raise MalformedMessage(f"not a trade message: {_text(error)}") from None
 
 
@@ -159,9 +160,9 @@ def decode_instruments(payload: bytes, on_refused: Callable[[Instrument], None] 
                 qty_increment=_number_text(p.qty_increment) or None,
                 status=p.status,
             )
-            for p in _instruments.decode(payload).data.pairs or ()
+            for p in decode_json(_instruments, payload).data.pairs or ()
         ]
-    except _ERRORS as error:
+    except MalformedMessage as error:
         raise MalformedMessage(f"not an instrument message: {_text(error)}") from None
     plausible = []
     for pair in pairs:

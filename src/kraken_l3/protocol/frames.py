@@ -10,6 +10,9 @@ from typing import Any, Optional, Union
 
 import msgspec
 
+from kraken_l3.errors import MalformedMessage
+from kraken_l3.model.json_text import decode_json
+
 __all__ = [
     "DATA_CHANNELS",
     "Data",
@@ -124,8 +127,8 @@ def classify(payload: bytes) -> Incoming:
     if payload == _HEARTBEAT:
         return Heartbeat()
     try:
-        envelope = _envelope.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        envelope = decode_json(_envelope, payload)
+    except MalformedMessage:
         return _claimed_data(payload)
     if envelope.method is not None:
         return _response(envelope)
@@ -142,9 +145,9 @@ def snapshot_symbols(payload: bytes) -> list[str]:
     """The symbols of a level3 or trade snapshot.
 
     Raises:
-        msgspec.DecodeError: the message is not what it claims to be.
+        MalformedMessage: it is none.
     """
-    data = _symbols.decode(_envelope.decode(payload).data)
+    data = decode_json(_symbols, decode_json(_envelope, payload).data)
     return [element.symbol for element in data if element.symbol is not None]
 
 
@@ -158,8 +161,8 @@ def _claimed_data(payload: bytes) -> Incoming:
 
 def _decode_status(data: msgspec.Raw) -> Incoming:
     try:
-        elements = _status.decode(data)
-    except msgspec.DecodeError:
+        elements = decode_json(_status, data)
+    except MalformedMessage:
         return Unrecognised()
     if not elements:
         return Status(system="online")
@@ -171,8 +174,8 @@ def _response(envelope: _Envelope) -> Incoming:
     if method == "pong":
         return Pong()
     try:
-        result = _result.decode(envelope.result) or _Result()
-    except msgspec.DecodeError:
+        result = decode_json(_result, envelope.result) or _Result()
+    except MalformedMessage:
         result = _Result()
     symbol = result.symbol if result.symbol is not None else envelope.symbol
     return Response(
