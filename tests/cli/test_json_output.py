@@ -26,7 +26,10 @@ COMMAND_LINES = [
     (["verify", "ARCHIVE"], 0, {"verdict", "total", "symbols"}),
     (["book", "ARCHIVE", "--symbol", "BTC/USD"], 0, {"bids", "asks"}),
     pytest.param(["export", "snapshots", "ARCHIVE", "--out", "o"], 0, {"files", "messages"}, marks=NEEDS_RESEARCH),
-    pytest.param(["export", "events", "ARCHIVE", "--out", "o"], 0, {"files", "messages"}, marks=NEEDS_RESEARCH),
+    *(
+        pytest.param(["export", name, "ARCHIVE", "--out", "o"], 0, {"files", "messages"}, marks=NEEDS_RESEARCH)
+        for name in ("events", "tardis", "lobster", "hftbacktest")
+    ),
 ]
 KEYS = ["command", "shape", "exit_code", "meaning", "result", "error"]
 

@@ -117,13 +117,14 @@ def test_hftbacktest_events_are_possible_ones(source, days, tmp_path, monkeypatc
     assert kinds[13] > 10
 
 
-def test_hftbacktest_tells_by_how_much_local_times_were_shifted(tmp_path, monkeypatch):
+def test_hftbacktest_tells_by_how_much_local_times_were_shifted(tmp_path, monkeypatch, capsys):
     source = record(tmp_path / "a", symbols=("BTC/USD",), messages=200)
     receipts = next(source.glob("l3-*.receipts"))
     behind = np.fromfile(receipts, "<i8").reshape(-1, 4)
     behind[:, 0] -= SECOND_NS  # a clock that is a second behind: latencies of LATENCY_NS - 1 s
     behind.tofile(receipts)
     export(monkeypatch, "hftbacktest", source, "--out", tmp_path)
+    assert "npz: all local times are 0.992345679 s later than received" in capsys.readouterr().err
     [npz] = tmp_path.glob("hftbacktest/*.npz")
     [clock] = tmp_path.glob("hftbacktest/*_clock.json")
     shift_ns = json.loads(clock.read_text())["local_ts_shift_ns"]

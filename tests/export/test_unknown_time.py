@@ -20,6 +20,7 @@ from kraken_l3.export.formats.tardis import export_tardis
 from kraken_l3.export.snapshots import SnapshotsTable
 from kraken_l3.export.storage import LocalStore
 from kraken_l3.rebuild.metadata import metadata_in
+from kraken_l3.rebuild.playback import chains_in
 
 NO_TIME = (Path(__file__).parent / "data/no_time.ndjson").read_bytes().rstrip()
 TIMES = ["", "1969-12-31T23:59:59.5Z", "2300-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "yesterday"]
@@ -35,7 +36,8 @@ def file_with(directory: Path, time: str) -> Path:
 
 def source_of(path: Path, symbol: str) -> Source:
     archive = open_archive(path)
-    return Source(archive, symbol, metadata_in(archive))
+    [chain] = chains_in(archive)
+    return Source(archive, symbol, metadata_in(archive), chain)
 
 
 @pytest.mark.parametrize("time", TIMES)
@@ -55,7 +57,7 @@ def test_tables_have_nulls_in_a_partition_of_null(tmp_path, time, table):
 @pytest.mark.parametrize("export", FORMATS)
 def test_other_tools_files_leave_it_out_and_count_it(tmp_path, time, export):
     written = export(source_of(file_with(tmp_path, time), "ETH/USD"), LocalStore(tmp_path / "o"))
-    assert written == ([], EVENTS)
+    assert written == ([], [f"ETH/USD: {EVENTS} events left out: the data does not say when they happened"])
     assert not (tmp_path / "o").exists() or not list((tmp_path / "o").rglob("*"))
 
 
@@ -74,7 +76,8 @@ def late(tmp_path):
 
 def test_a_file_begins_with_the_book_at_the_first_known_time(late, tmp_path):
     written = export_tardis(source_of(late, "BTC/USD"), LocalStore(tmp_path))
-    assert written.left_out > 10
+    [note] = written.notes
+    assert "events left out" in note
     assert [name.split("_")[-2] for name in written.names] == ["2026-11-22", "2026-11-22"]
     rows = gzip.decompress((tmp_path / written.names[0]).read_bytes()).decode().splitlines()
     first = rows[1].split(",")
@@ -93,7 +96,7 @@ def test_a_time_that_is_missing_later_is_the_one_before(tmp_path):
     result = export_table(str(path), str(tmp_path / "o"), EventsTable())
     assert [file.date for file in result.files] == ["2026-11-22"]
     written = export_tardis(source_of(path, "BTC/USD"), LocalStore(tmp_path))
-    assert written.left_out == 0
+    assert not written.notes
     for name in written.names:
         rows = gzip.decompress((tmp_path / name).read_bytes()).decode().splitlines()[1:]
         times = [int(row.split(",")[3]) for row in rows]

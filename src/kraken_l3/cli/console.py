@@ -6,6 +6,7 @@ as markup: here and nowhere else. Results go to stdout, everything else to stder
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Callable, Optional
@@ -18,7 +19,7 @@ from rich.text import Text
 
 from kraken_l3.monitor.units import size
 
-__all__ = ["Screen", "Table", "number", "plain", "print_error", "progress", "size"]
+__all__ = ["Screen", "Table", "number", "plain", "print_error", "progress", "size", "stoppable"]
 
 #: Longer cells are shortened: a symbol of 100,000 characters is nothing to read, and must not hide the rest.
 MOST_CELL_CHARACTERS = 200
@@ -121,3 +122,37 @@ def progress(what: str, total: Optional[int]) -> Iterator[Callable[[int], None]]
     with bar:
         task = bar.add_task(what, total=total)
         yield lambda count: bar.advance(task, count)
+
+
+@contextmanager
+def stoppable(step: Callable[[int], None]) -> Iterator[Callable[[int], None]]:
+    """Let Ctrl+C, SIGTERM and hangup stop work between two steps, where it can clear away what is half done.
+
+    An exception out of the middle of a step could leave a file that nobody knows of. A second signal does not wait.
+
+    Yields:
+        `step`, which raises KeyboardInterrupt once a signal has come.
+    """
+    asked = False
+
+    def on_signal(_number: int, _frame: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    def step_or_stop(count: int) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        step(count)
+
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # what is ignored (nohup) stays ignored
+    before = {number: signal.getsignal(number) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, on_signal)
+    try:
+        yield step_or_stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

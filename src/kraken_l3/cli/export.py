@@ -1,7 +1,8 @@
 """`kraken-l3 export`: verified data as tables, and in other tools' formats."""
 
 import dataclasses
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Callable, Optional
 
@@ -11,15 +12,15 @@ from kraken_l3.api import Archive
 from kraken_l3.api.arguments import span_ns, symbol_among
 from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import open_archive
-from kraken_l3.cli.console import Screen, Table, number, plain, progress, size
+from kraken_l3.cli.console import Screen, Table, number, plain, print_error, progress, size, stoppable
 from kraken_l3.cli.json_output import print_result
 from kraken_l3.cli.options import AsJson, EngineName, Instruments, warn_of_engine, warn_of_unread
 from kraken_l3.errors import DataMissing, UsageError
+from kraken_l3.model.instruments import Instrument
 from kraken_l3.model.timestamps import format_rfc3339
-from kraken_l3.rebuild.metadata import metadata_in, read_instruments
+from kraken_l3.rebuild.metadata import read_instruments
 
 if TYPE_CHECKING:
-    from kraken_l3.export.formats.event_stream import Written
     from kraken_l3.export.result import ExportResult
     from kraken_l3.export.table import Table as ExportTable
 
@@ -99,13 +100,16 @@ def events(
 
 @export.command("tardis")
 def tardis(
-    source: Source, out: Target, symbols: Only = None, instruments: Instruments = None, engine: EngineName = "auto"
+    source: Source,
+    out: Target,
+    symbols: Only = None,
+    jobs: Jobs = 1,
+    instruments: Instruments = None,
+    engine: EngineName = "auto",
+    as_json: AsJson = False,
 ) -> int:
     """Tardis' incremental_book_L2 and book_snapshot_25 (csv.gz), one file a symbol and day."""
-    _need_research()
-    from kraken_l3.export.formats.tardis import export_tardis
-
-    return _export_days(source, out, symbols, instruments, engine, export_tardis)
+    return _export_format(source, out, "tardis", {}, symbols, jobs, instruments, engine, as_json)
 
 
 @export.command("lobster")
@@ -116,14 +120,13 @@ def lobster(
         int, typer.Option("--levels", min=1, max=1000, help="Price levels a side in the orderbook file.")
     ] = 10,
     symbols: Only = None,
+    jobs: Jobs = 1,
     instruments: Instruments = None,
     engine: EngineName = "auto",
+    as_json: AsJson = False,
 ) -> int:
     """LOBSTER's message and orderbook files, with scales and order ids in files beside them."""
-    _need_research()
-    from kraken_l3.export.formats.lobster import export_lobster
-
-    return _export_days(source, out, symbols, instruments, engine, partial(export_lobster, levels=levels))
+    return _export_format(source, out, "lobster", {"levels": levels}, symbols, jobs, instruments, engine, as_json)
 
 
 @export.command("hftbacktest")
@@ -135,16 +138,15 @@ def hftbacktest(
         typer.Option("--resync", help="A snapshot within a day becomes: diff (keeps your simulated orders) or clear."),
     ] = "diff",
     symbols: Only = None,
+    jobs: Jobs = 1,
     instruments: Instruments = None,
     engine: EngineName = "auto",
+    as_json: AsJson = False,
 ) -> int:
-    """hftbacktest's level 3 events (npz), with order ids in a file beside them."""
-    _need_research()
-    from kraken_l3.export.formats.hftbacktest import RESYNCS, export_hftbacktest
-
-    if resync not in RESYNCS:
+    """hftbacktest's level 3 events (npz), with the clock's shift and the order ids in files beside them."""
+    if resync not in _RESYNCS:
         raise UsageError(f"unknown mode {resync!r}", where="--resync", hint="Use diff or clear")
-    return _export_days(source, out, symbols, instruments, engine, partial(export_hftbacktest, resync=resync))
+    return _export_format(source, out, "hftbacktest", {"resync": resync}, symbols, jobs, instruments, engine, as_json)
 
 
 @export.command("nautilus")
@@ -152,50 +154,71 @@ def nautilus(
     source: Source,
     out: Target,
     symbols: Only = None,
+    jobs: Jobs = 1,
     instruments: Instruments = None,
     engine: EngineName = "auto",
+    as_json: AsJson = False,
 ) -> int:
     """NautilusTrader's data catalog of OrderBookDelta, written through the installed nautilus_trader."""
-    _need_research()
-    from kraken_l3.export.formats.nautilus import export_nautilus
-
     if "://" in out:
         raise UsageError("the catalog can only be written to a local directory", where="--out")
-    return _export_days(source, out, symbols, instruments, engine, lambda pair, _: export_nautilus(pair, Path(out)))
+    return _export_format(source, out, "nautilus", {}, symbols, jobs, instruments, engine, as_json)
 
 
-def _export_days(
+def _all_symbols(source: str, engine: str) -> list[str]:
+    from kraken_l3.export.storage import fetched
+
+    with fetched(source, heads=True) as path:
+        names = Archive(path, engine=engine).symbols
+    if not names and "://" in source:  # no journal tells them, so the data has to come
+        with fetched(source) as path:
+            names = Archive(path, engine=engine).symbols
+    return names
+
+
+_RESYNCS = ("diff", "clear")
+
+
+def _export_format(
     source: str,
     out: str,
+    name: str,
+    options: dict[str, Any],
     symbols: Optional[str],
+    jobs: int,
     instruments: Optional[Path],
     engine: str,
-    write: Callable[..., "Written"],
+    as_json: bool,
 ) -> int:
-    """Each symbol through a format that is written day by day."""
-    from kraken_l3.export.formats.event_stream import Source as Pair
-    from kraken_l3.export.storage import fetched, open_store
+    _need_research()
+    from kraken_l3.export.bulk import export_format
+    from kraken_l3.export.format_job import READINGS
 
-    warn_of_engine(engine)
-    _check_out(out)
-    pairs = read_instruments(instruments) if instruments is not None else []
-    store = open_store(out)
-    with fetched(source) as path:
-        _check_symbols(path, symbols, engine)
-        metadata = metadata_in(open_archive(path), pairs)
-        wanted = _symbols(symbols)
-        names = Archive(path, engine=engine).symbols if wanted is None else sorted(wanted)
-        unread = warn_of_unread(path)
-        found = 0
-        for symbol in names:
-            written = write(Pair(open_archive(path), symbol, metadata, engine), store)
-            for name in written.names:
-                typer.echo(plain(store.where(name)))
-            found += len(written.names)
-            if written.left_out:
-                text = f"{symbol}: {written.left_out:,} events left out: the data does not say when they happened"
-                typer.echo(plain(text), err=True)
-    return 0 if found and not unread else DataMissing.exit_code
+    pairs, unread = _begin(source, out, symbols, instruments, engine)
+    wanted = _symbols(symbols)
+    names = sorted(wanted) if wanted is not None else _all_symbols(source, engine)
+    total = _total(source, readings=len(names) * READINGS[name])
+    with _progress(total) as step:
+        result = export_format(
+            source,
+            out,
+            name,
+            names,
+            options=options,
+            jobs=jobs,
+            engine=engine,
+            instruments=pairs,
+            progress=step,
+        )
+    for note in result.notes:
+        typer.echo(plain(note), err=True)
+    exit_code = result.exit_code() or (DataMissing.exit_code if unread else 0)
+    if as_json:
+        return print_result({"out": out, **dataclasses.asdict(result)}, exit_code)
+    for file in result.files:
+        typer.echo(plain(f"{out.rstrip('/')}/{file.name}"))
+    typer.echo(_counts(result), err=True)
+    return exit_code
 
 
 def _need_research() -> None:
@@ -215,14 +238,28 @@ def _symbols(text: Optional[str]) -> Optional[frozenset[str]]:
     return names
 
 
-def _check_out(out: str) -> None:
-    """An --out that cannot be written is told before the work, not after it."""
-    if "://" in out:
-        return
-    try:
-        Path(out).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot write there: {error.strerror}", where=out, hint="Use another --out") from None
+def _begin(
+    source: str, out: str, symbols: Optional[str], instruments: Optional[Path], engine: str
+) -> tuple[list[Instrument], bool]:
+    """Check what can be checked before the work.
+
+    Returns:
+        The precisions of `--instruments`, and whether there is data that is not looked at.
+    """
+    warn_of_engine(engine)
+    pairs = read_instruments(instruments) if instruments is not None else []
+    unread = False
+    if "://" not in source:
+        unread = warn_of_unread(Path(source))
+        if not open_archive(Path(source)).files():
+            raise UsageError("no level3 data here", where=source, hint="Its files are named l3-YYYY-MM-DD.ndjson")
+        _check_symbols(Path(source), symbols, engine)
+    if "://" not in out:
+        try:
+            Path(out).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot write there: {error.strerror}", where=out, hint="Use another --out") from None
+    return pairs, unread
 
 
 def _check_symbols(path: Path, text: Optional[str], engine: str) -> None:
@@ -238,6 +275,24 @@ def _check_symbols(path: Path, text: Optional[str], engine: str) -> None:
         raise UsageError(error.what, where=error.where, hint=error.hint) from None
 
 
+def _total(source: str, readings: int = 1) -> Optional[int]:
+    """Bytes that will be read; None where asking would mean to list a bucket."""
+    if "://" in source:
+        return None
+    return readings * sum(content_size(file) for file in open_archive(Path(source)).files())
+
+
+@contextmanager
+def _progress(total: Optional[int]) -> Iterator[Callable[[int], None]]:
+    """A bar; Ctrl+C and SIGTERM stop the export where nothing is half done."""
+    try:
+        with progress("exporting", total) as on_bytes, stoppable(on_bytes) as step:
+            yield step
+    except KeyboardInterrupt:
+        print_error("kraken-l3: interrupted. The same command goes on from here.")
+        raise
+
+
 def _export_table(
     source: str,
     out: str,
@@ -251,14 +306,10 @@ def _export_table(
 ) -> int:
     from kraken_l3.export.bulk import export_table
 
-    warn_of_engine(engine)
-    _check_out(out)
-    pairs = read_instruments(instruments) if instruments is not None else []
-    unread = False
-    if "://" not in source:
-        _check_symbols(Path(source), symbols, engine)
-        unread = warn_of_unread(Path(source))
-    with progress("exporting", _total(source)) as on_bytes:
+    pairs, unread = _begin(source, out, symbols, instruments, engine)
+    total = _total(source)
+    # A cluster is waited for without steps: there, and here where nothing is written, a signal may stop at once.
+    with progress("exporting", total) if cluster is not None else _progress(total) as step:
         result = export_table(
             source,
             out,
@@ -267,7 +318,7 @@ def _export_table(
             cluster=cluster,
             engine=engine,
             instruments=pairs,
-            progress=on_bytes,
+            progress=step,
         )
     exit_code = result.exit_code() or (DataMissing.exit_code if unread else 0)
     if as_json:
@@ -276,17 +327,12 @@ def _export_table(
     return exit_code
 
 
-def _total(source: str) -> Optional[int]:
-    """Bytes of the data files; None where asking would mean to list a bucket."""
-    return None if "://" in source else sum(content_size(file) for file in open_archive(Path(source)).files())
-
-
 def _print_result(out: str, wanted: "ExportTable", result: "ExportResult") -> None:
     screen = Screen()
     table = Table("symbol", "date", ">rows", ">left out", ">suspect", ">size")
     for file in result.files[:_SHOWN_FILES]:
-        counts = (number(file.rows), number(file.left_out), number(file.suspect), size(file.bytes))
-        table.add(file.symbol, file.date, *counts, style="red" if file.suspect else "")
+        counts = (number(file.rows or 0), number(file.left_out), number(file.suspect), size(file.bytes))
+        table.add(file.symbol, file.date or "", *counts, style="red" if file.suspect else "")
     screen.table(table)
     if len(result.files) > _SHOWN_FILES:
         screen.line(f"... {len(result.files) - _SHOWN_FILES:,} more files; --json lists them")
@@ -294,10 +340,13 @@ def _print_result(out: str, wanted: "ExportTable", result: "ExportResult") -> No
         _print_rows(screen, Path(out) / result.files[0].name)
     before = f" ({result.already_there:,} made before)" if result.already_there else ""
     first = f", the first is {result.files[0].name}" if result.files else ""
-    screen.line(
-        f"{sum(file.rows for file in result.files):,} rows in {len(result.files):,} files{before} under {out}{first}"
-    )
-    screen.line(
+    rows = sum(file.rows or 0 for file in result.files)
+    screen.line(f"{rows:,} rows in {len(result.files):,} files{before} under {out}{first}")
+    screen.line(_counts(result))
+
+
+def _counts(result: "ExportResult") -> str:
+    return (
         f"{result.messages:,} messages: {result.ok:,} verified, {result.bad:,} bad, {result.unverified:,} unverifiable"
     )
 

@@ -1,16 +1,17 @@
-"""All of an archive to one table: by this process, by several, or by a Dask cluster.
+"""All of an archive to one table or to another tool's files: by this process, by several, or by a Dask cluster.
 
-Each chain of files is a job of its own; where there are more processes than chains, the pairs of a chain are shared out
-as well. Every sharing gives the same files.
+For a table each chain of files is a job of its own; where there are more processes than chains, the pairs of a chain
+are shared out as well. For another tool each pair of each chain is one. Every sharing gives the same files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Optional
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
 
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.errors import UsageError
+from kraken_l3.export.format_job import FormatJob, run_format_job
 from kraken_l3.export.job import Job, run_job
 from kraken_l3.export.result import ExportResult
 from kraken_l3.export.storage import fetched
@@ -20,7 +21,7 @@ from kraken_l3.rebuild.metadata import metadata_in
 from kraken_l3.rebuild.parallel import Progress, run_in_processes
 from kraken_l3.rebuild.playback import chains_in
 
-__all__ = ["export_table", "plan_jobs"]
+__all__ = ["export_format", "export_table", "plan_jobs"]
 
 
 def export_table(
@@ -42,7 +43,7 @@ def export_table(
         table: what is wanted.
         jobs: processes on this machine.
         cluster: address of a Dask scheduler, whose workers do the work instead.
-        engine: see `rebuild.engines`.
+        engine: see `engine.choose`.
         instruments: precisions that the user knows.
         progress: called with the bytes done.
     """
@@ -56,7 +57,50 @@ def export_table(
     result = ExportResult()
     for other in results:
         result.add(other)
-    result.files.sort(key=lambda file: (file.symbol, file.date))
+    result.files.sort(key=lambda file: (file.symbol, file.date or ""))
+    return result
+
+
+def export_format(
+    source: str,
+    target: str,
+    name: str,
+    symbols: Sequence[str],
+    *,
+    options: Optional[Mapping[str, Any]] = None,
+    jobs: int = 1,
+    engine: str = "auto",
+    instruments: Sequence[Instrument] = (),
+    progress: Optional[Progress] = None,
+) -> ExportResult:
+    """Export pairs of an archive for another tool.
+
+    Args:
+        source: path or URL of an archive directory or an NDJSON file.
+        target: path or URL of a directory.
+        name: of the format: "tardis", "lobster", "hftbacktest", "nautilus".
+        symbols: which pairs.
+        options: of that format's export: `levels`, `resync`.
+        jobs: processes on this machine.
+        engine: see `engine.choose`.
+        instruments: precisions that the user knows.
+        progress: called with the bytes done, of each pair and as often as the format reads them.
+    """
+    with fetched(source, heads=True) as path:
+        archive = open_archive(path)
+        metadata = metadata_in(archive, instruments)
+        chains = chains_in(archive)
+    planned = []
+    for symbol in symbols:
+        told = tuple(each for each in metadata if each.symbol == symbol)
+        planned += [FormatJob(source, target, name, symbol, chain, told, engine, options or {}) for chain in chains]
+    if jobs > 1 and len(planned) > 1:
+        results = run_in_processes(run_format_job, planned, jobs, progress)
+    else:
+        results = [run_format_job(job, progress) for job in planned]
+    result = ExportResult()
+    for other in results:
+        result.add(other)
     return result
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Optional
 
 from kraken_l3.archive.gaps import Gap, gaps_in
-from kraken_l3.archive.layout import Stream
+from kraken_l3.archive.layout import SEALED_SUFFIX, Stream
 from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.export.clock import ReceiveClock
-from kraken_l3.export.result import ExportResult
+from kraken_l3.export.result import EngineCounts, ExportResult
 from kraken_l3.export.resume import DoneMarker, depends_on
 from kraken_l3.export.storage import Store, fetched, open_store
 from kraken_l3.export.table import Table
@@ -52,6 +52,8 @@ def run_job(job: Job, progress: Optional[Progress] = None, *, memory: Optional[M
             for marker in markers.values():
                 if marker.result is not None:
                     result.add(marker.result)
+                    if progress is not None:
+                        progress(marker.result.bytes)
             return result
         return _run(job, archive, store, markers, progress, memory or Memory())
 
@@ -68,7 +70,9 @@ def _allow_many_files() -> None:
 def _marker(job: Job, archive: Archive, store: Store, name: str) -> DoneMarker:
     path = archive.directory / name
     key = depends_on(archive, path, job.chain, job.table, job.part, job.metadata)
-    return DoneMarker(store, job.table, path, job.part, key)
+    share, shares = job.part
+    suffix = "" if shares == 1 else f".{share}-of-{shares}"
+    return DoneMarker(store, f"{job.table.name}-{path.name.removesuffix(SEALED_SUFFIX)}{suffix}", key)
 
 
 def _run(
@@ -84,7 +88,7 @@ def _run(
     result = ExportResult()
     files = TableFiles(store, table, table.builder(engine), memory)
     try:
-        counts = _Counts(engine)
+        counts = EngineCounts(engine)
         played = play(
             engine,
             archive,
@@ -115,23 +119,3 @@ def _run(
     finally:
         files.close()
     return result
-
-
-class _Counts:
-    """An engine's tallies, from one file's end to the next, and lines that it could not be given (`left_out`)."""
-
-    def __init__(self, engine: Any) -> None:
-        self._engine = engine
-        self.left_out = 0
-        self._last = (0, 0, 0, 0)
-
-    def since_last(self) -> tuple[int, int, int, int]:
-        """(messages, ok, bad, unverified)."""
-        tallies = self._engine.tallies()
-        bad = sum(t.mismatched + t.malformed + sum(t.findings.values()) for t in tallies)
-        bad += self._engine.totals().malformed
-        unverified = self.left_out + sum(t.before_snapshot + sum(t.unverifiable.values()) for t in tallies)
-        now = (sum(t.messages for t in tallies), sum(t.ok for t in tallies), bad, unverified)
-        messages, ok, bad, unverified = (a - b for a, b in zip(now, self._last))
-        self._last = now
-        return messages, ok, bad, unverified

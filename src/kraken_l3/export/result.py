@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Optional
 
-__all__ = ["ExportResult", "TableFile"]
+from kraken_l3.engine.port import Engine
+
+__all__ = ["EngineCounts", "ExportResult", "ExportedFile"]
 
 
 @dataclass
-class TableFile:
-    """One file that was written: `rows` in it, `left_out` over gaps, `suspect` (the book may be wrong)."""
+class ExportedFile:
+    """One file that was written.
+
+    Attributes:
+        symbol: the pair.
+        date: UTC day of a table's file, or "unknown"; None for other tools' files, whose names have it.
+        name: below the output directory.
+        rows: of a table; None for other tools' files.
+        bytes: size.
+        left_out: rows over gaps that are not in it.
+        suspect: rows whose book may be wrong.
+    """
 
     symbol: str
-    date: str
+    date: Optional[str]
     name: str
-    rows: int
+    rows: Optional[int]
     bytes: int
     left_out: int = 0
     suspect: int = 0
@@ -26,9 +40,10 @@ class ExportResult:
 
     Attributes:
         already_there: how many of `files` an earlier export had written.
+        notes: what a person should know of the files, a sentence each.
     """
 
-    files: list[TableFile] = field(default_factory=list)
+    files: list[ExportedFile] = field(default_factory=list)
     lines: int = 0
     bytes: int = 0
     messages: int = 0
@@ -36,10 +51,12 @@ class ExportResult:
     bad: int = 0
     unverified: int = 0
     already_there: int = 0
+    notes: list[str] = field(default_factory=list)
 
     def add(self, other: ExportResult) -> None:
         """Add another result's files and counts."""
         self.files += other.files
+        self.notes += other.notes
         for name in ("lines", "bytes", "messages", "ok", "bad", "unverified", "already_there"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
@@ -48,3 +65,23 @@ class ExportResult:
         if self.bad:
             return 2
         return 3 if self.unverified or not self.files else 0
+
+
+class EngineCounts:
+    """An engine's tallies, from one file's end to the next, and lines that it could not be given (`left_out`)."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.left_out = 0
+        self._last: Sequence[int] = (0, 0, 0, 0)
+
+    def since_last(self) -> tuple[int, int, int, int]:
+        """(messages, ok, bad, unverified)."""
+        tallies = self._engine.tallies()
+        bad = sum(t.mismatched + t.malformed + sum(t.findings.values()) for t in tallies)
+        bad += self._engine.totals().malformed
+        unverified = self.left_out + sum(t.before_snapshot + sum(t.unverifiable.values()) for t in tallies)
+        now = (sum(t.messages for t in tallies), sum(t.ok for t in tallies), bad, unverified)
+        messages, ok, bad, unverified = (a - b for a, b in zip(now, self._last))
+        self._last = now
+        return messages, ok, bad, unverified

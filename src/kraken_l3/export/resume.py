@@ -1,4 +1,4 @@
-"""Done markers: which source files an export has been through, so that an interrupted or repeated one goes on.
+"""Done markers: which pieces of an export are done, so that an interrupted or repeated one goes on.
 
 A marker lies in DIR/_jobs. It counts only while source, companions and options are the same and the files that it
 names are there, in their size.
@@ -11,6 +11,7 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Optional
 
@@ -20,7 +21,7 @@ from kraken_l3.archive.datafile import DataFile
 from kraken_l3.archive.layout import SEALED_SUFFIX, DayPaths, Stream, parse_name
 from kraken_l3.archive.opening import content_size, existing
 from kraken_l3.archive.reader import Archive
-from kraken_l3.export.result import ExportResult, TableFile
+from kraken_l3.export.result import ExportedFile, ExportResult
 from kraken_l3.export.storage import Store, write_file
 from kraken_l3.export.table import Table
 from kraken_l3.model.timestamps import NS_PER_DAY, day_start_ns
@@ -31,22 +32,19 @@ __all__ = ["DoneMarker", "depends_on"]
 
 
 class DoneMarker:
-    """The marker of one source file.
+    """The marker of a piece of an export.
 
     Args:
         store: where the export writes.
-        table: what it writes.
-        path: of the source file.
-        part: (k, n): which share of the symbols.
-        depends_on: what the rows depend on (see the function of that name).
+        name: tells the piece from the others: table or format, source file, share of the symbols.
+        depends_on: what its rows depend on (see the function of that name).
 
     Attributes:
-        result: what was written, or None while the file is still to do.
+        result: what was written, or None while the piece is still to do.
     """
 
-    def __init__(self, store: Store, table: Table, path: Path, part: tuple[int, int], depends_on: Any) -> None:
-        suffix = "" if part[1] == 1 else f".{part[0]}-of-{part[1]}"
-        self._name = f"_jobs/{table.name}-{path.name.removesuffix(SEALED_SUFFIX)}{suffix}.json"
+    def __init__(self, store: Store, name: str, depends_on: Any) -> None:
+        self._name = f"_jobs/{name}.json"
         self._store = store
         self._key = depends_on
         self.result = self._read()
@@ -57,7 +55,7 @@ class DoneMarker:
             return None
         try:
             marker = json.loads(content)
-            files = [TableFile(**file) for file in marker["result"]["files"]]
+            files = [ExportedFile(**file) for file in marker["result"]["files"]]
             result = ExportResult(**{**marker["result"], "files": files})
         except (ValueError, KeyError, TypeError):  # by another version, or damaged: the file is done again
             return None
@@ -66,7 +64,7 @@ class DoneMarker:
         return result if same else None
 
     def write(self, result: ExportResult) -> None:
-        """The source file is through, and its tables are published."""
+        """The piece is done, and its files are published."""
         write_file(self._store, self._name, json.dumps({"key": self._key, "result": asdict(result)}, indent=1).encode())
 
 
@@ -99,8 +97,8 @@ def _companions(archive: Archive, path: Path, day: dt.date, table: Table, *, goe
     receipts = existing(paths.receipts(Stream.LEVEL3))
     books = [
         [checkpoint.symbol, zlib.crc32(checkpoint.snapshot or b"")]
-        for checkpoint in read_checkpoints(paths.checkpoints)
-        if checkpoint.line == 0
+        for checkpoint in takewhile(lambda each: each.line == 0, read_checkpoints(paths.checkpoints))
+        if table.symbols is None or checkpoint.symbol in table.symbols
     ]
     others = table.depends_on(archive, day, _end_of_rows_ns(path, day, goes_on=goes_on))
     return [content_size(receipts) if receipts is not None else None, others, books]

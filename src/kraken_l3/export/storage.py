@@ -234,7 +234,13 @@ class fetched:  # noqa: N801 - used like a function
             return Path(self._place)
         filesystem, root = _filesystem_of(self._place)
         self._directory = tempfile.mkdtemp(prefix="kraken-l3-")
-        local = Path(self._directory)
+        try:
+            return self._fetch_all(filesystem, root, Path(self._directory))
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def _fetch_all(self, filesystem: Any, root: str, local: Path) -> Path:
         if not filesystem.isdir(root):
             if not filesystem.exists(root):
                 raise UsageError("there is no such file or directory", where=self._place)

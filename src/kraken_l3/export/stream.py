@@ -15,12 +15,14 @@ from kraken_l3.engine.choose import make_engine
 from kraken_l3.export.clock import ReceiveClock
 from kraken_l3.export.gap_rows import GapRows
 from kraken_l3.export.records import RecordBuilder, Records
+from kraken_l3.export.result import EngineCounts, ExportResult
 from kraken_l3.export.table import SymbolDay, Table
 from kraken_l3.model.timestamps import NS_PER_DAY, day_start_ns
 from kraken_l3.rebuild.metadata import SymbolMetadata
-from kraken_l3.rebuild.playback import Chain, Step, chains_in, play
+from kraken_l3.rebuild.parallel import Progress
+from kraken_l3.rebuild.playback import Chain, FileEnd, Step, chains_in, play
 
-__all__ = ["RecordBatch", "read_records", "read_table"]
+__all__ = ["RecordBatch", "read_chain", "read_records", "read_table"]
 
 _LAST_NS = (1 << 63) - 1
 _BLOCK_BYTES = 1024 * 1024
@@ -71,8 +73,15 @@ def read_records(
 ) -> Iterator[RecordBatch]:
     """As `read_table`, before they become Arrow rows."""
     for chain in chains_in(archive):
-        if not _is_before(chain, start_ns) and not _is_after(chain, end_ns):
-            yield from _chain_records(archive, chain, table, metadata, start_ns, end_ns, engine)
+        if _is_before(chain, start_ns) or _is_after(chain, end_ns):
+            continue
+        for batch in read_chain(archive, chain, table, metadata, engine=engine):
+            times = table.times(batch.records)
+            if len(times) and times[0] >= end_ns:
+                break
+            wanted = (times >= start_ns) & (times < end_ns)
+            if wanted.any():
+                yield batch._replace(records=batch.rows.keep(batch.records[wanted]))
 
 
 def _day_start(name: str) -> Optional[int]:
@@ -90,45 +99,57 @@ def _is_after(chain: Chain, end_ns: int) -> bool:
     return first_day is not None and first_day >= end_ns
 
 
-def _chain_records(
+def read_chain(
     archive: Archive,
     chain: Chain,
     table: Table,
     metadata: Sequence[SymbolMetadata],
-    start_ns: int,
-    end_ns: int,
-    engine_name: str,
+    *,
+    engine: str = "auto",
+    progress: Optional[Progress] = None,
+    counted: Optional[ExportResult] = None,
 ) -> Iterator[RecordBatch]:
-    engine = make_engine(table.engine_options(), engine_name)
-    builder = table.builder(engine)
+    """Records of the one symbol that `table` names, of one chain of days, before `SymbolDay.keep`.
+
+    Args:
+        archive: holds the chain.
+        chain: what to read.
+        table: whose records.
+        metadata: see `metadata.metadata_in`.
+        engine: see `engine.choose`.
+        progress: called with the bytes done.
+        counted: gains what was read.
+    """
+    engine_made = make_engine(table.engine_options(), engine)
+    builder = table.builder(engine_made)
+    counts = EngineCounts(engine_made)
     symbol = next(iter(table.symbols or ("",)))
     date: Optional[dt.date] = None
     day: Optional[SymbolDay] = None
     gaps = GapRows()
     played = play(
-        engine,
+        engine_made,
         archive,
         metadata,
         gaps=gaps_in(archive, channel=Stream.LEVEL3, symbols=table.symbols),
         chain=chain,
-        clock=ReceiveClock(engine.name, needs_times=table.grid_ns is not None),
+        clock=ReceiveClock(engine_made.name, needs_times=table.grid_ns is not None),
         grid=table.grid_ns is not None,
         block_bytes=_BLOCK_BYTES,
     )
     for each in played:
         if isinstance(each, Gap):
             gaps.add(each)
+        elif isinstance(each, FileEnd) and counted is not None:
+            counted.add(ExportResult([], each.lines, each.bytes, *counts.since_last()))
         if not isinstance(each, Step):
             continue
+        counts.left_out += each.block.left_out
+        if progress is not None:
+            progress(len(each.block.data))
         if day is None or date != each.day:
             date, day = each.day, table.day(archive, each.day, gaps)(symbol)
         results = builder.build(each)
         records = next((records for _, records in table.records(results)), None)
-        if records is None:
-            continue
-        times = table.times(records)
-        if times[0] >= end_ns:
-            return
-        wanted = (times >= start_ns) & (times < end_ns)
-        if wanted.any():
-            yield RecordBatch(date, day, builder, day.keep(records[wanted]))
+        if records is not None:
+            yield RecordBatch(date, day, builder, records)

@@ -16,7 +16,7 @@ from kraken_l3.export.gap_rows import GapRows
 from kraken_l3.export.naming import part_path
 from kraken_l3.export.parquet import ParquetOutput
 from kraken_l3.export.records import RecordBuilder
-from kraken_l3.export.result import TableFile
+from kraken_l3.export.result import ExportedFile
 from kraken_l3.export.spool import Spool
 from kraken_l3.export.storage import Store
 from kraken_l3.export.table import SymbolDay, Table
@@ -129,7 +129,7 @@ class TableFiles:
             file.output = ParquetOutput(self._store.begin(file.name), self._table.schema, described)
         file.output.write(file.rows.to_arrow(records, self._builder.overflow_ids))
 
-    def end(self, end: FileEnd) -> list[TableFile]:
+    def end(self, end: FileEnd) -> list[ExportedFile]:
         """Publish all tables of the source file that ends here."""
         name = end.path.name.removesuffix(SEALED_SUFFIX)
         sources = [{"name": name, "sha256": end.sha256, "bytes": end.bytes, "lines": end.lines}]
@@ -143,7 +143,7 @@ class TableFiles:
                 continue
             counts = {"left_out": file.rows.left_out, "suspect": file.rows.suspect}
             size = file.output.publish(sources=sources, **counts)
-            made.append(TableFile(file.symbol, file.date, file.name, file.output.rows, size, **counts))
+            made.append(ExportedFile(file.symbol, file.date, file.name, file.output.rows, size, **counts))
         self._files.clear()
         self._spool.close()
         return made

@@ -6,6 +6,7 @@ The processes are spawned, not forked: the caller may have threads, and a native
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -21,6 +22,11 @@ _Task = TypeVar("_Task")
 _Answer = TypeVar("_Answer")
 
 _POLL_S = 0.1
+_STOP = -1
+
+
+class _Stopped(Exception):
+    """The caller gave up: what this task has half done is to be cleared away."""
 
 
 def run_in_processes(
@@ -41,15 +47,17 @@ def run_in_processes(
         shares: so many tasks read the same bytes, each for its symbols: these count once.
 
     Raises:
-        Exception: what the first task that failed raised; those not yet begun are cancelled.
+        Exception: what the first task that failed raised. The others are stopped: those that run when they next tell
+            their progress. So it is with what `progress` raises, which is how a caller stops everything.
     """
     context = multiprocessing.get_context("spawn")
-    done = context.Array(c_uint64, len(tasks), lock=False)  # each element has one writer
+    done = context.Array(c_uint64, len(tasks) + 1, lock=False)  # each element has one writer; the last tells to stop
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_share, initargs=(done,)) as pool:
         futures = [pool.submit(_run, work, number, task) for number, task in enumerate(tasks)]
         try:
             _wait(futures, done, shares, progress)
         except BaseException:
+            done[_STOP] = 1
             for future in futures:
                 future.cancel()
             raise
@@ -65,7 +73,7 @@ def _wait(futures: Sequence[Future[Any]], done: Any, shares: int, progress: Opti
             if future.done():
                 future.result()  # raises what a task raised, without waiting for the others
         if progress is not None:
-            now = sum(done) // shares
+            now = sum(done[:_STOP]) // shares
             progress(now - seen)
             seen = now
         if not is_over:
@@ -79,10 +87,14 @@ def _share(done: Any) -> None:
     """In a new process: where it tells how far it is."""
     global _done
     _done = done
+    # Ctrl+C goes to all processes of a terminal: the caller alone decides what it means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _run(work: Callable[[_Task, Progress], _Answer], number: int, task: _Task) -> _Answer:
     def progress(count: int) -> None:
+        if _done[_STOP]:
+            raise _Stopped
         _done[number] += count
 
     return work(task, progress)

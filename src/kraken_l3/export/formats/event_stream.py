@@ -19,22 +19,33 @@ from kraken_l3.errors import DamageFound
 from kraken_l3.export.events import EventsDay, EventsTable
 from kraken_l3.export.formats.resting import Orders, RestingOrders
 from kraken_l3.export.records import Records
+from kraken_l3.export.result import ExportResult
 from kraken_l3.export.schema import LAST
-from kraken_l3.export.stream import read_records
+from kraken_l3.export.stream import read_chain
 from kraken_l3.model.events import Action
 from kraken_l3.model.timestamps import NS_PER_DAY, day_of, day_start_ns
 from kraken_l3.rebuild.metadata import SymbolMetadata
+from kraken_l3.rebuild.parallel import Progress
+from kraken_l3.rebuild.playback import Chain
 
 __all__ = ["DayFile", "MakeDay", "Moment", "Source", "Updates", "Written", "write_days"]
 
 
 class Source(NamedTuple):
-    """One pair of an archive."""
+    """One pair of an archive, over one chain of days.
+
+    Attributes:
+        progress: called with the bytes done.
+        counted: gains what was read.
+    """
 
     archive: Archive
     symbol: str
     metadata: Sequence[SymbolMetadata]
+    chain: Chain
     engine: str = "auto"
+    progress: Optional[Progress] = None
+    counted: Optional[ExportResult] = None
 
 
 class Moment(NamedTuple):
@@ -72,10 +83,10 @@ class Updates(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What came of a pair: the files' names, and how many events no file has since nothing tells their time."""
+    """What came of a pair: the files' names, and what a person should know of them, a sentence each."""
 
     names: list[str]
-    left_out: int = 0
+    notes: Sequence[str] = ()
 
 
 class DayFile(Protocol):
@@ -90,7 +101,7 @@ class DayFile(Protocol):
     def snapshot(self, at: Moment, after: Orders, before: Orders, found: Orders, successor: Records) -> None:
         """A snapshot: the orders that rest now, and those before (see `RestingOrders.replace` for the last three)."""
 
-    def finish(self) -> list[str]:
+    def finish(self) -> Written:
         """Publish; gives the names of the files."""
 
     def abandon(self) -> None:
@@ -122,7 +133,14 @@ def write_days(source: Source, make_day: MakeDay) -> Written:
     """
     resting = RestingOrders()
     names: list[str] = []
+    notes: list[str] = []
     left_out = 0
+
+    def finish(file: DayFile) -> None:
+        written = file.finish()
+        names.extend(written.names)
+        notes.extend(written.notes)
+
     file: Optional[DayFile] = None
     today: Optional[dt.date] = None
     try:
@@ -134,7 +152,7 @@ def write_days(source: Source, make_day: MakeDay) -> Written:
                 continue
             if file is None or run.day != today:
                 if file is not None:
-                    names += file.finish()
+                    finish(file)
                 began_ns = int(run.recv_ns[0]) if file is None else day_start_ns(run.day)
                 file, today = make_day(run.day, *run.scales), run.day
                 if not is_snapshot and len(resting):
@@ -144,12 +162,14 @@ def write_days(source: Source, make_day: MakeDay) -> Written:
             else:
                 file.updates(_updates(run, resting))
         if file is not None:
-            names += file.finish()
+            finish(file)
             file = None
     finally:
         if file is not None:
             file.abandon()
-    return Written(names, left_out)
+    if left_out:
+        notes.append(f"{source.symbol}: {left_out:,} events left out: the data does not say when they happened")
+    return Written(names, notes)
 
 
 def _follow(resting: RestingOrders, run: _Run) -> None:
@@ -183,9 +203,17 @@ def _after(records: Records, before: Orders) -> Orders:
 def _runs(source: Source) -> Iterator[_Run]:
     scales: Optional[tuple[int, int]] = None
     table = EventsTable(frozenset([source.symbol]))
-    for batch in read_records(source.archive, table, source.metadata, engine=source.engine):
-        records = batch.records
+    for batch in read_chain(
+        source.archive,
+        source.chain,
+        table,
+        source.metadata,
+        engine=source.engine,
+        progress=source.progress,
+        counted=source.counted,
+    ):
         assert isinstance(batch.rows, EventsDay)
+        records = batch.rows.keep(batch.records)
         records["classification"], _, _ = batch.rows.match(records)
         records = records[records["price_scale"] >= 0]  # an empty first snapshot tells no precision, nor anything else
         if not len(records):

@@ -27,10 +27,10 @@ from kraken_l3.export.naming import escape_symbol
 from kraken_l3.export.records import Records
 from kraken_l3.export.storage import Store, write_file
 from kraken_l3.model.events import Action, Classification, Side
+from kraken_l3.model.timestamps import NS_PER_S
 
-__all__ = ["EVENT", "RESYNCS", "export_hftbacktest"]
+__all__ = ["EVENT", "export_hftbacktest"]
 
-RESYNCS = ("diff", "clear")
 EVENT = np.dtype(
     [
         ("ev", "<u8"),
@@ -133,10 +133,10 @@ class _Day:
         self._rows.write(rows.tobytes())
         self._count += len(rows)
 
-    def finish(self) -> list[str]:
+    def finish(self) -> Written:
         if not self._count:  # a day that begins with a snapshot which changes nothing
             self.abandon()
-            return []
+            return Written([])
         output = self._store.begin(f"{self._stem}.npz")
         try:
             self._copy_to(output.file)
@@ -148,7 +148,12 @@ class _Day:
             self.abandon()
         clock = {"local_ts_shift_ns": self._shift_ns}
         described = write_file(self._store, f"{self._stem}_clock.json", f"{json.dumps(clock)}\n".encode())
-        return [f"{self._stem}.npz", described, self._ids.write(self._store, f"{self._stem}_ids.csv")]
+        notes = []
+        if self._shift_ns:
+            shift = f"all local times are {self._shift_ns / NS_PER_S:.9f} s later than received"
+            why = "the receiving clock was behind Kraken's by up to that, and hftbacktest refuses negative latencies"
+            notes.append(f"{self._stem}.npz: {shift}: {why}")
+        return Written([f"{self._stem}.npz", described, self._ids.write(self._store, f"{self._stem}_ids.csv")], notes)
 
     def _copy_to(self, target: BinaryIO) -> None:
         self._rows.seek(0)

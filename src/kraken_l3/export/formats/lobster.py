@@ -120,7 +120,11 @@ class _Day:
         self._last_ns = 0
         # the names hold the time of the last line: until then they are others
         self._messages = store.begin(f"{self._stem}_message_{levels}.csv")
-        self._books = store.begin(f"{self._stem}_orderbook_{levels}.csv")
+        try:
+            self._books = store.begin(f"{self._stem}_orderbook_{levels}.csv")
+        except BaseException:
+            self._messages.abandon()
+            raise
 
     def open_with(self, resting: Orders, at_ns: int) -> None:
         self._write(self._new(resting, np.arange(len(resting.price))), at_ns)
@@ -208,17 +212,17 @@ class _Day:
         self._book = book
         return "".join(made)
 
-    def finish(self) -> list[str]:
+    def finish(self) -> Written:
         if self._first_ns is None:  # nothing but an empty snapshot
             self.abandon()
-            return []
+            return Written([])
         first, last = ((at_ns - self._start_ns) // _MS_NS for at_ns in (self._first_ns, self._last_ns))
         stem = f"{self._stem}_{first}_{last}"
         names = [f"{stem}_message_{self._levels}.csv", f"{stem}_orderbook_{self._levels}.csv", f"{stem}_scales.json"]
         self._messages.publish(names[0])
         self._books.publish(names[1])
         write_file(self._store, names[2], f"{json.dumps(self._scales)}\n".encode())
-        return [*names, self._ids.write(self._store, f"{stem}_ids.csv")]
+        return Written([*names, self._ids.write(self._store, f"{stem}_ids.csv")])
 
     def abandon(self) -> None:
         self._messages.abandon()

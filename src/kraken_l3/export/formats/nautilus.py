@@ -11,6 +11,7 @@ A snapshot is a Clear and Adds with F_SNAPSHOT; an eviction is a Delete. `ts_eve
 from __future__ import annotations
 
 import datetime as dt
+import tempfile
 from pathlib import Path
 from typing import Any, Optional
 
@@ -68,14 +69,20 @@ def export_nautilus(source: Source, directory: Path) -> Written:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LocalFault(f"cannot write: {error.strerror}", where=str(root)) from error
-    catalog = ParquetDataCatalog(str(root))
-    written = write_days(source, lambda day, price, qty: _Day(catalog, root, source.symbol, day, price, qty))
+    # The library names its files, and would write into one that is there already: it works beside the catalog.
+    with tempfile.TemporaryDirectory(prefix="kraken-l3-") as beside:
+        catalog = ParquetDataCatalog(beside)
+        written = write_days(
+            source, lambda day, price, qty: _Day(catalog, Path(beside), root, source.symbol, day, price, qty)
+        )
     return written._replace(names=[f"nautilus/{name}" for name in written.names])
 
 
 class _Day:
-    def __init__(self, catalog: Any, root: Path, symbol: str, day: dt.date, price_scale: int, qty_scale: int) -> None:
-        self._catalog, self._root = catalog, root
+    def __init__(
+        self, catalog: Any, beside: Path, root: Path, symbol: str, day: dt.date, price_scale: int, qty_scale: int
+    ) -> None:
+        self._catalog, self._beside, self._root = catalog, beside, root
         self._library = _Library(f"{symbol}.{_VENUE}", price_scale, qty_scale)
         stem = f"{escape_symbol(symbol)}_{day.isoformat()}"
         self._ids_name = f"order_ids/{stem}.csv"
@@ -147,24 +154,23 @@ class _Day:
         if len(rows) and self._writer is not None:
             self._writer.write_table(self._library.table(rows), row_group_size=self._group_rows)
 
-    def finish(self) -> list[str]:
+    def finish(self) -> Written:
         if self._first is None:
-            return []
+            return Written([])
         if self._writer is None:
             self._begin()
         self._write(self._held)
         self._close()
-        before = set(self._root.rglob("*.parquet"))
-        # the library names the file after its first and last delta; then it gets its content
+        # the library names the file after its first and last delta
         last = self._first.copy()
         last["ts_init"] = self._last_init_ns
         self._catalog.write_data(self._library.objects(np.append(self._first, last)))
-        made = sorted(path for path in self._root.rglob("*.parquet") if path not in before)
-        for path in made:
-            self._temporary.replace(path)
-        self.abandon()
-        names = [path.relative_to(self._root).as_posix() for path in made]
-        return [*names, self._ids.write(LocalStore(self._root), self._ids_name)]
+        [sample] = self._beside.rglob("*.parquet")
+        name = sample.relative_to(self._beside)
+        sample.unlink()
+        (self._root / name).parent.mkdir(parents=True, exist_ok=True)
+        self._temporary.replace(self._root / name)
+        return Written([name.as_posix(), self._ids.write(LocalStore(self._root), self._ids_name)])
 
     def _close(self) -> None:
         if self._writer is not None:

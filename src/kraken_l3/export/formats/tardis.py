@@ -24,7 +24,7 @@ from kraken_l3.export.naming import escape_symbol
 from kraken_l3.export.records import Records
 from kraken_l3.export.snapshots import SnapshotsTable
 from kraken_l3.export.storage import Output, Store
-from kraken_l3.export.stream import read_records
+from kraken_l3.export.stream import read_chain
 from kraken_l3.model.events import Side
 from kraken_l3.model.timestamps import NS_PER_DAY, day_of
 
@@ -50,7 +50,11 @@ class _CsvGz:
         self._output: Output = store.begin(name)
         self._packed = gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=self._output.file, mtime=0)
         self.write = self._packed.write
-        self.write(head.encode())
+        try:
+            self.write(head.encode())
+        except BaseException:
+            self.abandon()
+            raise
 
     def publish(self) -> str:
         self._packed.flush()
@@ -154,8 +158,8 @@ class _Changes:
         ]
         self._file.write(csv_lines(cells))
 
-    def finish(self) -> list[str]:
-        return [self._file.publish()]
+    def finish(self) -> Written:
+        return Written([self._file.publish()])
 
     def abandon(self) -> None:
         self._file.abandon()
@@ -198,8 +202,10 @@ def _snapshots(source: Source, store: Store) -> list[str]:
     table = SnapshotsTable(_LEVELS, symbols=frozenset([source.symbol]))
     texts = _LevelTexts()
     try:
-        for batch in read_records(source.archive, table, source.metadata, engine=source.engine):
-            for day, records in _by_day(batch.records):
+        for batch in read_chain(
+            source.archive, source.chain, table, source.metadata, engine=source.engine, progress=source.progress
+        ):
+            for day, records in _by_day(batch.rows.keep(batch.records)):
                 if file is None or day != today:
                     if file is not None:
                         names.append(file.publish())
