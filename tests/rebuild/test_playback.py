@@ -18,10 +18,10 @@ from kraken_l3.engine.port import EngineOptions
 from kraken_l3.engine.python import PythonEngine
 from kraken_l3.errors import DataMissing
 from kraken_l3.model.events import State
-from kraken_l3.model.timestamps import NS_PER_S, parse_rfc3339
+from kraken_l3.model.timestamps import NS_PER_DAY, NS_PER_S, parse_rfc3339
 from kraken_l3.rebuild.book_at import book_at
 from kraken_l3.rebuild.metadata import metadata_in
-from kraken_l3.rebuild.playback import FileEnd, Step, play
+from kraken_l3.rebuild.playback import FileEnd, Step, chains_in, play
 from kraken_l3.rebuild.verify import verify
 
 DATA = Path(__file__).parent / "data"
@@ -212,3 +212,24 @@ def test_verdicts_books_and_rows_agree(how, block_bytes, data):
             assert sides_of(row) == top_of(image)
     finally:
         shutil.rmtree(directory)
+
+
+def test_days_are_played_as_they_were_written(tmp_path):
+    """The clock steps back over a day and later forward again: 23, 22, 24."""
+    scene = Scene(tmp_path, now_ns=MIDNIGHT_NS + NS_PER_DAY // 2)
+    scene.write(scene.flow(100))
+    scene.gap("clock", seconds=-NS_PER_DAY // NS_PER_S)
+    scene.writer.restart_day(scene.clock.now_ns)
+    scene.connect(scene.depth)
+    lines = scene.flow(200, seed=2)
+    scene.write(lines[:100])
+    scene.clock.now_ns += 2 * NS_PER_DAY
+    scene.write(lines[100:])
+    scene.close()
+    days = [part.file for part in verify(tmp_path).files]
+    assert days == ["l3-2026-11-23.ndjson", "l3-2026-11-22.ndjson", "l3-2026-11-24.ndjson"]
+    assert verdicts(tmp_path) == exported(tmp_path) == (300, 300, 0)
+    assert [len(chain.files) for chain in chains_in(open_archive(tmp_path))] == [1, 2]
+    whole = book_at(tmp_path, "BTC/USD")
+    assert (whole.file, whole.tally.state) == ("l3-2026-11-24.ndjson", State.SYNCED)
+    assert whole.line == 100

@@ -70,7 +70,7 @@ class Archive:
     @property
     def days(self) -> list[dt.date]:
         """UTC days that have data."""
-        return self._files.days
+        return sorted(self._files.days)
 
     @property
     def symbols(self) -> list[str]:

@@ -2,20 +2,25 @@
 
 A day is closed when its journal ends with `rotated`: all of it was on disk before that, and nobody writes to it again.
 A day of data without a journal is another recorder's, and counts as closed unless it is today's.
+
+`rotated` says which day came next. That is not always the next by date: after a big step back of the clock a recorder
+goes on in an earlier day, and later passes over the days that it has left.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
+from kraken_l3.archive.bytesource import ByteSource
 from kraken_l3.archive.filesystem import FileSystem, opened
 from kraken_l3.archive.journal import Rotated, decode_record
 from kraken_l3.archive.layout import DayPaths, days_in
 from kraken_l3.errors import MalformedMessage
 
-__all__ = ["closed_days", "current_day"]
+__all__ = ["closed_days", "current_day", "next_day_in", "written_order"]
 
 #: More than the longest `rotated` record, which is all that is looked for.
 _LAST_LINE_BYTES = 4096
@@ -28,22 +33,42 @@ def closed_days(filesystem: FileSystem, directory: Path, today: dt.date) -> dict
     for day in days_in(names):
         journal = DayPaths(directory, day).journal
         if journal.name in names:
-            rotated = _rotated(filesystem, journal)
-            if rotated is not None:
-                closed[day] = rotated.next_day
+            with opened(filesystem, journal) as file:
+                next_day = next_day_in(file)
+            if next_day is not None:
+                closed[day] = next_day
         elif day != today:  # today's is gone on with, whoever began it
             closed[day] = None
     return closed
 
 
-def _rotated(filesystem: FileSystem, journal: Path) -> Optional[Rotated]:
-    with opened(filesystem, journal) as file:
-        lines = file.read_at(max(0, file.size() - _LAST_LINE_BYTES), _LAST_LINE_BYTES).splitlines()
+def next_day_in(journal: ByteSource) -> Optional[dt.date]:
+    """The day that came after a journal's; None when it does not end with `rotated`."""
+    lines = journal.read_at(max(0, journal.size() - _LAST_LINE_BYTES), _LAST_LINE_BYTES).splitlines()
     try:
         last = decode_record(lines[-1]) if lines else None
     except MalformedMessage:
         return None
-    return last if isinstance(last, Rotated) else None
+    return last.next_day if isinstance(last, Rotated) else None
+
+
+def written_order(days: Iterable[dt.date], next_day: Callable[[dt.date], Optional[dt.date]]) -> list[dt.date]:
+    """Days in the order in which they were written: each before the one that came next, else by date.
+
+    Args:
+        days: some days, each once.
+        next_day: the day that came after one, as far as its journal tells. What it tells may be nonsense.
+    """
+    by_date = sorted(days)
+    after = {day: next_day(day) for day in by_date}
+    entered = set(after.values())
+    order: dict[dt.date, None] = {}
+    for first in [day for day in by_date if day not in entered] + by_date:
+        day: Optional[dt.date] = first
+        while day in after and day not in order:
+            order[day] = None
+            day = after[day]
+    return list(order)
 
 
 def current_day(filesystem: FileSystem, directory: Path, closed: dict[dt.date, Optional[dt.date]]) -> Optional[dt.date]:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Optional
 
 from kraken_l3.archive.datafile import BLOCK_BYTES, Block, DataFile, Follow, Line, Position, Skipped
+from kraken_l3.archive.days import next_day_in, written_order
 from kraken_l3.archive.journal import Record, decode_record
-from kraken_l3.archive.layout import DayPaths, Stream, data_files, days_in, parse_name, stem
+from kraken_l3.archive.layout import DayPaths, FileName, Stream, data_files, days_in, parse_name, stem
 from kraken_l3.archive.opening import PlainFile
 from kraken_l3.archive.scan import segments
 from kraken_l3.errors import ArchiveError, MalformedMessage, UsageError
@@ -33,6 +35,8 @@ class Archive:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.is_directory = path.is_dir()
+        #: Of closed days, whose journals are never written again.
+        self._next_days: dict[dt.date, dt.date] = {}
 
     @property
     def directory(self) -> Path:
@@ -41,18 +45,46 @@ class Archive:
 
     @property
     def days(self) -> list[dt.date]:
-        """The days that have data or a journal, oldest first; empty for a file whose name tells no day."""
+        """The days that have data or a journal, as they were written; empty for a file whose name tells no day."""
         if self.is_directory:
-            return days_in(entry.name for entry in self.path.iterdir())
+            return written_order(days_in(entry.name for entry in self.path.iterdir()), self._next_day)
         name = parse_name(self.path.name)
         return [name.day] if name else []
 
     def files(self, stream: str = Stream.LEVEL3, *, parts: bool = True) -> list[Path]:
-        """The data files of a stream, oldest first (see `layout.data_files`)."""
+        """The data files of a stream, as they were written (see `layout.data_files`)."""
         if not self.is_directory:
             return [self.path]
-        names = (entry.name for entry in self.path.iterdir())
-        return [self.path / name for name in data_files(names, stream, parts=parts)]
+        names = data_files((entry.name for entry in self.path.iterdir()), stream, parts=parts)
+        by_day: dict[dt.date, list[Path]] = {}
+        for name in names:
+            parsed = parse_name(name)
+            assert parsed is not None
+            by_day.setdefault(parsed.day, []).append(self.path / name)
+        return [path for day in written_order(by_day, self._next_day) for path in by_day[day]]
+
+    def _next_day(self, day: dt.date) -> Optional[dt.date]:
+        if day not in self._next_days:
+            with suppress(ArchiveError):
+                journal = PlainFile(DayPaths(self.directory, day).journal)
+                try:
+                    next_day = next_day_in(journal)
+                finally:
+                    journal.close()
+                if next_day is not None:
+                    self._next_days[day] = next_day
+        return self._next_days.get(day)
+
+    def goes_on(self, last: FileName, name: FileName) -> bool:
+        """Whether nothing is missing between two files that follow one another here.
+
+        That is so for the next part of a day and the next day, also when the days between were written before.
+        """
+        if name.continues(last):
+            return True
+        between = sum(last.day < day < name.day for day in self.days)
+        is_next = last.day < name.day and between == (name.day - last.day).days - 1
+        return is_next and not name.part and self._next_day(last.day) == name.day
 
     def journal(self, day: dt.date, *, strict: bool = False) -> Iterator[Record]:
         """The records of a day, as far as they can be read; none when there is no journal.
@@ -120,7 +152,8 @@ class Archive:
         begin: Optional[tuple[Path, Position]] = None,
     ) -> Iterator[tuple[DataFile, Position, Optional[Follow]]]:
         files = partial(self.files, stream, parts=follow is None)
-        seen = {stem(path) for path in files() if begin is not None and stem(path) < stem(begin[0])}
+        stems = [stem(path) for path in files()]
+        seen = set(stems[: stems.index(stem(begin[0]))] if begin is not None else ())
         while True:
             new = [path for path in files() if stem(path) not in seen]
             for path in new:

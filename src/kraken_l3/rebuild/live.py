@@ -10,6 +10,7 @@ read in order to have the books, but not reported again; a book that is still wr
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,7 +86,7 @@ class LiveVerifier:
         self._reported: set[str] = set()
         self._file: Optional[Path] = None
         self._at = Position()
-        self._live_from = self._end_of_data()
+        self._history = self._sizes()
         self._said_ns = self._looked_ns = 0
         self._said_at: Optional[tuple[Optional[Path], int]] = None
 
@@ -103,9 +104,10 @@ class LiveVerifier:
 
     # Where to begin
 
-    def _end_of_data(self) -> tuple[str, int]:
+    def _sizes(self) -> dict[str, float]:
+        """How far each file is read without a word: what stands in it already is history."""
         files = self._archive.files(parts=False)
-        return (stem(files[-1]), content_size(files[-1])) if files else ("", 0)
+        return {stem(path): math.inf for path in files[:-1]} | {stem(path): content_size(path) for path in files[-1:]}
 
     def _resume(self) -> Optional[tuple[Path, Position]]:
         """Load each symbol's last checkpoint of the newest day; reading goes on where the oldest of them stands."""
@@ -157,8 +159,7 @@ class LiveVerifier:
         self._checkpointing.fed(self._checkpoint_path(path), *self._at, lines=result.lines, size=len(block.data))
 
     def _is_live(self, path: Path, end_offset: int) -> bool:
-        name, size = self._live_from
-        return (stem(path), end_offset) > (name, size) or not name
+        return end_offset > self._history.get(stem(path), 0)
 
     def _report(self, file: DataFile, note: Note, result: Result) -> None:
         if note.kind in ("inferred", "incident_closed"):

@@ -109,7 +109,7 @@ def chains_in(archive: Archive) -> list[Chain]:
     last: Optional[FileName] = None
     for path in archive.files():
         name = parse_name(path.name)
-        follows = _follows(name, last)
+        follows = _follows(archive, name, last)
         if chains and follows:
             chains[-1] = chains[-1]._replace(goes_on=True)
         if chains and follows and not _first_books(archive.directory, name):
@@ -120,8 +120,8 @@ def chains_in(archive: Archive) -> list[Chain]:
     return chains
 
 
-def _follows(name: Optional[FileName], last: Optional[FileName]) -> bool:
-    return name is not None and last is not None and name.continues(last)
+def _follows(archive: Archive, name: Optional[FileName], last: Optional[FileName]) -> bool:
+    return name is not None and last is not None and archive.goes_on(last, name)
 
 
 def _first_books(directory: Path, name: Optional[FileName]) -> list[Checkpoint]:
@@ -170,8 +170,10 @@ def play(
     for number, path in enumerate(paths):
         start = begin.position if begin is not None and number == 0 else BEGINNING
         with DataFile(path) as file, ReadAhead(path, start, block_bytes, hashed=hashed) as blocks:
-            if begin is None or number > 0:
-                _begin_file(engine, archive.directory, names[number - 1] if number else None, names[number], grid=grid)
+            # files of a chain follow one another by what it is, though others of the archive may not be here
+            follows = number > 0 and (chain is not None or _follows(archive, names[number], names[number - 1]))
+            if not follows and (begin is None or number > 0):
+                _begin_file(engine, archive.directory, names[number], is_first=number == 0, grid=grid)
             line, offset = start
             for read in _until(end, blocks):
                 for piece in teller.cut(file, read._replace(first_line=line)):
@@ -190,7 +192,9 @@ def play(
             if grid and clock is not None and not (after is not None and file.day == after.day):
                 until_ns = clock.now_ns + 1
                 # what follows a chain, the chain tells: its file may not be here
-                goes_on = _follows(after, names[number]) if after is not None else chain is not None and chain.goes_on
+                goes_on = after is not None or (chain is not None and chain.goes_on)
+                if chain is None:
+                    goes_on = _follows(archive, after, names[number])
                 if file.day is not None and goes_on:
                     until_ns = day_start_ns(file.day) + NS_PER_DAY
                 yield from reached.before(until_ns)
@@ -207,13 +211,9 @@ def _between(archive: Archive, chain: Optional[Chain], begin: Optional[Place], e
     return files[first : last + 1]
 
 
-def _begin_file(
-    engine: Engine, directory: Path, last: Optional[FileName], name: Optional[FileName], *, grid: bool
-) -> None:
-    """Books go on from the file before; after a missing one, or with none before, those of checkpoints do."""
-    if _follows(name, last):
-        return
-    if last is not None:
+def _begin_file(engine: Engine, directory: Path, name: Optional[FileName], *, is_first: bool, grid: bool) -> None:
+    """Begin a file that follows no other: with the books of checkpoints."""
+    if not is_first:
         engine.invalidate()
     checkpoints = _first_books(directory, name)
     for checkpoint in checkpoints:
