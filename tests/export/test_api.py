@@ -1,7 +1,9 @@
 import datetime as dt
+import json
 import subprocess
 import sys
 from decimal import Decimal
+from random import Random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +18,7 @@ from kraken_l3.export.bulk import export_table
 from kraken_l3.export.events import EventsTable
 from kraken_l3.export.snapshots import SnapshotsTable
 from kraken_l3.export.table import Table
+from kraken_l3.model.timestamps import format_rfc3339, parse_rfc3339
 
 SECOND_NS = 1_000_000_000
 
@@ -181,3 +184,51 @@ def test_two_readers_at_once_do_not_disturb_one_another(source):
     first = [reader.read_next_batch() for reader in readers]
     for batch, reader, table in zip(first, readers, expected):
         assert pa.Table.from_batches([batch, *reader]) == table
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory):
+    """A file without receipts, called after another day, whose messages' times step back or are missing.
+
+    Gives its path and the time of each line, which is the latest that any line had so far.
+    """
+    directory = tmp_path_factory.mktemp("foreign")
+    source = record(directory / "a", messages=600, rate=3_000.0)
+    random = Random(7)
+    lines, times = [], []
+    for line in next(source.glob("l3-*.ndjson")).read_bytes().splitlines():
+        message = json.loads(line)
+        head, _, tail = line.rpartition(b',"timestamp":"')
+        at_ns = parse_rfc3339(message["data"][0]["timestamp"]) + random.choice((0, 0, 0, -40_000_000, 5_000_000))
+        text = format_rfc3339(at_ns) if lines and random.random() > 0.1 else ""
+        lines.append(head + (f',"timestamp":"{text}"' if text else "").encode() + tail[tail.index(b'"') + 1 :])
+        times.append(max(times[-1] if times else 0, at_ns if text else 0))
+    path = directory / "l3-2026-01-01.ndjson"
+    path.write_bytes(b"\n".join(lines))
+    return path, times
+
+
+def test_a_book_and_the_row_at_its_moment_agree_at_every_moment_without_receipts(foreign):
+    path, times = foreign
+    archive = kraken_l3.open(path)
+    shown = 0
+    for symbol in archive.symbols:
+        for row in archive.books(symbol, every="1ms", levels=10):
+            book = archive.book(symbol, at=row.timestamp_ns)
+            for levels, ladder in ((book.bids, row.bids), (book.asks, row.asks)):
+                assert [(float(level.price), float(level.qty)) for level in levels[:10]] == ladder, row.timestamp_ns
+            shown += 1
+    assert shown > 150
+    assert max(times) - min(filter(None, times)) > 150_000_000
+
+
+def test_a_window_holds_without_receipts_and_whatever_the_file_is_called(foreign):
+    path, times = foreign
+    archive = kraken_l3.open(path)
+    start, end = times[150], times[450]
+    numbers = [line.number for line in archive.messages(start=start, end=end)]
+    assert numbers == [number for number, ns in enumerate(times) if start <= ns < end]
+    assert [line.number for line in archive.messages(end=end)] == [n for n, ns in enumerate(times) if ns < end]
+    for symbol in archive.symbols:
+        assert archive.events(symbol, start=start, end=end).read_all().num_rows > 50
+        assert archive.snapshots(symbol, "1ms", start=start, end=end).read_all().num_rows > 10

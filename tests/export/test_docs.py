@@ -16,10 +16,13 @@ DOCS = (Path(__file__).resolve().parents[2] / "docs/export.md").read_text(encodi
 BLOCKS = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
 
 
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory):
+@pytest.fixture(scope="module", params=["with receipts", "without"])
+def workplace(request, tmp_path_factory):
     directory = tmp_path_factory.mktemp("docs")
     source = record(directory / "data", messages=1_000, start_ns=START_NS + 9_000 * 10**9 - 5 * 10**9)
+    if request.param == "without":
+        for companion in [*source.glob("*.receipts"), *source.glob("journal-*")]:
+            companion.unlink()
     export_table(str(source), str(directory / "tables"), EventsTable())
     return directory
 
@@ -29,6 +32,7 @@ def test_the_python_in_it_runs(workplace, block):
     pytest.importorskip(re.search(r"import (\w+)", block)[1])
     done = subprocess.run([sys.executable, "-c", block], cwd=workplace, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-1500:]
+    assert not re.search(r"null|NULL|NaT", done.stdout)
 
 
 def test_every_column_is_in_it():

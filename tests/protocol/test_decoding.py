@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.model.messages import Trade
-from kraken_l3.protocol.decoding import decode_instruments, decode_level3, decode_trades
+from kraken_l3.protocol.decoding import decode_instruments, decode_level3, decode_trades, latest_time_ns
 
 TRADE = (
     b'{"channel":"trade","type":"update","data":[{"symbol":"BTC/USD","side":"buy","price":105944.20,"qty":0.00027625,'
@@ -126,3 +126,18 @@ def test_kraken_docs_example():
     payload = (Path(__file__).parents[1] / "book" / "data" / "kraken-docs-level3-snapshot.ndjson").read_bytes()
     (data,) = decode_level3(payload).data
     assert (data.symbol, len(data.bids), len(data.asks), text(data.checksum)) == ("BTC/USD", 21, 14, "1063832831")
+
+
+@pytest.mark.parametrize(
+    ("line", "latest"),
+    [
+        (b'{"data":[{"timestamp":"1970-01-01T00:00:02Z"},{"timestamp":"1970-01-01T00:00:01Z"},{}]}', 2 * 10**9),
+        (b'{"data":[{"timestamp":"yesterday"},{"timestamp":null}]}', 0),
+        (b'{"data":[{"timestamp":"9999-01-01T00:00:00Z"}]}', 0),
+        (b'{"data":{"assets":[]}}', 0),
+        (b"{", 0),
+        (b"\xff", 0),
+    ],
+)
+def test_the_latest_time_that_a_message_states(line, latest):
+    assert latest_time_ns(line) == latest

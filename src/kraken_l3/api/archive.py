@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Optional, Union
 
-from kraken_l3.api.arguments import Moment, count, moment_ns, one_of, span_ns, symbol_among, window_ns
+from kraken_l3.api.arguments import LAST_NS, Moment, count, moment_ns, one_of, span_ns, symbol_among, window_ns
 from kraken_l3.api.books import Book, Ladder, as_book
 from kraken_l3.archive.companions import journal_damage
 from kraken_l3.archive.datafile import Line, Skipped
@@ -20,6 +20,7 @@ from kraken_l3.archive.unread import Unread, unread_in
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import EngineOptions
 from kraken_l3.errors import DataMissing, UsageError
+from kraken_l3.protocol.decoding import latest_time_ns
 from kraken_l3.rebuild.book_at import book_at
 from kraken_l3.rebuild.metadata import metadata_in
 from kraken_l3.rebuild.playback import play
@@ -97,6 +98,9 @@ class Archive:
             start: first receive time.
             end: receive time before which to stop.
 
+        Without receipts the latest of the messages' own times so far stands for the receive time; lines before the
+        first that tells one are only in a window without a start.
+
         Raises:
             UsageError: the stream is unknown, or `start` or `end` is no moment.
         """
@@ -105,8 +109,16 @@ class Archive:
         return self._lines(Stream(stream), None if start is None else start_ns, end_ns)
 
     def _lines(self, stream: Stream, start_ns: Optional[int], end_ns: int) -> Iterator[Line]:
+        is_window = start_ns is not None or end_ns != LAST_NS
+        latest_ns = 0
         for line in self._files.lines(stream, start_ns=start_ns, skipped=Skipped()):
-            if line.receipt is not None and line.receipt.recv_ns >= end_ns:
+            if line.receipt is not None:
+                latest_ns = line.receipt.recv_ns
+            elif is_window:
+                latest_ns = max(latest_ns, latest_time_ns(line.payload))
+                if start_ns is not None and latest_ns < start_ns:
+                    continue
+            if latest_ns >= end_ns:
                 return
             yield line
 

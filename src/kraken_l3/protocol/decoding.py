@@ -5,6 +5,7 @@ Nothing is looked at beyond its shape here: what the numbers mean depends on the
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated, Callable, Optional
 
 import msgspec
@@ -15,7 +16,7 @@ from kraken_l3.model.json_text import decode_json
 from kraken_l3.model.messages import Level3Message, Trade
 from kraken_l3.model.timestamps import parse_rfc3339
 
-__all__ = ["decode_instruments", "decode_level3", "decode_trades"]
+__all__ = ["decode_instruments", "decode_level3", "decode_trades", "latest_time_ns"]
 
 _DATA_TYPES = ("snapshot", "update")
 #: Decimals that a pair can have; beyond them no checksum can be computed in 64 bits. Kraken's pairs have up to 10.
@@ -43,6 +44,14 @@ class _TradeMessage(msgspec.Struct, gc=False):
     data: list[_WireTrade]
 
 
+class _Timed(msgspec.Struct, gc=False):
+    timestamp: Optional[str] = None
+
+
+class _TimedMessage(msgspec.Struct, gc=False):
+    data: list[_Timed] = []
+
+
 class _WirePair(msgspec.Struct, gc=False):
     symbol: str
     price_precision: int
@@ -65,6 +74,8 @@ _any_json = msgspec.json.Decoder(msgspec.Raw)
 _head = msgspec.json.Decoder(_Head)
 _trades = msgspec.json.Decoder(_TradeMessage)
 _instruments = msgspec.json.Decoder(_InstrumentMessage)
+
+_timed = msgspec.json.Decoder(_TimedMessage)
 
 _ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -176,3 +187,16 @@ def decode_instruments(payload: bytes, on_refused: Callable[[Instrument], None] 
 def _number_text(raw: msgspec.Raw) -> str:
     text = bytes(raw).decode("ascii", "replace").strip('"')
     return "" if text == "null" else text
+
+
+def latest_time_ns(line: bytes) -> int:
+    """The latest time that the entries of a level3 or trade message state; 0 where none does, or it cannot be read."""
+    try:
+        texts = [each.timestamp for each in _timed.decode(line).data]
+    except _ERRORS:
+        return 0
+    latest = 0
+    for text in texts:
+        with contextlib.suppress(ValueError):
+            latest = max(latest, parse_rfc3339(text) if text is not None else 0)
+    return latest if latest < 1 << 63 else 0

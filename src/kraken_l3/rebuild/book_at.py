@@ -56,7 +56,7 @@ def book_at(
 ) -> BookAt:
     """The book after all that was received until a moment, or after `line` lines of a single file, or at the end.
 
-    Where nothing tells the receive times, Kraken's own timestamps of the symbol's messages stand for them.
+    Where nothing tells the receive times, the latest of Kraken's own timestamps so far stands for them, of all pairs.
 
     Raises:
         DataMissing: the symbol has no book there.
@@ -113,18 +113,20 @@ def _find_end(archive: Archive, symbol: str, at_ns: Optional[int], line: Optiona
             if at_ns is None:
                 return Place(path, file.at_line(line if line is not None else 1 << 62))
             if file.receipts is None:
-                return _end_by_timestamps(archive, path, symbol, at_ns)
+                return _end_by_timestamps(archive, path, at_ns)
             position = file.at_time(at_ns + 1)
             if position.line or path == files[0]:
                 return Place(path, position)
     raise AssertionError("the first file always ends the loop")
 
 
-def _end_by_timestamps(archive: Archive, last: Path, symbol: str, at_ns: int) -> Place:
-    """The line of the symbol's first message that Kraken made later; the end of the last file when there is none."""
-    engine = make_engine(EngineOptions(messages=True, only=frozenset([symbol])))
+def _end_by_timestamps(archive: Archive, last: Path, at_ns: int) -> Place:
+    """The line of the first message, of any pair, that Kraken made later; the end of the last file when there is none.
+
+    All pairs share the clock of their file, which never falls: exported rows stand on the same one.
+    """
+    engine = make_engine(EngineOptions(messages=True))
     place = Place(last, BEGINNING)
-    # all files before too: nothing is read of a message that has no book
     for step in play(engine, archive, (), end=Place(last, Position(1 << 62, 1 << 62))):
         if not isinstance(step, Step):
             continue
