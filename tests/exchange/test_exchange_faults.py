@@ -383,6 +383,29 @@ async def test_status_and_maintenance():
         assert states == ["cancel_only", "post_only", "online"]
 
 
+@running
+async def test_keys_in_another_order_are_the_same_message():
+    async with Exchange(flow(), faults=[f.Reorder(times=0)]) as exchange:
+        wire = await subscribed(exchange, ["BTC/USD"])
+        book = Book(10)
+        for text in wire.early + [await wire.next_of(b'"channel":"level3"}') for _ in range(30)]:
+            assert text.startswith(b'{"data":[{')
+            assert book.apply(text)
+
+
+@running
+async def test_a_late_snapshot_comes_after_messages_of_others_and_loses_nothing():
+    async with Exchange(flow(), faults=[f.LateSnapshot(symbol="ETH/USD", messages=30)]) as exchange:
+        wire = await subscribed(exchange, ["BTC/USD", "ETH/USD"])
+        texts = wire.early
+        while sum(b'"ETH/USD"' in text[:90] for text in texts) < 20:
+            texts += await wire.level3(1)
+        first = next(i for i, text in enumerate(texts) if b'"ETH/USD"' in text[:90])
+        assert first == 31  # the other symbol's snapshot, and 30 updates of it
+        assert b'"snapshot"' in texts[first][:60]
+        assert texts == exchange.sent.payloads()[: len(texts)]
+
+
 # when
 
 

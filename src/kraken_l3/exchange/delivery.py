@@ -44,7 +44,7 @@ class Delivery:
         while True:
             for message in self._feed.due(self._clock.wall_ns(), self._clock.mono_ns()):
                 readers = self._clients.readers(message)
-                if self._faults.armed:
+                if self._faults.touch_messages:
                     for connection in tuple(readers):
                         self._faults.deliver(connection, message.channel, message.symbol, message.payload)
                 else:

@@ -1,4 +1,4 @@
-"""The HTTP side: the REST call for a token, and the two WebSocket endpoints up to the end of each conversation."""
+"""The HTTP side: the REST calls, and the two WebSocket endpoints up to the end of each conversation."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from kraken_l3.exchange.clients import Clients, Observer
 from kraken_l3.exchange.connection import Connection
 from kraken_l3.exchange.fault_injector import FaultInjector
 from kraken_l3.exchange.limits import AttemptLimit
+from kraken_l3.exchange.public_rest import PUBLIC_PREFIX, public_answer
 from kraken_l3.exchange.rest import TOKEN_PATH, TokenServer
 from kraken_l3.exchange.sent_log import SentLog
 
@@ -75,6 +76,7 @@ class Endpoints:
         """The routes, for a server to run."""
         app = web.Application(client_max_size=_MAX_REQUEST_BYTES)
         app.router.add_post(TOKEN_PATH, self._token)
+        app.router.add_route("*", PUBLIC_PREFIX + "{method}", self._public_call)
         app.router.add_get(LEVEL3_PATH, self._level3)
         app.router.add_get(PUBLIC_PATH, self._public)
         app.router.add_route("*", "/0/{tail:.*}", self._unknown_method)
@@ -102,6 +104,11 @@ class Endpoints:
     def _tell(self, api_key: str, error: str) -> None:
         if self._observer is not None:
             self._observer.asked_for_token(api_key, error)
+
+    async def _public_call(self, request: web.Request) -> web.Response:
+        pair = request.query.get("pair") or (await request.post()).get("pair", "")
+        method, records = request.match_info["method"], self._rules.records
+        return web.json_response(public_answer(method, str(pair), records, self._system(), self._clock.wall_ns()))
 
     async def _unknown_method(self, request: web.Request) -> web.Response:
         return web.json_response({"error": ["EGeneral:Unknown method"]})

@@ -11,14 +11,15 @@ from typing import Any, Callable, NamedTuple, Optional, Protocol, TypeVar
 from kraken_l3.exchange import faults as f
 from kraken_l3.exchange.announcements import maintenance_notice
 from kraken_l3.exchange.connection import Connection
-from kraken_l3.exchange.fault_payloads import corrupted, filled, flood, garbage, giant
+from kraken_l3.exchange.fault_payloads import corrupted, filled, flood, garbage, giant, reordered
+from kraken_l3.exchange.late_snapshots import LateSnapshots
 from kraken_l3.exchange.wire import fragments
 
 __all__ = ["FaultInjector", "TokenAnswer"]
 
 _F = TypeVar("_F", bound=f.Fault)
-_ON_MESSAGES = (f.Skip, f.Duplicate, f.Corrupt, f.Fragment)
-_ON_REQUESTS = (f.Reject, f.AckDepth, f.TokenError)
+_ON_MESSAGES = (f.Skip, f.Duplicate, f.Corrupt, f.Reorder, f.Fragment)
+_ON_REQUESTS = (f.Reject, f.AckDepth, f.LateSnapshot, f.TokenError)
 
 
 class FaultTarget(Protocol):
@@ -82,6 +83,10 @@ class _Armed:
         return over >= 0 and over % max(1, self.fault.every_messages) == 0 and not self.spent
 
 
+def _is_snapshot(payload: bytes) -> bool:
+    return payload.startswith(b'{"channel":"level3","type":"snapshot"')
+
+
 class FaultInjector:
     """The faults of one exchange.
 
@@ -97,6 +102,7 @@ class FaultInjector:
         self._rng = random.Random(0)
         self._timers: set[asyncio.TimerHandle] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._late_snapshots = LateSnapshots()
         self._refusing_until = 0.0
         self._refusing_status = 429
         self._actions: dict[type, Callable[[Any, list[Connection]], None]] = {
@@ -169,10 +175,27 @@ class FaultInjector:
 
     # messages
 
+    @property
+    def touch_messages(self) -> bool:
+        """Whether a level3 message may come to harm now: then it has to go through `deliver`."""
+        return bool(self.armed or self._late_snapshots)
+
     def deliver(self, connection: Connection, channel: str, symbol: str, payload: bytes) -> None:
         """Sends a message to one client, with whatever happens to it and around it."""
-        if channel != "level3" or not self.armed or connection.closing:
+        if channel != "level3":
             connection.send(channel, payload)
+        elif not self._late_snapshots.keeps(connection, symbol, payload):
+            late = self._request_fault(f.LateSnapshot, connection.number, symbol) if _is_snapshot(payload) else None
+            if late is not None:
+                self._late_snapshots.hold(connection, symbol, payload, late.messages)
+                return
+            self._deliver_level3(connection, symbol, payload)
+            for held in self._late_snapshots.due(connection):
+                connection.send("level3", held)
+
+    def _deliver_level3(self, connection: Connection, symbol: str, payload: bytes) -> None:
+        if not self.armed or connection.closing:
+            connection.send("level3", payload)
             return
         due = [
             armed
@@ -186,7 +209,7 @@ class FaultInjector:
             self._alter([armed.fault for armed in altering], connection, payload)
             self._drop_spent()
         else:
-            connection.send(channel, payload)
+            connection.send("level3", payload)
         for armed in due:
             if armed not in altering:
                 self._act(armed, [connection])
@@ -198,6 +221,8 @@ class FaultInjector:
                 copies = 0
             elif isinstance(fault, f.Duplicate):
                 copies *= 2
+            elif isinstance(fault, f.Reorder):
+                payload = reordered(payload)
             elif isinstance(fault, f.Fragment):
                 pieces = fault.pieces
             elif isinstance(fault, f.Corrupt):

@@ -7,9 +7,10 @@ import random
 import re
 
 from kraken_l3.exchange.announcements import status_update
+from kraken_l3.exchange.exact_json import read_exact, write_exact
 from kraken_l3.exchange.wire import BINARY, PING, TEXT, frame
 
-__all__ = ["corrupted", "filled", "flood", "garbage", "giant"]
+__all__ = ["corrupted", "filled", "flood", "garbage", "giant", "reordered"]
 
 _FIELDS = {"checksum": rb'"checksum":', "price": rb'"limit_price":', "qty": rb'"order_qty":'}
 _GARBAGE: dict[str, tuple[bytes, int, int]] = {
@@ -39,6 +40,11 @@ def corrupted(payload: bytes, what: str, rng: random.Random) -> bytes:
     if digit == 0 and at == start and end - start > 1 and payload[at + 1 : at + 2] != b".":
         digit = 1 if payload[at] != 49 else 2  # JSON has no leading zeros
     return payload[:at] + b"%d" % digit + payload[at + 1 :]
+
+
+def reordered(payload: bytes) -> bytes:
+    """The same message with the keys of all its objects in reverse order."""
+    return write_exact(read_exact(payload.decode(), lambda pairs: dict(reversed(pairs)))).encode()
 
 
 def garbage(what: str) -> tuple[bytes, bytes]:

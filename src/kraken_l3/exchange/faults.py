@@ -27,11 +27,13 @@ __all__ = [
     "Fragment",
     "Garbage",
     "Giant",
+    "LateSnapshot",
     "Maintenance",
     "PairField",
     "PairStatus",
     "RefuseConnections",
     "Reject",
+    "Reorder",
     "Send",
     "Skip",
     "Slow",
@@ -104,6 +106,16 @@ class Corrupt(Fault, frozen=True, kw_only=True):
     """A level3 message is sent with one digit of the checksum, a price or a quantity changed, or cut in the middle."""
 
     what: Literal["checksum", "price", "qty", "cut"] = "checksum"
+
+
+class Reorder(Fault, frozen=True, kw_only=True):
+    """A level3 message is sent with its JSON keys in reverse order; numbers keep their text."""
+
+
+class LateSnapshot(Fault, frozen=True, kw_only=True):
+    """A level3 snapshot, and what follows it of its symbol, comes after `messages` messages of other symbols."""
+
+    messages: int = 20
 
 
 class Fragment(Fault, frozen=True, kw_only=True):
@@ -223,6 +235,8 @@ AnyFault = Union[
     Skip,
     Duplicate,
     Corrupt,
+    Reorder,
+    LateSnapshot,
     Fragment,
     Garbage,
     Giant,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Union
+
+from kraken_l3.exchange.exact_json import read_exact, write_exact
 
 __all__ = ["Pair", "assets", "listing"]
 
@@ -19,12 +20,6 @@ _START = {
     "USDT/USD": "1.0002", "EUR/USD": "1.0625", "BTC/USDT": "90010", "ATOM/USD": "5.1", "TIA/USD": "5.4",
     "SOL/ETH": "0.0656",
 }  # fmt: skip
-
-
-class _Text(str):
-    """A number's text as sent."""
-
-    __slots__ = ()
 
 
 class Pair(NamedTuple):
@@ -45,18 +40,10 @@ class Pair(NamedTuple):
     record: str
 
 
-def _write(value: object) -> str:
-    if isinstance(value, _Text):
-        return str(value)
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{json.dumps(k)}:{_write(v)}" for k, v in value.items()) + "}"
-    return json.dumps(value)
-
-
 @lru_cache(maxsize=1)
 def _fixture() -> tuple[list[Pair], list[str]]:
-    data = json.loads(_FIXTURE.read_text(encoding="utf-8"), parse_float=_Text, parse_int=_Text)
-    return [_pair(record) for record in data["pairs"]], [_write(asset) for asset in data["assets"]]
+    data = read_exact(_FIXTURE.read_text(encoding="utf-8"))
+    return [_pair(record) for record in data["pairs"]], [write_exact(asset) for asset in data["assets"]]
 
 
 def _pair(record: dict[str, object]) -> Pair:
@@ -64,7 +51,7 @@ def _pair(record: dict[str, object]) -> Pair:
     precision = int(str(record["price_precision"]))
     whole, _, fraction = _START.get(symbol, "1").partition(".")
     ticks = int(whole + fraction.ljust(precision, "0")[:precision])
-    return Pair(symbol, precision, int(str(record["qty_precision"])), ticks, _write(record))
+    return Pair(symbol, precision, int(str(record["qty_precision"])), ticks, write_exact(record))
 
 
 def _made_up(number: int) -> Pair:

@@ -1,0 +1,93 @@
+"""The public REST calls that clients make before they subscribe: Time, SystemStatus, AssetPairs. No sockets here.
+
+Sources: https://docs.kraken.com/api/docs/rest-api/get-server-time, .../get-system-status, .../get-tradable-asset-pairs.
+Kraken's REST names are older than its symbols: BTC is XBT, DOGE is XDG, and its first assets have an X (coins) or Z
+(money) in front.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from email.utils import formatdate
+from typing import Any
+
+from kraken_l3.model.timestamps import NS_PER_S, format_rfc3339
+
+__all__ = ["PUBLIC_PREFIX", "public_answer"]
+
+PUBLIC_PREFIX = "/0/public/"
+
+_OLD_NAMES = {"BTC": "XBT", "DOGE": "XDG"}
+_OLD_COINS = frozenset({"ETC", "ETH", "LTC", "MLN", "REP", "XBT", "XDG", "XLM", "XMR", "XRP", "ZEC"})
+_OLD_MONEY = frozenset({"AUD", "CAD", "EUR", "GBP", "JPY", "USD"})
+#: Coins that were among the first, and whose pairs are listed under their short name all the same.
+_SHORT_KEYS = frozenset({"XDG"})
+
+
+def public_answer(method: str, pair: str, records: Mapping[str, str], system: str, wall_ns: int) -> dict[str, Any]:
+    """The JSON object to answer a public call with.
+
+    Args:
+        method: "Time", "SystemStatus" or "AssetPairs"; every other one is unknown.
+        pair: for AssetPairs, the pairs that are asked for, with commas between (empty: all).
+        records: for each symbol its object of the `instrument` channel, as JSON text.
+        system: the engine's status.
+        wall_ns: the wall clock.
+    """
+    if method == "Time":
+        unix_s = wall_ns // NS_PER_S
+        text = formatdate(unix_s)  # Kraken writes the year with two digits
+        return {"error": [], "result": {"unixtime": unix_s, "rfc1123": f"{text[:12]}{text[14:25]} +0000"}}
+    if method == "SystemStatus":
+        return {"error": [], "result": {"status": system, "timestamp": format_rfc3339(wall_ns)[:19] + "Z"}}
+    if method == "AssetPairs":
+        return _asset_pairs(pair, records)
+    return {"error": ["EGeneral:Unknown method"]}
+
+
+def _asset_pairs(wanted: str, records: Mapping[str, str]) -> dict[str, Any]:
+    pairs = dict(_asset_pair(symbol, record) for symbol, record in records.items())
+    if not wanted:
+        return {"error": [], "result": pairs}
+    by_name = {name: key for key, pair in pairs.items() for name in (key, pair["altname"], pair["wsname"])}
+    keys = [by_name.get(name) for name in wanted.split(",")]
+    if None in keys:
+        return {"error": ["EQuery:Unknown asset pair"]}
+    return {"error": [], "result": {key: pairs[key] for key in keys if key is not None}}
+
+
+def _asset_pair(symbol: str, record: str) -> tuple[str, dict[str, Any]]:
+    """A pair's key in the answer, and its object. Numbers keep the text that they have in the record."""
+    listed = json.loads(record, parse_float=str)
+    base, quote = (_OLD_NAMES.get(name, name) for name in symbol.split("/"))
+    old_base, old_quote = _old_asset(base), _old_asset(quote)
+    is_old = old_base != base and old_quote != quote and base not in _SHORT_KEYS
+    return old_base + old_quote if is_old else base + quote, {
+        "altname": base + quote,
+        "wsname": f"{base}/{quote}",
+        "aclass_base": "currency",
+        "base": old_base,
+        "aclass_quote": "currency",
+        "quote": old_quote,
+        "lot": "unit",
+        "cost_decimals": listed["cost_precision"],
+        "pair_decimals": listed["price_precision"],
+        "lot_decimals": listed["qty_precision"],
+        "lot_multiplier": 1,
+        "leverage_buy": [],
+        "leverage_sell": [],
+        "fees": [[0, 0.25]],
+        "fees_maker": [[0, 0.15]],
+        "fee_volume_currency": "ZUSD",
+        "margin_call": 80,
+        "margin_stop": 40,
+        "ordermin": str(listed["qty_min"]),
+        "costmin": str(listed["cost_min"]),
+        "tick_size": str(listed["tick_size"]),
+        "status": listed["status"],
+    }
+
+
+def _old_asset(name: str) -> str:
+    return "X" + name if name in _OLD_COINS else "Z" + name if name in _OLD_MONEY else name
