@@ -45,6 +45,11 @@ class Level(msgspec.Struct, eq=False):
     orders: list[Order]
     token: Optional[str] = None
 
+    def make_token(self) -> str:
+        """Make and keep the checksum text."""
+        token = self.token = "".join([order.token() for order in self.orders])
+        return token
+
 
 class BookSide:
     """Levels of one side. Only the cache of the checksum text makes this more than a sorted dict."""
@@ -113,7 +118,9 @@ class BookSide:
         if self._top is not None:
             return None
         keys = self.keys
-        text = self._top = "".join([_level_token(self.levels[key]) for key in keys[:CHECKSUM_LEVELS]])
+        top = [self.levels[key] for key in keys[:CHECKSUM_LEVELS]]
+        # most tokens are made already: a call for each would be a tenth of the Python engine's time
+        text = self._top = "".join([level.token or level.make_token() for level in top])
         self._top_end = keys[CHECKSUM_LEVELS - 1] if len(keys) >= CHECKSUM_LEVELS else _BEYOND_ALL
         return text
 
@@ -122,13 +129,6 @@ class BookSide:
         orders = self.levels[order.key].orders
         queue = orders.index(order)
         return bisect_left(self.keys, order.key), queue, sum([o.qty for o in orders[:queue]])
-
-
-def _level_token(level: Level) -> str:
-    token = level.token
-    if token is None:
-        token = level.token = "".join([order.token() for order in level.orders])
-    return token
 
 
 def _place_by_time(orders: list[Order], ns: int) -> int:

@@ -306,7 +306,8 @@ class PythonEngine:
             self._find(entry, finding.kind, finding.order_id)
         entry.last_msg_ns = content.msg_ns
         entry.open = entry.open and not entry.book.orders
-        self._trace(trace)
+        if trace:
+            self._trace(trace)
 
     def _update_in_window(
         self, entry: SymbolBook, window: InferredWindow, content: Content, trace: Optional[list[OrderEvent]]
@@ -372,7 +373,8 @@ class PythonEngine:
             else:
                 verdict = Verdict.MISMATCH
                 self._differ(entry, content.checksum, computed)
-            self._record(entry.index, kind, verdict, Reason.NONE, content.checksum, computed, content.msg_ns)
+            if self._options.messages:
+                self._record(entry.index, kind, verdict, Reason.NONE, content.checksum, computed, content.msg_ns)
         entry.last_verdict, entry.last_line = verdict, self._line
         if self._rows is not None:
             self._rows.after_message(entry)
