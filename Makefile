@@ -79,6 +79,7 @@ lock: $(VENV)/.test
 audit: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet pip-audit
 	$(BIN)/pip-audit --require-hashes -r requirements/dev.txt
+	@command -v cargo-audit >/dev/null 2>&1 || cargo install --quiet --locked cargo-audit
 	cd native && cargo audit
 
 sbom: $(VENV)/.base

@@ -116,7 +116,8 @@ class Recorder(Process):
             KRAKEN_L3_OUTPUT_DIR=str(self.directory),
             KRAKEN_L3_REST_URL=f"https://127.0.0.1:{port}",
             KRAKEN_L3_WS_URL=f"wss://127.0.0.1:{port}/v2",
-            PYTHONPATH=os.pathsep.join((str(ROOT / "src"), str(ROOT))),  # this tree, whatever is installed
+            # this tree, whatever is installed; and whatever else the bench itself was given
+            PYTHONPATH=os.pathsep.join((str(ROOT / "src"), str(ROOT), env.get("PYTHONPATH", ""))),
             SSL_CERT_FILE=str(place.authority),
             XDG_STATE_HOME=str(place.directory / f"state-{name}"),
         )

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from kraken_l3.archive.receipts import unpack_receipts
+from kraken_l3.model.timestamps import day_of
 from processes import ROOT, RecordProcess, run, simulate
 
 
@@ -35,7 +37,8 @@ def test_the_three_commands_of_the_readme(tmp_path: Path) -> None:
     assert len(data) > 100_000
     assert sent.startswith(data)
     (file,) = recorder.output.glob("l3-*.ndjson")
-    assert file.name == time.strftime("l3-%Y-%m-%d.ndjson", time.gmtime(file.stat().st_mtime))
+    receipts = list(unpack_receipts(file.with_suffix(".receipts").read_bytes()))
+    assert file.name == f"l3-{day_of(receipts[0].recv_ns)}.ndjson"
 
 
 def test_the_environment_is_enough(tmp_path: Path) -> None:
