@@ -75,6 +75,14 @@ def test_every_checksum_is_right(seed, depth, odd):
         assert all(book.apply(payload) for payload in messages)
 
 
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32), levels=st.integers(1, 12), depth=st.sampled_from([10, 100]))
+def test_a_thin_market_goes_on_with_right_checksums(seed, levels, depth):
+    lines = list(generate(symbols=2, messages=150, seed=seed, levels=levels, depth=depth))
+    assert len(lines) == 150
+    assert verified(lines, depth) == 0
+
+
 def test_a_long_run_and_a_deep_one():
     assert verified(generate(depth=10, messages=6000, seed=5, symbols=3), 10) == 0
     assert verified(generate(depth=1000, messages=40, seed=5), 1000) == 0

@@ -212,7 +212,7 @@ class Trader:
     def _take(self, buys: bool, now_ns: int) -> Transaction:
         """Half of the takers fill part of the best order, the others clear a level or two; some leave a remainder."""
         other = self.market.asks if buys else self.market.bids
-        levels = 1 + int(self.rng.random() ** 2 * 2.5)
+        levels = min(1 + int(self.rng.random() ** 2 * 2.5), len(other.keys))
         limit = other.keys[levels - 1]
         there = sum(order.qty for key in other.keys[:levels] for order in other.levels[key].orders)
         first = other.levels[other.keys[0]].orders[0].qty
