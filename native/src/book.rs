@@ -8,7 +8,7 @@ use crate::hash::Folded;
 use crate::ids::Key;
 use crate::level::{Level, Levels, Order};
 use crate::memory::{self, Classification, Memory};
-use crate::message::Action;
+use crate::message::{Action, TOO_LARGE};
 use crate::side::Side;
 
 /// One entry of a message with its numbers scaled.
@@ -108,6 +108,12 @@ impl Book {
 
     pub fn crossed(&self) -> bool {
         matches!((self.bids.best(), self.asks.best()), (Some(bid), Some(ask)) if bid >= -ask)
+    }
+
+    /// Whether the checksum covers a price that is too large for it.
+    #[inline(always)]
+    pub fn too_large(&self) -> bool {
+        self.bids.covers_extreme(TOO_LARGE) || self.asks.covers_extreme(-TOO_LARGE)
     }
 
     /// Whether an update with so many entries might cut a side.

@@ -140,8 +140,7 @@ impl Books {
     #[inline(always)]
     pub fn handle(&mut self, parsed: &Parsed, ids: &InternedIds, at: At) {
         let Some(kind) = parsed.kind else { return };
-        let mut names = parsed.elements.iter().map(|element| &parsed.text[element.symbol.range()]);
-        if !names.all(|name| (1..=MAX_ID_BYTES).contains(&name.len()) || self.names.get(name).is_some()) {
+        if !self.names_are_valid(parsed) {
             return self.unreadable(at, "a symbol of no or too many bytes");
         }
         for element in &parsed.elements {
@@ -151,6 +150,13 @@ impl Books {
                 None => self.too_many_symbols(kind, at),
             }
         }
+    }
+
+    /// Whether all symbols of a line can be such.
+    #[inline(always)]
+    pub fn names_are_valid(&self, parsed: &Parsed) -> bool {
+        let mut names = parsed.elements.iter().map(|element| &parsed.text[element.symbol.range()]);
+        names.all(|name| (1..=MAX_ID_BYTES).contains(&name.len()) || self.names.get(name).is_some())
     }
 
     #[cold]
@@ -403,7 +409,9 @@ impl Books {
         let Some(book) = self.symbols[index].book.as_mut() else { return };
         let too_many = book.order_count() > MAX_ORDERS;
         let crossed = book.crossed();
-        let computed = if expected < 0 || too_many { -1 } else { i64::from(book.checksum(self.tables)) };
+        let too_large = book.too_large();
+        let unverifiable = expected < 0 || too_large;
+        let computed = if unverifiable || too_many { -1 } else { i64::from(book.checksum(self.tables)) };
         if crossed {
             self.find(index, "crossed", String::new(), at);
         }
@@ -411,7 +419,7 @@ impl Books {
             return self.too_many_orders(index, kind, stated, at);
         }
         let symbol = &mut self.symbols[index];
-        let verdict = if expected < 0 {
+        let verdict = if unverifiable {
             Verdict::Unverifiable
         } else if computed == expected {
             Verdict::Ok
@@ -430,7 +438,8 @@ impl Books {
                 }
             }
             Verdict::Mismatch => self.differ(index, Checksums { expected, computed }, at),
-            _ => self.call_unverifiable(index, kind, Reason::NoChecksum, stated, at),
+            _ if expected < 0 => self.call_unverifiable(index, kind, Reason::NoChecksum, stated, at),
+            _ => self.call_unverifiable(index, kind, Reason::TooLarge, stated, at),
         }
         if verdict != Verdict::Unverifiable {
             let checksums = Checksums { expected, computed };

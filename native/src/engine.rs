@@ -6,10 +6,10 @@ use memchr::memchr;
 use crate::books::{At, Books, Output, Totals};
 use crate::generic::{self, Line};
 use crate::ids::{InternedIds, Key};
-use crate::message::{Kind, Parsed};
+use crate::message::{Element, Kind, Parsed};
 use crate::notes::Note;
 use crate::options::Options;
-use crate::routing::Routing;
+use crate::routing::{Owner, Route, Routing};
 use crate::scan;
 use crate::symbol::Symbol;
 use crate::time::CachedTime;
@@ -64,9 +64,8 @@ impl Engine {
     /// Handles the line at the start of the text; its length without the newline.
     #[inline(always)]
     fn line(&mut self, text: &[u8], line: i64, offset: i64) -> usize {
-        if self.routing.on() && !self.routing.handles(text) {
-            self.books.totals.skipped += 1;
-            return memchr(b'\n', text).unwrap_or(text.len());
+        if self.routing.on() && !self.routing.starts_with_own(text) {
+            return self.routed_line(text, line, offset);
         }
         let scanned = scan::scan(text, &mut self.parsed, &mut self.time);
         if let Some(length) = scanned.filter(|length| *length <= MAX_LINE_BYTES) {
@@ -74,7 +73,44 @@ impl Engine {
             self.books.handle(&self.parsed, &self.ids, at);
             return length;
         }
-        self.fallback_line(text, line, offset)
+        if self.routing.on() { self.routed_line(text, line, offset) } else { self.fallback_line(text, line, offset) }
+    }
+
+    /// A line that may belong to another engine, in whole or in part.
+    fn routed_line(&mut self, text: &[u8], line: i64, offset: i64) -> usize {
+        match self.routing.route(text) {
+            Route::Own => self.fallback_line(text, line, offset),
+            Route::Other(length) => {
+                self.books.totals.skipped += 1;
+                length
+            }
+            Route::Parse => self.shared_line(text, line, offset),
+        }
+    }
+
+    /// A line that only parsing tells whose it is: each engine takes the messages of its own symbols.
+    #[cold]
+    fn shared_line(&mut self, text: &[u8], line: i64, offset: i64) -> usize {
+        let length = memchr(b'\n', text).unwrap_or(text.len());
+        let readable = length <= MAX_LINE_BYTES
+            && generic::parse(&text[..length], &mut self.parsed, &mut self.ids) == Line::Level3
+            && self.books.names_are_valid(&self.parsed);
+        if !readable || self.parsed.elements.is_empty() {
+            if self.routing.is_first() {
+                return self.fallback_line(text, line, offset);
+            }
+            self.books.totals.skipped += 1;
+            return length;
+        }
+        let Parsed { elements, text: names, .. } = &mut self.parsed;
+        let owned = |element: &Element| self.routing.owner(&names[element.symbol.range()]);
+        // It counts as passed over by all engines but the one of its first message.
+        if elements.iter().map(owned).find(|owner| *owner != Owner::Nobody) != Some(Owner::Own) {
+            self.books.totals.skipped += 1;
+        }
+        elements.retain(|element| self.routing.owner(&names[element.symbol.range()]) == Owner::Own);
+        self.books.handle(&self.parsed, &self.ids, At { line, offset, text: &text[..length] });
+        length
     }
 
     #[cold]

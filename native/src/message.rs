@@ -3,6 +3,9 @@
 use crate::decimal::{Decimal, MAX_DIGITS};
 use crate::ids::Key;
 
+/// Where prices end: all from here on rest at this one, and a checksum that covers it cannot be compared.
+pub const TOO_LARGE: i64 = i64::MAX;
+
 /// Longest symbol or order id in bytes.
 pub const MAX_ID_BYTES: usize = 255;
 
@@ -67,13 +70,13 @@ impl Number {
         if mantissa == 0 { 0 } else { scale.max(0).unsigned_abs() }
     }
 
-    /// A price times 10^precision, exactly and within int64.
+    /// A price times 10^precision, exactly; from `TOO_LARGE` on, that.
     #[inline(always)]
     pub fn price(self, precision: u32) -> Result<i64, Unfit> {
         if i32::from(self.scale) == precision as i32 && self.high == 0 {
-            return i64::try_from(self.mantissa).map_err(|_| Unfit::Unreadable);
+            return Ok(i64::try_from(self.mantissa).unwrap_or(TOO_LARGE));
         }
-        self.rescaled(precision).and_then(|value| i64::try_from(value).map_err(|_| Unfit::Unreadable))
+        self.rescaled(precision).map(|value| i64::try_from(value).unwrap_or(TOO_LARGE))
     }
 
     /// A quantity times 10^precision, exactly and below 10^38.

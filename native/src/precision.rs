@@ -11,8 +11,8 @@ use crate::symbol::{self, BookParameters, MAX_PRECISION, Precision};
 /// and orders in the ten best levels of both sides beyond which it is not.
 const MAX_TRIED_DECIMALS: u32 = 12;
 const MAX_TRIED_ORDERS: usize = 5_000;
-/// Scaled quantities are below this.
-const QTY_END: i128 = 10i128.pow(38);
+/// Scaled numbers are below this.
+const NUMBER_END: i128 = 10i128.pow(38);
 
 /// Reads a snapshot, or an update of an empty book whose precision is open, at what was told or else inferred.
 pub fn read(
@@ -103,7 +103,7 @@ impl Search {
     fn fits(&self, at: Precision) -> bool {
         let price = self.highest_price.checked_mul(10i64.pow(at.price - self.lowest.price));
         let qty = self.highest_qty.checked_mul(10i128.pow(at.qty - self.lowest.qty));
-        price.is_some() && qty.is_some_and(|qty| qty < QTY_END)
+        price.is_some() && qty.is_some_and(|qty| qty < NUMBER_END)
     }
 
     /// As written first: raw digits are trusted before any guess. Then the fewest decimals first.

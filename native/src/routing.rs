@@ -1,8 +1,8 @@
-//! Which lines an engine handles, told from their first symbol before any parsing.
+//! Which lines an engine handles: nearly all are told from their one symbol before any parsing.
 
 use std::collections::HashSet;
 
-use memchr::{memchr, memmem};
+use memchr::{memchr2, memmem};
 
 use crate::crc;
 use crate::names::Names;
@@ -15,6 +15,25 @@ const FAST_PATH_STARTS: [&[u8]; 2] = [
     br#"{"channel":"level3","type":"snapshot","data":[{"symbol":""#,
 ];
 
+/// What to do with a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    Own,
+    /// Pass over a line of this length.
+    Other(usize),
+    /// It may have several symbols, or one that is written otherwise: only parsing tells.
+    Parse,
+}
+
+/// Whose a symbol is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    Own,
+    OtherEngine,
+    /// It is not among those that are wanted.
+    Nobody,
+}
+
 pub struct Routing {
     part: u32,
     parts: u32,
@@ -22,7 +41,7 @@ pub struct Routing {
     finder: memmem::Finder<'static>,
     decided: Names,
     /// By the index of the symbol's text in `decided`.
-    handled: Vec<bool>,
+    owners: Vec<Owner>,
 }
 
 impl Routing {
@@ -33,7 +52,7 @@ impl Routing {
             only,
             finder: memmem::Finder::new(KEY),
             decided: Names::default(),
-            handled: Vec::new(),
+            owners: Vec::new(),
         }
     }
 
@@ -43,48 +62,62 @@ impl Routing {
         self.parts > 1 || self.only.is_some()
     }
 
-    /// Whether the line at the start of the text, whose length is worked out only when needed, is to be handled.
-    #[inline]
-    pub fn handles(&mut self, text: &[u8]) -> bool {
-        if let Some(symbol) = fast_path_symbol(text) {
-            return self.handles_symbol(symbol);
+    /// Whether lines without a symbol are this engine's.
+    pub fn is_first(&self) -> bool {
+        self.part == 0
+    }
+
+    /// Whether the text starts as Kraken's lines do, with a symbol of this engine. The fast path, which accepts no line
+    /// with a second one, may then read it.
+    #[inline(always)]
+    pub fn starts_with_own(&mut self, text: &[u8]) -> bool {
+        fast_path_symbol(text).is_some_and(|symbol| self.owner(symbol) == Owner::Own)
+    }
+
+    /// What to do with the line at the start of the text.
+    pub fn route(&mut self, text: &[u8]) -> Route {
+        let end = memchr2(b'\n', b'\\', text).unwrap_or(text.len());
+        if text.get(end) == Some(&b'\\') {
+            return Route::Parse;
         }
-        let line = &text[..memchr(b'\n', text).unwrap_or(text.len())];
-        match self.symbol(line) {
-            Some(symbol) => self.handles_symbol(symbol),
-            None => self.part == 0,
-        }
+        let line = &text[..end];
+        let mut found = self.finder.find_iter(line);
+        let (first, second) = (found.next(), found.next());
+        let owner = match (first, second) {
+            (None, _) if self.part == 0 => Owner::Own,
+            (None, _) => Owner::OtherEngine,
+            (Some(at), None) => match string_value(&line[at + KEY.len()..]) {
+                Some(symbol) => self.owner(symbol),
+                None => return Route::Parse,
+            },
+            (Some(_), Some(_)) => return Route::Parse,
+        };
+        if owner == Owner::Own { Route::Own } else { Route::Other(end) }
     }
 
     #[inline(always)]
-    fn handles_symbol(&mut self, symbol: &[u8]) -> bool {
+    pub fn owner(&mut self, symbol: &[u8]) -> Owner {
         if let Some(index) = self.decided.get(symbol) {
-            return self.handled[index];
+            return self.owners[index];
         }
-        let handled = self.decide(symbol);
+        let owner = self.decide(symbol);
         if self.decided.add(symbol).is_some() {
-            self.handled.push(handled);
+            self.owners.push(owner);
         }
-        handled
-    }
-
-    /// What stands between the quotes of the first `"symbol"` that has a string as its value.
-    fn symbol<'a>(&self, line: &'a [u8]) -> Option<&'a [u8]> {
-        let mut rest = line;
-        while let Some(at) = self.finder.find(rest) {
-            rest = &rest[at + KEY.len()..];
-            if let Some(value) = string_value(rest) {
-                return Some(value);
-            }
-        }
-        None
+        owner
     }
 
     #[cold]
-    fn decide(&self, symbol: &[u8]) -> bool {
+    fn decide(&self, symbol: &[u8]) -> Owner {
         let tables = crc::tables();
-        let wanted = |only: &HashSet<String>| only.contains(&String::from_utf8_lossy(symbol).replace("\\/", "/"));
-        tables.finish(tables.bytes(symbol)) % self.parts == self.part && self.only.as_ref().is_none_or(wanted)
+        let wanted = |only: &HashSet<String>| std::str::from_utf8(symbol).is_ok_and(|symbol| only.contains(symbol));
+        if !self.only.as_ref().is_none_or(wanted) {
+            Owner::Nobody
+        } else if tables.finish(tables.bytes(symbol)) % self.parts == self.part {
+            Owner::Own
+        } else {
+            Owner::OtherEngine
+        }
     }
 }
 
@@ -99,7 +132,7 @@ fn fast_path_symbol(text: &[u8]) -> Option<&[u8]> {
 fn string_value(text: &[u8]) -> Option<&[u8]> {
     let text = without_spaces(text).strip_prefix(b":")?;
     let text = without_spaces(text).strip_prefix(b"\"")?;
-    memchr(b'"', text).map(|end| &text[..end])
+    memchr::memchr(b'"', text).map(|end| &text[..end])
 }
 
 fn without_spaces(text: &[u8]) -> &[u8] {
@@ -111,39 +144,52 @@ fn without_spaces(text: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
 
-    fn symbol(line: &str) -> Option<String> {
-        let routing = Routing::new((0, 2), None);
-        fast_path_symbol(line.as_bytes())
-            .or_else(|| routing.symbol(line.as_bytes()))
-            .map(|symbol| String::from_utf8_lossy(symbol).into_owned())
+    const LINE: &str = r#"{"channel":"level3","type":"update","data":[{"symbol":"BTC/USD","checksum":1}]}"#;
+
+    fn routes(line: &str) -> Vec<Route> {
+        (0..3).map(|part| Routing::new((part, 3), None).route(line.as_bytes())).collect()
     }
 
     #[test]
-    fn first_symbol_decides() {
-        let line = r#"{"channel":"level3","type":"update","data":[{"symbol":"BTC/USD","checksum":1}]}"#;
-        assert_eq!(symbol(line).as_deref(), Some("BTC/USD"));
-        assert_eq!(symbol(r#"{"data":[{"symbol" : "A","x":{"symbol":"B"}}]}"#).as_deref(), Some("A"));
-        assert_eq!(symbol(r#"{"x":"symbol","symbol":5,"symbol":"C"}"#).as_deref(), Some("C"));
-        assert_eq!(symbol(r#"{"symbol":"D"#), None);
-        assert_eq!(symbol(&line.replace("BTC", &"B".repeat(99))), Some("B".repeat(99) + "/USD"));
-        assert_eq!(fast_path_symbol(line.replace("/USD\"", "\n\"").as_bytes()), None);
-        assert_eq!(symbol(r#"{"channel":"heartbeat"}"#), None);
-    }
-
-    #[test]
-    fn each_symbol_has_one_part() {
-        let mut parts: Vec<_> = (0..3).map(|part| Routing::new((part, 3), None)).collect();
-        for line in [r#"{"symbol":"A"}"#, r#"{"symbol":"B"}"#, "[]"] {
-            assert_eq!(parts.iter_mut().filter_map(|part| part.handles(line.as_bytes()).then_some(())).count(), 1);
+    fn a_line_of_one_symbol_has_one_owner() {
+        for line in [LINE, r#"{"symbol" : "A"}"#, r#"{"symbol":"B"}"#, "[]", r#"{"channel":"heartbeat"}"#] {
+            let routes = routes(line);
+            assert_eq!(routes.iter().filter(|route| **route == Route::Own).count(), 1, "{line}");
+            assert_eq!(routes.iter().filter(|route| **route == Route::Other(line.len())).count(), 2, "{line}");
         }
+    }
+
+    #[test]
+    fn what_the_text_does_not_tell_is_parsed() {
+        for line in [
+            r#"{"data":[{"symbol":"A"},{"symbol":"B"}]}"#,
+            r#"{"symbol":5}"#,
+            "{\"symbol\":\t\"A\"}",
+            r#"{"sym\u0062ol":"A"}"#,
+            r#"{"symbol":"BTC\/USD"}"#,
+            r#"{"symbol":"A"#,
+        ] {
+            assert_eq!(routes(line), [Route::Parse; 3], "{line}");
+        }
+    }
+
+    #[test]
+    fn the_fast_path_is_for_own_symbols() {
+        let own =
+            |line: &str| (0..3).filter(|part| Routing::new((*part, 3), None).starts_with_own(line.as_bytes())).count();
+        assert_eq!(own(LINE), 1);
+        assert_eq!(own(&LINE.replace("BTC", &"B".repeat(99))), 0);
+        assert_eq!(own(&LINE.replace("/USD\"", "\n\"")), 0);
+        assert_eq!(own(r#"{"symbol":"A"}"#), 0);
     }
 
     #[test]
     fn only_the_wanted() {
         let mut routing = Routing::new((0, 1), Some(["BTC/USD".to_owned()].into()));
-        assert!(routing.handles(br#"{"symbol":"BTC/USD"}"#));
-        assert!(routing.handles(br#"{"symbol":"BTC\/USD"}"#));
-        assert!(!routing.handles(br#"{"symbol":"ETH/USD"}"#));
-        assert!(routing.handles(b"no symbol"));
+        assert_eq!(routing.route(br#"{"symbol":"BTC/USD"}"#), Route::Own);
+        assert_eq!(routing.route(br#"{"symbol":"ETH/USD"}"#), Route::Other(20));
+        assert_eq!(routing.route(b"no symbol"), Route::Own);
+        assert_eq!(routing.owner("BTC/USD".as_bytes()), Owner::Own);
+        assert_eq!(routing.owner(b"ETH/USD"), Owner::Nobody);
     }
 }

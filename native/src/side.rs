@@ -43,6 +43,13 @@ impl Side {
         self.keys.get(self.start..)?.last().copied()
     }
 
+    /// Whether the checksum covers a level with this key, which no other is worse than (or, of bids, better).
+    #[inline(always)]
+    pub fn covers_extreme(&self, key: i64) -> bool {
+        let best = self.best() == Some(key);
+        best || (self.len() <= CHECKSUM_LEVELS && self.keys.get(self.start) == Some(&key))
+    }
+
     /// The levels' numbers, best first.
     pub fn best_first(&self) -> impl Iterator<Item = u32> + '_ {
         self.slots[self.start..].iter().rev().copied()

@@ -19,6 +19,7 @@ pub enum Reason {
     AfterGap = 3,
     TooManyOrders = 4,
     TooManySymbols = 5,
+    TooLarge = 6,
 }
 
 impl Reason {
@@ -30,6 +31,7 @@ impl Reason {
             Self::AfterGap => "after_gap",
             Self::TooManyOrders => "too_many_orders",
             Self::TooManySymbols => "too_many_symbols",
+            Self::TooLarge => "too_large",
         }
     }
 }

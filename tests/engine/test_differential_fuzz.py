@@ -10,15 +10,16 @@ import random
 import time
 from itertools import count
 from pathlib import Path
+from typing import Optional
 
 import pytest
 
 pytest.importorskip("kraken_l3_native", reason="the native package is not installed")
 
-from test_engines_agree import START_NS, Cut, Twins, feed_lines
+from test_engines_agree import START_NS, Cut, Twins, comparable, feed_lines
 
 from kraken_l3.engine.choose import make_engine
-from kraken_l3.engine.port import EngineOptions, RowOptions
+from kraken_l3.engine.port import EngineOptions, Note, RowOptions
 from kraken_l3.exchange import flow
 
 CORPUS = [
@@ -99,18 +100,29 @@ def check(seed: int) -> None:
     feed_lines(twins, lines, Cut(rng.choice([1, 7, 1000]), rng.random() < 0.5), rng)
     twins.advance(START_NS + 10**12)
     twins.check()
-    # Lines are shared among engines by the text of their first "symbol" (the port's "Routing"). A line that states
-    # another one behind it, or an escaped one, goes to an engine that may not have the symbol's book: not compared.
-    if not any(line.count(b"symbol") > 1 or b"\\" in line for line in lines):
-        check_threads(b"\n".join(lines))
+    check_shares(b"\n".join(lines), rng.choice([None, None, frozenset({"BTC/USD", "x"})]))
 
 
-def check_threads(block: bytes) -> None:
-    one, several = make_engine(EngineOptions(), "native"), make_engine(EngineOptions(), "native", threads=3)
-    ours, theirs = one.feed(block, 0, 0), several.feed(block, 0, 0)
-    assert sorted(map(repr, theirs.notes)) == sorted(map(repr, ours.notes))
+def check_shares(block: bytes, only: Optional[frozenset[str]]) -> None:
+    """Engines that share the symbols find together what one finds, in threads and as processes do it."""
+    one = make_engine(EngineOptions(only=only), "native")
+    several = make_engine(EngineOptions(only=only), "native", threads=3)
+    python = [make_engine(EngineOptions(part=(part, 3), only=only), "python") for part in range(3)]
+    ours = one.feed(block, 0, 0)
+    theirs = [several.feed(block, 0, 0).notes, [note for each in python for note in each.feed(block, 0, 0).notes]]
+    for notes in theirs:
+        assert sorted(map(said, notes)) == sorted(map(said, ours.notes))
     assert several.totals() == one.totals()
-    assert sorted(map(repr, several.tallies())) == sorted(map(repr, one.tallies()))
+    totals = [each.totals() for each in python]
+    assert sum(each.malformed for each in totals) == one.totals().malformed
+    assert sum(each.skipped for each in totals) - 2 * one.totals().lines == one.totals().skipped
+    shared = [tally for each in python for tally in each.tallies()]
+    for tallies in (several.tallies(), shared):
+        assert sorted(map(repr, tallies)) == sorted(map(repr, one.tallies()))
+
+
+def said(note: Note) -> str:
+    return repr(comparable(note))
 
 
 @pytest.mark.parametrize("first", range(0, 400, 50))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lines import crc, order, snapshot, update
+from lines import SNAPSHOT, crc, order, snapshot, update
 
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import EVENT_COLUMNS, MAX_TRIED_ORDERS, MESSAGE_COLUMNS, EngineOptions
@@ -246,3 +246,35 @@ def test_a_quantity_past_int64_is_exact_in_the_book_and_saturates_in_columns(eng
     assert (column(result, "qty"), column(result, "change")) == ([15], [-(2**63 - 1)])
     over = update([order("c", "10.0", "1" + "0" * 37, event="add")], (), 7)
     assert column(feed(e, over), "verdict") == [Verdict.MALFORMED]
+
+
+@pytest.mark.parametrize("large", ["922337203685477580.7", "98765432109876543210.5", "1e30"])
+def test_a_price_past_int64_is_unverifiable_and_the_book_lives_on(engine, large):
+    e = engine(messages=True, events=True)
+    e.set_symbol("A/USD", price_precision=1, qty_precision=1, depth=100)
+    feed(e, SNAPSHOT)
+    result = feed(e, update((), [order("c", large, "1.0", event="add")], 7))
+    assert (column(result, "verdict"), column(result, "reason")) == ([Verdict.UNVERIFIABLE], [Reason.TOO_LARGE])
+    assert column(result, "price") == [2**63 - 1]
+    assert (e.tallies()[0].unverifiable, e.tallies()[0].malformed) == ({"too_large": 1}, 0)
+    gone = update((), [order("c", large, "0.0", event="delete")], crc("11030" + "10020"))
+    assert column(feed(e, gone), "verdict") == [Verdict.OK]
+
+
+def test_a_price_past_int64_below_the_tenth_level_is_not_in_the_checksum(engine):
+    e = engine(messages=True)
+    asks = [order(f"a{n}", f"{11 + n}.0", "3.0") for n in range(10)]
+    text = "".join(f"{11 + n}030" for n in range(10))
+    e.set_symbol("A/USD", price_precision=1, qty_precision=1, depth=100)
+    result = feed(e, snapshot((), [*asks, order("c", "1e30", "1.0")], crc(text)))
+    assert column(result, "verdict") == [Verdict.OK]
+    assert e.load_book(e.export_book("A/USD"))
+    result = feed(e, update((), [order("a0", "11.0", "3.0", event="delete")], 7))
+    assert column(result, "reason") == [Reason.TOO_LARGE]
+
+
+def test_a_price_past_int64_leaves_the_precision_as_few_as_hold_the_numbers(engine):
+    e = engine(messages=True)
+    result = feed(e, snapshot([order("b", "10.50", "1.0")], [order("c", "1e25", "1.0")], 7))
+    assert column(result, "reason") == [Reason.TOO_LARGE]
+    assert e.tallies()[0].parameters() == (1, 0, 10)

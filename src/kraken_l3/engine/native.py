@@ -132,7 +132,7 @@ class ThreadedNativeEngine:
         running = [self._pool.submit(engine.feed, block, first_line, offset, recv_ns) for engine in self._engines]
         results = [future.result() for future in running]
         notes = [note for result in results for note in result.notes]
-        notes.sort(key=lambda note: note.line)  # as one engine would have told them
+        notes.sort(key=lambda note: note.line)  # as one engine tells them, but for those of one line
         return Result(lines=results[0].lines, notes=notes)
 
     def advance(self, recv_ns: int) -> Result:

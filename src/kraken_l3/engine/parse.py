@@ -10,7 +10,7 @@ from typing import NamedTuple, Optional
 import msgspec
 
 from kraken_l3.book.book import Change
-from kraken_l3.engine.port import MAX_ID_BYTES, MAX_LINE_BYTES, MAX_NESTING, PRICE_END
+from kraken_l3.engine.port import LARGEST_PRICE, MAX_ID_BYTES, MAX_LINE_BYTES, MAX_NESTING
 from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.decimals import MAX_DIGITS, TooManyDecimals, decimals_in, parse_scaled
 from kraken_l3.model.messages import Level3Data, OrderEntry
@@ -142,10 +142,7 @@ def check_symbol(symbol: str) -> None:
 
 
 def _read_price(raw: msgspec.Raw, precision: int) -> int:
-    price = _read_number(raw, precision)
-    if price >= PRICE_END:
-        raise ValueError(f"out of range: {bytes(raw)[:48]!r}")
-    return price
+    return min(_read_number(raw, precision), LARGEST_PRICE)
 
 
 def _read_number(raw: msgspec.Raw, precision: int) -> int:

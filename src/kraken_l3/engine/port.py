@@ -22,17 +22,18 @@ decides the verdict:
 4. It is applied as a whole: a snapshot replaces the book, an update's `bids` then its `asks` in array order; then
    each side is truncated to its `depth` best price levels, and the orders cut off are forgotten. More than
    `MAX_ORDERS` orders now: UNVERIFIABLE (TOO_MANY_ORDERS), the book is taken away.
-5. No `checksum`: UNVERIFIABLE (NO_CHECKSUM). Else CRC32 over the 10 best levels as Kraken defines it is compared: OK
-   or MISMATCH.
+5. No `checksum`: UNVERIFIABLE (NO_CHECKSUM). A price of `LARGEST_PRICE` among the 10 best levels of a side:
+   UNVERIFIABLE (TOO_LARGE); the book lives on. Else CRC32 over these levels as Kraken defines it is compared: OK or
+   MISMATCH.
 
 Shape: `data` is an array of objects. Duplicate keys: the last wins; unknown keys are ignored; key order is free.
 `symbol` is a string of 1 to `MAX_ID_BYTES` bytes; `bids`, `asks` are absent, null or arrays of objects, in which
 `order_id` and `event` are strings or absent, `limit_price` and `order_qty` any JSON value or absent; `timestamp` of
 entry and message is a string, null or absent; `checksum` is any JSON value or absent (null is the same).
 
-Step 2: prices and quantities as `model.decimals.parse_scaled` reads them (exponents, quoted numbers; no sign), a scaled
-price below `PRICE_END`, a scaled quantity below `QTY_END` (the supply of some coins does not fit 64 bits: books and
-checksums hold such a quantity exactly, columns of 64 bits saturate at 2**63 - 1); `order_id` of 1 to `MAX_ID_BYTES`
+Step 2: prices and quantities as `model.decimals.parse_scaled` reads them (exponents, quoted numbers; no sign), scaled
+below `NUMBER_END`. The supply of some coins does not fit 64 bits: books and checksums hold such a quantity exactly,
+columns of 64 bits saturate at 2**63 - 1. Prices saturate at `LARGEST_PRICE` in the book already; `order_id` of 1 to `MAX_ID_BYTES`
 bytes; `event` one of add, modify, delete (not read in a snapshot); `checksum` an unsigned integer below 2**63 without
 exponent, quoted or not. A delete's price is not read, since only its id counts; its quantity is. Times as
 `model.timestamps.parse_rfc3339`, within int64 nanoseconds; one that is absent or cannot be read is 0, "unknown", and
@@ -61,7 +62,8 @@ Precision: equal numbers verify however they were written. First the most decima
 of price and quantity decimals is tried, from as few as hold its numbers up to `MAX_TRIED_DECIMALS` or as many as were
 written, fewest in sum first; of those one that was set stays as it was set. The first at which the checksum comes out
 is taken; when there is none, no checksum, or more than `MAX_TRIED_ORDERS` orders that it covers, as written. A pair at
-which a number does not fit (step 2) is passed over, as written too: then the fewest that hold. Numbers that need more
+which a price is above `LARGEST_PRICE` or a quantity not below `NUMBER_END` is passed over, as written too: then the
+fewest that hold. Numbers that need more
 than `MAX_PRECISION` decimals are MALFORMED. A snapshot without orders is a book, and tells nothing: the precision stays
 open, and the first update with entries tells it in the same way, as do later ones until an order rests.
 
@@ -75,11 +77,13 @@ if its checksum comes out and either the second's does not or the message adds a
 exchange sends again what it has let go): the second book is dropped, as it is with more than `MAX_ORDERS` orders. A
 message without a checksum comes out in both.
 
-Routing: with `part` = (k, n) an engine handles a line only if crc32(raw bytes between the quotes of the first
-`"symbol"` value) % n == k; a line in which no such value is found belongs to part 0. The look-up is textual
-(`"symbol"`, optional spaces, colon, optional spaces, quote), before any parsing. With `only`, all other symbols are
-passed over likewise (lines without a symbol are not). Lines passed over are counted in `skipped` and nothing else.
-Lines may thus be shared among n processes, each line to exactly one.
+Routing: with `part` = (k, n) an engine handles the symbols with crc32(UTF-8 of the name) % n == k; lines without a
+symbol and what cannot be read belong to part 0. With `only`, all other symbols are passed over (lines without a symbol
+are not). So n engines that are fed the same lines find together what one finds, but for notes past `MAX_NOTES` and the
+bound on symbols, which each has for itself. A line without a backslash in which `"symbol"` stands once (followed by
+optional spaces, colon, optional spaces, quote) is told from that text before any parsing; one without `"symbol"` or
+backslash belongs to part 0. Any other is parsed by each engine, which handles the messages of its own symbols.
+`skipped` counts the lines whose first wanted message belongs to another part, or that have none.
 
 Order events (with `events`), one row for each change, in the order it was applied
 ----------------------------------------------------------------------------------
@@ -127,6 +131,7 @@ from kraken_l3.model.events import Action, Classification, MessageKind, Reason, 
 __all__ = [
     "DEPTHS",
     "EVENT_COLUMNS",
+    "LARGEST_PRICE",
     "MAX_AMENDING",
     "MAX_GRID_STEP",
     "MAX_ID_BYTES",
@@ -139,6 +144,7 @@ __all__ = [
     "MAX_TRIED_DECIMALS",
     "MAX_TRIED_ORDERS",
     "MESSAGE_COLUMNS",
+    "NUMBER_END",
     "ORDER_ID_BYTES",
     "ROW_COLUMNS",
     "Action",
@@ -167,9 +173,10 @@ MAX_LINE_BYTES = 1 << 26
 MAX_NESTING = 128
 #: The depths that Kraken serves. Source: https://docs.kraken.com/api/docs/websocket-v2/level3
 DEPTHS = (10, 100, 1000)
-#: Scaled prices are below this, as the columns need it; scaled quantities below that, and saturate in the columns.
-PRICE_END = 1 << 63
-QTY_END = 10**38
+#: Scaled prices and quantities are below `NUMBER_END`. Prices from `LARGEST_PRICE` on rest there; in columns of 64 bits
+#: quantities saturate at the same number.
+NUMBER_END = 10**38
+LARGEST_PRICE = (1 << 63) - 1
 MAX_PRECISION = 18
 #: Decimals up to which a precision is searched for, and orders in the ten best levels of both sides beyond which it is
 #: not: bounds on what a snapshot whose checksum never comes out can cost.

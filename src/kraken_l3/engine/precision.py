@@ -9,7 +9,7 @@ from zlib import crc32
 from kraken_l3.book.book import Book
 from kraken_l3.book.side import CHECKSUM_LEVELS, BookSide
 from kraken_l3.engine.parse import Content, Precision, decimals_of, read_content
-from kraken_l3.engine.port import MAX_PRECISION, MAX_TRIED_DECIMALS, MAX_TRIED_ORDERS, PRICE_END, QTY_END
+from kraken_l3.engine.port import LARGEST_PRICE, MAX_PRECISION, MAX_TRIED_DECIMALS, MAX_TRIED_ORDERS, NUMBER_END
 from kraken_l3.engine.symbol import BookParameters
 from kraken_l3.model.messages import Level3Data
 
@@ -38,7 +38,7 @@ def read_inferring(data: Level3Data, parameters: BookParameters, *, snapshot: bo
     def fits(precision: Precision) -> bool:
         price = highest_price * 10 ** (precision.price - lowest.price)
         qty = highest_qty * 10 ** (precision.qty - lowest.qty)
-        return bool(price < PRICE_END and qty < QTY_END)
+        return bool(price <= LARGEST_PRICE and qty < NUMBER_END)
 
     precision = written if fits(written) else lowest
     if content.checksum >= 0:

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from enum import Enum
 from struct import iter_unpack
 from typing import Optional
 from zlib import crc32
 
 from kraken_l3.book.book import Book, Finding
+from kraken_l3.book.side import CHECKSUM_LEVELS
 from kraken_l3.engine.columns import MessageRow, event_columns, message_columns
 from kraken_l3.engine.depth import InferredWindow
 from kraken_l3.engine.grid import BookRows
@@ -23,6 +25,7 @@ from kraken_l3.engine.parse import (
     too_fine_number,
 )
 from kraken_l3.engine.port import (
+    LARGEST_PRICE,
     MAX_NOTES,
     MAX_ORDERS,
     MAX_SYMBOLS,
@@ -39,14 +42,23 @@ from kraken_l3.engine.symbol import SymbolBook
 from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.decimals import TooManyDecimals
 from kraken_l3.model.events import MessageKind, OrderEvent, Reason, Verdict
-from kraken_l3.model.messages import Level3Data
+from kraken_l3.model.messages import Level3Data, Level3Message
 from kraken_l3.protocol.decoding import decode_level3
 
 __all__ = ["PythonEngine"]
 
+_KEY = b'"symbol"'
 _SYMBOL = re.compile(rb'"symbol" *: *"([^"]*)"')
 _INT64_END = 1 << 63
 _BOM = b"\xef\xbb\xbf"
+
+
+class _Owner(Enum):
+    """Whose a symbol is, where engines share the symbols or only some are wanted."""
+
+    OWN = 0
+    OTHER_ENGINE = 1
+    NOBODY = 2
 
 
 class PythonEngine:
@@ -60,7 +72,8 @@ class PythonEngine:
         self._lines = self._not_data = self._malformed = self._skipped = self._too_many_symbols = 0
         self._noted: dict[tuple[str, str], int] = {}
         self._routed = options.part[1] > 1 or options.only is not None
-        self._handled: dict[bytes, bool] = {}
+        self._only = {each.encode() for each in options.only if is_symbol(each)} if options.only is not None else None
+        self._owners: dict[bytes, _Owner] = {}
         self._line = self._offset = -1
         self._result = Result()
         self._messages: list[MessageRow] = []
@@ -157,10 +170,13 @@ class PythonEngine:
             length = len(line) + 1
             if self._offset == 0 and line.startswith(_BOM):
                 line = line[len(_BOM) :]
-            if self._routed and not self._handles(line):
-                self._skipped += 1
-            else:
+            owner = self._owner_of_line(line) if self._routed else _Owner.OWN
+            if owner is _Owner.OWN:
                 self._handle(line)
+            elif owner is None:
+                self._handle_shared(line)
+            else:
+                self._skipped += 1
             self._line += 1
             self._offset += length
         self._lines += len(lines)
@@ -186,28 +202,60 @@ class PythonEngine:
             result.rows = self._rows.take()
         return result
 
-    def _handles(self, line: bytes) -> bool:
-        match = _SYMBOL.search(line)
-        if match is None:
-            return self._options.part[0] == 0
-        text = match[1]
-        handled = self._handled.get(text)
-        if handled is None:
+    def _owner_of_line(self, line: bytes) -> Optional[_Owner]:
+        """Whose a line is, told from its text; None when only parsing tells."""
+        if b"\\" in line:
+            return None
+        count = line.count(_KEY)
+        if not count:
+            return _Owner.OWN if self._options.part[0] == 0 else _Owner.OTHER_ENGINE
+        match = _SYMBOL.search(line) if count == 1 else None
+        return self._owner(match[1]) if match is not None else None
+
+    def _owner(self, symbol: bytes) -> _Owner:
+        owner = self._owners.get(symbol)
+        if owner is None:
             part, parts = self._options.part
-            only = self._options.only
-            name = text.decode("utf-8", "replace").replace("\\/", "/")
-            handled = crc32(text) % parts == part and (only is None or name in only)
-            if len(self._handled) < MAX_SYMBOLS:
-                self._handled[text] = handled
-        return handled
+            if self._only is not None and symbol not in self._only:
+                owner = _Owner.NOBODY
+            else:
+                owner = _Owner.OWN if crc32(symbol) % parts == part else _Owner.OTHER_ENGINE
+            if len(self._owners) < MAX_SYMBOLS:
+                self._owners[symbol] = owner
+        return owner
+
+    def _handle_shared(self, line: bytes) -> None:
+        """A line that only parsing tells whose it is: each engine takes the messages of its own symbols."""
+        try:
+            message = self._decode(line)
+        except MalformedMessage:
+            message = None
+        if message is None or not message.data:
+            if self._options.part[0] == 0:
+                self._handle(line)
+            else:
+                self._skipped += 1
+            return
+        owners = [self._owner(data.symbol.encode()) for data in message.data]
+        # It counts as passed over by all engines but the one of its first message.
+        if next((owner for owner in owners if owner is not _Owner.NOBODY), None) is not _Owner.OWN:
+            self._skipped += 1
+        for data, owner in zip(message.data, owners):
+            if owner is _Owner.OWN:
+                self._handle_data(data, message.type == "snapshot")
+
+    def _decode(self, line: bytes) -> Optional[Level3Message]:
+        """The messages of a line; None when it is not data."""
+        check_line(line)
+        message = decode_level3(line) if line.strip(b" \t\r") else None
+        for data in message.data if message is not None else ():
+            if data.symbol not in self._books:
+                check_symbol(data.symbol)
+        return message
 
     def _handle(self, line: bytes) -> None:
         try:
-            check_line(line)
-            message = decode_level3(line) if line.strip(b" \t\r") else None
-            for data in message.data if message is not None else ():
-                if data.symbol not in self._books:
-                    check_symbol(data.symbol)
+            message = self._decode(line)
         except MalformedMessage as error:
             self._malformed += 1
             self._note("malformed", "", str(error))
@@ -359,8 +407,9 @@ class PythonEngine:
             self._call_unverifiable(entry, kind, Reason.TOO_MANY_ORDERS, content)
             self._drop(entry)
             return
-        if content.checksum < 0:
-            self._call_unverifiable(entry, kind, Reason.NO_CHECKSUM, content)
+        if content.checksum < 0 or _is_too_large(book):
+            reason = Reason.NO_CHECKSUM if content.checksum < 0 else Reason.TOO_LARGE
+            self._call_unverifiable(entry, kind, reason, content)
             verdict = Verdict.UNVERIFIABLE
         else:
             computed = book.checksum()
@@ -443,3 +492,9 @@ class PythonEngine:
         if trace:
             self._event_messages += [len(self._messages)] * len(trace)
             self._events += trace
+
+
+def _is_too_large(book: Book) -> bool:
+    """Whether the checksum covers a price at which all rest that are too large."""
+    bids, asks = book.bids.keys, book.asks.keys
+    return bids[:1] == [-LARGEST_PRICE] or asks[:CHECKSUM_LEVELS][-1:] == [LARGEST_PRICE]

@@ -46,6 +46,7 @@ class Reason(enum.IntEnum):
     AFTER_GAP = 3
     TOO_MANY_ORDERS = 4
     TOO_MANY_SYMBOLS = 5
+    TOO_LARGE = 6
 
 
 class State(enum.IntEnum):

@@ -101,5 +101,7 @@ class Verification:
             mine.too_many_symbols + others.too_many_symbols,
         )
         self.symbols.update(other.symbols)
+        order = {part.file: number for number, part in enumerate(self.files)}
         self.notes += other.notes
+        self.notes.sort(key=lambda located: (order[located.file], located.note.line, located.note.symbol))
         self.left_out.update(other.left_out)

@@ -62,6 +62,7 @@ def verify(
         found, *others = run_in_processes(_verify_share, shares, jobs, progress, shares=jobs)
         for other in others:
             found.merge(other)
+        del found.notes[MAX_NOTES:]
     found.unread_files = unread_files(archive)
     return found
 
@@ -107,7 +108,9 @@ def verify_symbols(
         if count:
             left_out[name, block.offset] = count
         if played.result.notes:
-            notes += [Located(name, note) for note in played.result.notes[: MAX_NOTES - len(notes)]]
+            # One order whatever engines and threads there are: several may have something to say of one line.
+            told = sorted(played.result.notes, key=lambda note: (note.line, note.symbol))
+            notes += [Located(name, note) for note in told[: MAX_NOTES - len(notes)]]
             # A symbol's first bad message is always noted, so its file is the one in which the tally first has it.
             for tally in engine.tallies():
                 if tally.first_bad is not None:
