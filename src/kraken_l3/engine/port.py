@@ -33,9 +33,9 @@ entry and message is a string, null or absent; `checksum` is any JSON value or a
 
 Step 2: prices and quantities as `model.decimals.parse_scaled` reads them (exponents, quoted numbers; no sign), scaled
 below `NUMBER_END`. The supply of some coins does not fit 64 bits: books and checksums hold such a quantity exactly,
-columns of 64 bits saturate at 2**63 - 1. Prices saturate at `LARGEST_PRICE` in the book already; `order_id` of 1 to `MAX_ID_BYTES`
-bytes; `event` one of add, modify, delete (not read in a snapshot); `checksum` an unsigned integer below 2**63 without
-exponent, quoted or not. A delete's price is not read, since only its id counts; its quantity is. Times as
+columns of 64 bits saturate at 2**63 - 1. Prices saturate at `LARGEST_PRICE` in the book already; `order_id` of 1 to
+`MAX_ID_BYTES` bytes; `event` one of add, modify, delete (not read in a snapshot); `checksum` an unsigned integer below
+2**63 without exponent, quoted or not. A delete's price is not read, since only its id counts; its quantity is. Times as
 `model.timestamps.parse_rfc3339`, within int64 nanoseconds; one that is absent or cannot be read is 0, "unknown", and
 makes nothing malformed (Kraken's own documented example has one).
 
