@@ -124,6 +124,13 @@ class TestCrash:
         assert found.state.connections == {}
         assert set(found.state.gaps) == {("level3", "BTC/USD"), ("level3", "ETH/USD")}
 
+    def test_a_sync_point_in_the_middle_of_a_line_is_not_believed(self, tmp_path):
+        disk, clock = recording(tmp_path, count=2, synced=2)
+        file = disk.files[tmp_path / DATA]
+        file.data[5:5] = b'"grown":1,'  # the first line is longer than when it was synced
+        mend(tmp_path, clock, disk)
+        assert payload(1) in lines(disk)
+
     @pytest.mark.parametrize(("is_synced", "known_s"), [(True, 10), (False, 0)])
     def test_heartbeats_count_as_known_once_they_are_synced(self, tmp_path, is_synced, known_s):
         disk, clock = FakeFileSystem(), FakeClock(NOON_NS)

@@ -330,6 +330,17 @@ class TestWhichDays:
         assert manifest.file("l3-2026-11-22.torn").bytes == len(b'{"torn')
         assert GapOpened.__struct_config__.tag.encode() in disk.content()["journal-2026-11-22.ndjson"]
 
+    def test_a_sealed_day_is_closed_whatever_became_of_its_journal(self, tmp_path):
+        disk = recorded(tmp_path, FakeFileSystem())
+        clock = FakeClock(MIDNIGHT_NS + SECOND_NS)
+        seal(day_sealing(disk, tmp_path, DAY), filesystem=disk, clock=clock, describe=describe, **SMALL)
+        del disk.files[tmp_path / "journal-2026-11-22.ndjson"].data[-20:]  # it ended with `rotated`
+        before = disk.content()
+        close_newest_day(disk, tmp_path, FakeClock(MIDNIGHT_NS + 2 * NS_PER_DAY))
+        after = disk.content()
+        assert L3 not in after
+        assert {name: after[name] for name in before if "22" in name} == {n: before[n] for n in before if "22" in n}
+
     def test_today_is_not_left(self, tmp_path):
         disk = recorded(tmp_path, FakeFileSystem(), rotated=False)
         assert close_newest_day(disk, tmp_path, FakeClock(MIDNIGHT_NS - 1)) is None

@@ -270,6 +270,19 @@ class TestOtherCommands:
 
 
 class TestCheck:
+    @pytest.mark.skipif(sys.platform == "win32", reason="needs symbolic links")
+    @pytest.mark.parametrize("target", ["/dev/zero", "missing", "."])
+    def test_links_for_journals_do_not_stop_it(self, sealed, tmp_path, target):
+        archive = shutil.copytree(sealed, tmp_path / "archive")
+        for journal in archive.glob("journal-*"):
+            journal.unlink()
+            journal.symlink_to(target)
+        code, out, err = run("check", archive)
+        assert (code in (2, 3), err) == (True, "")
+        assert "journal-" in out
+        assert run("seal", archive)[0] in (0, 5)
+        assert run("recover", archive)[0] in (0, 5)
+
     def test_all_well(self, sealed):
         facts = as_json("check", sealed)
         assert [manifest["faults"] for manifest in facts["manifests"]] == [[], []]

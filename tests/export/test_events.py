@@ -174,6 +174,19 @@ def test_a_clock_that_stepped_back_is_flagged_and_time_never_falls(tmp_path):
         assert times == sorted(times)
 
 
+@pytest.mark.parametrize("first", [0, 7, 298])
+def test_receipts_that_were_lost_cost_no_event(tmp_path, first):
+    source = record(tmp_path / "a", messages=300)
+    export(source, tmp_path / "whole")
+    receipts = next(source.glob("l3-*.receipts"))
+    data = receipts.read_bytes()
+    receipts.write_bytes(data[: 32 * first] + data[32 * (first + 1) :])
+    export(source, tmp_path / "o")
+    for symbol in SYMBOLS:
+        whole, damaged = (events_of(tmp_path / name, symbol) for name in ("whole", "o"))
+        assert [e["order_id"] for e in damaged] == [e["order_id"] for e in whole]
+
+
 def test_a_file_without_companions_has_no_receive_times(tmp_path):
     source = record(tmp_path / "a", messages=400, start_ns=NIGHT_NS)
     foreign = tmp_path / "somebody.ndjson"

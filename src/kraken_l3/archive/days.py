@@ -1,7 +1,8 @@
 """Which days of a directory are closed, and which one is being written.
 
 A day is closed when its journal ends with `rotated`: all of it was on disk before that, and nobody writes to it again.
-A day of data without a journal is another recorder's, and counts as closed unless it is today's.
+A day that was sealed was closed before, whatever became of its journal: plain files beside the sealed ones would hide
+them. A day of data without a journal is another recorder's, and counts as closed unless it is today's.
 
 `rotated` says which day came next. That is not always the next by date: after a big step back of the clock a recorder
 goes on in an earlier day, and later passes over the days that it has left.
@@ -10,6 +11,7 @@ goes on in an earlier day, and later passes over the days that it has left.
 from __future__ import annotations
 
 import datetime as dt
+import errno
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Callable, Optional
@@ -17,13 +19,14 @@ from typing import Callable, Optional
 from kraken_l3.archive.bytesource import ByteSource
 from kraken_l3.archive.filesystem import FileSystem, opened
 from kraken_l3.archive.journal import Rotated, decode_record
-from kraken_l3.archive.layout import DayPaths, days_in
-from kraken_l3.errors import MalformedMessage
+from kraken_l3.archive.layout import SEALED_SUFFIX, DayPaths, Stream, days_in
+from kraken_l3.errors import ArchiveError, MalformedMessage
 
 __all__ = ["closed_days", "current_day", "next_day_in", "written_order"]
 
 #: More than the longest `rotated` record, which is all that is looked for.
 _LAST_LINE_BYTES = 4096
+_NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def closed_days(filesystem: FileSystem, directory: Path, today: dt.date) -> dict[dt.date, Optional[dt.date]]:
@@ -31,15 +34,25 @@ def closed_days(filesystem: FileSystem, directory: Path, today: dt.date) -> dict
     names = set(filesystem.names(directory))
     closed: dict[dt.date, Optional[dt.date]] = {}
     for day in days_in(names):
-        journal = DayPaths(directory, day).journal
-        if journal.name in names:
-            with opened(filesystem, journal) as file:
-                next_day = next_day_in(file)
-            if next_day is not None:
+        paths = DayPaths(directory, day)
+        sealed = {paths.data(stream).name + SEALED_SUFFIX for stream in Stream}
+        if paths.journal.name in names:
+            next_day = _next_day(filesystem, paths.journal)
+            if next_day is not None or names & sealed:
                 closed[day] = next_day
         elif day != today:  # today's is gone on with, whoever began it
             closed[day] = None
     return closed
+
+
+def _next_day(filesystem: FileSystem, journal: Path) -> Optional[dt.date]:
+    try:
+        with opened(filesystem, journal) as file:
+            return next_day_in(file)
+    except OSError as error:
+        if error.errno in _NOT_OURS:
+            raise ArchiveError(f"cannot open: {error.strerror}", where=str(journal)) from error
+        return None  # a link, a directory, a device: no journal of ours
 
 
 def next_day_in(journal: ByteSource) -> Optional[dt.date]:

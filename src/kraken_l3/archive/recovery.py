@@ -235,7 +235,8 @@ class _Day:
         """Offset and line up to which both files were on disk and fit together."""
         offset, line = self._synced.get(path.name, (0, 0))
         index = ReceiptIndex(receipts)
-        if 0 < line <= len(index) and data.size() >= offset and index.start_of(line) == offset:
+        fits = 0 < line <= len(index) and data.size() >= offset > 0 and index.start_of(line) == offset
+        if fits and data.read_at(offset - 1, 1) == b"\n":
             return offset, line
         return 0, 0
 

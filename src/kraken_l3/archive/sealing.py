@@ -114,6 +114,7 @@ def close_newest_day(filesystem: FileSystem, directory: Path, clock: Clock) -> O
 
     Raises:
         ArchiveLocked: a recorder is at work there.
+        ArchiveError: something there cannot be read or written.
     """
     today = day_of(clock.wall_ns())
     newest = set(days_in(filesystem.names(directory))) - set(closed_days(filesystem, directory, today))
@@ -125,6 +126,9 @@ def close_newest_day(filesystem: FileSystem, directory: Path, clock: Clock) -> O
         if day is not None and day < today:
             _end_day(filesystem, DayPaths(directory, day), today, clock)
         return day
+    except OSError as error:
+        where = str(error.filename or directory)
+        raise ArchiveError(f"cannot close the newest day: {error.strerror or error}", where=where) from error
     finally:
         lock.release()
 

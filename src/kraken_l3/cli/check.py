@@ -32,7 +32,7 @@ def check(
     """
     manifests, unsealed = _manifests(path)
     files = {file for manifest in manifests for file in manifest.parent.glob(f"*{_day_or_stem(manifest)}.*")}
-    with progress("checking", sum(file.stat().st_size for file in files)) as on_bytes:
+    with progress("checking", sum(file.lstat().st_size for file in files)) as on_bytes:
         checked = [check_manifest(manifest, progress=on_bytes) for manifest in manifests]
     code = _exit_code(checked, unsealed)
     if as_json:

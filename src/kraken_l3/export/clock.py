@@ -13,7 +13,6 @@ from kraken_l3.engine.port import Engine, EngineOptions
 
 __all__ = ["ReceiveClock", "Times"]
 
-_MESSAGE_BYTES = 300  # most are longer
 _RECEIPT = np.dtype([("recv_ns", "<i8"), ("mono_ns", "<i8"), ("end", "<u8"), ("connection", "<u4"), ("flags", "<u4")])
 
 
@@ -71,16 +70,10 @@ class ReceiveClock:
         return Times(block.first_line, self._rising(self._of_messages(block, count)), None, None)
 
     def _of_receipts(self, file: DataFile, block: Block) -> Times:
-        end = block.offset + len(block.data)
-        count = max(len(block.data) // _MESSAGE_BYTES, 1)
+        # Damaged receipts may tell of more or fewer lines than there are: the lines themselves are counted.
+        count = _lines_in(block)
         receipts = _receipts(file, block.first_line, count)
-        while len(receipts) == count and receipts["end"][-1] < end:
-            count *= 2
-            receipts = _receipts(file, block.first_line, count)
-        receipts = receipts[: int(np.searchsorted(receipts["end"], end, side="right"))]
-        told = len(receipts) and receipts["end"][-1] == end
-        count = len(receipts) if told else _lines_in(block)
-        receipts = receipts[:count]
+        receipts = receipts[: int(np.searchsorted(receipts["end"], block.offset + len(block.data), side="right"))]
         raw = np.zeros(count, np.int64)  # lines without a receipt keep 0: their time is that of the line before
         raw[: len(receipts)] = receipts["recv_ns"]
         doubtful = np.ones(count, bool)
