@@ -30,8 +30,8 @@ def named(directory):
         ("theirs.dat", b"1771632000 " + LINE),
         ("l3-2026-02-21.ndjson.bak", LINE),
         ("l3-2026-02-22-0000.ndjson", LINE),
-        ("l3-2026-02-21.ndjson.gz", gzip.compress(LINE)),
-        ("theirs.jsonl.gz", gzip.compress(LINE)),
+        ("l3-2026-02-21.ndjson.gz", gzip.compress(LINE, mtime=0)),
+        ("theirs.jsonl.gz", gzip.compress(LINE, mtime=0)),
         ("theirs.zst", compress(LINE)),
         ("l3-2026-02-22.ndjson.xz", lzma.compress(LINE)),
         ("notes.xz", lzma.compress(b"anything")),
@@ -46,7 +46,7 @@ def test_data_of_another_name_is_named(directory, name, content):
     ("name", "content"),
     [
         ("l3-2026-02-21-0001.ndjson", LINE),
-        ("l3-2026-02-22.ndjson.gz", gzip.compress(LINE)),
+        ("l3-2026-02-22.ndjson.gz", gzip.compress(LINE, mtime=0)),
         ("l3-2026-02-21.ndjson.zst", compress(LINE)),
         ("l3-2026-02-21.receipts", b""),
         ("journal-2026-02-21.ndjson", b'{"kind":"ack","at_ns":1,"connection":1,"channel":"level3","symbol":"X/USD"}\n'),
@@ -55,7 +55,7 @@ def test_data_of_another_name_is_named(directory, name, content):
         ("recorder.log", b'{"event":"subscribed","channel":"level3"}\n'),
         ("empty.ndjson", b""),
         ("picture.png", bytes(range(256))),
-        ("notes.gz", gzip.compress(b"anything")),
+        ("notes.gz", gzip.compress(b"anything", mtime=0)),
     ],
 )
 def test_what_is_read_or_known_or_something_else_is_not(directory, name, content):
@@ -79,7 +79,7 @@ def test_a_single_file_has_no_neighbours(directory):
 
 
 def test_a_packed_copy_beside_its_file_says_which_is_read(directory):
-    (directory / "l3-2026-02-21.ndjson.gz").write_bytes(gzip.compress(LINE))
+    (directory / "l3-2026-02-21.ndjson.gz").write_bytes(gzip.compress(LINE, mtime=0))
     (found,) = unread_files(open_archive(directory))
     assert found.what == "l3-2026-02-21.ndjson is read in its place: remove one of them"
 
