@@ -139,6 +139,8 @@ class _Day:
         self._holes: dict[str, int] = {}
 
     def recover(self) -> Recovery:
+        # The journal first: its sync points tell how much of the data needs no look. The connections last: where they
+        # ended is told by the receipts that are left.
         self._repair_journal()
         if self._before is not None and not self._synced:
             self._restate(self._before)
@@ -244,6 +246,8 @@ class _Day:
         """Write the repair of a stream down, if it needs one."""
         path = self._paths.data(stream)
         start, line = self._known_good(path, data, receipts)
+        # Three scans, so that no number of lines is held in memory: this one finds what is bad, the next one where the
+        # good lines behind it lie, and the third one gives their receipts as they are written.
         scan = Scan(data, receipts, start, line)
         lines, last_ns = 0, 0
         for _, receipt in scan.lines():

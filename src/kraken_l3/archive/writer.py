@@ -163,6 +163,8 @@ class ArchiveWriter:
         self._check()
         self._require_intact()
         changed = [files for files in self._files.streams.values() if files.unsynced]
+        # Data first, its sync point after it: one that is on disk promises that so is the data before it. One fsync of
+        # everything at the end would let the kernel write the promise before what it promises.
         with self._fatal_sync():
             for files in changed:
                 files.sync()
@@ -196,6 +198,7 @@ class ArchiveWriter:
         self._require_intact()
         if self._filesystem.free_bytes(self._directory) < ROOM_TO_RESUME_BYTES:
             return False
+        # The reserve first: without it the disk could fill up again before the journal has a word on it.
         try:
             self._make_reserve()
         except DiskFull:
@@ -245,6 +248,8 @@ class ArchiveWriter:
 
     def _rotate(self, day: dt.date) -> None:
         rotated = Rotated(at_ns=self._clock.wall_ns(), mono_ns=self._clock.mono_ns(), next_day=day)
+        # The old day is whole on disk, with the word that another one follows, before there is a file of that one:
+        # after a crash in between recovery finds one day to go on in, never two that are open.
         self.sync()
         self._write_journal(encode_record(rotated) + b"\n")
         with self._fatal_sync():
@@ -254,7 +259,7 @@ class ArchiveWriter:
         self._closed_days.add(self._files.day)
         self._enter_day(next_files)
         self._journal_head = b"".join(encode_record(record) + b"\n" for record in self.state.restate())
-        self._write_journal(b"")
+        self._write_journal(b"")  # what holds still stands in the new journal before any data: a day is read alone
         with self._fatal_sync():
             self._files.journal.sync()
 

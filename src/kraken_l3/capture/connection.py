@@ -197,6 +197,7 @@ class Connection:
         assert self._socket is not None
         if self._closed.is_set():
             return
+        # A server's answer to our close frame would stand behind all that was not read: not worth waiting for.
         if self._paused:
             self._socket.abort()
             return
@@ -222,6 +223,8 @@ class Connection:
         """See `transport.Receiver`."""
         self.last_recv_ns = recv_ns
         self._last_mono_ns = mono_ns
+        # Nearly every frame is one of these. Whether it is good JSON, the verifier tells: parsing it here would cost
+        # more than all the rest, and its bytes go to the archive either way.
         if payload.startswith(self._update_prefix) and payload.endswith(b"}"):
             self._sink.put(self.channel.name, Frame(payload, recv_ns, mono_ns, self.number))
             self.channel.observe(payload, self.number)
@@ -255,6 +258,7 @@ class Connection:
 
     def _on_data(self, data: Data, payload: bytes, recv_ns: int, mono_ns: int) -> None:
         flags = MALFORMED if data.malformed else 0
+        # Archived before anybody reads it: nothing that goes wrong with a message may cost its bytes.
         self._sink.put(data.channel, Frame(payload, recv_ns, mono_ns, self.number, flags))
         if data.malformed:
             log.warning("malformed message", connection=self.number, channel=data.channel, bytes=len(payload))
@@ -337,6 +341,7 @@ class Connection:
                 self._work.clear()
                 await self._work.wait()
                 continue
+            # Waiting comes before choosing: what is worth asking for may have changed when it is our turn.
             await self._wait_for_budget()
             token = await self._context.tokens.get() if self.channel.private and self._context.tokens else None
             request = self._session.next_request(self._clock.mono_ns())
@@ -365,7 +370,7 @@ class Connection:
         assert self._session is not None
         while True:
             await asyncio.sleep(TICK_S)
-            if self._paused:
+            if self._paused:  # the silence is ours
                 continue
             now_ns = self._clock.mono_ns()
             self._take(self._session.tick(now_ns, self._last_mono_ns), 0)

@@ -146,6 +146,8 @@ class Supervisor:
             await asyncio.sleep(backoff.next_delay_s(healthy_ns=result.healthy_ns, maintenance=result.maintenance))
 
     async def _connect_once(self, index: int, ended_ns: int) -> ConnectionResult:
+        # Before the socket is open: Kraken closes one that is idle, and a REST server that is slow may take long. Newer
+        # than the last end: without a living subscription a token expires.
         if self._shards[index].channel.private and self._context.tokens is not None:
             await self._context.tokens.get(newer_than_ns=ended_ns)
         await self._intake.may_connect.wait()  # the token may have taken long

@@ -119,6 +119,8 @@ class LiveVerifier:
         for checkpoint in read_checkpoints(self._checkpoint_path(newest)):
             latest[checkpoint.symbol] = checkpoint
         self._read_journal(newest)
+        # Only checkpoints of one line are a beginning for all. From several, symbols would be fed lines that their
+        # books have seen already.
         places = {Position(c.line, c.end_offset) for c in latest.values()}
         start = min(places) if len(places) == 1 else Position()
         if start.offset > content_size(newest):  # the file was cut by a recovery since
@@ -283,7 +285,7 @@ class _Tail:
         with path.open("rb") as file:
             file.seek(self._offset)
             data = file.read()
-        end = data.rfind(b"\n") + 1
+        end = data.rfind(b"\n") + 1  # the rest is being written: it is whole at the next look
         self._offset += end
         yield from data[:end].splitlines()
 

@@ -185,6 +185,7 @@ def play(
                         piece.data, piece.first_line, piece.offset, times.packed() if times is not None else None
                     )
                     line, offset = piece.first_line + result.lines, piece.offset + len(piece.data)
+                    # told before the step: a gap that began within the piece belongs to its rows
                     yield from reached.before_line(file, line, clock.now_ns if clock is not None else 0)
                     yield Step(path, file.day, piece, result, times)
             after = names[number + 1] if number + 1 < len(names) else None
