@@ -7,16 +7,18 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 NATIVE_SOURCES := $(wildcard native/Cargo.* native/pyproject.toml native/*.pyi native/src/*.rs)
 JOBS ?= 2
+FUZZ_SECONDS ?= 3600
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.9 --generate-hashes --no-header $(LOCK_ARGS)
 EXTRAS := research test polars duckdb cluster lint
 
-.PHONY: help dev demo test coverage soak bench tools test-tools cluster-demo lint lock audit sbom picture clean
+.PHONY: help dev demo test coverage soak fuzz bench tools test-tools cluster-demo lint lock audit sbom picture clean
 
 help:
 	@echo 'make demo          record from an exchange on this machine and show the result (no key, 10 seconds)'
 	@echo 'make dev           all that development needs, in .venv, with the commit hook'
-	@echo 'make test          all tests but the long ones; make soak: those'
+	@echo 'make test          all tests but the long ones; make soak: those, and make fuzz'
+	@echo 'make fuzz          damaged archives through every command, for an hour (FUZZ_SECONDS)'
 	@echo 'make coverage      make test with its coverage, by package; fails below the gate'
 	@echo 'make lint          ruff, mypy, import-linter'
 	@echo 'make tools         the tools of others that exports are tested with; make test-tools: those tests'
@@ -46,6 +48,10 @@ coverage: $(VENV)/.test $(VENV)/.native
 
 soak: $(VENV)/.test $(VENV)/.native
 	$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)
+	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
+
+fuzz: $(VENV)/.test $(VENV)/.native
+	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
 
 bench: $(VENV)/.test $(VENV)/.native
 	@set -e; for each in bench/*/__main__.py; do \

@@ -1,0 +1,387 @@
+"""One case of the archive fuzzer: damage an archive, run every command on it with both engines, look at what they did.
+
+What must hold, whatever stands in the files:
+- a command ends with an exit code that the documentation has, and never with a traceback
+- nothing outside of the archive and the output directory is made or changed, and reading changes nothing at all
+- `verify` and `export` say the same with both engines, and with several threads
+- an intact line of data is never lost to a damaged companion: it is read, and repairing and sealing keep it
+
+Time and memory are bounded by whoever runs the cases (`fuzz_worker`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import random
+import re
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Callable, NamedTuple, Optional
+
+from fuzz_bases import BASES, SYMBOLS
+from fuzz_mutations import OUTSIDE, Damage, damage
+
+import kraken_l3
+from kraken_l3.archive.layout import parse_name
+from kraken_l3.cli.main import main
+from kraken_l3.engine.choose import make_engine
+from kraken_l3.engine.port import EngineOptions
+from kraken_l3.errors import KrakenL3Error, LocalFault
+
+__all__ = ["Broken", "run_case"]
+
+#: 1 usage, 2 damage, 3 missing or not verifiable, 5 a fault of this machine (docs/operations.md).
+EXIT_CODES = (0, 1, 2, 3, 5)
+#: What an output directory holds besides what the same data must always give.
+_DIFFERS_BY_RUN = (b"kraken-l3 version", b"engine")
+ENGINES = ("native", "python") if make_engine(EngineOptions()).name == "native" else ("python",)
+
+TABLES = (
+    ("events",),
+    ("snapshots",),
+    ("snapshots", "--every", "change", "--levels", "3", "--wide", "--keep-gaps"),
+    ("tardis",),
+    ("lobster", "--levels", "5"),
+    ("hftbacktest",),
+    ("hftbacktest", "--resync", "clear"),
+    ("nautilus",),
+)
+
+
+class Broken(AssertionError):
+    """A property did not hold."""
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    words: tuple[str, ...]
+    code: int
+    out: str
+    err: str
+
+    def __str__(self) -> str:
+        return f"`kraken-l3 {' '.join(self.words)}` ended with {self.code}\n{self.out[-800:]}\n{self.err[-2000:]}"
+
+
+def run(*words: object) -> Ended:
+    """A command as a user types it, in this process, its screen as strict as a real one."""
+    texts = tuple(map(str, words))
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    argv, sys.argv = sys.argv, ["kraken-l3", *texts]
+    code: object = None
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            main()
+    except SystemExit as end:
+        code = end.code
+    finally:
+        sys.argv = argv
+    ended = Ended(texts, code if isinstance(code, int) else 0, *(_text(each) for each in (out, err)))
+    if ended.code not in EXIT_CODES or "Traceback" in ended.err:
+        raise Broken(f"not an end that the documentation has: {ended}")
+    if any(character < " " and character not in "\n\t" for character in ended.out + ended.err):
+        raise Broken(f"control characters on the screen: {ended!r}")
+    return ended
+
+
+def _text(stream: io.TextIOWrapper) -> str:
+    buffer = stream.buffer
+    assert isinstance(buffer, io.BytesIO)
+    return buffer.getvalue().decode()
+
+
+# -- what is on disk ---------------------------------------------------------------------------------------------------
+
+Tree = dict[str, str]
+
+
+def tree(directory: Path, *, but: tuple[Path, ...] = ()) -> Tree:
+    """Every name below a directory with what it is."""
+    found: Tree = {}
+    for place, directories, names in os.walk(directory):
+        directories[:] = sorted(name for name in directories if Path(place, name) not in but)
+        for name in (*names, *directories):
+            path = Path(place, name)
+            found[os.fsencode(path.relative_to(directory)).decode(errors="backslashreplace")] = _what(path)
+    return found
+
+
+def _what(path: Path) -> str:
+    if path.is_symlink():
+        return f"link to {path.readlink()}"
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    return f"mode {path.stat().st_mode:o}"
+
+
+def lines_of(archive: Path, intact: Counter[bytes], unharmed: Tree) -> Counter[bytes]:
+    """The intact lines that a reader must find: in plain files as they are, in packed ones if nobody touched them."""
+    found: Counter[bytes] = Counter()
+    plain = {path.name for path in archive.glob("l3-*.ndjson")}
+    for path in archive.glob("l3-*"):
+        name = parse_name(path.name)
+        if name is None or path.is_symlink() or not path.is_file():
+            continue
+        if name.suffix == "ndjson":
+            found.update(path.read_bytes().split(b"\n")[:-1])  # one without a newline is torn
+        elif name.suffix == "ndjson.zst" and path.stem not in plain and unharmed.get(path.name) == _what(path):
+            found.update(_unpacked(path))
+    return found & intact
+
+
+_SEEK_TABLE = b"\x5e\x2a\x4d\x18"
+
+
+def _unpacked(path: Path) -> list[bytes]:
+    from kraken_l3.archive.zstd import zstd
+
+    data, content = path.read_bytes(), b""
+    with contextlib.suppress(zstd.ZstdError):  # it is no packed file
+        while data and not data.startswith(_SEEK_TABLE):
+            frame = zstd.ZstdDecompressor()
+            content += frame.decompress(data)
+            data = frame.unused_data
+    return content.split(b"\n")[:-1]
+
+
+# -- the case ----------------------------------------------------------------------------------------------------------
+
+
+class Case:
+    """One archive that was damaged, and the places around it."""
+
+    def __init__(self, bases: Path, place: Path, seed: int) -> None:
+        self.rng = random.Random(seed)
+        base = bases / self.rng.choice(BASES)
+        self.place = place
+        self.archive = place / "archive"
+        shutil.copytree(base, self.archive)
+        outside = place / OUTSIDE
+        outside.mkdir()
+        (outside / "file").write_bytes(b"not yours\n" * 10)
+        shutil.copyfile(next(base.glob("l3-*.ndjson*")), outside / "data")
+        unharmed = tree(self.archive)
+        intact = Counter(line for line in _all_lines(self.archive) if _MESSAGE.fullmatch(line))
+        self.damage: Damage = damage(self.archive, self.rng)
+        self.unharmed = unharmed
+        self.intact = intact
+        self.base = base.name
+        packed = self.archive.glob("l3-*.zst")
+        #: A repair that was written down, of data that is another one since, may rightly cut it.
+        self.may_cut = self.damage.forged or any(
+            unharmed.get(path.with_suffix(".ndjson").name) != _what(path.with_suffix(".ndjson"))
+            for path in self.archive.glob("l3-*.repair")
+            if path.with_suffix(".ndjson").is_file()
+        )
+        self._packed_unharmed = all(path.is_file() and unharmed.get(path.name) == _what(path) for path in packed)
+
+    def outside(self) -> Tree:
+        """Everything that no command may touch."""
+        found = tree(self.place, but=(self.archive, *self.place.glob("out*")))
+        found[f"/tmp/{OUTSIDE}"] = str(Path(f"/tmp/{OUTSIDE}").exists())
+        return found
+
+    @contextlib.contextmanager
+    def reads_only(self) -> Iterator[None]:
+        before, around = tree(self.archive), self.outside()
+        yield
+        _same("reading changed the archive", before, tree(self.archive))
+        _same("something outside was changed", around, self.outside())
+
+    @contextlib.contextmanager
+    def writes_inside(self) -> Iterator[None]:
+        around = self.outside()
+        yield
+        _same("something outside was changed", around, self.outside())
+
+    def lines(self) -> Counter[bytes]:
+        """The intact lines that are there now."""
+        return lines_of(self.archive, self.intact, self.unharmed)
+
+    def data_is_regular(self) -> bool:
+        """Whether only files stand where data belongs, and each can be read to its end: no packed one is harmed."""
+        return self._packed_unharmed and all(
+            path.is_file() and not path.is_symlink() for path in self.archive.glob("l3-*.ndjson*")
+        )
+
+
+_MESSAGE = re.compile(rb'\{"channel":"level3".*\}\]\}')
+
+
+def _all_lines(archive: Path) -> Iterator[bytes]:
+    for path in archive.glob("l3-*.ndjson*"):
+        yield from path.read_bytes().split(b"\n") if path.suffix == ".ndjson" else _unpacked(path)
+
+
+def _same(what: str, before: Any, after: Any) -> None:
+    if before != after:
+        keys = {key for key in {*before, *after} if before.get(key) != after.get(key)}
+        shown = {key: (before.get(key), after.get(key)) for key in sorted(map(str, keys))[:8]}
+        raise Broken(f"{what}: {shown}")
+
+
+def run_case(bases: Path, place: Path, seed: int) -> str:
+    """Run one case in a new directory; what was done, in words.
+
+    Raises:
+        Broken: a property does not hold.
+    """
+    case = Case(bases, place, seed)
+    told = f"{case.base}, " + "; ".join(case.damage.steps)
+    try:
+        with case.reads_only():
+            _read(case)
+        _write(case)
+    except Exception as error:
+        raise Broken(f"seed {seed}: {told}\n{error}") from error
+    return told
+
+
+def _read(case: Case) -> None:
+    rng, archive = case.rng, case.archive
+    for words in (["info"], ["info", "--json"], ["check"], ["check", "--json"]):
+        run(words[0], archive, *words[1:])
+    _verify(case)
+    run("verify", archive, "--require-complete")
+    symbol = rng.choice([*SYMBOLS, "[/red]", "btc/usd"])
+    at = rng.choice([[], ["--at", "2024-11-22T12:00:03Z"], ["--at", "2024-11-23T00:00:01Z"]])
+    books = [run("book", archive, "--symbol", symbol, *at, "--json", "--engine", engine) for engine in ENGINES]
+    if len({(book.code, book.out) for book in books}) > 1:
+        raise Broken(f"the engines show different books: {books[0]} {books[1]}")
+    run("book", archive, "--symbol", rng.choice(SYMBOLS), *rng.choice([[], ["--message"], ["--levels", "1"]]))
+    for words in rng.sample(TABLES, 2):
+        _export(case, words)
+    files = sorted(archive.glob("l3-*"))
+    for command in ("info", "verify", "check") if files and rng.random() < 0.3 else ():
+        run(command, rng.choice(files))
+    _call(case)
+
+
+def _verify(case: Case, *, of: Optional[Path] = None) -> Optional[dict[str, Any]]:
+    """The report, the same with each engine, with threads and with processes."""
+    path = of or case.archive
+    ways = [["--engine", engine] for engine in ENGINES]
+    if len(ENGINES) > 1:
+        ways.append(["--engine", "native", "--jobs", "3"])
+    if case.rng.random() < 0.2:
+        instruments = sorted(case.archive.glob("instruments-*.ndjson"))[:1]
+        ways = [[*way, "--instruments", str(file)] for way in ways for file in instruments] or ways
+    reports = [_report(run("verify", path, "--json", *way)) for way in ways]
+    first = reports[0]
+    if first is None and "--instruments" in ways[0]:
+        return None  # the user named a file that is damaged
+    for way, report in zip(ways, reports):
+        if report != first:
+            differing = {key for key in (first or {}) if not report or report[key] != first[key]} if first else reports
+            one, other = (
+                str({key: each[key] for key in differing})[:3000] if each else None for each in (first, report)
+            )
+            raise Broken(f"`verify {' '.join(way)}` differs in {differing}: {one} {other}")
+    lines = case.lines()
+    count = sum(lines.values())
+    if first is None:
+        if count and case.data_is_regular():
+            raise Broken(f"`verify` gave no report, and there are {count} intact lines: {run('verify', path)}")
+    elif first["total"]["messages"] < count:
+        raise Broken(
+            f"{count} intact lines, and `verify` read {first['total']['messages']} messages: {str(first)[:2000]}"
+        )
+    return first
+
+
+def _report(ended: Ended) -> Optional[dict[str, Any]]:
+    if not ended.out:
+        return None
+    printed = json.loads(ended.out)
+    if printed["exit_code"] != ended.code:
+        raise Broken(f"the report has another exit code: {ended}")
+    report: Optional[dict[str, Any]] = printed["result"]
+    if report is None:
+        return None
+    for differs in ("seconds", "engine"):
+        report.pop(differs, None)
+    for note in report["notes"]:
+        if note["kind"] == "malformed":
+            note["detail"] = ""  # each engine says in its own words what it expected
+    return report
+
+
+def _export(case: Case, words: tuple[str, ...]) -> None:
+    given = []
+    for engine in ENGINES:
+        out = case.place / f"out-{words[0]}"
+        shutil.rmtree(out, ignore_errors=True)
+        ended = run("export", words[0], case.archive, "--out", out, "--engine", engine, *words[1:])
+        given.append((ended.code, ended.out, tree(out) if out.is_dir() else {}, ended))
+        if any(name.endswith(".tmp") for name in given[-1][2]):
+            raise Broken(f"an unfinished file is left: {given[-1][2]}")
+    if any(each[:3] != given[0][:3] for each in given):
+        raise Broken(
+            f"`export {words[0]}` differs: {[each[2] for each in given]}" + "".join(str(each[3]) for each in given)
+        )
+
+
+def _call(case: Case) -> None:
+    """The library: its errors are those of the one tree."""
+    with _only_our_errors("open"):
+        archive = kraken_l3.open(case.archive)
+        with _only_our_errors("symbols"):
+            list(archive.symbols)
+        for stream in ("level3", "trade", "instrument"):
+            with _only_our_errors(f"messages {stream}"):
+                read = Counter(line.payload for line in archive.messages(stream))
+                if stream == "level3" and case.lines() - read:
+                    lost = case.lines() - read
+                    raise Broken(f"messages() lost {sum(lost.values())} intact lines: {next(iter(lost))[:300]!r}")
+        with _only_our_errors("messages from a moment on"):
+            for _ in archive.messages(start="2024-11-22T12:00:03Z", end="2024-11-23T00:00:02Z"):
+                pass
+
+
+@contextlib.contextmanager
+def _only_our_errors(call: str) -> Iterator[None]:
+    try:
+        yield
+    except KrakenL3Error as error:
+        if not error.what:
+            raise Broken(f"{call}: an error that says nothing") from error
+
+
+def _write(case: Case) -> None:
+    """Repairing and sealing: they keep every intact line, and doing it twice changes nothing the second time."""
+    steps: list[Callable[[Case], None]] = [_recover, _seal]
+    case.rng.shuffle(steps)
+    for step in steps:
+        before = case.lines()
+        with case.writes_inside():
+            step(case)
+        lost = before - lines_of(case.archive, case.intact, tree(case.archive))
+        if lost and not case.may_cut:
+            raise Broken(f"{step.__name__} lost {sum(lost.values())} intact lines: {next(iter(lost))[:300]!r}")
+    case.unharmed = tree(case.archive)
+    with case.reads_only():
+        _verify(case)
+        run("check", case.archive)
+
+
+def _recover(case: Case) -> None:
+    first = run("recover", case.archive, *case.rng.choice([[], ["--json"]]))
+    before = tree(case.archive)
+    second = run("recover", case.archive, "--json")
+    if first.code != LocalFault.exit_code:
+        _same(f"a second recovery changed something {second}", before, tree(case.archive))
+
+
+def _seal(case: Case) -> None:
+    files = sorted(case.archive.glob("l3-*"))
+    if files and case.rng.random() < 0.2:
+        run("seal", case.rng.choice(files))
+    run("seal", case.archive, *case.rng.choice([[], ["--json"], ["--day", "2024-11-22"]]))

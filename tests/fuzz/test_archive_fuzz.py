@@ -1,0 +1,29 @@
+"""Damaged archives through every command: a fixed number of cases here, an hour of new ones in `make soak`.
+
+A case that fails is run again, alone, by `python tests/fuzz/run.py SEED`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from run import run_cases
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the bounds on time and memory are those of Linux")
+
+CASES = 10
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("fuzz")
+
+
+@pytest.mark.timeout(600)  # it shares the processor with other tests; each case is bounded by itself
+@pytest.mark.parametrize("first", range(0, 8 * CASES, CASES))
+def test_damaged_archives_do_no_harm(root: Path, first: int) -> None:
+    outcomes = list(run_cases(root, first, CASES))
+    assert [outcome.broken for outcome in outcomes if outcome.broken] == []
+    assert [outcome.seed for outcome in outcomes] == list(range(first, first + CASES))
