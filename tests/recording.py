@@ -46,6 +46,14 @@ class JumpingClock:
         self.advanced_ns += ns
 
 
+class Delays(list):
+    """Waits a twentieth of what it is told to, and lists what was waited for."""
+
+    async def __call__(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / 20)
+        self.append(seconds)
+
+
 class Recording:
     """Records while it is entered; afterwards the archive is whole and can be read.
 
@@ -54,6 +62,9 @@ class Recording:
         exchange: a running one.
         clock: the recorder's (None: the machine's).
         options: more of the recorder's settings; `limits`, `open_writer` and `connect` go to the recorder itself.
+
+    Attributes:
+        delays: seconds that the recorder waited before another attempt; it waits a twentieth of them.
     """
 
     def __init__(self, directory: Path, exchange: Exchange, clock: Any = None, **options: Any) -> None:
@@ -72,7 +83,8 @@ class Recording:
             "verify": False,
             **options,
         }
-        self.recorder = Recorder(Settings(**values), clock=clock, **parts)
+        self.delays = Delays()
+        self.recorder = Recorder(Settings(**values), clock=clock, sleep=self.delays, **parts)
         self._stop = asyncio.Event()
         self.task: Optional[asyncio.Task] = None
 

@@ -14,7 +14,6 @@ import pytest
 import structlog
 
 import processes
-from kraken_l3.app import monitored
 from kraken_l3.app.monitored import record_monitored
 from kraken_l3.app.status import MessageCounter, StatusCollector, _Rate
 from kraken_l3.clock import SystemClock
@@ -23,6 +22,7 @@ from kraken_l3.exchange.faults import Drop, Reject
 from kraken_l3.exchange.server import Exchange
 from kraken_l3.exchange.testing import until_sent
 from kraken_l3.model.frames import Frame
+from kraken_l3.monitor.live import LiveTable
 from processes import simulate
 from recording import WAIT_S, Recording, flow, run
 
@@ -178,22 +178,28 @@ def test_the_line_an_hour(tmp_path):
     assert values["disk_free_bytes"] > 0
 
 
-def test_a_display_that_fails_does_not_end_the_recording(tmp_path, monkeypatch):
-    async def broken(*_):
+class BrokenTable(LiveTable):
+    """A table that fails whenever it is shown something."""
+
+    can_show = True
+
+    def show(self, view):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(monitored._Displays, "summarise", broken)
 
+def test_a_display_that_fails_does_not_end_the_recording(tmp_path):
     async def main():
         async with Exchange(flow()) as exchange:
             stop = asyncio.Event()
-            task = asyncio.ensure_future(record_monitored(settings_for(exchange, tmp_path / "data"), stop))
+            settings = settings_for(exchange, tmp_path / "data")
+            task = asyncio.ensure_future(record_monitored(settings, stop, table=BrokenTable()))
             await until_sent(exchange, 200)
+            await until(lambda: any("a display failed" in line["event"] for line in said))
             stop.set()
-            await task
+            return await task
 
-    run(main())
-    assert list((tmp_path / "data").glob("l3-*.ndjson"))
+    with structlog.testing.capture_logs() as said:
+        assert run(main()).messages
 
 
 def on_a_terminal(command, directory, env, until, then=signal.SIGINT):
@@ -232,13 +238,12 @@ def test_on_a_terminal_there_is_one_live_table(tmp_path, table):
         env.update(exports, XDG_STATE_HOME=str(tmp_path / "state"), KRAKEN_L3_SYMBOLS="BTC/USD,ETH/USD", TERM="xterm")
         secret = exports["KRAKEN_API_SECRET"]
         command = [sys.executable, "-m", "kraken_l3", "record", *([] if table else ["--no-table"])]
-        began = time.monotonic()
-        drawn, code = on_a_terminal(
-            command,
-            tmp_path,
-            env,
-            lambda text: "2 of 2 symbols" in text if table else "recording" in text and time.monotonic() > began + 4,
-        )
+
+        def has_both(text):
+            data = b"".join(path.read_bytes() for path in (tmp_path / "data").glob("l3-*.ndjson"))
+            return "2 of 2 symbols" in text if table else b'"BTC/USD"' in data and b'"ETH/USD"' in data
+
+        drawn, code = on_a_terminal(command, tmp_path, env, has_both)
     assert code == 0, drawn
     assert ("BTC/USD" in drawn) == table
     assert ("msg/s" in drawn) == table

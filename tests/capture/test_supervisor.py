@@ -5,23 +5,21 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from kraken_l3.app.recorder import RecorderLimits
 from kraken_l3.archive.gaps import GapFolding
 from kraken_l3.archive.journal import GapOpened
-from kraken_l3.capture.connection import Connection
 from kraken_l3.capture.gap_ledger import GapLedger
-from kraken_l3.capture.transport import connect
+from kraken_l3.capture.transport import ConnectFailed, connect
 from kraken_l3.clock import SystemClock
 from kraken_l3.exchange.faults import Drop, Maintenance, TokenError
 from kraken_l3.exchange.server import Exchange
+from kraken_l3.exchange.testing import until_sent
 from recording import JumpingClock, Recording, flow, run
 
 NS_PER_S = 1_000_000_000
 DAY_NS = 86_400 * NS_PER_S
-#: Longer than the first delay before connecting again, with its jitter.
-RECONNECT_S = 1.3
+#: To see that something does not happen: many times as long as it would take.
+A_MOMENT_S = 0.2
 
 
 def connected_since(recording: Recording, at_ns: int) -> list[Any]:
@@ -60,8 +58,8 @@ class TestFullDisk:
                 intake.on_full(1)
                 intake.on_disk_full(full_ns)
                 intake.on_room()
-                await recording.until(lambda r: not list(r.recorder.connections))
-                await asyncio.sleep(RECONNECT_S)
+                await recording.until(lambda r: not list(r.recorder.connections) and len(r.delays) == 2)
+                await asyncio.sleep(A_MOMENT_S)
                 assert not connected_since(recording, full_ns)
                 intake.on_disk_ok()
                 await recording.until_records("GapClosed", 2, cause="disk")
@@ -76,8 +74,8 @@ class TestFullDisk:
                 intake = recording.recorder.intake
                 assert intake is not None
                 intake.on_disk_full(0)
-                await asyncio.sleep(RECONNECT_S)
-                assert exchange.tokens_given == 1
+                await recording.until(lambda r: exchange.tokens_given == 1)
+                await asyncio.sleep(A_MOMENT_S)
                 assert not connected_since(recording, 0)
                 intake.on_disk_ok()
                 await recording.until_lines(50)
@@ -148,7 +146,7 @@ def test_a_connection_that_opens_while_the_queue_is_full_is_not_read(tmp_path: P
     async def main() -> None:
         async with Exchange(flow()) as exchange, Recording(tmp_path, exchange, connect=connect_when_full) as recording:
             await recording.until_records("Connected", 2)
-            await asyncio.sleep(0.5)
+            await until_sent(exchange, 100)
             assert recording.lines() == []
             intake = recording.recorder.intake
             assert intake is not None
@@ -197,25 +195,23 @@ class TestResync:
         run(main())
 
 
-def test_a_cancellation_that_is_swallowed_does_not_keep_the_recorder_from_stopping(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cancellation_that_is_swallowed_does_not_keep_the_recorder_from_stopping(tmp_path: Path) -> None:
     """Python before 3.12 does that, in `wait_for`, when what was waited for comes at the same moment."""
 
-    async def swallow(self: Connection) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(60)
-        await close(self)
-
-    close = Connection._close_socket
-    monkeypatch.setattr(Connection, "_close_socket", swallow)
-
     async def main() -> None:
+        connecting = asyncio.Event()
+
+        async def swallow_once(*_: Any) -> Any:
+            if connecting.is_set():
+                await asyncio.Event().wait()
+            connecting.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            raise ConnectFailed("swallowed")
+
         async with Exchange(flow()) as exchange:
-            async with Recording(tmp_path, exchange) as recording:
-                await recording.until_lines(50)
-                await exchange.push(Drop())
-                await recording.until_records("Disconnected")
+            async with Recording(tmp_path, exchange, connect=swallow_once) as recording:
+                await connecting.wait()
             assert len(recording.records("Stopped")) == 1
 
     run(main())
@@ -225,9 +221,9 @@ def test_during_maintenance_a_failed_attempt_is_not_repeated_within_five_seconds
     async def main() -> None:
         async with Exchange(flow()) as exchange, Recording(tmp_path, exchange) as recording:
             await recording.until_lines(50)
-            await exchange.push(Maintenance(announce_s=0.1, for_s=6, stage_s=0.1))
+            await exchange.push(Maintenance(announce_s=0.1, for_s=0.6, stage_s=0.1))
             await recording.until_records("GapClosed", 2)
-        refused = [record.at_ns for record in recording.records("Connected", channel="level3")]
-        assert refused[1] - refused[0] > 9 * NS_PER_S  # at 5 s it was refused, and then not asked before 10 s
+        assert len(recording.delays) > 2  # after the closes of both connections, and after being refused
+        assert all(delay >= 5 for delay in recording.delays)
 
     run(main())

@@ -152,13 +152,12 @@ class TestWriterThatStalls:
                     clock.advance(HOUR_NS)  # longer than the liveness time-out: the silence is ours
                     await asyncio.sleep(2 * TICK_S)  # the connection has looked at the clock meanwhile
                     assert sink.queued_bytes < largest + 300_000
+                    sent = exchange.sent.level3_count
                     made[0].going.set()
-                    await recording.until(lambda _: not sink.is_full)
-                    await recording.until_lines(len(recording.lines()) + 100)
+                    await recording.until_lines(sent + 100)
                 assert not [r for r in recording.records("Disconnected") if r.cause != "stop"]
                 lines = recording.lines()
                 assert lines == exchange.sent.payloads()[: len(lines)]
-                assert len(lines) > 1000
 
         run(main())
 

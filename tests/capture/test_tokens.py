@@ -35,11 +35,17 @@ class SettableClock:
 
 
 def tokens_for(
-    exchange: Exchange, directory: Path, clock: Any = None, key: str = "", secret: str = "", sleep: Any = asyncio.sleep
+    exchange: Exchange,
+    directory: Path,
+    clock: Any = None,
+    key: str = "",
+    secret: str = "",
+    sleep: Any = asyncio.sleep,
+    sync: Any = os.fsync,
 ) -> Tokens:
     clock = clock or SystemClock()
     key = key or exchange.api_key
-    memory = KeyMemory(directory, key)
+    memory = KeyMemory(directory, key, sync)
     return Tokens(TokenClient(exchange.rest_url, key, secret or exchange.api_secret, memory, clock), clock, sleep)
 
 
@@ -107,20 +113,15 @@ def test_tokens_that_are_refused_at_once_are_not_asked_for_in_a_row(tmp_path: Pa
     run(main())
 
 
-def test_a_state_directory_without_room_is_waited_for(
-    tmp_path: Path, no_waiting: Waits, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = os.fsync
-
+def test_a_state_directory_without_room_is_waited_for(tmp_path: Path, no_waiting: Waits) -> None:
     def full(descriptor: int) -> None:
         if len(no_waiting) < 2:
             raise OSError(errno.ENOSPC, "No space left on device")
-        real(descriptor)
+        os.fsync(descriptor)
 
     async def main() -> None:
         async with Exchange(flow()) as exchange:
-            monkeypatch.setattr(os, "fsync", full)
-            assert await tokens_for(exchange, tmp_path, sleep=no_waiting).get()
+            assert await tokens_for(exchange, tmp_path, sleep=no_waiting, sync=full).get()
         assert no_waiting[:2] == [1, 2]
         assert len(list(tmp_path.iterdir())) == 2  # the memory and its lock
 

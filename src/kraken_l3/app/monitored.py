@@ -39,7 +39,7 @@ async def record_monitored(
     settings: Settings,
     stop: asyncio.Event,
     *,
-    table: bool = True,
+    table: Optional[LiveTable] = None,
     status_s: float = STATUS_S,
     summary_s: float = SUMMARY_S,
 ) -> RecordingSummary:
@@ -48,19 +48,18 @@ async def record_monitored(
     Args:
         settings: what to record, and where to.
         stop: ends it.
-        table: show the live table when stderr is a terminal.
+        table: drawn where its console is a terminal (None: there is no table).
         status_s: seconds between two status lines for the service manager.
         summary_s: seconds between the lines in the log.
     """
     clock = SystemClock()
     started_ns = clock.mono_ns()
-    live = LiveTable()
-    counter = MessageCounter() if table and live.can_show else None
+    counter = MessageCounter() if table is not None and table.can_show else None
     recorder = Recorder(settings, observer=counter)
     displays = _Displays(recorder, settings.output_dir, clock, counter)
     tasks = [_aside(displays.summarise(summary_s)), _aside(displays.tell_manager(Notifier(), stop, status_s))]
-    if counter is not None:
-        tasks.append(_aside(displays.show(live, stop)))
+    if table is not None and counter is not None:
+        tasks.append(_aside(displays.show(table, stop)))
     try:
         await recorder.run(stop)
     finally:

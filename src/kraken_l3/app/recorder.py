@@ -80,6 +80,7 @@ class Recorder:
         limits: see `RecorderLimits`.
         open_writer: opens the archive, as `ArchiveWriter.open` does.
         connect: opens a WebSocket, as `transport.connect` does.
+        sleep: waits between attempts to connect or to get a token; tests hurry.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Recorder:
         limits: RecorderLimits = RecorderLimits(),  # noqa: B008 - immutable
         open_writer: Callable[..., ArchiveWriter] = ArchiveWriter.open,
         connect: Callable[[str, Receiver, Clock], Awaitable[WebSocket]] = connect,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._settings = settings
         self._clock = clock if clock is not None else SystemClock()
@@ -98,6 +100,7 @@ class Recorder:
         self._limits = limits
         self._open_writer = open_writer
         self._connect = connect
+        self._sleep = sleep
         self.symbols: list[str] = []
         self.sink: Optional[Sink] = None
         self.gaps: Optional[GapLedger] = None
@@ -185,6 +188,7 @@ class Recorder:
             connections,
             self.intake,
             last_connection=writer.last_connection,
+            sleep=self._sleep,
             symbols_per_connection=self._limits.symbols_per_connection,
         )
         policy = ResyncPolicy(self._limits.resync_pauses_s)
@@ -250,7 +254,8 @@ class Recorder:
     def _tokens(self) -> Tokens:
         key, secret = require_key(self._settings)
         memory = KeyMemory(state_directory(), key)
-        return Tokens(TokenClient(self._settings.rest_url, key, secret, memory, self._clock), self._clock)
+        client = TokenClient(self._settings.rest_url, key, secret, memory, self._clock)
+        return Tokens(client, self._clock, self._sleep)
 
     def _shards(self, instruments: InstrumentWatch, sink: Sink) -> list[Shard]:
         settings, symbols = self._settings, self.symbols

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Callable, Optional
 
 import msgspec
 
@@ -65,10 +65,12 @@ class KeyMemory:
     Args:
         directory: where the files are; made with mode 0700 when missing.
         api_key: only its fingerprint is kept.
+        sync: has the file of this descriptor on disk when it returns.
     """
 
-    def __init__(self, directory: Path, api_key: str) -> None:
+    def __init__(self, directory: Path, api_key: str, sync: Callable[[int], None] = os.fsync) -> None:
         self._directory = directory
+        self._sync = sync
         fingerprint = hashlib.sha256(api_key.encode()).hexdigest()[:16]
         self._path = directory / f"key-{fingerprint}.json"
         self._lock_path = directory / f"key-{fingerprint}.lock"
@@ -139,7 +141,7 @@ class KeyMemory:
             with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
                 file.write(msgspec.json.encode(memory))
                 file.flush()
-                os.fsync(file.fileno())
+                self._sync(file.fileno())
             temporary.replace(self._path)
         except OSError as error:
             if temporary is not None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine, Sequence
-from typing import Any, Optional
+from collections.abc import Awaitable, Coroutine, Sequence
+from typing import Any, Callable, Optional
 
 import structlog
 
@@ -35,6 +35,7 @@ class Supervisor:
         connections: those that are open; kept here.
         intake: says when connections may be opened, and when nothing can be written any more.
         last_connection: connection numbers go on from here.
+        sleep: waits for so many seconds before another attempt; tests hurry.
         symbols_per_connection: pairs that are listed later go to a connection with room, else to a new one.
     """
 
@@ -45,6 +46,7 @@ class Supervisor:
         intake: Intake,
         *,
         last_connection: int,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         symbols_per_connection: int = SYMBOLS_PER_CONNECTION,
     ) -> None:
         self._context = context
@@ -53,6 +55,7 @@ class Supervisor:
         self._clock = context.clock
         self._attempts = ConnectionBudget()
         self._last_connection = last_connection
+        self._sleep = sleep
         self._symbols_per_connection = symbols_per_connection
         # What each task keeps connected, and its connection while there is one; a shard grows when pairs are listed.
         self._shards: list[Shard] = []
@@ -143,7 +146,7 @@ class Supervisor:
                 result = ConnectionResult("fault", "unexpected error", 0, maintenance)
             ended_ns = self._clock.mono_ns()
             self.reconnects += 1
-            await asyncio.sleep(backoff.next_delay_s(healthy_ns=result.healthy_ns, maintenance=result.maintenance))
+            await self._sleep(backoff.next_delay_s(healthy_ns=result.healthy_ns, maintenance=result.maintenance))
 
     async def _connect_once(self, index: int, ended_ns: int) -> ConnectionResult:
         # Before the socket is open: Kraken closes one that is idle, and a REST server that is slow may take long. Newer
@@ -165,7 +168,7 @@ class Supervisor:
         wait_ns = self._attempts.reserve(self._clock.mono_ns())
         if wait_ns:
             log.warning("too many connection attempts, waiting", seconds=wait_ns // NS_PER_S)
-            await asyncio.sleep(wait_ns / NS_PER_S)
+            await self._sleep(wait_ns / NS_PER_S)
 
     # -- symbols -------------------------------------------------------------------------------------------------------
 

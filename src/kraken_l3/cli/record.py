@@ -13,6 +13,7 @@ from kraken_l3.app.summary import RecordingSummary
 from kraken_l3.cli.options import Config, Depth, Symbols, Tier, read_settings
 from kraken_l3.config.settings import Settings
 from kraken_l3.errors import DataMissing
+from kraken_l3.monitor.live import LiveTable
 from kraken_l3.telemetry import configure_logging, get_logger, say
 
 __all__ = ["record"]
@@ -57,7 +58,7 @@ async def _record(settings: Settings, duration: Optional[float], table: bool) ->
     if duration is not None:
         asyncio.get_running_loop().call_later(duration, stop.set)
     try:
-        return await record_monitored(settings, stop, table=table)
+        return await record_monitored(settings, stop, table=LiveTable() if table else None)
     finally:
         # The archive is closed. Until the process is gone, a second signal would only spoil its exit code.
         for number in _STOP_SIGNALS:

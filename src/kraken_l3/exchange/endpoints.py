@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from typing import Callable, Optional
 
@@ -129,9 +130,10 @@ class Endpoints:
             return _refusal(refused_with)
         # Pings and closes are answered through the connection, so that a stall holds them back too
         ws = web.WebSocketResponse(autoping=False, autoclose=False, compress=False, max_msg_size=_MAX_REQUEST_BYTES)
-        await ws.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            await ws.prepare(request)
         transport = request.transport
-        if transport is None:  # the client left during the handshake
+        if transport is None or transport.is_closing():  # the client left during the handshake
             return ws
         session = ClientSession(self._clients.next_number(private=private), self._rules, private=private)
         # Over 2**53, so that a client which reads numbers as floats is found out
