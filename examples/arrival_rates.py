@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, default=Path("arrival_rates.png"))
     arguments = parser.parse_args()
     events = kraken_l3.open(arguments.archive).events(arguments.symbol).read_all()
+    events = events.filter(pc.greater_equal(events["line"], 0))  # the others are books at midnight, not messages
     times = events["ts_event"].cast(pa.int64()).to_numpy()
     bin_ns = int(arguments.bin_s * NS_PER_S)
     edges = np.arange(times.min(), times.max() + 1, bin_ns)  # whole bins only: a partial one is not a rate

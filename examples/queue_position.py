@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 PLACES = ("0", "1", "2", "3+")
 ENDS = {"fill": "filled", "cancel": "cancelled", "amend": "cancelled"}
 COLOURS = {"filled": "tab:green", "cancelled": "tab:red", "lost from sight": "0.8"}
-NAMES = ["order_id", "action", "classification", "level", "queue_position"]
+NAMES = ["line", "order_id", "action", "classification", "level", "queue_position"]
 
 
 def outcomes(archive: kraken_l3.Archive, symbol: str, levels: int) -> dict[str, dict[str, int]]:
@@ -28,7 +28,9 @@ def outcomes(archive: kraken_l3.Archive, symbol: str, levels: int) -> dict[str, 
     counts = {place: dict.fromkeys(COLOURS, 0) for place in PLACES}
     open_orders: dict[str, str] = {}
     for batch in archive.events(symbol):
-        for order_id, action, classification, level, queue in zip(*(batch.column(name).to_pylist() for name in NAMES)):
+        for line, order_id, action, classification, level, queue in zip(*(batch[name].to_pylist() for name in NAMES)):
+            if line < 0:  # the book at midnight, told again: no message
+                continue
             if action == "add" and classification == "new" and level < levels:
                 open_orders[order_id] = PLACES[min(queue, len(PLACES) - 1)]
             elif action == "clear":

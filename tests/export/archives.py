@@ -8,13 +8,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Callable, Optional
 
+import msgspec
+
+from kraken_l3.archive.checkpoints import Checkpoint, append_checkpoints
 from kraken_l3.archive.journal import Acknowledged, Connected, GapClosed, GapOpened, Instruments, Started, Stopped
+from kraken_l3.archive.layout import DayPaths
+from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.writer import ArchiveWriter
+from kraken_l3.engine.port import EngineOptions
+from kraken_l3.engine.python import PythonEngine
 from kraken_l3.exchange.flow import listing
 from kraken_l3.exchange.flow.generate import generate
 from kraken_l3.model.frames import Frame
 from kraken_l3.model.instruments import Instrument
-from kraken_l3.model.timestamps import parse_rfc3339
+from kraken_l3.model.timestamps import day_start_ns, parse_rfc3339
+from kraken_l3.rebuild.metadata import metadata_in
 
 START_NS = parse_rfc3339("2026-11-22T12:00:00Z")
 NIGHT_NS = parse_rfc3339("2026-11-22T23:59:50Z")
@@ -118,3 +126,48 @@ def _close_gaps(writer: ArchiveWriter, clock: SetClock, symbols: Sequence[str], 
                 at_ns=right_ns, channel="level3", symbol=symbol, cause="network", left_ns=left_ns, right_ns=right_ns
             )
         )
+
+
+def write_checkpoints(source: Path) -> None:
+    """As the verifier does at the start of the second day."""
+    archive = open_archive(source)
+    engine = PythonEngine(EngineOptions())
+    for told in metadata_in(archive):
+        engine.set_symbol(told.symbol, price_precision=told.price_precision, qty_precision=told.qty_precision)
+    engine.feed(archive.files()[0].read_bytes(), 0, 0)
+    images = [engine.export_book(symbol) for symbol in engine.symbols()]
+    checkpoints = [
+        Checkpoint(
+            line=0,
+            end_offset=0,
+            symbol=image.symbol,
+            depth=10,
+            message=msgspec.Raw(image.message),
+            newest_ns=image.newest_ns,
+            amending=list(image.amending),
+        )
+        for image in images
+        if image is not None
+    ]
+    append_checkpoints(DayPaths(source, archive.days[1]).checkpoints, checkpoints)
+
+
+def begin_second_day_with_snapshots(source: Path, target: Path) -> None:
+    """A copy in which each symbol is subscribed again, without a gap, when the second day begins."""
+    files = open_archive(source).files()
+    books = PythonEngine(EngineOptions())
+    books.feed(files[0].read_bytes(), 0, 0)
+    again = [image.message for image in map(books.export_book, books.symbols()) if image is not None]
+    clock = SetClock(START_NS)
+    writer = ArchiveWriter.open(target, clock=clock)
+    _begin(writer, clock, books.symbols(), 10)
+    for line in open_archive(source).lines():
+        assert line.receipt is not None
+        at_ns = clock.now_ns = line.receipt.recv_ns
+        if again and at_ns > day_start_ns(open_archive(source).days[1]):
+            for message in again:
+                writer.append("level3", [Frame(message, at_ns, at_ns, 1)])
+            again = []
+        writer.append("level3", [Frame(line.payload, at_ns, at_ns, 1)])
+    writer.journal(Stopped(at_ns=clock.now_ns, reason="duration"))
+    writer.close()

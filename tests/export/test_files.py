@@ -9,14 +9,10 @@ from pathlib import Path
 import msgspec
 import pyarrow.parquet as pq
 import pytest
-from archives import NIGHT_NS, START_NS, record
+from archives import NIGHT_NS, START_NS, record, write_checkpoints
 from plain import plain
 
-from kraken_l3.archive.checkpoints import Checkpoint, append_checkpoints
-from kraken_l3.archive.layout import DayPaths
 from kraken_l3.archive.reader import open_archive
-from kraken_l3.engine.port import EngineOptions
-from kraken_l3.engine.python import PythonEngine
 from kraken_l3.export.bulk import export_table, plan_jobs
 from kraken_l3.export.events import EventsTable
 from kraken_l3.export.job import run_job
@@ -24,7 +20,6 @@ from kraken_l3.export.naming import part_path
 from kraken_l3.export.snapshots import SnapshotsTable
 from kraken_l3.export.table import Table
 from kraken_l3.export.table_files import Memory
-from kraken_l3.rebuild.metadata import metadata_in
 from kraken_l3.rebuild.playback import chains_in
 
 EVENTS = EventsTable()
@@ -81,7 +76,7 @@ def test_the_metadata_tell_where_a_file_comes_from(tmp_path):
         "lines": data.count(b"\n"),
     }
     assert metadata["kraken_l3.symbol"] == "BTC/USD"
-    assert metadata["kraken_l3.schema_version"] == "2"
+    assert metadata["kraken_l3.schema_version"] == "3"
     assert metadata["kraken_l3.program"].startswith("kraken-l3-recorder ")
 
 
@@ -144,7 +139,7 @@ def test_a_day_with_checkpoints_stands_alone_and_gives_the_same_rows(tmp_path, o
     source = record(tmp_path / "a", messages=3_000, start_ns=NIGHT_NS)
     export(source, tmp_path / "o1", options)
     assert len(chains_in(open_archive(source))) == 1
-    _write_checkpoints(source)
+    write_checkpoints(source)
     assert [len(chain.files) for chain in chains_in(open_archive(source))] == [1, 1]
     export(source, tmp_path / "o2", options, jobs=2)
     whole, alone = _rows(tmp_path / "o1"), _rows(tmp_path / "o2")
@@ -156,29 +151,6 @@ def test_a_day_with_checkpoints_stands_alone_and_gives_the_same_rows(tmp_path, o
     export(source, tmp_path / "o3", options)
     second_day = {name: rows for name, rows in _rows(tmp_path / "o2").items() if "2026-11-23" in name}
     assert _rows(tmp_path / "o3") == second_day != {}
-
-
-def _write_checkpoints(source: Path) -> None:
-    """As the verifier does at the start of a day."""
-    archive = open_archive(source)
-    engine = PythonEngine(EngineOptions())
-    for fact in metadata_in(archive):
-        engine.set_symbol(fact.symbol, price_precision=fact.price_precision, qty_precision=fact.qty_precision)
-    engine.feed((source / "l3-2026-11-22.ndjson").read_bytes(), 0, 0)
-    images = [engine.export_book(symbol) for symbol in engine.symbols()]
-    checkpoints = [
-        Checkpoint(
-            line=0,
-            end_offset=0,
-            symbol=image.symbol,
-            depth=10,
-            message=msgspec.Raw(image.message),
-            newest_ns=image.newest_ns,
-            amending=list(image.amending),
-        )
-        for image in images
-    ]
-    append_checkpoints(DayPaths(source, archive.days[1]).checkpoints, checkpoints)
 
 
 def _rows(directory: Path) -> dict[str, list]:

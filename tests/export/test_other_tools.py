@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archives import LATENCY_NS, NIGHT_NS, START_NS, record
+from archives import LATENCY_NS, NIGHT_NS, START_NS, begin_second_day_with_snapshots, record, write_checkpoints
 from books import Oracle
 
 from kraken_l3.archive.reader import open_archive
@@ -46,11 +46,17 @@ def export(monkeypatch, *arguments: object) -> None:
     assert ended.value.code == 0
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    """Over midnight, with a gap in the second day, so that days begin in every way."""
-    directory = tmp_path_factory.mktemp("tools") / "a"
-    return record(directory, messages=6_000, gap=True, trades=True, start_ns=NIGHT_NS)
+@pytest.fixture(scope="module", params=["goes on", "checkpoints", "snapshots"])
+def source(request, tmp_path_factory):
+    """Over midnight, with a gap in the second day, which begins in every way there is."""
+    directory = tmp_path_factory.mktemp("tools")
+    source = record(directory / "a", messages=6_000, gap=True, trades=True, start_ns=NIGHT_NS)
+    if request.param == "checkpoints":
+        write_checkpoints(source)
+    if request.param == "snapshots":
+        begin_second_day_with_snapshots(source, directory / "b")
+        return directory / "b"
+    return source
 
 
 @pytest.fixture(scope="module")

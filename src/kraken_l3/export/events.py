@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Callable, ClassVar, Optional
 
 import numpy as np
 import pyarrow as pa
 
+from kraken_l3.archive.gaps import gaps_in
 from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.opening import content_size, existing
 from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.port import Engine, EngineOptions
-from kraken_l3.errors import KrakenL3Error
 from kraken_l3.export.arrow import array_of, times_of, words_of
 from kraken_l3.export.fills import DayTrades, Matcher
 from kraken_l3.export.gap_rows import GapRows
@@ -23,6 +22,7 @@ from kraken_l3.export.records import EVENT, OVERFLOW_ID, RecordBuilder, Records,
 from kraken_l3.export.schema import ACTIONS, CLASSIFICATIONS, EVENTS, EVENTS_VERSION, MAYBE_BAD_BOOK, SIDES, VERDICTS
 from kraken_l3.export.table import SymbolDay
 from kraken_l3.model.events import Action
+from kraken_l3.model.timestamps import day_start_ns
 
 __all__ = ["EventsDay", "EventsTable"]
 
@@ -38,6 +38,7 @@ class EventsTable:
     symbols: Optional[frozenset[str]] = None
     name: ClassVar[str] = "events"
     grid_ns: ClassVar[Optional[int]] = None
+    has_day_starts: ClassVar[bool] = True
     schema: ClassVar[pa.Schema] = EVENTS
     dtype: ClassVar[Any] = EVENT
 
@@ -47,7 +48,8 @@ class EventsTable:
 
     def options(self) -> dict[str, Any]:
         """See `Table.options`."""
-        return {"table": self.name, "symbols": sorted(self.symbols) if self.symbols is not None else None}
+        symbols = sorted(self.symbols) if self.symbols is not None else None
+        return {**self.description(), "symbols": symbols}
 
     def engine_options(self, part: tuple[int, int] = (0, 1)) -> EngineOptions:
         """See `Table.engine_options`."""
@@ -72,11 +74,11 @@ class EventsTable:
         return lambda symbol: EventsDay(recorded.matcher(symbol) if recorded is not None else None)
 
     def depends_on(self, archive: Archive, day: dt.date, before_ns: int) -> list[Any]:
-        """Trades: they tell fills."""
+        """Trades: they tell fills. Gaps over midnight: the day begins without those books."""
         trades = existing(DayPaths(archive.directory, day).data(Stream.TRADE))
-        with suppress(KrakenL3Error):  # as if there were none
-            return [content_size(trades) if trades is not None else None]
-        return [None]
+        gaps = gaps_in(archive, channel=Stream.LEVEL3, symbols=self.symbols)
+        over_midnight = sorted({gap.symbol for gap in gaps if gap.holds(day_start_ns(day))})
+        return [content_size(trades) if trades is not None else None, over_midnight]
 
 
 class EventsDay:

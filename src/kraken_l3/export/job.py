@@ -22,7 +22,7 @@ from kraken_l3.export.table import Table
 from kraken_l3.export.table_files import Memory, TableFiles
 from kraken_l3.rebuild.metadata import SymbolMetadata
 from kraken_l3.rebuild.parallel import Progress
-from kraken_l3.rebuild.playback import Chain, FileEnd, Step, play
+from kraken_l3.rebuild.playback import Chain, FileBegin, FileEnd, Step, play
 
 __all__ = ["Job", "run_job"]
 
@@ -102,10 +102,12 @@ def _run(
         )
         for each in played:
             if isinstance(each, Step):
-                files.take(each, archive, wanted=markers[each.path.name].result is None)
+                files.take(each, wanted=markers[each.path.name].result is None)
                 counts.left_out += each.block.left_out if not job.part[0] else 0
                 if progress is not None:
                     progress(len(each.block.data))
+            elif isinstance(each, FileBegin):
+                files.begin(each, archive, engine, wanted=markers[each.path.name].result is None)
             elif isinstance(each, Gap):
                 files.gaps.add(each)
             elif isinstance(each, FileEnd):

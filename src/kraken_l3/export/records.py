@@ -140,10 +140,12 @@ class RecordBuilder:
     """Makes records of one engine's results; knows the symbols' scales and which books are suspect.
 
     Attributes:
-        overflow_ids: order ids that do not fit their column.
+        overflow_ids: order ids that do not fit their column (several builders may share them).
     """
 
-    def __init__(self, engine: Engine, levels: int = 0, *, orders: bool = False) -> None:
+    def __init__(
+        self, engine: Engine, levels: int = 0, *, orders: bool = False, overflow_ids: Optional[list[str]] = None
+    ) -> None:
         self._engine = engine
         self._row = row_dtype(levels, orders=orders)
         self._sides = (*_BOOK_SIDES, *_ORDER_COUNTS) if orders else _BOOK_SIDES
@@ -151,7 +153,7 @@ class RecordBuilder:
         self._scales = np.full((0, 2), -1, np.int8)
         self._shown_ns: dict[str, int] = {}
         self._path: Optional[Path] = None
-        self.overflow_ids: list[str] = []
+        self.overflow_ids: list[str] = overflow_ids if overflow_ids is not None else []
         self.symbols: Sequence[str] = ()
 
     def look(self) -> None:
@@ -204,6 +206,10 @@ class RecordBuilder:
                 # without a snapshot, the file begins with the book of a checkpoint: the new scales hold from there
                 first_line = int(columns["line"][of_symbol][0]) if of_symbol.any() else -1
                 yield index, first_line, self._scales[index]
+
+    def is_suspect(self, symbol: str) -> bool:
+        """Whether a symbol's book may be wrong now."""
+        return bool(self._suspect[self.symbols.index(symbol)])
 
     def keep_rising(self, symbol: str, timestamp: Records) -> None:
         """Have a symbol's times never fall, in place: without receipts the messages tell the time, and theirs may step

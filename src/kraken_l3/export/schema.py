@@ -32,7 +32,7 @@ __all__ = [
     "snapshots_schema",
 ]
 
-EVENTS_VERSION = "2"
+EVENTS_VERSION = "3"
 SNAPSHOTS_VERSION = "1"
 
 # Bits of `flags`, as Databento defines them (dbn `flags.rs`).

@@ -41,6 +41,7 @@ class SnapshotsTable:
     keep_gaps: bool = False
     symbols: Optional[frozenset[str]] = None
     name: ClassVar[str] = "snapshots"
+    has_day_starts: ClassVar[bool] = False
 
     @property
     def schema(self) -> pa.Schema:

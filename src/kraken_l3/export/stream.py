@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Optional
 
+import numpy as np
 import pyarrow as pa
 
 from kraken_l3.archive.gaps import Gap, gaps_in
@@ -14,6 +15,7 @@ from kraken_l3.archive.opening import existing
 from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.export.clock import ReceiveClock
+from kraken_l3.export.day_start import begins_known_day, books_at_midnight
 from kraken_l3.export.gap_rows import GapRows
 from kraken_l3.export.records import RecordBuilder, Records
 from kraken_l3.export.result import EngineCounts, ExportResult
@@ -21,7 +23,7 @@ from kraken_l3.export.table import SymbolDay, Table
 from kraken_l3.model.timestamps import NS_PER_DAY, day_start_ns
 from kraken_l3.rebuild.metadata import SymbolMetadata
 from kraken_l3.rebuild.parallel import Progress
-from kraken_l3.rebuild.playback import Chain, FileEnd, Step, chains_in, play
+from kraken_l3.rebuild.playback import Chain, FileBegin, FileEnd, Step, chains_in, play
 
 __all__ = ["RecordBatch", "read_chain", "read_records", "read_table"]
 
@@ -37,12 +39,14 @@ class RecordBatch(NamedTuple):
         rows: turns them into Arrow rows.
         builder: what made them; it has the order ids that are too long for a record.
         records: of the table's dtype; whole messages.
+        begins_day: whether they are the books at midnight (none: not known), and no messages.
     """
 
     day: Optional[dt.date]
     rows: SymbolDay
     builder: RecordBuilder
     records: Records
+    begins_day: bool = False
 
 
 def read_table(
@@ -149,13 +153,18 @@ def read_chain(
             gaps.add(each)
         elif isinstance(each, FileEnd) and counted is not None:
             counted.add(ExportResult([], each.lines, each.bytes, *counts.since_last()))
+        elif isinstance(each, FileBegin):
+            if day is None or date != each.day:
+                date, day = each.day, table.day(archive, each.day, gaps)(symbol)
+            if table.has_day_starts and begins_known_day(each):
+                books = dict(books_at_midnight(each, engine_made, builder, gaps))
+                yield RecordBatch(date, day, builder, books.get(symbol, np.zeros(0, table.dtype)), begins_day=True)
         if not isinstance(each, Step):
             continue
         counts.left_out += each.block.left_out
         if progress is not None:
             progress(len(each.block.data))
-        if day is None or date != each.day:
-            date, day = each.day, table.day(archive, each.day, gaps)(symbol)
+        assert day is not None
         results = builder.build(each)
         records = next((records for _, records in table.records(results)), None)
         if records is not None:

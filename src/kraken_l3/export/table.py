@@ -52,6 +52,10 @@ class Table(Protocol):
         """Spacing of rows that stand on a grid of time; None where changes make the rows."""
 
     @property
+    def has_day_starts(self) -> bool:
+        """Whether a day's rows begin with the books at midnight (`day_start`)."""
+
+    @property
     def schema(self) -> pa.Schema:
         """Of the Arrow table."""
 

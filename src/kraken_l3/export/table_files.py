@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Callable, Optional
 
 import numpy as np
 
 from kraken_l3.archive.layout import SEALED_SUFFIX
 from kraken_l3.archive.reader import Archive
+from kraken_l3.engine.port import Engine
+from kraken_l3.export.day_start import books_at_midnight
 from kraken_l3.export.gap_rows import GapRows
 from kraken_l3.export.naming import part_path
 from kraken_l3.export.parquet import ParquetOutput
@@ -21,7 +22,7 @@ from kraken_l3.export.spool import Spool
 from kraken_l3.export.storage import Store
 from kraken_l3.export.table import SymbolDay, Table
 from kraken_l3.model.timestamps import NS_PER_DAY, day_of
-from kraken_l3.rebuild.playback import FileEnd, Step
+from kraken_l3.rebuild.playback import FileBegin, FileEnd, Step
 
 __all__ = ["Memory", "TableFiles"]
 
@@ -74,20 +75,24 @@ class TableFiles:
         self._files: dict[tuple[str, str], _File] = {}
         self._last_day: dict[str, int] = {}
         self.gaps = GapRows()
-        self._source: Optional[Path] = None
         self._part = 0
         self._symbol_day: Optional[Callable[[str], SymbolDay]] = None
         self._thread = ThreadPoolExecutor(1)
         self._encoding: list[Future[None]] = []
 
-    def take(self, step: Step, archive: Archive, *, wanted: bool) -> None:
+    def begin(self, begin: FileBegin, archive: Archive, engine: Engine, *, wanted: bool) -> None:
+        """Take note of the file that begins, with its books where the table has them."""
+        self._part = begin.file.part
+        self._symbol_day = self._table.day(archive, begin.day, self.gaps)
+        if wanted and self._table.has_day_starts:
+            for symbol, records in books_at_midnight(begin, engine, self._builder, self.gaps):
+                self._put(symbol, begin.day, records)
+
+    def take(self, step: Step, *, wanted: bool) -> None:
         """Put the records of a step aside, and hand on the row groups that are complete.
 
         A step that is not wanted passes through the builder all the same: the next one's scales depend on it.
         """
-        if step.path != self._source:
-            self._source, self._part = step.path, step.block.file.part
-            self._symbol_day = self._table.day(archive, step.day, self.gaps)
         results = self._builder.build(step)
         if not wanted:
             return

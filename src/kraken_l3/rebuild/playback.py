@@ -2,8 +2,10 @@
 
 `play` yields
 
+    FileBegin        a file is about to be read from its first line; the engine has the books that it begins with
     SymbolMetadata   a precision or depth that was told, before the first line it holds for
-    Gap              a gap, before the first piece with a line received after its left edge
+    Gap              a gap, before the first piece with a line received after its left edge, and before a `FileBegin`
+                     where it began before that day
     Step             one feed: what was fed and what came of it
     FileEnd          one file is read to its end
 
@@ -35,7 +37,7 @@ from kraken_l3.rebuild.checkpointing import load_checkpoint
 from kraken_l3.rebuild.metadata import MetadataTeller, SymbolMetadata
 from kraken_l3.rebuild.readahead import ReadAhead
 
-__all__ = ["Chain", "FileEnd", "LineClock", "LineTimes", "Place", "Step", "chains_in", "play"]
+__all__ = ["Chain", "FileBegin", "FileEnd", "LineClock", "LineTimes", "Place", "Step", "chains_in", "play"]
 
 
 class Place(NamedTuple):
@@ -79,6 +81,14 @@ class Step(NamedTuple):
     block: Block
     result: Result
     times: Optional[LineTimes] = None
+
+
+class FileBegin(NamedTuple):
+    """One file is about to be read from its first line; books at its start are in the engine."""
+
+    path: Path
+    day: Optional[dt.date]
+    file: DataFile
 
 
 class FileEnd(NamedTuple):
@@ -145,7 +155,7 @@ def play(
     grid: bool = False,
     hashed: bool = False,
     block_bytes: int = BLOCK_BYTES,
-) -> Iterator[Union[Step, Gap, SymbolMetadata, FileEnd]]:
+) -> Iterator[Union[Step, Gap, SymbolMetadata, FileBegin, FileEnd]]:
     """Feed the level3 data of an archive to an engine.
 
     Args:
@@ -174,6 +184,10 @@ def play(
             follows = number > 0 and (chain is not None or _follows(archive, names[number], names[number - 1]))
             if not follows and (begin is None or number > 0):
                 _begin_file(engine, archive.directory, names[number], is_first=number == 0, grid=grid)
+            if start == BEGINNING:
+                if file.day is not None:
+                    yield from reached.before(day_start_ns(file.day))
+                yield FileBegin(path, file.day, file)
             line, offset = start
             for read in _until(end, blocks):
                 for piece in teller.cut(file, read._replace(first_line=line)):

@@ -1,6 +1,7 @@
 """One pair's order events day by day, in columns, with the orders they met: what the other tools' formats are made of.
 
-Each UTC day is a file of its own there, and begins with the orders that rest at midnight, so that it reads alone.
+Each UTC day is a file of its own there, and begins with the orders that rest at midnight, so that it reads alone. Where
+those are not known (midnight lies in a gap, the recording begins within the day), it begins with the first snapshot.
 
 The clock is the receive time; without receipts, the messages' own. It never falls, and a message of unknown time
 has that of the one before. Events before the first known time are in the book but in no file: they are counted.
@@ -116,13 +117,14 @@ class MakeDay(Protocol):
 
 
 class _Run(NamedTuple):
-    """Messages of one day (None: nothing tells): one snapshot, or updates alone."""
+    """Messages of one day (None: nothing tells): one snapshot, or updates alone; or the book at midnight."""
 
     day: Optional[dt.date]
     records: Records
     recv_ns: Records
     overflow_ids: Sequence[str]
     scales: tuple[int, int]
+    begins_day: bool = False
 
 
 def write_days(source: Source, make_day: MakeDay) -> Written:
@@ -135,6 +137,7 @@ def write_days(source: Source, make_day: MakeDay) -> Written:
     names: list[str] = []
     notes: list[str] = []
     left_out = 0
+    is_known_since_midnight = False
 
     def finish(file: DayFile) -> None:
         written = file.finish()
@@ -145,6 +148,12 @@ def write_days(source: Source, make_day: MakeDay) -> Written:
     today: Optional[dt.date] = None
     try:
         for run in _runs(source):
+            if run.begins_day:
+                resting = RestingOrders()
+                if len(run.records):
+                    resting.replace(run.records[1:], run.overflow_ids)
+                    is_known_since_midnight = True
+                continue
             is_snapshot = run.records["action"][0] == Action.CLEAR
             if run.day is None:
                 left_out += len(run.records)
@@ -153,9 +162,10 @@ def write_days(source: Source, make_day: MakeDay) -> Written:
             if file is None or run.day != today:
                 if file is not None:
                     finish(file)
-                began_ns = int(run.recv_ns[0]) if file is None else day_start_ns(run.day)
+                    is_known_since_midnight = True
+                began_ns = day_start_ns(run.day) if is_known_since_midnight else int(run.recv_ns[0])
                 file, today = make_day(run.day, *run.scales), run.day
-                if not is_snapshot and len(resting):
+                if len(resting) and (is_known_since_midnight or not is_snapshot):
                     file.open_with(resting.in_order(), began_ns)
             if is_snapshot:
                 _snapshot(file, run, resting)
@@ -217,6 +227,8 @@ def _runs(source: Source) -> Iterator[_Run]:
         records["classification"], _, _ = batch.rows.match(records)
         records = records[records["price_scale"] >= 0]  # an empty first snapshot tells no precision, nor anything else
         if not len(records):
+            if batch.begins_day:
+                yield _Run(batch.day, records, records["ts_recv"], (), (0, 0), begins_day=True)
             continue
         if scales is None:
             scales = int(records["price_scale"][0]), int(records["qty_scale"][0])
@@ -228,6 +240,9 @@ def _runs(source: Source) -> Iterator[_Run]:
             )
         recv_ns = table.times(records)
         batch.builder.keep_rising(source.symbol, recv_ns)
+        if batch.begins_day:
+            yield _Run(batch.day, records, recv_ns, batch.builder.overflow_ids, scales, begins_day=True)
+            continue
         for start, end in _cuts(records, recv_ns):
             day = day_of(int(recv_ns[start])) if recv_ns[start] else None
             yield _Run(day, records[start:end], recv_ns[start:end], batch.builder.overflow_ids, scales)
