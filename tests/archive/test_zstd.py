@@ -5,15 +5,17 @@ import shutil
 import struct
 import subprocess
 import sys
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kraken_l3.archive.datafile import DataFile
 from kraken_l3.archive.opening import content_size, open_source
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.zstd import Frame, UnpackedFile, compress, encode_table, find_frames, pieces, read_table
-from kraken_l3.errors import DamageFound
+from kraken_l3.errors import DamageFound, DataMissing
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -248,4 +250,47 @@ class TestDamage:
         bomb = compress(bytes(10**7))
         packed = bomb + encode_table([Frame(0, len(bomb), 0, 10)])
         with pytest.raises(DamageFound, match="10 bytes"):
+            unpacked(packed)
+
+
+class TestBounds:
+    """A small file may unpack to anything, and ask for anything."""
+
+    @pytest.mark.parametrize("line_limit", [1 << 20, 3 << 20])
+    @pytest.mark.parametrize("frame_bytes", [1 << 40, 1 << 22])
+    def test_a_run_of_nuls_takes_no_more_memory_than_a_line_may(self, tmp_path, line_limit, frame_bytes):
+        path = tmp_path / "nuls.ndjson.zst"
+        path.write_bytes(self.stream(bytes(1 << 20), 64, frame_bytes))
+        tracemalloc.start()
+        with DataFile(path, line_limit=line_limit) as file, pytest.raises(DamageFound, match="a line longer than"):
+            for _ in file.blocks(size=1 << 20):
+                pass
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 8 * line_limit + (32 << 20)
+
+    def stream(self, piece, count, frame_bytes):
+        """`count` pieces in frames of about so many bytes, as a compressor without knowledge of the end writes them."""
+        packer, parts, written = zstd.ZstdCompressor(), [], 0
+        for _ in range(count):
+            parts.append(packer.compress(piece))
+            written += len(piece)
+            if written >= frame_bytes:
+                parts.append(packer.flush())
+                packer, written = zstd.ZstdCompressor(), 0
+        return b"".join([*parts, packer.flush()])
+
+    @pytest.mark.parametrize("table", [False, True])
+    def test_frames_without_number_are_refused(self, table):
+        packed = [compress(b"") if number % 2 else compress(b"x") for number in range(11)]
+        frames = [Frame(0, len(each), 0, number % 2 ^ 1) for number, each in enumerate(packed)]
+        source = Memory(b"".join(packed) + (encode_table(frames) if table else b""))
+        assert len(find_frames(source, "a.zst", most=11)) == 11
+        with pytest.raises(DataMissing, match="more than 10 zstd frames"):
+            find_frames(source, "a.zst", most=10)
+
+    def test_a_window_that_is_too_large_is_refused_and_is_no_damage(self):
+        packer = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 28})
+        packed = packer.compress(b"{}\n") + packer.flush()
+        with pytest.raises(DataMissing, match="unpacking takes more than 128 MiB of memory"):
             unpacked(packed)

@@ -202,6 +202,8 @@ class _Count:
         number = block.first_line - 1
         symbols, first_line, last_line, usual = self._symbols, self._first_line, self._last_line, _USUAL.match
         for number, line in enumerate(block.data.split(b"\n"), block.first_line):
+            if not line:
+                continue
             match = usual(line)
             kind, name = match.groups() if match is not None else _look_into(line)
             if not name:

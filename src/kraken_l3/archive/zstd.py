@@ -27,12 +27,13 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from threading import Lock
 from typing import Callable, NamedTuple, Optional
 
 from kraken_l3.archive.bytesource import ByteSource
 from kraken_l3.archive.running import RunningContent
-from kraken_l3.errors import DamageFound
+from kraken_l3.errors import DamageFound, DataMissing
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -70,6 +71,9 @@ _FOOT = struct.Struct("<IBI")
 _ENTRY = struct.Struct("<II")
 _ENTRY_WITH_CHECKSUM = struct.Struct("<IIxxxx")
 
+#: A frame may ask for so much memory to unpack it: as much as `zstd -d` allows without `--long`.
+WINDOW_LOG = 27
+_DECODER_OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: WINDOW_LOG}
 _OPTIONS: dict[int, int] = {
     zstd.CompressionParameter.compression_level: LEVEL,
     zstd.CompressionParameter.checksum_flag: 1,
@@ -77,8 +81,10 @@ _OPTIONS: dict[int, int] = {
 #: Frames that are kept unpacked, and how many of them are unpacked ahead of a reader.
 KEPT_FRAMES = 6
 AHEAD_FRAMES = 3
-#: A larger frame is not kept whole.
-LARGEST_FRAME_BYTES = 64 * 1024 * 1024
+#: A larger frame is not kept whole: with `KEPT_FRAMES` and one being unpacked this bounds what a file holds in memory.
+LARGEST_FRAME_BYTES = 16 * 1024 * 1024
+#: What is known of a frame takes 200 bytes, and an empty one only 9 of the file. Ours have 2 MiB each: 2 TiB in all.
+MOST_FRAMES = 1_000_000
 
 _CHUNK_BYTES = 1024 * 1024
 #: A frame ends at a line's end if one comes within so many bytes.
@@ -118,7 +124,7 @@ def decompress(frame: bytes, size: int) -> bytes:
     Raises:
         ValueError: it is damaged, or its content has not that size.
     """
-    decompressor = zstd.ZstdDecompressor()
+    decompressor = zstd.ZstdDecompressor(options=_DECODER_OPTIONS)
     try:
         content = decompressor.decompress(frame, size + 1)
     except zstd.ZstdError as error:
@@ -134,8 +140,8 @@ def encode_table(frames: Sequence[Frame]) -> bytes:
     return _HEAD.pack(SKIPPABLE_MAGIC, len(entries) + _FOOT.size) + entries + _FOOT.pack(len(frames), 0, TABLE_MAGIC)
 
 
-def read_table(source: ByteSource) -> Optional[list[Frame]]:
-    """The frames according to the seek table; None when there is none, or one that does not fit the file."""
+def read_table(source: ByteSource, *, most: int = MOST_FRAMES) -> Optional[list[Frame]]:
+    """The frames according to the seek table; None when there is none, one that does not fit the file, or too long."""
     size = source.size()
     foot = source.read_at(max(0, size - _FOOT.size), _FOOT.size)
     if len(foot) < _FOOT.size:
@@ -144,7 +150,7 @@ def read_table(source: ByteSource) -> Optional[list[Frame]]:
     entry = _ENTRY_WITH_CHECKSUM if descriptor & _CHECKSUM_FLAG else _ENTRY
     length = count * entry.size + _FOOT.size
     begin = size - length - _HEAD.size
-    if magic != TABLE_MAGIC or descriptor & _RESERVED_BITS or begin < 0:
+    if magic != TABLE_MAGIC or count > most or descriptor & _RESERVED_BITS or begin < 0:
         return None
     if source.read_at(begin, _HEAD.size) != _HEAD.pack(SKIPPABLE_MAGIC, length):
         return None
@@ -161,14 +167,19 @@ def _placed(sizes: Iterator[tuple[int, ...]]) -> list[Frame]:
     return frames
 
 
-def find_frames(source: ByteSource, where: str) -> list[Frame]:
+def find_frames(source: ByteSource, where: str, *, most: int = MOST_FRAMES) -> list[Frame]:
     """The frames of any .zst file, from its seek table where there is one.
 
     Raises:
         DamageFound: there is none, and the file cannot be unpacked.
+        DataMissing: it has more than `most` frames.
     """
-    frames = read_table(source)
-    return list(scan_frames(source, where)) if frames is None else frames
+    frames = read_table(source, most=most)
+    if frames is None:
+        frames = list(islice(scan_frames(source, where), most + 1))
+    if len(frames) > most:
+        raise DataMissing(f"more than {most:,} zstd frames", where=where, hint=_UNPACK)
+    return frames
 
 
 def scan_frames(source: ByteSource, where: str) -> Iterator[Frame]:
@@ -200,8 +211,9 @@ def unpack(source: ByteSource, offset: int, where: str) -> Iterator[tuple[int, b
 
     Raises:
         DamageFound: it is not zstd, or damaged, or ends too early.
+        DataMissing: it takes more memory than `WINDOW_LOG` allows.
     """
-    decompressor, at = zstd.ZstdDecompressor(), offset
+    decompressor, at = zstd.ZstdDecompressor(options=_DECODER_OPTIONS), offset
     while not decompressor.eof:
         packed = source.read_at(at, _CHUNK_BYTES) if decompressor.needs_input else b""
         if not packed and decompressor.needs_input:
@@ -210,10 +222,14 @@ def unpack(source: ByteSource, offset: int, where: str) -> Iterator[tuple[int, b
         try:
             content = decompressor.decompress(packed, _CHUNK_BYTES)
         except zstd.ZstdError as error:
+            if "too much memory" in str(error):
+                what = f"unpacking takes more than {1 << WINDOW_LOG >> 20} MiB of memory"
+                raise DataMissing(what, where=f"{where}, offset {offset}", hint=_UNPACK) from None
             raise DamageFound(f"cannot be unpacked ({error})", where=f"{where}, offset {offset}", hint=_SAVE) from None
         yield at - len(decompressor.unused_data), content
 
 
+_UNPACK = "Unpack it first: `zstd -d --long=31 FILE`"
 _SAVE = "`zstd -dc FILE > PART.ndjson` saves what comes before"
 
 
