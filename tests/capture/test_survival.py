@@ -98,7 +98,7 @@ class TestClock:
         run(main())
 
     @pytest.mark.parametrize("hours", [-30, 30])
-    def test_a_big_step_makes_the_connections_anew(self, tmp_path: Path, hours: int) -> None:
+    def test_a_big_step_opens_the_connections_again(self, tmp_path: Path, hours: int) -> None:
         async def main() -> None:
             clock = before_midnight(HOUR_NS * 12 / NS_PER_S)
             async with Exchange(flow()) as exchange, Recording(tmp_path, exchange, clock) as recording:
