@@ -24,7 +24,7 @@ from kraken_l3.errors import DiskFull, LocalFault, MalformedMessage
 from kraken_l3.model.json_text import decode_json
 from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.protocol.nonce import next_nonce
-from kraken_l3.protocol.refusals import LOCKOUT_S
+from kraken_l3.protocol.refusals import REFUSED_KEY_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -115,9 +115,9 @@ class KeyMemory:
         """What Kraken said when it refused the key, and for how many seconds the key is still to be left alone."""
         memory = self._read()
         age_ns = wall_ns - memory.refused_at_ns
-        if not memory.refusal or not 0 <= age_ns < LOCKOUT_S * NS_PER_S:
+        if not memory.refusal or not 0 <= age_ns < REFUSED_KEY_S * NS_PER_S:
             return "", 0.0
-        return memory.refusal, LOCKOUT_S - age_ns / NS_PER_S
+        return memory.refusal, REFUSED_KEY_S - age_ns / NS_PER_S
 
     def _read(self) -> _Memory:
         try:

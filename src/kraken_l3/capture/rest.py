@@ -20,7 +20,7 @@ from kraken_l3.clock import Clock
 from kraken_l3.errors import DiskFull, MalformedMessage, RefusedByKraken
 from kraken_l3.model.json_text import decode_json
 from kraken_l3.model.timestamps import NS_PER_S
-from kraken_l3.protocol.refusals import LOCKOUT_S, Action, Refusal, refusal_of, throttled_until_s
+from kraken_l3.protocol.refusals import LOCKOUT_S, REFUSED_KEY_S, Action, Refusal, refusal_of, throttled_until_s
 from kraken_l3.protocol.signature import decode_secret, sign
 from kraken_l3.redaction import SECRETS
 
@@ -197,7 +197,7 @@ class Tokens:
         if refusal.action is Action.LOCKOUT:
             return _Failure(f"Kraken locked the key out: {refusal.error}", refusal.remedy, wait_s)
         raise RefusedByKraken(
-            f"Kraken refused this API key less than {LOCKOUT_S // 60} minutes ago: {refusal.error}",
+            f"Kraken refused this API key less than {REFUSED_KEY_S // 60} minutes ago: {refusal.error}",
             where="api_key",
             hint=f"{refusal.remedy}. It can be tried again in {wait_s / 60:.0f} min; another key at once",
         )

@@ -6,10 +6,13 @@ from typing import Optional
 
 from kraken_l3.book.book import Book, Finding
 from kraken_l3.engine.parse import Content
-from kraken_l3.engine.port import DEPTHS, MAX_ORDERS
+from kraken_l3.engine.port import MAX_ORDERS
 from kraken_l3.model.events import OrderEvent
 
 __all__ = ["InferredWindow", "smallest_depth"]
+
+#: Those that Kraken serves. Source: https://docs.kraken.com/api/docs/websocket-v2/level3
+DEPTHS = (10, 100, 1000)
 
 
 def smallest_depth(levels: int) -> int:

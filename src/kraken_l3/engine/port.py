@@ -67,15 +67,15 @@ fewest that hold. Numbers that need more
 than `MAX_PRECISION` decimals are MALFORMED. A snapshot without orders is a book, and tells nothing: the precision stays
 open, and the first update with entries tells it in the same way, as do later ones until an order rests.
 
-Depth: the smallest of `DEPTHS` that holds the levels of both sides (the largest beyond). A thin pair may show fewer
-levels than its window has room for, so while a larger depth is possible, and from the first update that might cut a
-level off, the same updates go to a second book of the largest depth. The window is larger, if the second book's
-checksum comes out and either the first's does not or the second could apply entries that the first could not (the
-exchange speaks of no order that it has let go): the second book takes the place of the first with the smallest larger
-depth that holds it, told with CLEAR and SNAPSHOT rows, and the larger depths go on to be possible. The depth is right,
-if its checksum comes out and either the second's does not or the message adds an id that rests in the second alone (the
-exchange sends again what it has let go): the second book is dropped, as it is with more than `MAX_ORDERS` orders. A
-message without a checksum comes out in both.
+Depth: the smallest of 10, 100 and 1000 that holds the levels of both sides (the largest beyond). A thin pair may show
+fewer levels than its window has room for, so while a larger depth is possible, and from the first update that might cut
+a level off, the same updates go to a second book of the largest depth. The window is larger, if the second book's
+checksum agrees and either the first's does not or the second could apply entries that the first could not (the exchange
+speaks of no order that it has let go): the second book takes the place of the first with the smallest larger depth that
+holds it, told with CLEAR and SNAPSHOT rows, and the larger depths go on to be possible. The depth is right, if its
+checksum agrees and either the second's does not or the message adds an id that rests in the second alone (the exchange
+sends again what it has let go): the second book is dropped, as it is with more than `MAX_ORDERS` orders. A message
+without a checksum agrees with both.
 
 Routing: with `part` = (k, n) an engine handles the symbols with crc32(UTF-8 of the name) % n == k; lines without a
 symbol and what cannot be read belong to part 0. With `only`, all other symbols are passed over (lines without a symbol
@@ -129,7 +129,6 @@ from kraken_l3.book.classification import MAX_AMENDING
 from kraken_l3.model.events import Action, Classification, MessageKind, Reason, Side, State, Verdict
 
 __all__ = [
-    "DEPTHS",
     "EVENT_COLUMNS",
     "LARGEST_PRICE",
     "MAX_AMENDING",
@@ -171,8 +170,6 @@ MAX_ID_BYTES = 255
 MAX_LINE_BYTES = 1 << 26
 #: Objects and arrays open at a time; Kraken's messages have five.
 MAX_NESTING = 128
-#: The depths that Kraken serves. Source: https://docs.kraken.com/api/docs/websocket-v2/level3
-DEPTHS = (10, 100, 1000)
 #: Scaled prices and quantities are below `NUMBER_END`. Prices from `LARGEST_PRICE` on rest there; in columns of 64 bits
 #: quantities saturate at the same number.
 NUMBER_END = 10**38

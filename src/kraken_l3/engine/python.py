@@ -3,12 +3,9 @@ is not installed."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from enum import Enum
 from struct import iter_unpack
 from typing import Optional
-from zlib import crc32
 
 from kraken_l3.book.book import Book, Finding
 from kraken_l3.book.side import CHECKSUM_LEVELS
@@ -38,6 +35,7 @@ from kraken_l3.engine.port import (
     Totals,
 )
 from kraken_l3.engine.precision import lowest_precision, read_inferring
+from kraken_l3.engine.routing import Owner, Routing
 from kraken_l3.engine.symbol import SymbolBook
 from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.decimals import TooManyDecimals
@@ -47,18 +45,8 @@ from kraken_l3.protocol.decoding import decode_level3
 
 __all__ = ["PythonEngine"]
 
-_KEY = b'"symbol"'
-_SYMBOL = re.compile(rb'"symbol" *: *"([^"]*)"')
 _INT64_END = 1 << 63
 _BOM = b"\xef\xbb\xbf"
-
-
-class _Owner(Enum):
-    """Whose a symbol is, where engines share the symbols or only some are wanted."""
-
-    OWN = 0
-    OTHER_ENGINE = 1
-    NOBODY = 2
 
 
 class PythonEngine:
@@ -71,9 +59,7 @@ class PythonEngine:
         self._books: dict[str, SymbolBook] = {}
         self._lines = self._not_data = self._malformed = self._skipped = self._too_many_symbols = 0
         self._noted: dict[tuple[str, str], int] = {}
-        self._routed = options.part[1] > 1 or options.only is not None
-        self._only = {each.encode() for each in options.only if is_symbol(each)} if options.only is not None else None
-        self._owners: dict[bytes, _Owner] = {}
+        self._routing = Routing(options) if options.part[1] > 1 or options.only is not None else None
         self._line = self._offset = -1
         self._result = Result()
         self._messages: list[MessageRow] = []
@@ -170,11 +156,12 @@ class PythonEngine:
             length = len(line) + 1
             if self._offset == 0 and line.startswith(_BOM):
                 line = line[len(_BOM) :]
-            owner = self._owner_of_line(line) if self._routed else _Owner.OWN
-            if owner is _Owner.OWN:
+            routing = self._routing
+            owner = routing.of_line(line) if routing is not None else Owner.OWN
+            if owner is Owner.OWN:
                 self._handle(line)
-            elif owner is None:
-                self._handle_shared(line)
+            elif owner is None and routing is not None:
+                self._handle_shared(line, routing)
             else:
                 self._skipped += 1
             self._line += 1
@@ -202,29 +189,7 @@ class PythonEngine:
             result.rows = self._rows.take()
         return result
 
-    def _owner_of_line(self, line: bytes) -> Optional[_Owner]:
-        """Whose a line is, told from its text; None when only parsing tells."""
-        if b"\\" in line:
-            return None
-        count = line.count(_KEY)
-        if not count:
-            return _Owner.OWN if self._options.part[0] == 0 else _Owner.OTHER_ENGINE
-        match = _SYMBOL.search(line) if count == 1 else None
-        return self._owner(match[1]) if match is not None else None
-
-    def _owner(self, symbol: bytes) -> _Owner:
-        owner = self._owners.get(symbol)
-        if owner is None:
-            part, parts = self._options.part
-            if self._only is not None and symbol not in self._only:
-                owner = _Owner.NOBODY
-            else:
-                owner = _Owner.OWN if crc32(symbol) % parts == part else _Owner.OTHER_ENGINE
-            if len(self._owners) < MAX_SYMBOLS:
-                self._owners[symbol] = owner
-        return owner
-
-    def _handle_shared(self, line: bytes) -> None:
+    def _handle_shared(self, line: bytes, routing: Routing) -> None:
         """A line that only parsing tells whose it is: each engine takes the messages of its own symbols."""
         try:
             message = self._decode(line)
@@ -236,12 +201,12 @@ class PythonEngine:
             else:
                 self._skipped += 1
             return
-        owners = [self._owner(data.symbol.encode()) for data in message.data]
+        owners = [routing.of_symbol(data.symbol.encode()) for data in message.data]
         # It counts as passed over by all engines but the one of its first message.
-        if next((owner for owner in owners if owner is not _Owner.NOBODY), None) is not _Owner.OWN:
+        if next((owner for owner in owners if owner is not Owner.NOBODY), None) is not Owner.OWN:
             self._skipped += 1
         for data, owner in zip(message.data, owners):
-            if owner is _Owner.OWN:
+            if owner is Owner.OWN:
                 self._handle_data(data, message.type == "snapshot")
 
     def _decode(self, line: bytes) -> Optional[Level3Message]:

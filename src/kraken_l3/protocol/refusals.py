@@ -13,9 +13,11 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple
 
-__all__ = ["LOCKOUT_S", "Action", "Refusal", "refusal_of", "throttled_until_s"]
+__all__ = ["LOCKOUT_S", "REFUSED_KEY_S", "Action", "Refusal", "refusal_of", "throttled_until_s"]
 
-#: How long a key that Kraken refused is left alone.
+#: How long a key that Kraken refused is left alone, restarts included: trying it on would lock the address out.
+REFUSED_KEY_S = 900
+#: How long a temporary lockout is waited out, and the longest wait for a throttled call.
 LOCKOUT_S = 900
 
 
