@@ -8,16 +8,19 @@ that made the symbol whole: both lie outside, so a moment is in the gap when it 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import chain
 from typing import Optional, Union
 
 import msgspec
 
+from kraken_l3.archive.datafile import DataFile
 from kraken_l3.archive.journal import GapClosed, GapOpened, Record
 from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import Archive
+from kraken_l3.errors import KrakenL3Error
 
-__all__ = ["FAR_FUTURE_NS", "Gap", "GapFolding", "fold_gaps", "gaps_in", "gaps_within"]
+__all__ = ["FAR_FUTURE_NS", "Gap", "GapFolding", "fold_gaps", "gaps_in", "gaps_within", "last_receive_ns"]
 
 #: The right edge of a gap that is open, where a number is needed.
 FAR_FUTURE_NS = (1 << 63) - 1
@@ -98,7 +101,17 @@ def gaps_within(gaps: Iterable[Gap], last_ns: int) -> list[Gap]:
     """The gaps that count: those that lie within the data.
 
     A gap that is open and begins at the last message (`last_ns`, or later) is the end of the recording, and the next
-    start closes it: nothing is known to be missing yet. `info` and `verify` count by this rule; a manifest
+    start closes it: nothing is known to be missing yet. `info`, `verify` and `seal` count by this rule; a manifest
     lists all gaps of its day.
     """
     return [gap for gap in gaps if gap.right_ns is not None or gap.left_ns < last_ns]
+
+
+def last_receive_ns(archive: Archive, stream: str) -> int:
+    """When the last message of a stream was received, as its receipts tell; 0 where none do."""
+    for path in reversed(archive.files(stream)):
+        with suppress(KrakenL3Error), DataFile(path) as file:  # said where it is read
+            newest = file.receipts.last() if file.receipts is not None else None
+            if newest is not None:
+                return newest.recv_ns
+    return 0

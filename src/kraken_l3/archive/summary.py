@@ -17,7 +17,7 @@ import msgspec
 from kraken_l3.archive.companions import CompanionDamage, companion_damage
 from kraken_l3.archive.datafile import Block, DataFile
 from kraken_l3.archive.envelope import count_wrapped
-from kraken_l3.archive.gaps import Gap, GapFolding
+from kraken_l3.archive.gaps import Gap, GapFolding, gaps_within, last_receive_ns
 from kraken_l3.archive.journal import (
     Acknowledged,
     Connected,
@@ -120,6 +120,8 @@ class Summary(msgspec.Struct):
     """A whole archive, or one file of it.
 
     Attributes:
+        gaps: those that count, as in `verify` (see `gaps.gaps_within`).
+        ends: the others: open since the last message, where the recording ends.
         unread: files and lines of level3 data that are not looked at.
         missing: in words, what could not be told.
     """
@@ -130,6 +132,7 @@ class Summary(msgspec.Struct):
     stops: int = 0
     connections: list[Connection] = []
     gaps: list[Gap] = []
+    ends: list[Gap] = []
     rejected: list[Rejection] = []
     trade_gaps: list[TradeGap] = []
     recoveries: list[Recovered] = []
@@ -286,7 +289,10 @@ class _Story:
                 self._apply(record)
         if not archive.days:
             self._summary.missing.append("no day in the name: companions, if there are any, were not looked for")
-        self._summary.gaps = self._gaps.gaps()
+        last_ns = {stream.value: last_receive_ns(archive, stream) for stream in Stream}
+        for gap in self._gaps.gaps():
+            counts = gaps_within([gap], last_ns.get(gap.channel, 0))
+            (self._summary.gaps if counts else self._summary.ends).append(gap)
         self._summary.rejected = list(self._rejected.values())
 
     def _apply(self, record: Record) -> None:

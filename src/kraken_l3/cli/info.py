@@ -9,7 +9,6 @@ from typing import Annotated, Optional
 
 import typer
 
-from kraken_l3.archive.gaps import gaps_within
 from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.archive.summary import FileSummary, Gap, Summary, summarise
@@ -53,7 +52,7 @@ def _all_files(archive: Archive) -> list[Path]:
 
 def _print(summary: Summary) -> None:
     screen = Screen()
-    gaps = _counted_gaps(summary)
+    gaps = summary.gaps
     for file in summary.files:
         screen.line(_headline(file), "bold")
         if file.symbols:
@@ -119,14 +118,6 @@ def _connection_table(summary: Summary) -> Table:
     return table
 
 
-def _counted_gaps(summary: Summary) -> list[Gap]:
-    """Those that `verify` counts too."""
-    last: dict[str, int] = {}
-    for file in summary.files:
-        last[file.stream] = max(last.get(file.stream, 0), file.last_received_ns or 0)
-    return [gap for gap in summary.gaps if gaps_within([gap], last.get(gap.channel, 0))]
-
-
 def _gap_table(gaps: list[Gap]) -> Table:
     shown = gaps[-ROWS:]
     more = f", the last {ROWS} of {len(gaps)} (--json has all)" if len(gaps) > ROWS else ""
@@ -156,9 +147,8 @@ def _moment(ns: Optional[int], day: str) -> str:
 def _notes(summary: Summary) -> list[str]:
     """Everything else, one line each."""
     notes = []
-    ended = {gap.symbol: gap for gap in summary.gaps if gap not in _counted_gaps(summary)}
-    if ended:
-        last = max(ended.values(), key=lambda gap: gap.left_ns)
+    if summary.ends:
+        last = max(summary.ends, key=lambda gap: gap.left_ns)
         notes.append(f"The recording ends at {_date_time(last.left_ns)} ({last.cause}).")
     notes += [
         f"Rejected by Kraken: {r.channel} {r.symbol}: {r.error} ({r.times} x, last {_date_time(r.at_ns)})"

@@ -92,7 +92,8 @@ def read_records(
 
 def _has_receipts(archive: Archive, chain: Chain) -> bool:
     names = [parse_name(name) for name in chain.files]
-    return all(name and existing(DayPaths(archive.directory, name.day).receipts(Stream.LEVEL3)) for name in names)
+    firsts = [DayPaths(archive.directory, name.day) for name in names if name is not None and not name.part]
+    return len(firsts) == len(names) and all(existing(paths.receipts(Stream.LEVEL3)) for paths in firsts)
 
 
 def _day_start(name: str) -> Optional[int]:

@@ -22,8 +22,7 @@ from typing import Any, Optional
 import msgspec
 
 from kraken_l3.archive.companions import CompanionDamage, companion_damage
-from kraken_l3.archive.datafile import DataFile
-from kraken_l3.archive.gaps import gaps_in, gaps_within
+from kraken_l3.archive.gaps import gaps_in, gaps_within, last_receive_ns
 from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.unread import Unread
@@ -132,16 +131,8 @@ def _graver(one: int, other: int) -> int:
 def _gaps_within(path: Path) -> Counter[str]:
     """Gaps of level3 by symbol."""
     archive = open_archive(path)
-    last_ns = next(filter(None, map(_last_receive_ns, reversed(archive.files()))), 0)
     gaps = gaps_in(archive, channel=Stream.LEVEL3)
-    return Counter(gap.symbol for gap in gaps_within(gaps, last_ns))
-
-
-def _last_receive_ns(path: Path) -> int:
-    with DataFile(path) as file:
-        if file.receipts is None or not len(file.receipts):
-            return 0
-        return file.receipts[len(file.receipts) - 1].recv_ns
+    return Counter(gap.symbol for gap in gaps_within(gaps, last_receive_ns(archive, Stream.LEVEL3)))
 
 
 def _counts(report: Optional[SymbolReport], gaps: int) -> Counts:
