@@ -166,7 +166,8 @@ def begin_second_day_with_snapshots(source: Path, target: Path) -> None:
         at_ns = clock.now_ns = line.receipt.recv_ns
         if again and at_ns > day_start_ns(open_archive(source).days[1]):
             for message in again:
-                writer.append("level3", [Frame(message, at_ns, at_ns, 1)])
+                before_ns = at_ns - 2_000  # readers of microseconds are to see both
+                writer.append("level3", [Frame(message, before_ns, before_ns, 1)])
             again = []
         writer.append("level3", [Frame(line.payload, at_ns, at_ns, 1)])
     writer.journal(Stopped(at_ns=clock.now_ns, reason="duration"))
