@@ -1,11 +1,11 @@
-"""Structured logging to stderr: readable on a terminal, one JSON object a line otherwise.
+"""Structured logging to stderr: readable on a terminal, otherwise one JSON object per line.
 
-Lines of other libraries (asyncio, aiohttp) take the same way. Whatever the cause, the log stays bounded: a value is cut
-at 2,000 characters, and an event that repeats is written 10 times a minute; the next line of it says how many were
-left out. Secrets are replaced by value (`redaction`), and what looks like one by its name too.
+Log lines of other libraries (asyncio, aiohttp) are treated the same. The log is bounded: a value is cut at 2,000
+characters, and an event that repeats is written 10 times a minute at most; its next line says how many were left out.
+Secrets are replaced by value (`redaction`), and whatever is named like a secret as well.
 
-A thread of its own writes the lines, since whoever logs must not wait for a terminal that is stopped (Ctrl+S, a dead
-ssh connection) or for journald: what does not fit the queue meanwhile is lost.
+A thread writes the lines, because nobody who logs may wait for a stopped terminal (Ctrl+S, a dead ssh connection) or
+for journald. Lines that do not fit into the queue meanwhile are lost.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ _Processor = Callable[[Any, str, _EventDict], _EventDict]
 
 
 def configure_logging(json: Optional[bool] = None, level: str = "info") -> None:
-    """Set up logging for this process; the last call holds.
+    """Set up logging for this process; the last call counts.
 
     Args:
-        json: one JSON object a line; None means unless stderr is a terminal.
-        level: the least that is written: debug, info, warning, error.
+        json: write one JSON object per line (None: unless stderr is a terminal).
+        level: the lowest level that is written: debug, info, warning or error.
     """
     as_json = json if json is not None else not sys.stderr.isatty()
     repeats = Repeats(time.monotonic)
@@ -83,7 +83,7 @@ def configure_logging(json: Optional[bool] = None, level: str = "info") -> None:
 
 
 def say(line: str) -> None:
-    """Write a plain line to stderr after the log's, by the log's thread: a stopped terminal holds up nobody."""
+    """Write a plain line to stderr, after the log lines, by the log's thread: a stopped terminal blocks nobody."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, _StderrHandler):
             handler.put(line)
@@ -109,9 +109,9 @@ def _rendering(as_json: bool, journal: bool) -> list[Any]:
 
 
 class _StderrHandler(logging.Handler):
-    """Has its thread write to whatever stderr is at that moment (the live table redirects it), and never fails.
+    """A thread writes to whatever stderr is at that moment (the live table redirects it). It never fails.
 
-    Python's logging flushes and closes it at the end of the process.
+    Python's logging flushes and closes it when the process ends.
     """
 
     def __init__(self) -> None:
@@ -130,7 +130,7 @@ class _StderrHandler(logging.Handler):
             self._lines.put_nowait(SECRETS.redact(line))
 
     def flush(self) -> None:
-        """Wait for the thread, but not for ever."""
+        """Wait for the thread, up to FLUSH_S."""
         with self._lines.all_tasks_done:
             self._lines.all_tasks_done.wait_for(lambda: not self._lines.unfinished_tasks, FLUSH_S)
 
@@ -150,7 +150,7 @@ class _StderrHandler(logging.Handler):
 
 
 class _Journal:
-    """Renders with the level in front, for journald."""
+    """Puts the level in front of the line, for journald."""
 
     def __init__(self, rendering: list[Any]) -> None:
         self._rendering = rendering
@@ -164,7 +164,7 @@ class _Journal:
 
 
 def _is_journal() -> bool:
-    """Whether stderr is journald's socket: systemd names it by device and inode."""
+    """Whether stderr is journald's socket, which systemd names by device and inode."""
     try:
         status = os.fstat(sys.stderr.fileno())
     except (OSError, ValueError, AttributeError):
@@ -178,7 +178,7 @@ def _drop_logger_name(_logger: Any, _method: str, event: _EventDict) -> _EventDi
 
 
 def hide_secrets(_logger: Any, _method: str, event: _EventDict) -> _EventDict:
-    """Replace the values of keys that are named like secrets, in dictionaries too."""
+    """Replace values whose keys are named like secrets, in nested dictionaries too."""
     for key, value in event.items():
         event[key] = _without_secrets(key, value)
     return event
@@ -195,7 +195,7 @@ def _without_secrets(key: Any, value: Any) -> Any:
 
 
 def cut_long_values(_logger: Any, _method: str, event: _EventDict) -> _EventDict:
-    """Cut text that is longer than a log is for."""
+    """Cut values that are too long for a log."""
     for key, value in event.items():
         text = value if isinstance(value, str) else str(value) if isinstance(value, (bytes, dict, list)) else ""
         if len(text) > LONGEST_VALUE:
@@ -210,7 +210,7 @@ class _Count(NamedTuple):
 
 
 class Repeats:
-    """Drops an event that was written 10 times in the last minute; the next line of it says how many were dropped.
+    """Drops an event that was written 10 times in the last minute; its next line says how many were dropped.
 
     Args:
         now: seconds on a clock that never steps back.

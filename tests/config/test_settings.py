@@ -70,21 +70,29 @@ class TestRefusal:
     @pytest.mark.parametrize(
         ("text", "where", "hint"),
         [
-            ("dept: 10", "dept (config.yaml)", "The keys are"),
+            ("dept: 10", "dept (config.yaml)", "Did you mean depth?"),
+            ("frobnicate: 10", "frobnicate (config.yaml)", "The keys are: symbols, depth,"),
             ("depth: 11", "depth (config.yaml)", "10, 100 or 1000"),
             ("depth: ten", "depth", "10, 100 or 1000"),
             ("symbols: 7", "symbols", "BTC/USD"),
             ("symbols: [XBT/USD]", "symbols", "BTC/USD"),
             ("symbols: [BTC/XDG]", "symbols", "DOGE"),
             ("tier: gold", "tier", "standard or pro"),
-            ("fsync_interval_s: 0", "fsync_interval_s", "config.yaml.example"),
+            ("fsync_interval_s: 0", "fsync_interval_s", "must be greater than 0. Write seconds, above 0 and up to 600"),
+            ("liveness_timeout_s: 1", "liveness_timeout_s", "2 to 300"),
+            ("trades: maybe", "trades", "true or false"),
+            ("output_dir: [a]", "output_dir", "path of a directory"),
+            ("api_key: 7", "api_key", "in quotes"),
             ("rest_url: ftp://x", "rest_url", "https://"),
-            ("rest_url: api.kraken.com", "rest_url", "or http:// on this machine"),
+            ("rest_url: api.kraken.com", "rest_url", "http:// is allowed for this machine only (127.0.0.1"),
+            ("rest_url: http://api.kraken.com", "rest_url", "http:// is allowed for this machine only (127.0.0.1"),
             ("rest_url: https://me:hunter2@api.kraken.com", "rest_url", "no user name, password or query"),
             ("ws_url: wss://ws-l3.kraken.com/v2?token=hunter2", "ws_url", "no user name, password or query"),
             ("ws_url: ws://kraken.example/v2", "ws_url", "TLS"),
             ("- a\n- b", "config.yaml", "key: value"),
             ("a: [", "config.yaml, line", "YAML"),
+            ("a: [", "config.yaml, line", "kraken-l3 init"),
+            ("[" * 5_000, "config.yaml", "YAML"),
         ],
     )
     def test_one_line_with_key_and_remedy(self, text: str, where: str, hint: str) -> None:
@@ -96,6 +104,21 @@ class TestRefusal:
         assert "\n" not in str(caught.value)
         assert "hunter2" not in str(caught.value)
         assert caught.value.exit_code == 1
+
+    def test_every_key_has_a_hint(self) -> None:
+        for key in Settings.model_fields:
+            with pytest.raises(ConfigError) as caught:
+                load_settings(flags={key: object()})
+            assert caught.value.where == f"{key} (--{key.replace('_', '-')})"
+            assert caught.value.hint
+
+    def test_a_file_that_cannot_be_read(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+            load_settings(tmp_path)
+        path = tmp_path / "latin"
+        path.write_bytes(b"output_dir: \xe4")
+        with pytest.raises(ConfigError, match="UTF-8"):
+            load_settings(path)
 
     def test_a_file_that_was_named_must_exist(self) -> None:
         with pytest.raises(ConfigError, match="kraken-l3 init"):

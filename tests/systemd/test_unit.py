@@ -103,7 +103,7 @@ def test_dry_run_writes_nothing_and_needs_no_systemd(home):
         ({"FAIL_AT": "show-environment"}, (), "does not answer", 1),
         ({"FAIL_AT": "enable"}, (), "Failed to connect to bus", 5),
         ({}, ("--config", "other.yaml"), "no such file", 1),
-        ({}, ("--name", "a/b"), "not a name", 1),
+        ({}, ("--name", "a/b"), "not a valid service name", 1),
         ({"KRAKEN_L3_DEPTH": "11"}, (), "depth", 1),
     ],
 )
@@ -119,13 +119,13 @@ def test_what_cannot_work_is_said(home, env, words, says, code):
 @pytest.mark.skipif(sys.platform == "win32", reason="systemd is Linux's")
 @pytest.mark.parametrize("bad", ["/a\nb", "/a\x00b", "/a ", "/a\\"])
 def test_paths_that_no_unit_can_hold_are_refused(bad):
-    with pytest.raises(UsageError, match="plainer place"):
+    with pytest.raises(UsageError, match="without special characters"):
         unit_text(Service("x", Path("/usr/bin/python3"), Path(bad), None))
 
 
 @pytest.mark.parametrize("bad", ["/a'b/python", '/a"b/python', "/a\\b/python"])
 def test_interpreters_that_systemd_refuses_are_refused(bad):
-    with pytest.raises(UsageError, match="plainer place"):
+    with pytest.raises(UsageError, match="without special characters"):
         unit_text(Service("x", Path(bad), Path("/"), None))
 
 

@@ -1,6 +1,6 @@
-"""A child process beside the recorder: how one is started, read, killed, and how often it may be started again.
+"""A child process of the recorder: how it is started, read, killed, and how often it may be restarted.
 
-Whatever becomes of a child (killed, stuck, out of memory, a defect), the recording goes on.
+Whatever happens to a child (killed, stuck, out of memory, a bug), the recording goes on.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Literal, NamedTuple, Optional
 
 __all__ = ["Child", "RestartPacing"]
 
-#: A longer line is nonsense, and is not collected any further.
+#: A longer line is garbage, and reading stops there.
 LINE_LIMIT_BYTES = 1024 * 1024
 _READ_BYTES = 64 * 1024
 
 
 class RestartPacing(NamedTuple):
-    """How long to wait before the next child: twice as long each time, from the beginning after a long life.
+    """How long to wait before a restart: twice as long each time, and `first_s` again after a long life.
 
     Attributes:
         first_s: the first wait, in seconds.
         largest_s: no wait is longer.
-        healthy_s: a child that lived longer than this was well.
+        healthy_s: a child that lived longer than this counts as healthy.
     """
 
     first_s: float = 1.0
@@ -32,14 +32,14 @@ class RestartPacing(NamedTuple):
     healthy_s: float = 60.0
 
     def next_wait_s(self, last_wait_s: float, lived_s: float) -> float:
-        """The wait after a child that lived so long; `last_wait_s` is the one before it (0: there was none)."""
+        """The wait after a child that lived for `lived_s`; `last_wait_s` is the previous wait (0: there was none)."""
         if lived_s > self.healthy_s or not last_wait_s:
             return self.first_s
         return min(last_wait_s * 2, self.largest_s)
 
 
 class Child:
-    """A running child process, made by `start`."""
+    """A child process, made by `start`."""
 
     def __init__(self, process: asyncio.subprocess.Process, output: asyncio.StreamReader) -> None:
         self._process = process
@@ -49,15 +49,16 @@ class Child:
     async def start(
         cls, command: Sequence[str], environment: Optional[Mapping[str, str]], *, read: Literal["stdout", "stderr"]
     ) -> Child:
-        """Start one.
+        """Start a child process.
 
         Args:
             command: the program and its arguments.
             environment: the child's environment variables (None: the recorder's own).
-            read: the stream that `lines` or `tail` gives. Without it stdout is discarded; stderr is the recorder's.
+            read: the stream that `lines` and `tail` read. If it is stderr, stdout is discarded; else the child writes
+                to the recorder's stderr.
 
         Raises:
-            OSError: there is no such program, or no memory or file descriptor for it just now.
+            OSError: there is no such program, or no memory or file descriptor left for it.
         """
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -66,7 +67,7 @@ class Child:
             stdout=subprocess.PIPE if read == "stdout" else subprocess.DEVNULL,
             stderr=subprocess.PIPE if read == "stderr" else None,
             limit=LINE_LIMIT_BYTES,
-            # A Ctrl+C on the terminal is for the recorder, which then ends its children in its own order.
+            # Ctrl+C on the terminal is for the recorder alone, which then ends its children in order.
             start_new_session=True,
         )
         output = process.stdout if read == "stdout" else process.stderr
@@ -84,7 +85,7 @@ class Child:
         return self._process.returncode
 
     async def lines(self) -> AsyncIterator[bytes]:
-        """What it writes, line by line.
+        """The lines that it writes.
 
         Raises:
             ValueError: a line is longer than LINE_LIMIT_BYTES.
@@ -100,16 +101,16 @@ class Child:
         return kept
 
     def close_stdin(self) -> None:
-        """Tell it to finish, where closing its standard input means that."""
+        """Close its standard input, which tells it to finish."""
         assert self._process.stdin is not None
         self._process.stdin.close()
 
     async def wait(self) -> int:
-        """Wait for its end; the answer is the exit code."""
+        """Wait until it has ended; returns its exit code."""
         return await self._process.wait()
 
     async def kill(self) -> None:
-        """End it at once."""
+        """Kill it, and wait until it has ended."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()

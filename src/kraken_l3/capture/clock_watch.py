@@ -1,4 +1,4 @@
-"""A look at the clocks once a second: steps of the wall clock, new days, and a sign of life in the journal."""
+"""Checks the clocks once a second: steps of the wall clock, new days, and `alive` records in the journal."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["ClockWatch"]
 
 WATCH_S = 1.0
 ALIVE_S = 10.0
-#: The wall clock may drift and be slewed; only a step of more than this is told.
+#: The wall clock may drift and be slewed; only larger steps are journalled.
 CLOCK_STEP_NS = NS_PER_S
-#: Above this the day itself is in doubt: all connections are closed and opened again.
+#: After a larger step the day itself is in doubt: all connections are closed and opened again.
 CLOCK_JUMP_NS = 3600 * NS_PER_S
 
 log = structlog.get_logger("kraken_l3.capture.clock_watch")
@@ -28,10 +28,10 @@ class ClockWatch:
     """See the module.
 
     Args:
-        sink: takes the records.
-        connections: ended by a big step, asked for the list of instruments on a new day.
+        sink: journals the records.
+        connections: ended after a big step; on a new day the list of instruments is subscribed to again.
         clock: the two clocks.
-        alive_s: seconds between two signs of life.
+        alive_s: seconds between two `alive` records.
     """
 
     def __init__(self, sink: Sink, connections: OpenConnections, clock: Clock, *, alive_s: float = ALIVE_S) -> None:
@@ -44,13 +44,13 @@ class ClockWatch:
         self._day = day_of(clock.wall_ns())
 
     async def run(self) -> None:
-        """Look once a second, until cancelled."""
+        """Check once a second, until cancelled."""
         while True:
             await asyncio.sleep(WATCH_S)
             self.look()
 
     def look(self) -> None:
-        """One look."""
+        """Check once."""
         wall_ns, mono_ns = self._clock.wall_ns(), self._clock.mono_ns()
         step_ns = (wall_ns - mono_ns) - self._offset_ns
         self._offset_ns += step_ns

@@ -66,7 +66,7 @@ class ConnectionContext(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """What one connection carries, where to, and the budget that its subscriptions draw on."""
+    """What one connection subscribes to, at which URL, and the rate budget of its subscriptions."""
 
     url: str
     channel: Channel
@@ -74,7 +74,7 @@ class Shard(NamedTuple):
 
 
 class ConnectionResult(NamedTuple):
-    """How a connection ended. `healthy_ns` is for how long all its symbols had been whole."""
+    """How a connection ended. `healthy_ns`: for how long all its symbols had been whole."""
 
     cause: str
     detail: str
@@ -116,11 +116,11 @@ class Connection:
     # -- life ----------------------------------------------------------------------------------------------------------
 
     async def run(self) -> ConnectionResult:
-        """Connect, subscribe, record until the connection is over.
+        """Connect, subscribe, and record until the connection ends.
 
         Raises:
-            ConnectFailed: there was no connection.
-            RefusedByKraken: the key is refused.
+            ConnectFailed: the connection could not be made.
+            RefusedByKraken: Kraken refuses the key.
         """
         self._socket = await self._context.connect(self._url, self, self._clock)
         if self._paused:  # meanwhile
@@ -143,39 +143,39 @@ class Connection:
             await self._close_socket()
 
     def end(self, cause: str, detail: str, *, kept_until_ns: int = 0) -> None:
-        """Have `run` end, with this cause. What was received after `kept_until_ns` is lost (0: nothing is)."""
+        """Make `run` end, with this cause. What was received after `kept_until_ns` is lost (0: nothing is)."""
         self._kept_until_ns = self._kept_until_ns or kept_until_ns
         if not self._over.done():
             self._over.set_result(Dead(cause, detail))
 
     def pause(self) -> None:
-        """Stop reading: the archive does not keep up."""
+        """Stop reading: the archive cannot keep up."""
         self._paused = True
         if self._socket is not None and not self._closed.is_set():
             self._socket.pause_reading()
 
     def resume(self) -> None:
-        """Read again; the silence meanwhile was ours."""
+        """Resume reading. The pause does not count as silence of the server."""
         self._paused = False
         self._last_mono_ns = self._clock.mono_ns()
         if self._socket is not None and not self._closed.is_set():
             self._socket.resume_reading()
 
     def add(self, symbol: str) -> None:
-        """Subscribe one more symbol of the channel."""
+        """Subscribe to one more symbol of the channel."""
         self.channel = self.channel.also(symbol)
         if self._session is not None:
             self._session.add(symbol)
         self._work.set()
 
     def resync(self, symbol: Optional[str]) -> bool:
-        """Unsubscribe the symbol (None: the channel) and subscribe it again. False when it is not whole anyway."""
+        """Resubscribe the symbol (None: the channel). False if it is not whole in the first place."""
         done = self._session is not None and self._session.resync(symbol)
         self._work.set()
         return done
 
     def state(self, symbol: Optional[str]) -> SymbolState:
-        """Where a symbol stands."""
+        """The state of a symbol."""
         return SymbolState.WAITING if self._session is None else self._session.state(symbol)
 
     def _end(self, dead: Dead) -> ConnectionResult:
@@ -183,15 +183,13 @@ class Connection:
         self._journal.disconnected(dead, self._close_code, self.last_recv_ns)
         if self._journal.unrecognised_count > UNRECOGNISED_KEPT:
             log.warning("unrecognised frames", connection=self.number, count=self._journal.unrecognised_count)
+        left_ns = self.last_recv_ns or self._clock.wall_ns()
+        left_ns = min(left_ns, self._kept_until_ns or left_ns)
         for symbol in self._session.known_whole():
             if symbol is not None:
-                self._context.gaps.open(self.channel.name, symbol, dead.cause, self._left_edge_ns(), self.number)
+                self._context.gaps.open(self.channel.name, symbol, dead.cause, left_ns, self.number)
         maintenance = self._session.system != "online"
         return ConnectionResult(dead.cause, dead.detail, self._session.healthy_ns(self._clock.mono_ns()), maintenance)
-
-    def _left_edge_ns(self) -> int:
-        known_ns = self.last_recv_ns or self._clock.wall_ns()
-        return min(known_ns, self._kept_until_ns or known_ns)
 
     async def _close_socket(self) -> None:
         assert self._socket is not None
@@ -286,7 +284,9 @@ class Connection:
                 log.info("exchange status", system=incoming.system, maintenance=len(incoming.maintenance))
         elif isinstance(incoming, Response):
             if incoming.depth_refused:
-                log.warning("an impossible depth was acknowledged, the one asked for counts", connection=self.number)
+                log.warning(
+                    "Kraken acknowledged an impossible depth; the requested one is assumed", connection=self.number
+                )
             self._take(self._session.response(incoming, mono_ns), self.last_recv_ns)
         self._work.set()
 
@@ -298,7 +298,8 @@ class Connection:
     def _take(self, events: list[Event], recv_ns: int) -> None:
         for event in events:
             if isinstance(event, Acked):
-                self._on_acked(event)
+                if event.symbol is not None:
+                    self._journal.acknowledged(event, self.last_recv_ns, self._last_mono_ns)
             elif isinstance(event, Snapshotted):
                 if event.symbol is not None:
                     self._context.gaps.close(self.channel.name, event.symbol, recv_ns, self.number)
@@ -309,10 +310,6 @@ class Connection:
             else:
                 self.end(event.cause, event.detail)
 
-    def _on_acked(self, event: Acked) -> None:
-        if event.symbol is not None:
-            self._journal.acknowledged(event, self.last_recv_ns, self._last_mono_ns)
-
     def _on_rejected(self, event: SymbolRejected, recv_ns: int) -> None:
         at_ns = recv_ns or self._clock.wall_ns()
         log.error(
@@ -321,14 +318,14 @@ class Connection:
             channel=self.channel.name,
             error=event.error,
             retry_s=event.retry_s,
-            hint="Check the symbol's name (BTC/USD, not XBT/USD); the others record on",
+            hint="Check the name (BTC/USD, not XBT/USD); the other symbols are recorded",
         )
         self._journal.rejected(event, at_ns)
         if event.symbol is not None:
             self._context.gaps.open(self.channel.name, event.symbol, "rejected", at_ns, self.number)
 
     def _on_token_refused(self, event: TokenRefused) -> None:
-        log.warning("session token refused, fetching another", error=event.error)
+        log.warning("session token rejected, fetching another", error=event.error)
         if self._context.tokens is not None:
             self._context.tokens.refuse(self._tokens_sent.get(event.symbol, ""))
 
@@ -342,18 +339,15 @@ class Connection:
                 await self._work.wait()
                 continue
             # Waiting comes before choosing: what is worth asking for may have changed when it is our turn.
-            await self._wait_for_budget()
+            wait_ns = self._budget.reserve(self.channel.cost, self._clock.mono_ns())
+            if wait_ns:
+                await asyncio.sleep(wait_ns / NS_PER_S)
             token = await self._context.tokens.get() if self.channel.private and self._context.tokens else None
             request = self._session.next_request(self._clock.mono_ns())
             if request is not None:
                 if token is not None:
                     self._tokens_sent[request.symbol] = token
                 self._send(request, token)
-
-    async def _wait_for_budget(self) -> None:
-        wait_ns = self._budget.reserve(self.channel.cost, self._clock.mono_ns())
-        if wait_ns:
-            await asyncio.sleep(wait_ns / NS_PER_S)
 
     def _send(self, request: Request, token: Optional[str]) -> None:
         assert self._socket is not None

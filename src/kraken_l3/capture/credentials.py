@@ -1,7 +1,7 @@
 """What must be remembered about an API key: its highest nonce, and that Kraken refused it.
 
-Kept in the user's state directory, one file and one lock a key, named by a fingerprint: the key itself is never
-written. The lock is held over a whole call to Kraken, so that two programs of this machine that share a key take turns.
+Each key has a file and a lock file in the user's state directory, named by a fingerprint: the key itself is never
+written. The lock is held during the whole call to Kraken, so that programs on this machine that share a key take turns.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ LOCK_POLL_S = 0.05
 
 
 def state_directory() -> Path:
-    """Where this user's programs keep what must survive them.
+    """The directory for state that outlives the program.
 
-    XDG_STATE_HOME where set; else ~/.local/state, on macOS ~/Library/Application Support, on Windows LOCALAPPDATA.
+    XDG_STATE_HOME if set; else ~/.local/state, on macOS ~/Library/Application Support, on Windows LOCALAPPDATA.
     """
     if os.environ.get("XDG_STATE_HOME"):
         base = Path(os.environ["XDG_STATE_HOME"])
@@ -60,12 +60,12 @@ _memory = msgspec.json.Decoder(_Memory)
 
 
 class KeyMemory:
-    """The memory of one key. Use `held` around a call, and the rest inside it.
+    """What is remembered about one key. Call the other methods inside `held`.
 
     Args:
-        directory: where the files are; made with mode 0700 when missing.
-        api_key: only its fingerprint is kept.
-        sync: has the file of this descriptor on disk when it returns.
+        directory: of the files; made with mode 0700 if it is missing.
+        api_key: only its fingerprint is stored.
+        sync: writes the file of this descriptor to disk.
     """
 
     def __init__(self, directory: Path, api_key: str, sync: Callable[[int], None] = os.fsync) -> None:
@@ -77,7 +77,7 @@ class KeyMemory:
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
-        """Hold the key's lock, waiting for whoever has it.
+        """Hold the key's lock, once whoever holds it lets go.
 
         Raises:
             LocalFault: the state directory cannot be used.
@@ -88,31 +88,28 @@ class KeyMemory:
         except OSError as error:
             raise self._fault(error) from error
         with file:
-            await self._wait_for_lock(file)
-            yield  # closing the file lets go of the lock
-
-    async def _wait_for_lock(self, file: io.FileIO) -> None:
-        try:
-            while not try_lock(file):  # noqa: ASYNC110 - the holder is another process: there is no event to wait for
-                await asyncio.sleep(LOCK_POLL_S)
-        except OSError as error:
-            raise self._fault(error) from error
+            try:
+                while not try_lock(file):  # noqa: ASYNC110 - the holder is another process, there is no event
+                    await asyncio.sleep(LOCK_POLL_S)
+            except OSError as error:
+                raise self._fault(error) from error
+            yield  # closing the file releases the lock
 
     def take_nonce(self, wall_ns: int) -> int:
-        """A nonce larger than all before, on disk before it is used."""
+        """A nonce larger than any before; it is on disk before it is returned."""
         memory = self._read()
         memory.highest_nonce = next_nonce(wall_ns, memory.highest_nonce)
         self._write(memory)
         return memory.highest_nonce
 
     def remember_refusal(self, error: str, wall_ns: int) -> None:
-        """Kraken refused the key now."""
+        """Kraken has just refused the key."""
         memory = self._read()
         memory.refused_at_ns, memory.refusal = wall_ns, error
         self._write(memory)
 
     def refusal(self, wall_ns: int) -> tuple[str, float]:
-        """What Kraken said when it refused the key, and for how many seconds the key is still to be left alone."""
+        """Why Kraken refused the key, and for how many more seconds not to use it ("", 0: it may be used)."""
         memory = self._read()
         age_ns = wall_ns - memory.refused_at_ns
         if not memory.refusal or not 0 <= age_ns < REFUSED_KEY_S * NS_PER_S:
@@ -128,9 +125,9 @@ class KeyMemory:
             raise self._fault(error) from error
         except MalformedMessage as error:
             raise LocalFault(
-                "the memory of this key is damaged",
+                "the state file of the API key is damaged",
                 where=str(self._path),
-                hint="Delete the file; if Kraken then says 'Invalid nonce', make a new key",
+                hint="Delete the file. If Kraken then reports 'Invalid nonce', create a new key",
             ) from error
 
     def _write(self, memory: _Memory) -> None:
@@ -151,9 +148,9 @@ class KeyMemory:
 
     def _fault(self, error: OSError) -> LocalFault:
         if is_full(error):
-            return DiskFull("no room for the state of the API key", where=str(self._directory), hint="Make room there")
+            return DiskFull("no room for the API key's state file", where=str(self._directory), hint="Free space there")
         return LocalFault(
-            f"cannot keep the state of the API key: {error.strerror or error}",
+            f"cannot write the state file of the API key: {error.strerror or error}",
             where=str(self._directory),
-            hint="The directory must be writable for the user who records (XDG_STATE_HOME moves it)",
+            hint="Make the directory writable for the user who runs the recorder, or set XDG_STATE_HOME to another one",
         )

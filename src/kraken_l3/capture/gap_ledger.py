@@ -1,4 +1,4 @@
-"""Which symbols are missing right now, since when and why. Every change is a journal record."""
+"""Which symbols have an open gap, since when and why. Every change becomes a journal record."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ class GapLedger:
     """The open gaps. A symbol has at most one at a time: it keeps its first cause and its first left edge.
 
     Args:
-        open_gaps: what the archive's journal left open when the recorder stopped or died.
-        journal: takes the journal records.
-        clock: dates them.
+        open_gaps: those left open in the journal when the recorder last stopped or died.
+        journal: called with each journal record.
+        clock: timestamps the records.
     """
 
     def __init__(self, open_gaps: Iterable[GapOpened], journal: Callable[[Record], None], clock: Clock) -> None:
         self._open = {(gap.channel, gap.symbol): gap for gap in open_gaps}
         self._journal = journal
         self._clock = clock
-        #: Gaps of a symbol since the start, over all channels; the end of the recording is none.
+        #: Gaps of each symbol since the start, over all channels; the end of the recording does not count.
         self.counts: Counter[str] = Counter()
-        #: Level3 symbols that were whole at least once since the start.
+        #: Level3 symbols that have been whole since the start, if only once.
         self.recorded: set[str] = set()
 
     def open(self, channel: str, symbol: str, cause: str, left_ns: int, connection: int) -> None:
-        """From `left_ns` on the symbol is missing; nothing new when it already was."""
+        """The symbol has a gap from `left_ns` on. If it has one already, that one stays."""
         if (channel, symbol) in self._open:
             return
         gap = GapOpened(
@@ -49,9 +49,9 @@ class GapLedger:
         self._journal(gap)
 
     def close(self, channel: str, symbol: str, right_ns: int, connection: int) -> None:
-        """The symbol is whole again from the message received at `right_ns`; nothing when no gap was open.
+        """The symbol is whole again from the message received at `right_ns` on. Does nothing if it has no gap.
 
-        After a step of the wall clock back the message may seem older than the gap, which then ends where it began.
+        When the wall clock stepped back, the message may seem older than the gap, which then ends where it began.
         """
         if channel == "level3":
             self.recorded.add(symbol)
@@ -73,9 +73,9 @@ class GapLedger:
         )
 
     def reopen(self, lost: GapClosed) -> None:
-        """The snapshot that closed a gap did not get into the archive, nor did the record: the gap is open still.
+        """Neither the snapshot that closed a gap nor the record of it got into the archive: the gap is still open.
 
-        Where the symbol has a gap since, the journal has both openings, of which the first counts.
+        If the symbol has another gap by now, the journal has two openings in a row, of which the first counts.
         """
         key = (lost.channel, lost.symbol)
         if key in self._open:
@@ -91,7 +91,7 @@ class GapLedger:
         )
 
     def reach_back(self, cause: str, left_ns: int) -> None:
-        """What was received after `left_ns` is lost: the open gaps that began later begin there.
+        """What was received after `left_ns` is lost: open gaps that began later now begin there.
 
         In the journal each of them is closed where it began, and opened again.
         """
@@ -101,5 +101,5 @@ class GapLedger:
                 self.open(channel, symbol, cause, left_ns, gap.connection)
 
     def is_open(self, channel: str, symbol: str) -> bool:
-        """Whether the symbol is missing now."""
+        """Whether the symbol has an open gap."""
         return (channel, symbol) in self._open

@@ -1,7 +1,7 @@
-"""Whether connections may be opened and read, which is for the queue and the disk to say.
+"""Whether connections may be opened and read, depending on the queue and the disk.
 
-A full queue pauses reading: TCP then holds the data back, and nothing is lost unless it lasts. A full disk ends the
-connections, because what they go on to receive could not be kept.
+A full queue pauses reading: TCP then holds the data back, and nothing is lost unless it lasts long. A full disk ends
+the connections, because what they receive could not be kept.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Intake:
     """Implements `sink.SinkListener`.
 
     Args:
-        connections: those that are paused, resumed and ended.
-        gaps: reach back when frames that were received are lost.
-        clock: tells when this run began.
-        pause_limit_s: reading that is paused for longer ends the connections, so that the gap shows.
+        connections: paused, resumed and ended here.
+        gaps: extended to the left when frames that were received are lost.
+        clock: for the time at which this run began.
+        pause_limit_s: a longer pause ends the connections, so that the gap is recorded.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class Intake:
         #: Set while connections may be opened.
         self.may_connect = asyncio.Event()
         self.may_connect.set()
-        #: Done when nothing can be written any more.
+        #: Done when nothing more can be written.
         self.fault: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
     def on_full(self, queued_bytes: int) -> None:
         """See `SinkListener`."""
-        log.warning("the disk does not keep up, reading is paused", queued_bytes=queued_bytes)
+        log.warning("the disk cannot keep up, reading is paused", queued_bytes=queued_bytes)
         self._queue_is_full = True
         for connection in self._connections:
             connection.pause()
@@ -106,4 +106,4 @@ class Intake:
             self.may_connect.set()
 
     def _on_paused_too_long(self) -> None:
-        self._connections.end("writer", f"the archive took nothing for {self._pause_limit_s:.0f} s")
+        self._connections.end("writer", f"the archive accepted nothing for {self._pause_limit_s:.0f} s")

@@ -1,4 +1,4 @@
-"""The connections that are open or being opened: who carries what, and calls to all of them."""
+"""The connections that are open or being opened, and the symbols that each of them carries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["OpenConnections"]
 
 
 class OpenConnections:
-    """Kept by the supervisor, used by whoever has to reach a connection."""
+    """Maintained by the supervisor, for whoever has to reach a connection."""
 
     def __init__(self) -> None:
         self._by_number: dict[int, Connection] = {}
@@ -20,19 +20,19 @@ class OpenConnections:
         return iter(list(self._by_number.values()))
 
     def add(self, connection: Connection) -> None:
-        """It is being opened."""
+        """The connection is being opened."""
         self._by_number[connection.number] = connection
 
     def remove(self, connection: Connection) -> None:
-        """It is over."""
+        """The connection has ended."""
         del self._by_number[connection.number]
 
     def of_channel(self, channel: str) -> list[Connection]:
-        """Those that carry a channel."""
+        """The connections of a channel."""
         return [connection for connection in self if connection.channel.name == channel]
 
     def carrying(self, channel: str, symbol: str) -> Optional[Connection]:
-        """The one that carries a symbol of a channel (None: there is none now)."""
+        """The connection that carries a symbol of a channel (None: there is none now)."""
         return next((each for each in self.of_channel(channel) if symbol in each.channel.symbols), None)
 
     def end(self, cause: str, detail: str, *, kept_until_ns: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""The one REST call of the recorder: GetWebSocketsToken, and the token that all connections share.
+"""The recorder's only REST call, GetWebSocketsToken, and the token that all connections share.
 
 Source: https://docs.kraken.com/api/docs/rest-api/get-websockets-token
 """
@@ -29,12 +29,12 @@ __all__ = ["TOKEN_MAX_AGE_NS", "TokenClient", "Tokens"]
 PATH = "/0/private/GetWebSocketsToken"
 TIMEOUT_S = 10.0
 ANSWER_LIMIT_BYTES = 1024 * 1024
-#: Kraken gives 15 minutes; a token older than this is replaced before it is used.
+#: A token expires after 15 minutes; one older than this is renewed before use.
 TOKEN_MAX_AGE_NS = 600 * NS_PER_S
-#: Kraken asks for seconds, not tenths, when it limits a rate.
+#: After a rate limit, retry after seconds, not tenths of a second.
 RATE_LIMIT_MIN_S = 5.0
 LARGEST_BACKOFF_S = 60.0
-#: When Kraken refuses even fresh tokens, it is not asked for another more often than this.
+#: When Kraken rejects even new tokens, request them no more often than this.
 REFUSED_SPACING_NS = 5 * NS_PER_S
 
 log = structlog.get_logger("kraken_l3.capture.rest")
@@ -49,7 +49,7 @@ _answer = msgspec.json.Decoder(_Answer)
 
 
 class _Failure(NamedTuple):
-    """Not now: wait `wait_s`, say `what`."""
+    """No token now: log `what` and `remedy`, retry after `wait_s`."""
 
     what: str
     remedy: str
@@ -57,14 +57,14 @@ class _Failure(NamedTuple):
 
 
 class TokenClient:
-    """Asks Kraken for a session token.
+    """Requests session tokens from Kraken.
 
     Args:
         rest_url: "https://api.kraken.com".
         api_key: the public half of the key.
         api_secret: the private half, base64.
         memory: the key's nonce and refusals.
-        clock: the wall clock makes nonces.
+        clock: nonces are taken from the wall clock.
     """
 
     def __init__(self, rest_url: str, api_key: str, api_secret: str, memory: KeyMemory, clock: Clock) -> None:
@@ -80,7 +80,7 @@ class TokenClient:
         """One signed call.
 
         Raises:
-            aiohttp.ClientError, asyncio.TimeoutError: there was no answer.
+            aiohttp.ClientError, asyncio.TimeoutError: there was no response.
         """
         async with self._memory.held():
             answer = await self._post(await self._nonce())
@@ -93,7 +93,7 @@ class TokenClient:
             return answer
 
     async def _nonce(self) -> int:
-        """In a thread: an fsync may take long, and frames are stamped meanwhile."""
+        """A new nonce, saved in a thread: fsync can be slow, and must not delay the frames' receive times."""
         return await asyncio.to_thread(self._memory.take_nonce, self._clock.wall_ns())
 
     async def _post(self, nonce: int) -> _Answer:
@@ -116,13 +116,13 @@ class TokenClient:
         try:
             answer = decode_json(_answer, content)
         except MalformedMessage as error:
-            raise aiohttp.ClientPayloadError("an answer that is not Kraken's JSON") from error
-        # They go to the log, into error texts and into the state file; a server may repeat what it was sent.
+            raise aiohttp.ClientPayloadError("the response is not Kraken's JSON") from error
+        # These go to the log, into errors and into the state file, and a server may echo what it was sent.
         answer.error = [SECRETS.redact(text) for text in answer.error]
         return answer
 
     def remembered_refusal(self) -> tuple[Optional[Refusal], float]:
-        """What Kraken refused this key for in the last 15 minutes, and for how many seconds it is to be left alone."""
+        """Why Kraken refused this key in the last 15 minutes, and for how many more seconds not to use it."""
         said, wait_s = self._memory.refusal(self._clock.wall_ns())
         return (refusal_of([said]), wait_s) if said else (None, 0.0)
 
@@ -132,8 +132,8 @@ class Tokens:
 
     Args:
         client: asks for a new one.
-        clock: tells their age.
-        sleep: waits for so many seconds; tests do not.
+        clock: tells the age of a token.
+        sleep: waits the given seconds; tests skip it.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class Tokens:
         self._failures = 0
 
     def refuse(self, token: str) -> None:
-        """Kraken did not accept this token: the next `get` brings another, unless it was replaced already."""
+        """Kraken rejected this token: the next `get` fetches another, unless it has been replaced already."""
         if token == self._token:
             self._token = ""
             self._not_before_ns = self._born_ns + REFUSED_SPACING_NS
@@ -199,16 +199,15 @@ class Tokens:
         raise RefusedByKraken(
             f"Kraken refused this API key less than {REFUSED_KEY_S // 60} minutes ago: {refusal.error}",
             where="api_key",
-            hint=f"{refusal.remedy}. It can be tried again in {wait_s / 60:.0f} min; another key at once",
+            hint=f"{refusal.remedy}. Try this key again in {wait_s / 60:.0f} min; another key can be used at once",
         )
 
     def _unreachable(self, error: Exception) -> _Failure:
         what = str(error) or type(error).__name__
         if isinstance(error, aiohttp.ClientResponseError):
             what = f"HTTP {error.status} {error.message}"
-        what = SECRETS.redact(what)
-        remedy = "Kraken's REST endpoint could not be reached; check rest_url and the network"
-        return _Failure(what, remedy, self._backoff_s())
+        remedy = "Kraken's REST API could not be reached; check rest_url and the network"
+        return _Failure(SECRETS.redact(what), remedy, self._backoff_s())
 
     def _refused(self, refusal: Refusal) -> _Failure:
         if refusal.action in (Action.FATAL, Action.NONCE):
@@ -216,9 +215,10 @@ class Tokens:
         if refusal.action is Action.LOCKOUT:
             self._failures += 1
             return _Failure(refusal.error, refusal.remedy, float(LOCKOUT_S))
+        folded = refusal.error.lower()
+        least_s = RATE_LIMIT_MIN_S if "rate limit" in folded or "too many" in folded else 0.0
         until_s = throttled_until_s(refusal.error) - self._clock.wall_ns() / NS_PER_S
-        wait_s = max(self._backoff_s(), RATE_LIMIT_MIN_S if _is_rate(refusal) else 0.0, min(until_s, float(LOCKOUT_S)))
-        return _Failure(refusal.error, refusal.remedy, wait_s)
+        return _Failure(refusal.error, refusal.remedy, max(self._backoff_s(), least_s, min(until_s, float(LOCKOUT_S))))
 
     def _backoff_s(self) -> float:
         self._failures += 1
@@ -230,9 +230,5 @@ async def _read_limited(response: aiohttp.ClientResponse) -> bytes:
     async for part in response.content.iter_any():
         content += part
         if len(content) > ANSWER_LIMIT_BYTES:
-            raise aiohttp.ClientPayloadError(f"an answer of more than {ANSWER_LIMIT_BYTES} bytes")
+            raise aiohttp.ClientPayloadError(f"the response is longer than {ANSWER_LIMIT_BYTES:,} bytes")
     return content
-
-
-def _is_rate(refusal: Refusal) -> bool:
-    return "rate limit" in refusal.error.lower() or "too many" in refusal.error.lower()

@@ -1,8 +1,8 @@
 """From the event loop to the disk: a queue bounded in bytes, and the one thread that writes.
 
-The loop never waits for the disk and the disk never waits for a parser. Frames and journal records count against the
-same limit: when it is reached the connections stop reading, and go on when half of the queue is written. What happens
-to queue and disk is told to one `SinkListener`, in the loop.
+The loop never waits for the disk, and the disk never waits for a parser. Frames and journal records count against the
+same limit: when it is reached the connections stop reading, and they resume once half of the queue is written. One
+`SinkListener` is told of changes of queue and disk, in the loop.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from kraken_l3.redaction import SECRETS
 
 __all__ = ["Observer", "Sink", "SinkLimits", "SinkListener", "Writer"]
 
-#: What a queued frame takes in memory beside its payload (objects and references, CPython 3.11, measured).
+#: Memory of a queued frame besides its payload (objects and references, measured on CPython 3.11).
 FRAME_OVERHEAD_BYTES = 300
-#: The same for a journal record, beside its JSON.
+#: The same for a journal record, besides its JSON.
 RECORD_OVERHEAD_BYTES = 1_000
-#: The writer takes so many at a time: the copy that joins them stays small.
+#: The writer takes this many items at a time, so that the copy which joins them stays small.
 BATCH_ITEMS = 8192
 
 _RECORD = ""
@@ -35,15 +35,15 @@ _RESTART_DAY = "\0"
 
 
 class SinkLimits(NamedTuple):
-    """Bounds and paces of the queue and its thread.
+    """Limits of the queue, and how often its thread acts.
 
     Attributes:
-        queue_bytes: memory of what is queued, above which reading stops.
-        wake_bytes: so much in the queue wakes the writer before its interval is over.
-        flush_interval_s: the writer takes what is queued at least so often.
+        queue_bytes: memory of queued items at which reading stops.
+        wake_bytes: this much in the queue wakes the writer before its interval ends.
+        flush_interval_s: seconds after which the writer takes what is queued, at the latest.
         fsync_interval_s: seconds between two syncs.
-        disk_probe_s: on a full disk, seconds between two looks for room.
-        held_records: journal records kept in memory while not even the reserve has room; enough for a gap a symbol.
+        disk_probe_s: on a full disk, seconds between two checks for free space.
+        held_records: journal records kept in memory when even the reserve is used up; enough for one gap a symbol.
     """
 
     queue_bytes: int = 32 * 1024 * 1024
@@ -88,14 +88,14 @@ class Writer(Protocol):
 
 
 class Observer(Protocol):
-    """Looks at what was written, in the writer's thread; must be quick."""
+    """Called with what was written, in the writer's thread; must be quick."""
 
     def __call__(self, stream: str, frames: Sequence[Frame]) -> None:
         """A batch of one stream was written."""
 
 
 class SinkListener(Protocol):
-    """Told of queue and disk, in the event loop."""
+    """Hears of changes of queue and disk, in the event loop."""
 
     def on_full(self, queued_bytes: int) -> None:
         """The queue is full: stop reading."""
@@ -113,7 +113,7 @@ class SinkListener(Protocol):
         """The disk has room again."""
 
     def on_fault(self, error: KrakenL3Error) -> None:
-        """Nothing can be written any more."""
+        """Nothing more can be written."""
 
 
 class Sink:
@@ -155,12 +155,12 @@ class Sink:
     # -- the event loop's side -----------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the writer's thread; the listener is told in the current event loop."""
+        """Start the writer's thread; the listener is called in the current event loop."""
         self._loop = asyncio.get_running_loop()
         self._thread.start()
 
     def put(self, stream: str, frame: Frame) -> None:
-        """Queue one frame. Never blocks, never drops: the listener hears of a full queue."""
+        """Queue one frame. Never blocks and never drops: a full queue is for the listener to act on."""
         self._enqueue(stream, frame, len(frame[0]) + FRAME_OVERHEAD_BYTES)
 
     def journal(self, record: Record) -> None:
@@ -198,14 +198,14 @@ class Sink:
 
     @property
     def is_full(self) -> bool:
-        """Whether the connections have to stop reading."""
+        """Whether the connections must not read."""
         return self._full
 
     async def stop(self) -> None:
-        """Write what is queued, sync, close the archive.
+        """Write what is queued, sync, and close the archive.
 
         Raises:
-            LocalFault: not all of it could be written, now or before.
+            LocalFault: not everything could be written, now or earlier.
         """
         self._stopping = True
         self._wake.set()
@@ -255,12 +255,13 @@ class Sink:
                 self._count_taken(items)
             else:
                 next_sync = self._write(items, next_sync)
-            self._make_room()
+            if self._full and self._has_room():
+                self._tell(self._go_on)
             if stopping and not self._queue:
                 return
 
     def _take(self) -> list[tuple[str, Any, int]]:
-        # popleft by count is safe against appends from the other thread; swapping the deque would not be
+        # popleft by count is safe while the other thread appends; swapping the deque would not be
         return [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_ITEMS))]
 
     def _write(self, items: list[tuple[str, Any, int]], next_sync: float) -> float:
@@ -275,7 +276,7 @@ class Sink:
                 next_sync = time.monotonic() + self._limits.fsync_interval_s
         except DiskFull:
             self._disk_is_full = True
-            self._probe_at = time.monotonic() + self._limits.disk_probe_s  # not before the connections were ended
+            self._probe_at = time.monotonic() + self._limits.disk_probe_s  # not before the connections have ended
             self._tell(self._listener.on_disk_full, self._writer.last_written_ns)
             self._write_records([item for stream, group in groups if stream == _RECORD for item in group])
         finally:
@@ -312,7 +313,7 @@ class Sink:
             try:
                 self._writer.journal(record)
             except DiskFull:
-                # Even the reserve is used up. A weekend of these kinds would push out what counts, the gaps.
+                # Even the reserve is used up. A weekend of these would push out the records that matter, the gaps.
                 if not isinstance(record, (Alive, Control, Unrecognised)):
                     self._held.append(record)
 
@@ -324,15 +325,11 @@ class Sink:
         self._write_records(list(held))
         self._tell(self._listener.on_disk_ok)
 
-    def _make_room(self) -> None:
-        if self._full and self._has_room():
-            self._tell(self._go_on)
-
     def _has_room(self) -> bool:
         return self.queued_bytes <= self._limits.queue_bytes // 2
 
     def _go_on(self) -> None:
-        """In the event loop, as `put` is: so that filling up and having room are never told in the wrong order."""
+        """In the event loop, as `put` is, so that the listener never hears of full and of room in the wrong order."""
         if self._full and self._has_room():
             self._full = False
             self._listener.on_room()

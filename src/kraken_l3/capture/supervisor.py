@@ -1,4 +1,4 @@
-"""Keeps every connection alive for years: one task a connection, and one budget of attempts for all."""
+"""Keeps every connection alive for years: one task for each, and one budget of attempts for all."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Supervisor:
 
     Args:
         context: what the connections share.
-        connections: those that are open; kept here.
-        intake: says when connections may be opened, and when nothing can be written any more.
-        last_connection: connection numbers go on from here.
-        sleep: waits for so many seconds before another attempt; tests hurry.
-        symbols_per_connection: pairs that are listed later go to a connection with room, else to a new one.
+        connections: the open ones; maintained here.
+        intake: says when connections may be opened, and when nothing more can be written.
+        last_connection: the highest connection number used so far.
+        sleep: waits the given seconds before another attempt; tests shorten it.
+        symbols_per_connection: a pair that is listed later goes to a connection with fewer symbols, else to a new one.
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class Supervisor:
         self._last_connection = last_connection
         self._sleep = sleep
         self._symbols_per_connection = symbols_per_connection
-        # What each task keeps connected, and its connection while there is one; a shard grows when pairs are listed.
+        # The shard of each task, and its connection while there is one; a shard grows when pairs are listed.
         self._shards: list[Shard] = []
         self._current: dict[int, Connection] = {}
         self._tasks: list[asyncio.Future[None]] = []
         self._failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self.reconnects = 0
-        #: Level3 symbols that stood rejected when the recording ended.
+        #: Level3 symbols that were rejected when the recording ended.
         self.rejected: list[str] = []
 
     async def run(
@@ -74,11 +74,11 @@ class Supervisor:
         Args:
             shards: the connections to keep.
             stop: ends it.
-            beside: tasks to run meanwhile; one that fails ends the recording.
+            beside: coroutines to run meanwhile; one that fails ends the recording.
 
         Raises:
-            RefusedByKraken: the key is refused.
-            LocalFault: the archive cannot be written any more.
+            RefusedByKraken: Kraken refuses the key.
+            LocalFault: the archive can no longer be written.
         """
         for shard in shards:
             self._keep(shard)
@@ -121,7 +121,7 @@ class Supervisor:
         self._start(self._keep_connected(len(self._shards) - 1))
 
     async def _keep_connected(self, index: int) -> None:
-        """Connect again and again; the delays are `Backoff`'s."""
+        """Connect, and reconnect with the delays of `Backoff`."""
         backoff = Backoff(random.random)
         channel = self._shards[index].channel.name
         ended_ns = 0
@@ -141,7 +141,7 @@ class Supervisor:
                 failures += 1
                 if failures in (1, 10) or failures % 60 == 0:
                     log.warning("cannot connect", error=str(error), attempts=failures)
-            except Exception:  # a defect in one connection's code must not end the others
+            except Exception:  # a bug in the code of one connection must not end the others
                 log.exception("unexpected error on a connection", channel=channel)
                 result = ConnectionResult("fault", "unexpected error", 0, maintenance)
             ended_ns = self._clock.mono_ns()
@@ -153,7 +153,7 @@ class Supervisor:
         # than the last end: without a living subscription a token expires.
         if self._shards[index].channel.private and self._context.tokens is not None:
             await self._context.tokens.get(newer_than_ns=ended_ns)
-        await self._intake.may_connect.wait()  # the token may have taken long
+        await self._intake.may_connect.wait()  # things may have changed while the token was fetched
         self._last_connection += 1
         connection = Connection(self._last_connection, self._shards[index], self._context)
         self._connections.add(connection)
@@ -173,10 +173,11 @@ class Supervisor:
     # -- symbols -------------------------------------------------------------------------------------------------------
 
     def record_also(self, symbol: str) -> None:
-        """Record a pair that was listed since: on the first connection that has room for it, else on a new one."""
+        """Record a newly listed pair: on the first connection that has room for it, else on a new one."""
         for name in dict.fromkeys(shard.channel.name for shard in self._shards if shard.channel.recorded_symbols()):
             same = [index for index, shard in enumerate(self._shards) if shard.channel.name == name]
-            index = next((i for i in same if self._has_room(i)), None)
+            limit = self._symbols_per_connection
+            index = next((i for i in same if len(self._shards[i].channel.symbols) < limit), None)
             if index is None:
                 shard = self._shards[same[0]]
                 self._keep(shard._replace(channel=shard.channel._replace(symbols=(symbol,))))
@@ -186,11 +187,8 @@ class Supervisor:
                 if index in self._current:
                     self._current[index].add(symbol)
 
-    def _has_room(self, index: int) -> bool:
-        return len(self._shards[index].channel.symbols) < self._symbols_per_connection
-
     def states(self) -> dict[str, tuple[int, SymbolState]]:
-        """For each level3 symbol its connection's number (0: none now) and where it stands."""
+        """For each level3 symbol the number of its connection (0: none now) and its state."""
         states: dict[str, tuple[int, SymbolState]] = {}
         for index, shard in enumerate(self._shards):
             if shard.channel.name == "level3":

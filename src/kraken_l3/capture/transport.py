@@ -1,8 +1,7 @@
-"""The WebSocket under a connection, behind a small port. picows stamps frames in its callback, at the lowest cost
-measured.
+"""The WebSocket of a connection, behind a small port. picows calls back for each frame at the lowest cost measured.
 
-What picows leaves to its user is done here: fragments are put together, frames that RFC 6455 forbids close the
-connection (reserved bits without an extension, a continuation of nothing, text that is not UTF-8).
+What picows leaves to its user is done here: joining fragments, and closing the connection on frames that RFC 6455
+forbids (reserved bits without an extension, a continuation of nothing, text that is not UTF-8).
 """
 
 from __future__ import annotations
@@ -20,39 +19,39 @@ from kraken_l3.errors import KrakenL3Error
 
 __all__ = ["MAX_FRAME_BYTES", "ConnectFailed", "Receiver", "WebSocket", "connect"]
 
-#: A depth-1000 snapshot is around 1 MB; this leaves room for any book, and bounds memory.
+#: A snapshot of depth 1000 has about 1 MB; this is enough for any book, and bounds memory.
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 CONNECT_S = 15.0
 HANDSHAKE_S = 10.0
-#: While this much waits to be sent, pings are not answered: who does not read our pongs would have us hoard them.
+#: With this much waiting to be sent, pings are not answered: pongs for a server that reads none would pile up.
 PENDING_BYTES_MAX = 64 * 1024
-#: RFC 6455, 7.4.1: what a close frame without a code counts as.
+#: RFC 6455, section 7.4.1: the code of a close frame that has none.
 CLOSE_WITHOUT_CODE = 1005
 _LOGGER = logging.getLogger("kraken_l3.picows")
 _LOGGER.setLevel(logging.ERROR)
 
 
 class ConnectFailed(KrakenL3Error):
-    """No WebSocket connection could be made; it is tried again."""
+    """The WebSocket connection could not be made; the recorder retries."""
 
 
 class Receiver(Protocol):
-    """What a connection gets from its WebSocket, called in the event loop."""
+    """What a WebSocket calls, in the event loop."""
 
     def on_opened(self, extensions: str) -> None:
-        """The handshake is done, with these extensions ("": none); frames follow."""
+        """The handshake is complete, with these extensions ("": none); frames follow."""
 
     def on_message(self, payload: bytes, recv_ns: int, mono_ns: int) -> None:
-        """A whole message, with the two clocks read before anything else was done (at its last frame)."""
+        """A complete message. Both clocks were read before anything else was done with its last frame."""
 
     def on_sign_of_life(self, recv_ns: int, mono_ns: int) -> None:
-        """A protocol-level ping or pong, or a part of a message."""
+        """A ping or pong frame, or a fragment of a message."""
 
     def on_violation(self, payload: bytes, what: str) -> None:
-        """The other side broke the WebSocket protocol with this frame; the connection is being closed."""
+        """The server violated the WebSocket protocol with this frame; the connection is being closed."""
 
     def on_closed(self, code: Optional[int], reason: str) -> None:
-        """The connection is over. `code` is None when no close frame came."""
+        """The connection has ended. `code` is None if there was no close frame."""
 
 
 class WebSocket(Protocol):
@@ -62,20 +61,20 @@ class WebSocket(Protocol):
         """Send one text message."""
 
     def pause_reading(self) -> None:
-        """Stop reading from the socket; TCP makes the other side wait."""
+        """Stop reading from the socket; TCP makes the server wait."""
 
     def resume_reading(self) -> None:
-        """Read again."""
+        """Resume reading."""
 
     def close(self, code: int = 1000) -> None:
         """Send a close frame and end the connection; `on_closed` follows."""
 
     def abort(self) -> None:
-        """End the connection without ceremony; `on_closed` follows."""
+        """Drop the connection without a close frame; `on_closed` follows."""
 
 
 class _PicowsSocket(WSListener):
-    """Both ends of the port: picows' listener, and our `WebSocket`."""
+    """picows' listener, and the `WebSocket` port."""
 
     def __init__(self, receiver: Receiver, clock: Clock) -> None:
         self._receiver = receiver
@@ -119,7 +118,7 @@ class _PicowsSocket(WSListener):
             self._on_part(frame, kind, recv_ns, mono_ns)
 
     def _answer_ping(self, frame: WSFrame) -> None:
-        # RFC 6455, 5.5.3 asks for an answer to the newest ping only.
+        # RFC 6455, section 5.5.3: only the newest ping needs an answer.
         assert self._transport is not None
         if self._transport.underlying_transport.get_write_buffer_size() < PENDING_BYTES_MAX:
             self._transport.send_pong(frame.get_payload_as_bytes())
@@ -164,13 +163,14 @@ class _PicowsSocket(WSListener):
         self._transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        handshake: Any = transport.close_handshake  # its stub hides that there may be none
+        handshake: Any = transport.close_handshake  # may be None, which picows' stub does not say
         received = None if handshake is None else handshake.recv
         self._drop_parts()
         if received is None:
             self._receiver.on_closed(None, "")
-        else:
-            self._receiver.on_closed(_code_number(received.code), received.reason or "")
+        else:  # picows gives the codes that it knows as an enum, and none as 0
+            code = received.code.value if isinstance(received.code, WSCloseCode) else received.code
+            self._receiver.on_closed(code or CLOSE_WITHOUT_CODE, received.reason or "")
 
     def send(self, message: bytes) -> None:
         assert self._transport is not None
@@ -195,12 +195,6 @@ class _PicowsSocket(WSListener):
         self._transport.underlying_transport.abort()
 
 
-def _code_number(code: WSCloseCode | int) -> int:
-    """The code as a number, which picows gives for those it knows as an enum; a close frame without one is 1005."""
-    number = code.value if isinstance(code, WSCloseCode) else code
-    return number or CLOSE_WITHOUT_CODE
-
-
 def _is_utf8(payload: bytes) -> bool:
     try:
         payload.decode()
@@ -210,16 +204,16 @@ def _is_utf8(payload: bytes) -> bool:
 
 
 async def connect(url: str, receiver: Receiver, clock: Clock, *, limit_s: float = CONNECT_S) -> WebSocket:
-    """Open a connection; TLS is checked against the system's certificates or SSL_CERT_FILE.
+    """Open a connection. TLS certificates are checked against the system's, or those in SSL_CERT_FILE.
 
     Args:
         url: "wss://ws-l3.kraken.com/v2".
-        receiver: gets what comes.
-        clock: stamps frames.
-        limit_s: for everything from the look-up of the name to the end of the handshake.
+        receiver: called with what arrives.
+        clock: timestamps frames.
+        limit_s: seconds for everything from name resolution to the end of the handshake.
 
     Raises:
-        ConnectFailed: whatever prevented it, in one sentence.
+        ConnectFailed: why it failed, in one sentence.
     """
     context = ssl.create_default_context() if url.startswith("wss:") else None
     try:
@@ -229,9 +223,9 @@ async def connect(url: str, receiver: Receiver, clock: Clock, *, limit_s: float 
                 url,
                 ssl_context=context,
                 websocket_handshake_timeout=HANDSHAKE_S,
-                max_redirects=0,  # the token goes to the configured host and to no other
+                max_redirects=0,  # the token must not reach any host but the configured one
                 max_frame_size=MAX_FRAME_BYTES,
-                enable_auto_pong=False,  # it knows no bound
+                enable_auto_pong=False,  # it is unbounded
                 extra_headers={"User-Agent": f"kraken-l3-recorder/{__version__}"},
                 logger_name=_LOGGER,
             ),

@@ -14,7 +14,7 @@ import yaml
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from kraken_l3.errors import ConfigError
+from kraken_l3.errors import ConfigError, did_you_mean
 from kraken_l3.protocol.signature import decode_secret
 
 __all__ = ["DEFAULT_CONFIG", "ENV_PREFIX", "Settings", "environment_without_secrets", "load_settings", "require_key"]
@@ -25,11 +25,26 @@ ENV_PREFIX = "KRAKEN_L3_"
 SECRET_ENV = {"api_key": "KRAKEN_API_KEY", "api_secret": "KRAKEN_API_SECRET"}
 #: Kraken's keys have 56 characters and more.
 SHORTEST_SECRET = 8
-_REMEDIES = {
+_EXAMPLE = "`kraken-l3 init FILE` writes an example"
+_LOOPBACK = "for this machine only (127.0.0.1, ::1, localhost)"
+_YES_OR_NO = "Write true or false"
+#: What to write instead, for every key.
+_HINTS = {
     "symbols": "Write a list such as [BTC/USD, ETH/USD], a pattern such as '*/USD', or all",
-    "depth": "Choose 10, 100 or 1000",
-    "tier": "Write standard or pro, as your Kraken account is",
+    "depth": "Write 10, 100 or 1000",
+    "output_dir": "Write the path of a directory; it is made when it is missing",
+    "api_key": "Copy it again from Kraken (Settings, API), and write it in quotes",
     "api_secret": "Copy the whole private key again from Kraken (Settings, API); it usually ends in '=='",
+    "rest_url": f"Write https://HOST; http:// is allowed {_LOOPBACK}",
+    "ws_url": f"Write wss://HOST/PATH; ws:// is allowed {_LOOPBACK}",
+    "public_ws_url": f"Write wss://HOST/PATH; ws:// is allowed {_LOOPBACK}",
+    "tier": "Write standard or pro, whichever your Kraken account is",
+    "trades": _YES_OR_NO,
+    "verify": _YES_OR_NO,
+    "seal": _YES_OR_NO,
+    "flush_interval_s": "Write seconds, above 0 and up to 60; the default is 0.2",
+    "fsync_interval_s": "Write seconds, above 0 and up to 600; the default is 1",
+    "liveness_timeout_s": "Write seconds, 2 to 300; the default is 10",
 }
 
 
@@ -109,9 +124,9 @@ class Settings(BaseSettings):
         schemes = ("http", "https") if info.field_name == "rest_url" else ("ws", "wss")
         parts = urlsplit(value)
         if parts.scheme not in schemes or not parts.hostname:
-            raise ValueError(f"must be {schemes[1]}://HOST (or {schemes[0]}:// on this machine, such as 127.0.0.1)")
+            raise ValueError(f"must start with {schemes[1]}:// and a host name")
         if parts.scheme == schemes[0] and not _is_loopback(parts.hostname):
-            raise ValueError(f"must be {schemes[1]}:// (without TLS your key would be readable on the way)")
+            raise ValueError(f"must start with {schemes[1]}://: without TLS others could read your key")
         if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
             # The journal keeps the configuration, and logs name the URL.
             raise ValueError("must hold no user name, password or query; Kraken takes none")
@@ -158,11 +173,11 @@ def require_key(settings: Settings) -> tuple[str, str]:
             where=missing,
             hint=(
                 "Make one at kraken.com (Settings, API) with the single permission 'WebSocket interface - On' and "
-                "put it into config.yaml or KRAKEN_API_KEY and KRAKEN_API_SECRET. `make demo` shows all without a key"
+                "put it into config.yaml or KRAKEN_API_KEY and KRAKEN_API_SECRET. `make demo` needs no key"
             ),
         )
     if not (key.isascii() and key.isprintable()):
-        raise ConfigError("holds characters that no key has", where="api_key", hint="Copy it again from Kraken")
+        raise ConfigError("holds characters that no key has", where="api_key", hint=_HINTS["api_key"])
     decode_secret(secret)
     return key, secret
 
@@ -198,20 +213,24 @@ def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         if required:
-            raise ConfigError("there is no such file", where=str(path), hint="kraken-l3 init writes one") from None
+            raise ConfigError("there is no such file", where=str(path), hint="`kraken-l3 init` writes one") from None
         return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read: {error}", where=str(path)) from error
+    except UnicodeDecodeError:
+        raise ConfigError("is not UTF-8 text", where=str(path), hint="Save it as UTF-8") from None
+    except OSError as error:
+        hint = "Check that it is a file and that you may read it"
+        raise ConfigError(f"cannot be read: {error.strerror}", where=str(path), hint=hint) from error
     try:
         values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
-        raise ConfigError(f"is not YAML: {getattr(error, 'problem', 'cannot be parsed')}", where=where) from None
+        what = f"is not YAML: {getattr(error, 'problem', 'cannot be parsed')}"
+        raise ConfigError(what, where=where, hint=f"Correct it; {_EXAMPLE}") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise ConfigError("must be a list of 'key: value' lines", where=str(path), hint="See config.yaml.example")
+        raise ConfigError("must consist of 'key: value' lines", where=str(path), hint=f"Correct it; {_EXAMPLE}")
     return {str(key): value for key, value in values.items() if value is not None}
 
 
@@ -239,9 +258,7 @@ def _explain(error: ValidationError, sources: dict[str, str], path: str) -> Conf
     key = str(first["loc"][0]) if first["loc"] else "configuration"
     where = f"{key} ({sources[key]})" if key in sources else key
     if first["type"] == "extra_forbidden":
-        known = ", ".join(Settings.model_fields)
-        return ConfigError("there is no such key", where=where, hint=f"The keys are: {known}")
-    message = str(first["msg"]).replace("Value error, ", "")
-    return ConfigError(
-        message[:1].lower() + message[1:], where=where, hint=_REMEDIES.get(key, "See config.yaml.example")
-    )
+        known = f"The keys are: {', '.join(Settings.model_fields)}"
+        return ConfigError("there is no such key", where=where, hint=did_you_mean(key, Settings.model_fields) or known)
+    message = str(first["msg"]).replace("Value error, ", "").replace("Input should", "must")
+    return ConfigError(message[:1].lower() + message[1:], where=where, hint=_HINTS[key])

@@ -30,7 +30,11 @@ def expand(symbols: Sequence[str], instruments: Iterable[Instrument]) -> list[st
     for symbol in symbols:
         fitting = fitting_pairs(symbol, traded) if is_pattern(symbol) else [symbol]
         if not fitting:
-            raise ConfigError(f"{symbol!r} fits none of Kraken's {len(traded)} pairs", where="symbols")
+            raise ConfigError(
+                f"{symbol!r} fits none of Kraken's {len(traded):,} pairs",
+                where="symbols",
+                hint="In a pattern * stands for any letters: '*/USD' means every pair against USD",
+            )
         found += fitting
     return list(dict.fromkeys(found))
 

@@ -1,9 +1,9 @@
-"""What Kraken's REST errors mean for us: what to do, and the sentence that tells the user what to change.
+"""Kraken's REST errors: what to do about each, and what to tell the user.
 
-    FATAL        stop and tell the user; the key is not tried again for 15 minutes
-    LOCKOUT      wait 15 minutes; asking makes it longer
-    NONCE        ask once more with a larger nonce, then FATAL
-    BACK_OFF     try again later, with growing delays
+    FATAL        stop and tell the user; the key is not used again for 15 minutes
+    LOCKOUT      wait 15 minutes; every call in between makes it longer
+    NONCE        retry once with a larger nonce, then FATAL
+    BACK_OFF     retry with growing delays
 
 Sources: https://docs.kraken.com/api/docs/guides/spot-errors and .../spot-rest-ratelimits
 """
@@ -31,28 +31,30 @@ class Action(enum.Enum):
 
 
 class Refusal(NamedTuple):
-    """One REST error, understood."""
+    """A REST error, what to do about it, and what the user can do."""
 
     action: Action
     error: str
     remedy: str
 
 
-_PERMISSION = "Give the key the permission 'WebSocket interface - On' (Settings, API, Other); it needs no other"
-_KEY = "Check api_key: copy it again from Kraken (Settings, API), and see that the key was not deleted or expired"
+_PERMISSION = "Give the key the permission 'WebSocket interface - On' (kraken.com, Settings, API); it needs no other"
+_KEY = "Copy api_key again from Kraken (Settings, API); make sure the key has not been deleted and has not expired"
+_OWN_KEY = "Another program uses this key; create a key for the recorder alone"
+_SHARED_LIMIT = "Other programs use up this account's rate limit; stop them or slow them down"
 _TABLE: tuple[tuple[str, Action, str], ...] = (
     ("EAPI:Invalid key", Action.FATAL, _KEY),
     (
         "EAPI:Invalid signature",
         Action.FATAL,
-        "Check api_secret: it must be the private key that belongs to api_key, whole, without spaces",
+        "Copy api_secret again from Kraken: it must be the complete private key that belongs to api_key",
     ),
     ("EGeneral:Permission denied", Action.FATAL, _PERMISSION),
     ("EAccount:Invalid permissions", Action.FATAL, _PERMISSION),
     (
         "EAuth:Account temporary disabled",
         Action.FATAL,
-        "Sign in at kraken.com: the account is disabled until you do what it asks",
+        "Sign in at kraken.com and follow the instructions there to enable the account",
     ),
     (
         "EAuth:Account unconfirmed",
@@ -62,34 +64,38 @@ _TABLE: tuple[tuple[str, Action, str], ...] = (
     (
         "EGeneral:Temporary lockout",
         Action.LOCKOUT,
-        "Too many calls with a wrong key from here; check the key, and that nothing else uses it",
+        "Too many calls with an invalid key came from this address; check the key, and stop other programs that use it",
     ),
     (
         "EAPI:Invalid nonce",
         Action.NONCE,
-        "Another program uses this key, or used a larger nonce with it: make a key for the recorder alone",
+        "Another program uses this key, or has used it with larger nonces; create a key for the recorder alone",
     ),
-    ("EAPI:Rate limit exceeded", Action.BACK_OFF, "Other programs use this key; make one for the recorder alone"),
-    ("EAuth:Rate limit exceeded", Action.BACK_OFF, "Other programs use this account's limit"),
-    ("EGeneral:Too many requests", Action.BACK_OFF, "Other programs behind this address ask Kraken too often"),
-    ("EAuth:Too many requests", Action.BACK_OFF, "Other programs use this account's limit"),
-    ("EService:Throttled", Action.BACK_OFF, "Kraken names the time from which on it answers again"),
-    ("EService:Unavailable", Action.BACK_OFF, "Kraken is down or in maintenance; see status.kraken.com"),
+    ("EAPI:Rate limit exceeded", Action.BACK_OFF, _OWN_KEY),
+    ("EAuth:Rate limit exceeded", Action.BACK_OFF, _SHARED_LIMIT),
+    (
+        "EGeneral:Too many requests",
+        Action.BACK_OFF,
+        "Other programs at this address call Kraken too often",
+    ),
+    ("EAuth:Too many requests", Action.BACK_OFF, _SHARED_LIMIT),
+    ("EService:Throttled", Action.BACK_OFF, "Nothing to do: the recorder retries at the time that Kraken names"),
+    ("EService:Unavailable", Action.BACK_OFF, "Kraken is down or under maintenance; see status.kraken.com"),
     ("EService:Busy", Action.BACK_OFF, "Kraken is busy; see status.kraken.com"),
     ("EGeneral:Internal error", Action.BACK_OFF, "Kraken has an internal error; see status.kraken.com"),
 )
-_UNKNOWN = "This error is not in Kraken's list; it is treated as passing"
+_UNKNOWN = "This error is not in Kraken's list; the recorder retries. See status.kraken.com"
 
 
 def refusal_of(errors: list[str]) -> Refusal:
-    """The gravest of the errors in a REST answer. Entries that start with W are warnings and do not count.
+    """The most serious error in a REST response. Entries that start with W are warnings and are ignored.
 
-    Texts are compared without spaces and case ("EService: Throttled: 1700000000" is one of them); Kraken may append a
-    detail. An unknown text is passed on as it is and treated as passing.
+    Spaces and case are ignored ("EService: Throttled: 1700000000" occurs), and Kraken may append details. An unknown
+    error is quoted as it is, and retried.
     """
     found = [_refusal(error) for error in errors if not error.startswith("W")]
     if not found:
-        return Refusal(Action.BACK_OFF, "an answer without result and without error", _UNKNOWN)
+        return Refusal(Action.BACK_OFF, "a response with neither a result nor an error", _UNKNOWN)
     gravity = list(Action)
     return min(found, key=lambda refusal: gravity.index(refusal.action))
 
@@ -107,7 +113,7 @@ def _fold(text: str) -> str:
 
 
 def throttled_until_s(error: str) -> int:
-    """The moment named by "EService: Throttled: <unix time>" in seconds since 1970, else 0."""
+    """The time in "EService: Throttled: <unix time>", in seconds since 1970, else 0."""
     if not _fold(error).startswith(_fold("EService:Throttled")):
         return 0
     stamp = error.rsplit(":", 1)[-1].strip()

@@ -1,4 +1,4 @@
-"""Requests to Kraken's WebSocket v2, as the bytes that are sent.
+"""Requests of Kraken's WebSocket API v2, as the bytes to send.
 
 Source: https://docs.kraken.com/api/docs/websocket-v2/level3, /trade, /instrument, /ping
 """
@@ -15,19 +15,19 @@ __all__ = ["ping", "subscribe", "unsubscribe"]
 def subscribe(
     channel: str, symbol: Optional[str], *, req_id: int, depth: Optional[int] = None, token: Optional[str] = None
 ) -> bytes:
-    """Ask for one symbol of a channel (None: for a channel that has no symbols), with its snapshot."""
+    """Subscribe to one symbol of a channel (None: the channel has no symbols), with a snapshot."""
     return _request("subscribe", channel, symbol, req_id, depth, token, {"snapshot": True})
 
 
 def unsubscribe(
     channel: str, symbol: Optional[str], *, req_id: int, depth: Optional[int] = None, token: Optional[str] = None
 ) -> bytes:
-    """End the subscription of one symbol."""
+    """Unsubscribe one symbol of a channel."""
     return _request("unsubscribe", channel, symbol, req_id, depth, token, {})
 
 
 def ping(req_id: int) -> bytes:
-    """Ask for a sign of life; also counts as activity on the connection."""
+    """A ping, which Kraken answers with a pong, and which counts as activity on the connection."""
     return msgspec.json.encode({"method": "ping", "req_id": req_id})
 
 

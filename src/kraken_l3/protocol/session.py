@@ -1,22 +1,22 @@
-"""One connection and every symbol on it, as a state table without I/O: frames and the time go in, events come out.
+"""The state of one connection and of each symbol on it, without I/O: frames and the time go in, events come out.
 
-    connection  opened     nothing is asked for until the status message came, or STATUS_WAIT_NS passed without it
-                dead       no frame at all for `liveness_ns`, or no answer to the first request for ANSWER_NS
+    connection  opened     no request before the status message, or before STATUS_WAIT_NS have passed
+                dead       no frame at all for `liveness_ns`, or no response to the first request for ANSWER_NS
                            (heartbeats start only after the first subscription)
 
     symbol      WAITING    -> REQUESTED   `next_request` handed out its subscribe
                 REQUESTED  -> ACKED       success, matched by req_id, else by symbol
-                REQUESTED  -> WAITING     the session token is refused: `TokenRefused`, again with a new one
-                REQUESTED  -> REJECTED    any other error, or no answer for ANSWER_NS while others have theirs
-                ACKED      -> LIVE        its snapshot came (REQUESTED -> LIVE if it overtakes the acknowledgement)
+                REQUESTED  -> WAITING     the session token was rejected: `TokenRefused`, retried with a new one
+                REQUESTED  -> REJECTED    any other error, or no response for ANSWER_NS while other symbols have theirs
+                ACKED      -> LIVE        its snapshot arrived (REQUESTED -> LIVE if that precedes the acknowledgement)
                 ACKED      -> LEAVING     no snapshot for SNAPSHOT_NS
-                LIVE       -> LEAVING     `resync`: its book is to be sent again
-                LEAVING    -> WAITING     unsubscribed, or refused, or no answer for ANSWER_NS
-                REJECTED   -> WAITING     its retry time has come
-                "Already subscribed"      REQUESTED -> LEAVING: it is unsubscribed first, then subscribed again
+                LIVE       -> LEAVING     `resync`: its book must be sent again
+                LEAVING    -> WAITING     unsubscribed, or rejected, or no response for ANSWER_NS
+                REJECTED   -> WAITING     its retry time has passed
+                "Already subscribed"      REQUESTED -> LEAVING: unsubscribe, then subscribe again
 
-While no subscription is acknowledged there are no heartbeats, so a ping is sent when half of `liveness_ns` passed in
-silence: its pong is the sign of life, and Kraken closes connections without any activity after a minute.
+Heartbeats start with the first acknowledged subscription. Until then a ping is sent after half of `liveness_ns` without
+a frame: the pong shows that the connection is alive, and Kraken closes idle connections after a minute.
 
 Sources: https://docs.kraken.com/api/docs/websocket-v2/level3, /status, /heartbeat, /ping
 """
@@ -45,13 +45,13 @@ __all__ = [
 STATUS_WAIT_NS = 2 * NS_PER_S
 ANSWER_NS = 10 * NS_PER_S
 SNAPSHOT_NS = 60 * NS_PER_S
-#: Retry times of a rejected symbol, in seconds; the last one repeats. A refused pair may be listed later.
+#: Seconds until a rejected symbol is retried; the last value repeats. A rejected pair may be listed later.
 RETRY_S = (60, 120, 300, 600, 1800, 3600)
-#: Retry times when the error speaks of a rate: those pass by themselves.
+#: The same when the error is about a rate limit, which passes by itself.
 RATE_RETRY_S = (5, 10, 20, 40, 60)
 _RATE_WORDS = ("rate", "too many", "throttle", "limit")
 _SESSION_WORDS = ("invalid session", "invalid token", "session expired", "token expired")
-#: So many token refusals in a row are not about the token.
+#: After this many rejected tokens in a row the error is not about the token.
 TOKEN_REFUSALS_MAX = 3
 
 
@@ -67,7 +67,7 @@ class SymbolState(enum.Enum):
 
 
 class Request(NamedTuple):
-    """To be sent now. `symbol` is None for channels that have none and for pings."""
+    """A request to send now. `symbol` is None for pings and for channels without symbols."""
 
     method: str
     symbol: Optional[str]
@@ -75,20 +75,20 @@ class Request(NamedTuple):
 
 
 class Acked(NamedTuple):
-    """Kraken accepted the subscription; `depth` as echoed, None when not."""
+    """Kraken accepted the subscription; `depth` as Kraken echoed it (None: it did not)."""
 
     symbol: Optional[str]
     depth: Optional[int]
 
 
 class Snapshotted(NamedTuple):
-    """The symbol's snapshot came: its data is whole from here on."""
+    """The symbol's snapshot arrived: its data is whole from here on."""
 
     symbol: Optional[str]
 
 
 class SymbolRejected(NamedTuple):
-    """Kraken refused the symbol; it is asked for again in `retry_s` seconds."""
+    """Kraken rejected the symbol; it is requested again in `retry_s` seconds."""
 
     symbol: Optional[str]
     error: str
@@ -96,14 +96,14 @@ class SymbolRejected(NamedTuple):
 
 
 class TokenRefused(NamedTuple):
-    """The session token that the symbol was asked for with does not count any more; the next request needs another."""
+    """Kraken rejected the session token of the symbol's request; the next request needs another."""
 
     symbol: Optional[str]
     error: str
 
 
 class Dead(NamedTuple):
-    """The connection is to be closed, for this cause (see `GapOpened`)."""
+    """The connection must be closed, for this cause (see `GapOpened`)."""
 
     cause: str
     detail: str
@@ -139,10 +139,10 @@ class Session:
     """The state of one connection. All times are monotonic nanoseconds.
 
     Args:
-        symbols: what to subscribe, in order; [None] for a channel without symbols.
-        now_ns: the moment the connection opened.
+        symbols: what to subscribe to, in order; [None] for a channel without symbols.
+        now_ns: when the connection opened.
         liveness_ns: how long it may be silent.
-        wants_snapshot: whether a symbol is whole by its snapshot (else by its acknowledgement).
+        wants_snapshot: whether a symbol is whole from its snapshot on (else from its acknowledgement on).
     """
 
     def __init__(
@@ -163,25 +163,25 @@ class Session:
     # -- what is known -------------------------------------------------------------------------------------------------
 
     def state(self, symbol: Optional[str]) -> SymbolState:
-        """Where one symbol stands."""
+        """The state of one symbol."""
         return self._symbols[symbol].state
 
     def healthy_ns(self, now_ns: int) -> int:
-        """For how long all symbols that were not rejected have been whole (0: they are not yet)."""
+        """For how long all symbols that were not rejected have been whole (0: not yet)."""
         return 0 if self._whole_since_ns is None else now_ns - self._whole_since_ns
 
     def known_whole(self) -> list[Optional[str]]:
-        """The symbols whose data was whole on this connection: those that go missing when it ends."""
+        """The symbols that were whole on this connection, and so have a gap when it ends."""
         return [name for name, symbol in self._symbols.items() if symbol.was_live]
 
     # -- requests ------------------------------------------------------------------------------------------------------
 
     def has_request(self, now_ns: int) -> bool:
-        """Whether `next_request` would hand one out."""
+        """Whether `next_request` would return a request."""
         return self._next_symbol(now_ns) is not None
 
     def next_request(self, now_ns: int) -> Optional[Request]:
-        """The next request, considered sent by being handed out: call it just before sending."""
+        """The next request. It counts as sent once it is returned, so call this just before sending."""
         found = self._next_symbol(now_ns)
         if found is None:
             return None
@@ -198,7 +198,7 @@ class Session:
         return Request("subscribe", name, symbol.req_id)
 
     def next_ping(self, now_ns: int, last_frame_ns: int) -> Optional[Request]:
-        """A ping when there is nothing else that would give a sign of life."""
+        """A ping, if nothing else would show that the connection is alive."""
         quiet_since = max(self._pinged_ns, last_frame_ns)
         if self._acks or now_ns - quiet_since < self._liveness_ns // 2:
             return None
@@ -207,11 +207,11 @@ class Session:
         return Request("ping", None, self._last_req_id)
 
     def add(self, symbol: str) -> None:
-        """One more symbol to subscribe."""
+        """Subscribe to one more symbol."""
         self._symbols.setdefault(symbol, _Symbol())
 
     def resync(self, symbol: Optional[str]) -> bool:
-        """Have the symbol resubscribed. False when it is not whole anyway."""
+        """Resubscribe the symbol. False if it is not whole in the first place."""
         entry = self._symbols.get(symbol)
         if entry is None or entry.state is not SymbolState.LIVE:
             return False
@@ -235,19 +235,19 @@ class Session:
     # -- frames --------------------------------------------------------------------------------------------------------
 
     def status(self, status: Status) -> None:
-        """The exchange said how it is."""
+        """A status message arrived."""
         self._status_came = True
         self.system = status.system
 
     def snapshot(self, symbol: Optional[str], now_ns: int) -> list[Event]:
-        """A snapshot of the symbol came."""
+        """A snapshot of the symbol arrived."""
         entry = self._symbols.get(symbol)
         if entry is None or entry.state not in (SymbolState.REQUESTED, SymbolState.ACKED):
             return []
         return self._whole(symbol, entry, now_ns)
 
     def response(self, response: Response, now_ns: int) -> list[Event]:
-        """Kraken answered a request."""
+        """A response to a request arrived."""
         name, found = self._match(response)
         if not found:
             return []
@@ -255,7 +255,7 @@ class Session:
         leaving = symbol.state is SymbolState.LEAVING and symbol.asked_unsubscribe
         other = "subscribe" if leaving else "unsubscribe"
         if response.method == other and response.req_id != symbol.req_id:
-            return []  # the late answer to a request before
+            return []  # a late response to an earlier request
         if leaving:
             symbol.state = SymbolState.WAITING
             return []
@@ -263,10 +263,10 @@ class Session:
             return self._accepted(name, symbol, response, now_ns)
         if symbol.state is not SymbolState.REQUESTED:
             return []
-        return self._refused(name, symbol, response.error or "refused without a reason", now_ns)
+        return self._refused(name, symbol, response.error or "rejected without a reason", now_ns)
 
     def _match(self, response: Response) -> tuple[Optional[str], bool]:
-        """The symbol that an answer is about: by req_id, else by name, else the one that waits longest."""
+        """The symbol that a response is about: by req_id, else by name, else the one that has waited longest."""
         if response.req_id is not None:
             found = response.req_id in self._by_req_id
             return self._by_req_id.pop(response.req_id, None), found
@@ -283,7 +283,7 @@ class Session:
         return (min(waiting)[1], True) if waiting else (None, False)
 
     def _accepted(self, name: Optional[str], symbol: _Symbol, response: Response, now_ns: int) -> list[Event]:
-        if symbol.acknowledged:  # repeated by the server: a flood of these must not become a flood of records
+        if symbol.acknowledged:  # the server repeats itself: a flood of these must not become a flood of records
             return []
         symbol.acknowledged = True
         self._acks += 1
@@ -331,11 +331,11 @@ class Session:
     # -- time ----------------------------------------------------------------------------------------------------------
 
     def tick(self, now_ns: int, last_frame_ns: int) -> list[Event]:
-        """Let time pass, a few times a second; not while we have stopped reading ourselves.
+        """Check the deadlines; call it a few times a second, but not while reading is paused.
 
         Args:
             now_ns: now.
-            last_frame_ns: when the last frame of any kind came, or when reading was taken up again.
+            last_frame_ns: when the last frame of any kind arrived, or when reading was resumed.
         """
         silent_ns = now_ns - max(last_frame_ns, self._opened_ns)
         if silent_ns > self._liveness_ns:
@@ -349,8 +349,8 @@ class Session:
     def _overdue(self, name: Optional[str], symbol: _Symbol, now_ns: int) -> list[Event]:
         if symbol.state is SymbolState.REQUESTED:
             if not self._acks:
-                return [Dead("silence", f"no answer to a subscription for {ANSWER_NS // NS_PER_S} s")]
-            return self._reject(name, symbol, f"no answer for {ANSWER_NS // NS_PER_S} s", now_ns)
+                return [Dead("silence", f"no response to a subscription for {ANSWER_NS // NS_PER_S} s")]
+            return self._reject(name, symbol, f"no response for {ANSWER_NS // NS_PER_S} s", now_ns)
         if symbol.state is SymbolState.ACKED:
             self._leave(symbol)
         elif symbol.state is SymbolState.REJECTED or (symbol.state is SymbolState.LEAVING and symbol.asked_unsubscribe):

@@ -1,7 +1,7 @@
-"""Tells systemd how the recorder is: sd_notify(3), in the few lines that it takes.
+"""Status messages to systemd: sd_notify(3), in a few lines.
 
 Source: https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html. Without NOTIFY_SOCKET, and on systems
-without UNIX datagram sockets, everything here does nothing.
+without UNIX datagram sockets, all of this does nothing.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ LONGEST_STATUS = 200
 
 
 class Notifier:
-    """The service manager's ear.
+    """The socket on which the service manager listens.
 
     Args:
-        environ: where NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID stand.
+        environ: has NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID (None: this process's environment).
     """
 
     def __init__(self, environ: Optional[Mapping[str, str]] = None) -> None:
@@ -28,12 +28,12 @@ class Notifier:
         name = env.get("NOTIFY_SOCKET", "")
         usable = name[:1] in ("/", "@") and hasattr(socket, "AF_UNIX")
         self._address = ("\0" + name[1:] if name.startswith("@") else name) if usable else ""
-        #: Seconds between two calls of `watchdog` (half of what systemd waits for), or None when it does not watch.
+        #: Seconds between two calls of `watchdog`: half of systemd's timeout (None: systemd has no watchdog for us).
         self.watchdog_interval_s = _watchdog_interval_s(env) if usable else None
 
     @property
     def is_heard(self) -> bool:
-        """Whether somebody listens at all."""
+        """Whether anyone listens."""
         return bool(self._address)
 
     def ready(self, status: str) -> None:
@@ -49,7 +49,7 @@ class Notifier:
         self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
-        """The end has begun."""
+        """The recorder is shutting down."""
         self._send("STOPPING=1")
 
     def _send(self, state: str) -> None:
@@ -59,7 +59,7 @@ class Notifier:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
                 sock.setblocking(False)
                 sock.sendto(state.encode(), self._address)
-        except OSError:  # a manager that does not listen is no reason to stop recording
+        except OSError:  # recording goes on even if the manager does not listen
             return
 
 

@@ -1,7 +1,7 @@
-"""The recorder as a service of systemd's user manager: the unit's text, and what installing it writes.
+"""The recorder as a service of systemd's user manager: the unit file, and how it is installed.
 
-Only hardening that the user manager can do without user namespaces is asked for: the rest (ProtectSystem and its
-family) makes a user unit fail on systems that forbid those.
+The unit uses only hardening that works without user namespaces: the rest (ProtectSystem and the like) makes a user
+unit fail on systems that forbid them.
 Sources: systemd.service(5), systemd.exec(5), systemd.syntax(7), sd_notify(3).
 """
 
@@ -26,11 +26,11 @@ DEFAULT_NAME = "kraken-l3"
 SYSTEMCTL_S = 60.0
 
 ENVIRONMENT_TEMPLATE = """\
-# Read by the kraken-l3 service at its start; keep this file yours alone (mode 0600).
-# The key needs the single permission "WebSocket interface - On" (kraken.com, Settings, API).
+# Read by the kraken-l3 service when it starts. Keep it private (mode 0600).
+# The key needs one permission only: "WebSocket interface - On" (kraken.com, Settings, API).
 # KRAKEN_API_KEY=
 # KRAKEN_API_SECRET=
-# Every key of config.yaml may stand here too, and overrides it:
+# Every key of config.yaml can be set here too, and takes precedence over the file:
 # KRAKEN_L3_SYMBOLS=BTC/USD,ETH/USD
 # KRAKEN_L3_OUTPUT_DIR=/path/to/archive
 """
@@ -48,17 +48,17 @@ WorkingDirectory={directory}
 EnvironmentFile=-{environment}
 SyslogIdentifier={name}
 
-# Never give up, but for a configuration that cannot work (1) and a key that Kraken refused (4).
+# Always restart, except after a configuration error (1) and when Kraken refused the key (4).
 Restart=always
 RestartSec=5
 RestartPreventExitStatus=1 4
 WatchdogSec=60
 TimeoutStartSec=120
-# SIGTERM to the recorder alone: it ends its children and writes what is queued.
+# Send SIGTERM to the recorder alone: it ends its child processes and writes what is queued.
 KillMode=mixed
 TimeoutStopSec=60
 
-# What the user manager can enforce everywhere; needs no user namespaces.
+# Hardening that works everywhere in a user unit, without user namespaces.
 NoNewPrivileges=yes
 LockPersonality=yes
 RestrictNamespaces=yes
@@ -75,13 +75,13 @@ WantedBy=default.target
 
 
 class Service(NamedTuple):
-    """What is to be run.
+    """What the service runs.
 
     Attributes:
         name: of the unit, without ".service".
-        interpreter: absolute path of the Python to use; a virtual environment's own, not what it links to.
+        interpreter: absolute path of the Python to use; for a virtual environment its own, not the target of the link.
         directory: working directory; relative paths in the configuration start here.
-        config: absolute path of the configuration file, or None when the environment holds all.
+        config: absolute path of the configuration file (None: everything is in the environment).
     """
 
     name: str
@@ -98,13 +98,13 @@ class Installation(NamedTuple):
 
 
 def locate(name: str) -> Installation:
-    """Where the files of a service are; XDG_CONFIG_HOME moves them.
+    """The files of a service; they are below XDG_CONFIG_HOME, or ~/.config.
 
     Raises:
-        UsageError: systemd would not take the name.
+        UsageError: systemd does not accept the name.
     """
     if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,200}", name):
-        raise UsageError("not a name for a service", where=name, hint="Use letters, digits, '-', '_' and '.'")
+        raise UsageError("not a valid service name", where=name, hint="Use letters, digits, '-', '_' and '.'")
     base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     return Installation(base / "systemd" / "user" / f"{name}.service", base / "kraken-l3" / f"{name}.env")
 
@@ -113,10 +113,10 @@ def unit_text(service: Service) -> str:
     """The unit file.
 
     Raises:
-        UsageError: a path contains what a unit cannot express.
+        UsageError: a path has characters that a unit file cannot express.
     """
     if set(str(service.interpreter)) & set("\"'\\"):
-        raise _unfit(service.interpreter)  # systemd takes no such name for a program, however it is quoted
+        raise _unfit(service.interpreter)  # systemd rejects such a program name, however it is quoted
     words = [str(service.interpreter), "-m", "kraken_l3", "record"]
     if service.config is not None:
         words += ["--config", str(service.config)]
@@ -129,7 +129,7 @@ def unit_text(service: Service) -> str:
 
 
 def _command(words: Sequence[str]) -> str:
-    """An ExecStart line. The prefix ':' switches variables off: `$$` would not do in the first word."""
+    """An ExecStart line. The prefix ':' turns variables off; `$$` would not work in the first word."""
     line = " ".join(_word(word) for word in words)
     return f":{line}" if "$" in line else line
 
@@ -140,7 +140,7 @@ def _word(text: str) -> str:
 
 
 def _whole_line(path: object, *, may_end_oddly: bool = False) -> str:
-    """A value that systemd takes as it is, but for its % specifiers."""
+    """A value that systemd takes literally, except for % specifiers, which are escaped."""
     text = str(path)
     if not text.isprintable() or (not may_end_oddly and (text.endswith("\\") or text != text.strip())):
         raise _unfit(text)
@@ -149,15 +149,15 @@ def _whole_line(path: object, *, may_end_oddly: bool = False) -> str:
 
 def _unfit(path: object) -> UsageError:
     return UsageError(
-        "a path that a systemd unit cannot hold", where=repr(str(path)), hint="Move it to a plainer place"
+        "a systemd unit cannot hold this path", where=repr(str(path)), hint="Use a path without special characters"
     )
 
 
 def install(service: Service) -> Installation:
-    """Write the unit and, where missing, the environment file; make systemd know and start it with the session.
+    """Write the unit and, if it is missing, the environment file; have systemd reload and enable the unit.
 
     Raises:
-        UsageError: there is no systemd to install to.
+        UsageError: there is no systemd user manager.
         LocalFault: a file cannot be written.
     """
     text = unit_text(service)
@@ -182,7 +182,7 @@ def uninstall(name: str) -> Installation:
     """
     files = locate(name)
     if not files.unit.exists():
-        raise UsageError("no such service is installed", where=str(files.unit))
+        raise UsageError("no such service is installed", where=str(files.unit), hint="Name another one with --name")
     _require_user_manager()
     _systemctl("disable", "--now", files.unit.name)
     files.unit.unlink(missing_ok=True)
@@ -191,7 +191,7 @@ def uninstall(name: str) -> Installation:
 
 
 def _write_environment(path: Path) -> None:
-    """Readable by nobody else from its first byte on; an existing one is left as it is, but for its mode."""
+    """Make it private from its first byte on. An existing file keeps its content and is made private."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -207,14 +207,14 @@ def _require_user_manager() -> None:
     if not sys.platform.startswith("linux") or shutil.which("systemctl") is None:
         raise UsageError(
             "there is no systemd on this machine",
-            hint="Run `kraken-l3 record` under the supervisor that you have: it stops in order on SIGTERM, and is to "
-            "be started again unless it exits with 1 or 4. --dry-run shows the unit",
+            hint="Run `kraken-l3 record` under another supervisor: stop it with SIGTERM, and restart it unless it "
+            "exits with 1 or 4. --dry-run shows the unit",
         )
     if _call("show-environment").returncode != 0:
         raise UsageError(
             "systemd's user manager does not answer",
-            hint="Log in as the user who shall record (ssh or console, not su or sudo), or call "
-            "`loginctl enable-linger` for that user first. --dry-run shows the unit",
+            hint="Log in as the user who runs the recorder (ssh or console, not su or sudo), or first call "
+            "`loginctl enable-linger` for that user. --dry-run shows the unit",
         )
 
 
@@ -234,4 +234,4 @@ def _call(*words: str) -> subprocess.CompletedProcess[str]:
             ["systemctl", "--user", *words], capture_output=True, text=True, timeout=SYSTEMCTL_S, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise LocalFault(f"systemctl cannot be run: {error}", where="systemctl") from error
+        raise LocalFault(f"cannot run systemctl: {error}", where="systemctl") from error
