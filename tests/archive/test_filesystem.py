@@ -1,12 +1,15 @@
 """The port: the adapter to the operating system and the tests' fake keep the same promises."""
 
 import errno
+import os
 import random
+import sys
+from pathlib import Path
 
 import pytest
 from disk_fakes import FakeFileSystem
 
-from kraken_l3.archive.filesystem import OsFileSystem, is_full
+from kraken_l3.archive.filesystem import OsFileSystem, PositionalReader, is_full, open_regular
 
 
 @pytest.fixture(params=[OsFileSystem, FakeFileSystem])
@@ -73,6 +76,66 @@ def test_no_room_is_not_a_broken_disk():
     assert is_full(OSError(errno.ENOSPC, ""))
     assert is_full(OSError(errno.EFBIG, ""))
     assert not is_full(OSError(errno.EIO, ""))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no links, FIFOs and devices there")
+class TestOpenRegular:
+    """Nothing but a regular file is opened, and nothing is written through a link."""
+
+    @pytest.mark.parametrize("mode", ["rb", "ab", "a+b", "r+b"])
+    def test_what_is_no_file_is_not_opened(self, tmp_path, mode):
+        os.mkfifo(tmp_path / "fifo")  # opening it would wait for the other end
+        for path in (tmp_path, tmp_path / "fifo", Path("/dev/zero"), Path("/dev/null")):
+            with pytest.raises(OSError, match="not a regular file"):
+                open_regular(path, mode)
+
+    def test_links_are_followed_for_reading_alone(self, tmp_path):
+        (tmp_path / "file").write_bytes(b"abc")
+        link = tmp_path / "link"
+        link.symlink_to(tmp_path / "file")
+        with open_regular(link) as file:
+            assert file.read() == b"abc"
+        for mode in ("ab", "r+b"):
+            with pytest.raises(OSError, match="symbolic link") as caught:
+                open_regular(link, mode)
+            assert caught.value.errno == errno.ELOOP
+
+    def test_a_dangling_link_makes_no_file_elsewhere(self, tmp_path):
+        (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(OSError, match="link"):
+            open_regular(tmp_path / "link", "ab")
+        assert not (tmp_path / "elsewhere").exists()
+        with pytest.raises(FileNotFoundError):
+            open_regular(tmp_path / "link")
+
+    def test_writing_makes_a_missing_file(self, tmp_path):
+        with open_regular(tmp_path / "new", "ab") as file:
+            file.write(b"x")
+        assert (tmp_path / "new").read_bytes() == b"x"
+
+    def test_descriptors_of_what_is_refused_are_closed(self, tmp_path):
+        os.mkfifo(tmp_path / "fifo")
+        before = len(list(Path("/dev/fd").iterdir()))
+        for _ in range(20):
+            with pytest.raises(OSError, match="regular"):
+                open_regular(tmp_path / "fifo", "r+b")
+        assert len(list(Path("/dev/fd").iterdir())) == before
+
+
+def test_a_read_in_parts_is_whole(tmp_path):
+    class SmallParts(PositionalReader):
+        PART_BYTES = 7
+
+    data = bytes(range(256))
+    (tmp_path / "a").write_bytes(data)
+    with open_regular(tmp_path / "a") as raw:
+        reader = SmallParts(raw)
+        assert reader.size() == 256
+        assert reader.read_at(0, 1 << 40) == data
+        assert reader.read_at(3, 14) == data[3:17]
+        assert reader.read_at(250, 14) == data[250:]
+        assert reader.read_at(256, 1) == b""
+        assert reader.read_at(0, 0) == b""
 
 
 class TestFake:
