@@ -73,3 +73,12 @@ def test_without_a_terminal_there_is_no_bar(capsys: pytest.CaptureFixture) -> No
     with progress("reading", 10) as on_bytes:
         on_bytes(5)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_file_name_is_not_folded_where_words_can_be() -> None:
+    table = Table("file", ">lines", ">plain", ">sealed", ">ratio", ">gaps", "level3")
+    table.add("l3-2026-11-23.ndjson.zst", "3,621", "1.3 MiB", "155.5 KiB", "8.4", "6", "not all verifiable")
+    text = shown(table, width=80)
+    assert "l3-2026-11-23.ndjson.zst" in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert {"not", "all", "verifiable"} <= set(text.split())

@@ -43,6 +43,16 @@ def test_an_unknown_command_is_told_the_nearest_one(tmp_path: Path) -> None:
     assert result.stderr == "kraken-l3: unknown command 'verfy'. Did you mean verify?\n"
 
 
+def test_the_lines_of_help_break_where_the_terminal_does(tmp_path: Path) -> None:
+    assert (
+        "2: it does not; 3: there is no book, or the moment lies in a" in run("book", "-h", directory=tmp_path).stdout
+    )
+    assert (
+        "2: some rows are suspect (see --wide); 3: some data"
+        in run("export", "snapshots", "-h", directory=tmp_path).stdout
+    )
+
+
 def test_h_is_help_everywhere(tmp_path: Path) -> None:
     for words in ([], ["info"], ["export", "events"]):
         result = run(*words, "-h", directory=tmp_path)

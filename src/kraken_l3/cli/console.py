@@ -23,6 +23,8 @@ __all__ = ["Screen", "Table", "number", "plain", "print_error", "progress", "siz
 
 #: Longer cells are shortened: a symbol of 100,000 characters is nothing to read, and must not hide the rest.
 MOST_CELL_CHARACTERS = 200
+#: Names of files and symbols up to this are not folded.
+LONGEST_NAME = 40
 
 
 def plain(text: str, *, lines: bool = False) -> str:
@@ -70,9 +72,10 @@ class Table:
         used = [index for index in range(len(self._columns)) if any(cells[index] for cells, _ in self._rows)]
         for index in used:
             right = self._columns[index].startswith(">")
-            # a folded cell can be read, a cut one cannot; numbers are never folded
+            # A folded cell can be read, a cut one cannot. Numbers and names are folded nowhere but between words.
+            whole = all(" " not in cells[index] and len(cells[index]) <= LONGEST_NAME for cells, _ in self._rows)
             heading, justify = self._columns[index].lstrip(">"), "right" if right else "left"
-            table.add_column(heading, justify=justify, overflow="fold", no_wrap=right)  # type: ignore[arg-type]
+            table.add_column(heading, justify=justify, overflow="fold", no_wrap=right or whole)  # type: ignore[arg-type]
         for cells, style in self._rows:
             table.add_row(*(Text(cells[index]) for index in used), style=style)
         return table
@@ -102,7 +105,7 @@ class Screen:
 def print_error(text: str) -> None:
     """A line on stderr that says what went wrong."""
     console = Console(stderr=True)
-    console.print(Text(plain(text, lines=True), style="red"), soft_wrap=True)
+    console.print(Text(plain(text, lines=True), style="red"), soft_wrap=not console.is_terminal)
 
 
 @contextmanager

@@ -53,10 +53,17 @@ class Commands(TyperGroup):
             return None
         found = getattr(import_module(f"kraken_l3.cli.{module}"), module)
         if isinstance(found, typer.Typer):
+            for command in found.registered_commands:
+                command.help = _help_of(command.callback)
             return typer.main.get_group(found)
         alone = typer.Typer(add_completion=False)
-        alone.command(cmd_name)(found)
+        alone.command(cmd_name, help=_help_of(found))(found)
         return typer.main.get_command(alone)
+
+
+def _help_of(command: Any) -> str:
+    """A command's docstring, each paragraph in one line: where the source breaks lines would show on the terminal."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in (command.__doc__ or "").split("\n\n"))
 
 
 app = typer.Typer(

@@ -56,10 +56,11 @@ def _as_dict(settings: Settings, meant: CheckedSymbols, result: Plan) -> dict[st
 def _print(settings: Settings, meant: CheckedSymbols, result: Plan) -> None:
     low, high = (part / 1e9 for part in result.disk_bytes_per_day)
     cost, rate = SUBSCRIPTION_COST[settings.depth], RATE_PER_S[settings.tier]
+    note = f"each takes {cost} of {rate} a second; 5 % stays in reserve"
     table = Table("", "amount", "note")
     table.add("symbols", f"{len(meant.names):,}", f"depth {settings.depth}")
     table.add("connections", f"{len(result.shards):,}", f"at most {SYMBOLS_PER_CONNECTION} symbols each")
-    table.add("time to subscribe", f"{result.subscribe_s:,.1f} s", f"{cost} of {rate} a second each, 5 % in reserve")
+    table.add("time to subscribe", f"{result.subscribe_s:,.1f} s", note)
     table.add("disk a day", f"{low:,.2f} to {high:,.1f} GB", "uncompressed; zstd needs an eighth")
     screen = Screen()
     screen.table(table)
