@@ -70,7 +70,7 @@ def test_directories_with_data_are_named(directory):
     assert named(directory) == []
     (directory / "older" / "l3-2026-01-01.ndjson").touch()
     (found,) = unread_files(open_archive(directory))
-    assert str(found) == "older: a directory with 1 files of data: give its name too"
+    assert str(found) == "older: a directory with data: give its name too"
 
 
 def test_a_single_file_has_no_neighbours(directory):

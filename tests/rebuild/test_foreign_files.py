@@ -1,7 +1,9 @@
 """Files of other recorders: split, packed, in envelopes, under other names. Read, or named; never passed over."""
 
+import contextlib
 import datetime as dt
 import gzip
+import io
 import json
 from pathlib import Path
 
@@ -11,7 +13,9 @@ import kraken_l3
 from kraken_l3.archive.filesystem import OsFileSystem
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.sealing import day_sealing, seal
+from kraken_l3.cli.main import app
 from kraken_l3.clock import SystemClock
+from kraken_l3.errors import UsageError
 from kraken_l3.exchange.flow import generate
 from kraken_l3.rebuild.playback import chains_in
 from kraken_l3.rebuild.report import Report
@@ -213,3 +217,42 @@ def test_rows_on_a_grid_are_those_of_a_day_in_one_file(tmp_path, lines):
     found, expected = (kraken_l3.open(path).snapshots("BTC/USD", "10ms").read_all() for path in (split, whole))
     assert expected.num_rows > 100
     assert found == expected
+
+
+# -- what is printed
+
+
+def command(*words):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = app([*map(str, words)], standalone_mode=False)
+    return code or 0, out.getvalue(), err.getvalue()
+
+
+def test_every_command_says_what_it_does_not_look_at(tmp_path, lines):
+    pytest.importorskip("pyarrow")
+    directory = tmp_path / "a"
+    directory.mkdir()
+    write(directory / "l3-2026-02-21.ndjson", lines)
+    write(directory / "theirs.ndjson", lines)
+    said = "theirs.ndjson: level3 data under a name that is none of an archive"
+    code, out, _ = command("verify", directory)
+    assert (code, out.splitlines()[-1]) == (3, "not all looked at")
+    assert f"Not looked at: {said}" in out
+    assert json.loads(command("verify", directory, "--json")[1])["result"]["verdict"] == "not all looked at"
+    code, out, _ = command("verify", directory, directory / "theirs.ndjson")
+    assert (code, out.splitlines()[-1]) == (0, "verified")
+    assert f"Not looked at: {said}" in command("info", directory)[1]
+    code, _, err = command("book", directory, "--symbol", "BTC/USD")
+    assert (code, f"warning: not looked at: {said}" in err) == (0, True)
+    for table in ("events", "snapshots", "lobster"):
+        code, _, err = command("export", table, directory, "--out", tmp_path / table)
+        assert (code, f"warning: not looked at: {said}" in err) == (3, True), table
+
+
+@pytest.mark.parametrize("words", [["verify"], ["info"]])
+def test_a_directory_with_other_names_alone_says_which(tmp_path, lines, words):
+    write(tmp_path / "theirs.ndjson", lines)
+    with pytest.raises(UsageError) as caught:
+        command(*words, tmp_path)
+    assert "theirs.ndjson: level3 data under a name" in caught.value.hint

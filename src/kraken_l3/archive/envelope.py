@@ -1,6 +1,7 @@
 """Level3 messages as other recorders wrap them, one a line:
 
-    1771632000.123456 {"channel":"level3",...}            a time, or anything short, before the message
+    1771632000.123456 {"channel":"level3",...}            a time, or anything short, before the message or behind it
+    1771632000,"{""channel"":""level3"",...}"             the same as CSV
     {"ts":1771632000123,"msg":{"channel":"level3",...}}   an object around it, whatever its keys
     {"rx_ns":1771632000123456789,"frame":"{\\"channel\\":\\"level3\\",...}"}   the message as a string
     [{"channel":"level3",...}]                            an array around it, on one line or over many
@@ -29,10 +30,12 @@ __all__ = ["LEFT_OUT", "count_wrapped", "holds_level3", "is_wrapped", "unwrap_li
 LEFT_OUT = b"{}"
 
 _USUAL = re.compile(rb'\{ ?"channel": ?"level3", ?"type": ?"[a-z]+", ?"data": ?\[')
-_CHANNEL = re.compile(rb'\\?"channel\\?"\s*:\s*\\?"level3\\?"')
-_BOOK = re.compile(rb'\\?"(?:bids|asks|checksum)\\?"\s*:')
+#: A quote: as it is, in a string, in a field of CSV.
+_Q = rb'(?:\\?"|"")'
+_CHANNEL = re.compile(_Q + b"channel" + _Q + rb"\s*:\s*" + _Q + b"level3" + _Q)
+_BOOK = re.compile(_Q + b"(?:bids|asks|checksum)" + _Q + rb"\s*:")
 #: A time, a level of a log, a name: longer is no envelope.
-_LONGEST_PREFIX = 100
+_MOST_BESIDE = 100
 #: Envelopes within envelopes.
 _DEEPEST = 3
 _AROUND = b" \t\r,[]"
@@ -94,14 +97,16 @@ def _unwrap(line: bytes) -> Optional[bytes]:
 
 
 def _message_in(text: bytes, depth: int) -> Optional[bytes]:
-    """The one message in a JSON object, or in one behind a short prefix; None when there are none or several.
+    """The one message in a JSON object, or in one beside something short; None when there are none or several.
 
     Raises:
         MalformedMessage: there is no JSON object.
     """
-    begin = text.find(b"{", 0, _LONGEST_PREFIX)
-    if begin > 0:
-        return _message_in(text[begin:], depth)
+    begin, end = text.find(b"{", 0, _MOST_BESIDE), text.rfind(b"}") + 1
+    if begin > 0 or (len(text) > end > 0 and text[end : end + 1] in b" \t,;|"):
+        text = text[max(begin, 0) : end if len(text) - end <= _MOST_BESIDE else len(text)]
+    if text[:3] == b'{""' and text[3:4].isalnum():  # quotes within a field of CSV are doubled
+        text = text.replace(b'""', b'"')
     fields = decode_json(_fields, text)
     data = bytes(fields.get("data", b"")).strip()
     if bytes(fields.get("channel", b"")) == b'"level3"' and data[:1] in (b"[", b"{"):

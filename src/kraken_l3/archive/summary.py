@@ -152,7 +152,7 @@ def summarise(archive: Archive, *, progress: Optional[Callable[[int], Any]] = No
     """
     paths = [path for stream in Stream for path in archive.files(stream)] if archive.is_directory else [archive.path]
     if not paths and not archive.days:
-        hint = "".join(f"{each}. " for each in unread_files(archive)) or "Files are called l3-YYYY-MM-DD.ndjson"
+        hint = " ".join(f"{each}." for each in unread_files(archive)) or "Files are called l3-YYYY-MM-DD.ndjson"
         raise UsageError("no recording here", where=str(archive.path), hint=hint)
     summary = Summary(path=str(archive.path), unread=unread_files(archive))
     level3 = archive.files()

@@ -69,8 +69,8 @@ def _why_not(path: Path, read: set[str]) -> str:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            inside = sum(_is_like_data(each.name) for each in path.iterdir())
-            return f"a directory with {inside:,} files of data: give its name too" if inside else ""
+            is_archive = any(_is_like_data(each.name) for each in path.iterdir())
+            return "a directory with data: give its name too" if is_archive else ""
         return _why_not_file(path) if stat.S_ISREG(mode) else ""
     except OSError as error:
         return f"cannot be read ({error.strerror})" if _is_like_data(path.name) else ""

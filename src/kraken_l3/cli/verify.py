@@ -52,7 +52,7 @@ def verify(
     for path in paths:
         files = open_archive(path).files()
         if not files:
-            unread = "".join(f"{each}. " for each in unread_files(open_archive(path)))
+            unread = " ".join(f"{each}." for each in unread_files(open_archive(path)))
             hint = unread or "Its files are named l3-YYYY-MM-DD.ndjson"
             raise UsageError("no level3 data here", where=str(path), hint=hint)
         total = sum(content_size(file) for file in files)
