@@ -66,14 +66,17 @@ def test_killed_under_load_it_comes_back_and_the_recording_does_not_notice(tmp_p
     async def main() -> None:
         async with Exchange(flow(rate=2000)) as exchange:
             async with Recording(tmp_path, exchange, verify=True, limits=limits) as recording:
-                for kill in range(3):
-                    await recording.until(lambda r: verified(r) > 50)
-                    verifier = recording.recorder.verifier
-                    assert verifier is not None
-                    assert verifier.pid is not None
-                    os.kill(verifier.pid, signal.SIGKILL)
-                    told = verifier.progress
-                    await recording.until(lambda _, v=verifier, t=told, k=kill: v.restarts > k and v.progress is not t)
+                await recording.until(lambda r: verified(r) > 50)
+                verifier = recording.recorder.verifier
+                assert verifier is not None
+                for _ in range(3):
+                    killed = verifier.pid
+                    assert killed is not None
+                    os.kill(killed, signal.SIGKILL)
+                    await recording.until(lambda _, v=verifier, k=killed: v.pid != k)
+                    told = verifier.progress  # the killed one's last words have been read by now
+                    await recording.until(lambda _, v=verifier, t=told: v.progress is not t)
+                assert verifier.restarts == 3
                 good = verified(recording)
                 await recording.until(lambda r: verified(r) > good)
             lines = recording.lines()
