@@ -124,6 +124,18 @@ class TestCrash:
         assert found.state.connections == {}
         assert set(found.state.gaps) == {("level3", "BTC/USD"), ("level3", "ETH/USD")}
 
+    def test_an_acknowledgement_of_another_channel_than_its_connection_s_opens_no_gap(self, tmp_path):
+        disk, clock = recording(tmp_path)
+        journal_file = disk.files[tmp_path / JOURNAL]
+        lines_kept = [line for line in bytes(journal_file.data).split(b"\n") if b'"sync"' not in line]
+        journal_file.data[:] = (
+            b"\n".join(lines_kept)
+            .replace(b'"ack"', b'"ack","restated":false')
+            .replace(b'"channel":"level3","symbol"', b'"channel":"BTC-USD","symbol"')
+        )
+        assert not [r for r in mend(tmp_path, clock, disk).records if isinstance(r, GapOpened)]
+        assert mend(tmp_path, clock, disk).records == []
+
     def test_a_sync_point_in_the_middle_of_a_line_is_not_believed(self, tmp_path):
         disk, clock = recording(tmp_path, count=2, synced=2)
         file = disk.files[tmp_path / DATA]

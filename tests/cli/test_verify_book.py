@@ -1,6 +1,7 @@
 """`verify` and `book` as a user types them."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -146,6 +147,13 @@ def test_a_gap_counts_where_completeness_is_asked_for(tmp_path, lines):
     assert report["total"]["gaps"] == 1
     assert (code, report["verdict"]) == (0, "verified, with gaps")
     assert run("verify", tmp_path, "--require-complete")[0] == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no FIFOs")
+def test_instruments_from_a_fifo_are_not_waited_for(tmp_path, good):
+    os.mkfifo(tmp_path / "instruments.json")
+    code, _, err = run("verify", good, "--instruments", tmp_path / "instruments.json")
+    assert (code, "not a regular file" in err) == (1, True)
 
 
 def test_instruments_from_a_file(tmp_path, good):

@@ -20,6 +20,8 @@ import random
 import re
 import shutil
 import sys
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,11 +31,16 @@ from fuzz_bases import BASES, SYMBOLS
 from fuzz_mutations import OUTSIDE, Damage, damage
 
 import kraken_l3
-from kraken_l3.archive.layout import parse_name
+from kraken_l3.archive.journal import Connected
+from kraken_l3.archive.layout import DayPaths, parse_name
+from kraken_l3.archive.writer import ArchiveWriter
 from kraken_l3.cli.main import main
+from kraken_l3.clock import SystemClock
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import EngineOptions
 from kraken_l3.errors import KrakenL3Error, LocalFault
+from kraken_l3.model.frames import Frame
+from kraken_l3.rebuild.live import LiveVerifier
 
 __all__ = ["Broken", "run_case"]
 
@@ -347,17 +354,17 @@ def _call(case: Case) -> None:
 
 
 @contextlib.contextmanager
-def _only_our_errors(call: str) -> Iterator[None]:
+def _only_our_errors(call: str, *, refused: bool = True) -> Iterator[None]:
     try:
         yield
     except KrakenL3Error as error:
-        if not error.what:
-            raise Broken(f"{call}: an error that says nothing") from error
+        if not refused or not error.what:
+            raise Broken(f"{call}: {error}") from error
 
 
 def _write(case: Case) -> None:
-    """Repairing and sealing: they keep every intact line, and doing it twice changes nothing the second time."""
-    steps: list[Callable[[Case], None]] = [_recover, _seal]
+    """Repairing, sealing, recording on and following: they keep every intact line."""
+    steps: list[Callable[[Case], None]] = [_recover, _seal, _record, _follow]
     case.rng.shuffle(steps)
     for step in steps:
         before = case.lines()
@@ -378,6 +385,32 @@ def _recover(case: Case) -> None:
     second = run("recover", case.archive, "--json")
     if first.code != LocalFault.exit_code:
         _same(f"a second recovery changed something {second}", before, tree(case.archive))
+
+
+def _record(case: Case) -> None:
+    """A recorder starts here, writes a little, and stops."""
+    is_sound = all(path.is_file() and not path.is_symlink() for path in case.archive.iterdir())
+    new = [b'{"channel":"level3","type":"update","data":[{"symbol":"BTC/USD","new":%d}]}' % n for n in range(3)]
+    with _only_our_errors("record", refused=not is_sound):  # bad lines in files must not stop it
+        writer = ArchiveWriter.open(case.archive, clock=SystemClock())
+        try:
+            now = {"at_ns": time.time_ns(), "mono_ns": time.monotonic_ns()}
+            writer.journal(Connected(**now, connection=99, url="wss://x", channel="level3", symbols=list(SYMBOLS)))
+            for line in new:
+                writer.append("level3", [Frame(line, time.time_ns(), time.monotonic_ns(), 99)])
+            data = DayPaths(case.archive, writer.day).data("level3")
+        finally:
+            writer.close()
+        if data.read_bytes().split(b"\n")[-4:-1] != new:
+            raise Broken(f"what was recorded is not in {data.name}")
+
+
+def _follow(case: Case) -> None:
+    """The verifier of a running recorder reads what there is, and writes its checkpoints."""
+    stop = threading.Event()
+    stop.set()
+    with _only_our_errors("verify-live"):
+        LiveVerifier(case.archive, lambda message: None, stop=stop, engine_name=case.rng.choice(ENGINES)).run()
 
 
 def _seal(case: Case) -> None:

@@ -23,7 +23,7 @@ __all__: list[str] = []
 #: For all the commands of a case together, each on less than 100 kB of data or on a bomb of 70 MB: of the processor,
 #: and by the clock, which runs on while others have the processor.
 CPU_SECONDS = 60
-CLOCK_SECONDS = 600
+CLOCK_SECONDS = 300
 #: Above what the process holds before the first case.
 MOST_MIB = 1_500
 MOST_ADDRESSES = 4 << 30

@@ -6,9 +6,10 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
-from scenes import SYMBOLS, Clock, Scene
+from scenes import SYMBOLS, Clock, Scene, recorded
 
 from kraken_l3.archive.checkpoints import read_checkpoints
 from kraken_l3.archive.reader import open_archive
@@ -64,6 +65,17 @@ class Live:
 
 def spoil(line):
     return line.replace(b'"checksum":', b'"checksum":1')
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs FIFOs and symbolic links")
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+@pytest.mark.parametrize("name", ["journal-2026-11-22.ndjson", "trade-2026-11-22.ndjson"])
+def test_what_is_no_file_is_not_read(tmp_path, name, make):
+    recorded(tmp_path, messages=40)
+    (tmp_path / name).unlink(missing_ok=True)
+    make(tmp_path / name)
+    with Live(tmp_path) as live:
+        live.until(lambda: any(word.ok == 40 for word in live.said(VerifierProgress)))
 
 
 def test_a_mismatch_is_told_while_the_recording_goes_on(tmp_path):

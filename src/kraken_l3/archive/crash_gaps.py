@@ -71,7 +71,8 @@ def crash_records(
         left_ns = known.of_connection(connected.channel, connection, connected.at_ns)
         # A gap stands before the end of its connection: killed in between, it is open still and all is redone.
         for (channel, symbol), ack in state.subscriptions.items():
-            if ack.connection == connection and (channel, symbol) not in state.gaps:
+            is_its_own = ack.connection == connection and channel == connected.channel
+            if is_its_own and (channel, symbol) not in state.gaps:
                 gap = GapOpened(
                     at_ns=at_ns,
                     mono_ns=mono_ns,

@@ -10,6 +10,7 @@ read in order to have the books, but not reported again; a book that is still wr
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from collections.abc import Iterator
@@ -20,12 +21,12 @@ from kraken_l3.archive.checkpoints import Checkpoint, read_checkpoints
 from kraken_l3.archive.datafile import Block, DataFile, Follow, Position
 from kraken_l3.archive.journal import JournalState, Record, decode_record
 from kraken_l3.archive.layout import DayPaths, Stream, stem
-from kraken_l3.archive.opening import content_size
+from kraken_l3.archive.opening import PlainFile, content_size
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import EngineOptions, Note, Result
-from kraken_l3.errors import MalformedMessage
+from kraken_l3.errors import ArchiveError, MalformedMessage
 from kraken_l3.model.events import State, Verdict
 from kraken_l3.model.live import LiveMessage, ResyncRequest, VerifierFinding, VerifierProgress
 from kraken_l3.model.messages import Trade
@@ -280,11 +281,12 @@ class _Tail:
     def lines(self, path: Path) -> Iterator[bytes]:
         if path != self._path:
             self._path, self._offset = path, 0
-        if not path.exists():
+        try:
+            source = PlainFile(path)
+        except ArchiveError:  # not there yet, or a link to nothing, a FIFO: no file of ours
             return
-        with path.open("rb") as file:
-            file.seek(self._offset)
-            data = file.read()
+        with contextlib.closing(source):
+            data = source.read_at(self._offset, max(0, source.size() - self._offset))
         end = data.rfind(b"\n") + 1  # the rest is being written: it is whole at the next look
         self._offset += end
         yield from data[:end].splitlines()

@@ -10,6 +10,7 @@ received at its moment or later. Two things are known ahead of that:
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,9 +19,10 @@ from typing import NamedTuple, Optional, Union
 from kraken_l3.archive.datafile import Block, DataFile
 from kraken_l3.archive.journal import Acknowledged, Connected, Instruments, Record
 from kraken_l3.archive.layout import Stream
+from kraken_l3.archive.opening import open_source
 from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.port import Engine
-from kraken_l3.errors import MalformedMessage, UsageError
+from kraken_l3.errors import ArchiveError, MalformedMessage, UsageError
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.protocol.decoding import PRECISIONS, decode_instruments, decode_level3
 
@@ -192,9 +194,10 @@ def read_instruments(path: Path) -> list[Instrument]:
         UsageError: it holds none.
     """
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read: {error.strerror}", where=str(path)) from None
+        with contextlib.closing(open_source(path)) as source:
+            content = source.read_at(0, source.size())
+    except ArchiveError as error:  # a FIFO would be waited for, a device never ends
+        raise UsageError(error.what, where=str(path)) from None
     lines = [line for line in content.splitlines() if line.strip()]
     is_one_message = len(lines) > 1 and not lines[0].rstrip().endswith(b"}")
     pairs: dict[str, Instrument] = {}
