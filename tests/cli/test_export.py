@@ -100,3 +100,30 @@ def test_help(command):
     done = run(command, "--help")
     assert done.returncode == 0
     assert "--out" in done.stdout
+
+
+def _allow_small_files() -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limit on the size of files")
+@pytest.mark.parametrize("command", ["snapshots", "events", "tardis", "lobster", "hftbacktest"])
+def test_a_disk_that_takes_no_more_is_a_clear_error_and_leaves_nothing_half_done(source, tmp_path, command):
+    words = [sys.executable, "-m", "kraken_l3", "export", command, str(source), "--out", str(tmp_path)]
+    words += ["--levels", "100"] if command in ("snapshots", "lobster") else []
+    done = subprocess.run(words, capture_output=True, text=True, check=False, preexec_fn=_allow_small_files)
+    assert done.returncode == 5
+    assert "cannot write" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path for path in tmp_path.rglob("*") if path.name.startswith(".")] == []
+
+
+def test_an_empty_directory_is_no_empty_export(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for command in ("events", "lobster"):
+        done = run(command, tmp_path / "empty", "--out", tmp_path / "o")
+        assert done.returncode == 1
+        assert "no level3 data here" in done.stderr
+        assert not (tmp_path / "o").exists()

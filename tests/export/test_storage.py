@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import tempfile
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from kraken_l3.errors import LocalFault, UsageError
 from kraken_l3.export.parquet import ParquetOutput
-from kraken_l3.export.storage import LocalStore, open_store, write_file
+from kraken_l3.export.storage import LocalStore, fetched, open_store, write_file
 
 
 def names_in(directory) -> list[str]:
@@ -79,6 +81,7 @@ def test_a_table_on_a_full_disk_is_abandoned_whole(tmp_path):
     with pytest.raises(OSError, match="No space"):
         # the head of the file is written at once
         ParquetOutput(FullDisk(LocalStore(tmp_path).begin("u.parquet")), schema, {}).write(schema.empty_table())
+    assert names_in(tmp_path) == []
 
 
 def test_a_directory_that_cannot_be_is_a_clear_error(tmp_path):
@@ -95,3 +98,80 @@ def test_an_unknown_kind_of_url_is_a_clear_error():
     pytest.importorskip("fsspec")
     with pytest.raises(UsageError, match="cannot open"):
         open_store("nosuchkind://bucket/path")
+
+
+def test_a_place_that_is_taken_leaves_nothing_half_done(tmp_path):
+    (tmp_path / "t.csv").mkdir()
+    output = LocalStore(tmp_path).begin("t.csv")
+    with pytest.raises(LocalFault, match=r"t\.csv: cannot write"):
+        output.publish()
+    assert names_in(tmp_path) == []
+    with pytest.raises(LocalFault, match=r"t\.csv: cannot read"):
+        LocalStore(tmp_path).read("t.csv")
+
+
+# -- object storage, as fsspec's own in memory
+
+
+@pytest.fixture
+def bucket():
+    fsspec = pytest.importorskip("fsspec")
+    filesystem = fsspec.filesystem("memory")
+    yield filesystem
+    filesystem.rm("/", recursive=True)
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """The system's directory for temporary files, empty."""
+    directory = tmp_path / "temporary"
+    directory.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(directory))
+    return directory
+
+
+def test_an_object_appears_when_it_is_published(bucket, temporary):
+    store = open_store("memory://bucket/out/")
+    assert store.scratch is None
+    assert store.where("a/b.csv") == "memory://bucket/out/a/b.csv"
+    output = store.begin("a/b.csv")
+    output.file.write(b"12345")
+    assert store.size("a/b.csv") is store.read("a/b.csv") is None
+    assert output.publish("a/c.csv") == 5
+    assert (store.size("a/c.csv"), store.read("a/c.csv"), store.size("a/b.csv")) == (5, b"12345", None)
+    store.begin("a/d.csv").abandon()
+    assert store.size("a/d.csv") is None
+    assert not list(temporary.iterdir())
+
+
+def test_what_is_needed_is_fetched_and_gone_afterwards(bucket, temporary):
+    for day in ("2026-11-22", "2026-11-23"):
+        for name in (f"l3-{day}.ndjson", f"l3-{day}.receipts", f"l3-{day}.checkpoints", f"journal-{day}.ndjson"):
+            bucket.pipe_file(f"/a/{name}", name.encode())
+    bucket.pipe_file("/a/notes.txt", b"no part of an archive")
+    with fetched("memory://a", ["l3-2026-11-23.ndjson"]) as path:
+        assert names_in(path) == sorted(f"{name}" for name in _NAMES)
+        assert (path / "l3-2026-11-23.ndjson").read_bytes() == b"l3-2026-11-23.ndjson"
+    with fetched("memory://a", heads=True) as path:
+        sizes = {name: (path / name).stat().st_size for name in names_in(path)}
+        assert len(sizes) == 8
+        assert {name for name, size in sizes.items() if size} == {
+            name for name in sizes if name.startswith("journal") or name.endswith("checkpoints")
+        }
+    with fetched("memory://a/l3-2026-11-22.ndjson") as path:
+        assert path.read_bytes() == b"l3-2026-11-22.ndjson"
+    assert not list(temporary.iterdir())
+
+
+_NAMES = ["journal-2026-11-23.ndjson", *(f"l3-2026-11-23.{end}" for end in ("checkpoints", "ndjson", "receipts"))]
+
+
+def test_a_place_that_is_not_there_leaves_nothing_behind(bucket, temporary):
+    with pytest.raises(UsageError, match="no such file or directory"), fetched("memory://nowhere"):
+        pass
+    assert not list(temporary.iterdir())
+
+
+def test_a_path_here_is_taken_as_it_is(tmp_path):
+    with fetched(str(tmp_path)) as path:
+        assert path == Path(tmp_path)

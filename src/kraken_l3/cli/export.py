@@ -15,7 +15,7 @@ from kraken_l3.archive.reader import open_archive
 from kraken_l3.cli.console import Screen, Table, number, plain, print_error, progress, size, stoppable
 from kraken_l3.cli.json_output import print_result
 from kraken_l3.cli.options import AsJson, EngineName, Instruments, warn_of_engine, warn_of_unread
-from kraken_l3.errors import DataMissing, UsageError
+from kraken_l3.errors import DataMissing, LocalFault, UsageError
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.model.timestamps import format_rfc3339
 from kraken_l3.rebuild.metadata import read_instruments
@@ -198,7 +198,7 @@ def _export_format(
     wanted = _symbols(symbols)
     names = sorted(wanted) if wanted is not None else _all_symbols(source, engine)
     total = _total(source, readings=len(names) * READINGS[name])
-    with _progress(total) as step:
+    with _progress(out, total) as step:
         result = export_format(
             source,
             out,
@@ -283,14 +283,17 @@ def _total(source: str, readings: int = 1) -> Optional[int]:
 
 
 @contextmanager
-def _progress(total: Optional[int]) -> Iterator[Callable[[int], None]]:
-    """A bar; Ctrl+C and SIGTERM stop the export where nothing is half done."""
+def _progress(out: str, total: Optional[int]) -> Iterator[Callable[[int], None]]:
+    """A bar; Ctrl+C and SIGTERM stop the export where nothing is half done, and so does a full disk."""
     try:
         with progress("exporting", total) as on_bytes, stoppable(on_bytes) as step:
             yield step
     except KeyboardInterrupt:
         print_error("kraken-l3: interrupted. The same command goes on from here.")
         raise
+    except OSError as error:
+        hint = "The same command goes on from here, once there is room"
+        raise LocalFault(f"cannot write: {error.strerror or error}", where=out, hint=hint) from error
 
 
 def _export_table(
@@ -309,7 +312,7 @@ def _export_table(
     pairs, unread = _begin(source, out, symbols, instruments, engine)
     total = _total(source)
     # A cluster is waited for without steps: there, and here where nothing is written, a signal may stop at once.
-    with progress("exporting", total) if cluster is not None else _progress(total) as step:
+    with progress("exporting", total) if cluster is not None else _progress(out, total) as step:
         result = export_table(
             source,
             out,

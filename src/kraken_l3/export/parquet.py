@@ -38,17 +38,21 @@ class ParquetOutput:
         self._output = output
         few = [f.name for f in schema if pa.types.is_dictionary(f.type) or pa.types.is_int8(f.type) or f.name in _FEW]
         named = {f"kraken_l3.{key}": value for key, value in description.items()}
-        self._writer = pq.ParquetWriter(
-            output.file,
-            schema.with_metadata(named),
-            version="2.6",
-            compression="zstd",
-            compression_level=COMPRESSION_LEVEL,
-            use_dictionary=few,
-            column_encoding={name: "DELTA_BINARY_PACKED" for name in schema.names if name in _DELTA},
-            write_statistics=True,
-        )
         self.rows = 0
+        try:  # the head of the file is written at once, which may fail
+            self._writer = pq.ParquetWriter(
+                output.file,
+                schema.with_metadata(named),
+                version="2.6",
+                compression="zstd",
+                compression_level=COMPRESSION_LEVEL,
+                use_dictionary=few,
+                column_encoding={name: "DELTA_BINARY_PACKED" for name in schema.names if name in _DELTA},
+                write_statistics=True,
+            )
+        except BaseException:
+            output.abandon()
+            raise
 
     def write(self, table: pa.Table) -> None:
         """Add a row group."""
