@@ -1,6 +1,7 @@
 """The reader: our archives and files of others, from any place, while they grow and over midnight."""
 
 import datetime as dt
+import hashlib
 import threading
 from contextlib import suppress
 
@@ -10,12 +11,12 @@ from disk_fakes import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kraken_l3.archive.datafile import DataFile, Follow, Position, Skipped
+from kraken_l3.archive.datafile import TOO_LONG, DataFile, Follow, Position, Skipped
 from kraken_l3.archive.layout import DayPaths, Stream, days_in, parse_name
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.receipts import MALFORMED
 from kraken_l3.archive.writer import ArchiveWriter
-from kraken_l3.errors import ArchiveError, MalformedMessage, UsageError
+from kraken_l3.errors import ArchiveError, DamageFound, MalformedMessage, UsageError
 from kraken_l3.model.frames import Frame
 from kraken_l3.model.timestamps import NS_PER_DAY
 
@@ -303,6 +304,44 @@ class TestFollow:
 
         with pytest.raises(ArchiveError, match="shorter"):
             list(open_archive(tmp_path).lines(follow=Follow(wait=wait)))
+
+
+class TestTooLong:
+    """A line beyond the limit: a hole that a power cut left, or no NDJSON at all."""
+
+    GOOD = payload(0) + b"\n"
+    HOLE = bytes(5_000) + b"\n"
+
+    def read(self, path, **how):
+        with DataFile(path, line_limit=1_000) as file:
+            return list(file.blocks(size=300, **how))
+
+    @pytest.mark.parametrize("last", [HOLE, HOLE[:-1], HOLE + GOOD, HOLE + HOLE + GOOD])
+    def test_it_is_passed_over_and_the_rest_is_read(self, tmp_path, last):
+        content = self.GOOD * 10 + last
+        path = foreign(tmp_path, content)
+        digest = hashlib.sha256()
+        blocks = self.read(path, digest=digest)
+        assert digest.digest() == hashlib.sha256(content).digest()
+        lines = content.replace(bytes(5_000), TOO_LONG[:-1])
+        assert b"".join(block.data for block in blocks).rstrip(b"\n") == lines.rstrip(b"\n")
+        for block in blocks:
+            assert content[: block.offset].count(b"\n") == block.first_line
+        with DataFile(path, line_limit=1_000) as file:
+            skipped = Skipped()
+            found = list(file.lines(skipped=skipped))
+            assert [line.payload for line in found] == [payload(0)] * content.count(self.GOOD)
+            assert skipped.count == lines.count(TOO_LONG[:-1])
+            assert all(content[line.offset :].startswith(self.GOOD) for line in found)
+
+    def test_as_the_first_line_it_is_an_error(self, tmp_path):
+        for content in (self.HOLE + self.GOOD, b"\xef\xbb\xbf" + self.HOLE, self.HOLE[:-1]):
+            with pytest.raises(DamageFound, match="a line longer than 1,000 bytes"):
+                self.read(foreign(tmp_path, content))
+
+    def test_nobody_waits_for_its_end_while_a_file_grows(self, tmp_path):
+        with pytest.raises(DamageFound, match="a line longer than"):
+            self.read(foreign(tmp_path, self.GOOD + self.HOLE[:-1]), follow=Follow(wait=lambda _: True))
 
 
 def test_scenes_stop_in_order(tmp_path, clock):

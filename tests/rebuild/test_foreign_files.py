@@ -256,3 +256,23 @@ def test_a_directory_with_other_names_alone_says_which(tmp_path, lines, words):
     with pytest.raises(UsageError) as caught:
         command(*words, tmp_path)
     assert "theirs.ndjson: level3 data under a name" in caught.value.hint
+
+
+def test_a_hole_that_is_no_line_costs_no_other(tmp_path, lines, engine_name):
+    """Longer than any line may be, as power cuts leave it in files that nobody repaired."""
+    hole = 70 * 1024 * 1024
+    path = tmp_path / "theirs.ndjson"
+    with path.open("wb") as file:
+        file.write(b"\n".join(lines[:300]) + b"\n")
+        file.seek(hole, 1)
+        file.write(b"\n" + b"\n".join(lines[300:]) + b"\n")
+    found = verify(path, engine_name=engine_name)
+    assert (ok(found), found.totals.malformed, found.totals.lines, found.exit_code()) == (600, 1, 601, 2)
+    (note,) = [at.note for at in found.notes if at.note.kind == "malformed"]
+    assert (note.line, note.offset) == (300, sum(len(line) + 1 for line in lines[:300]))
+    assert found.files[0].bytes == path.stat().st_size
+
+
+def test_a_gzip_is_not_packed_again():
+    with pytest.raises(UsageError, match="it is packed already"):
+        command("seal", SPLIT_DAY / "l3-2026-02-22.ndjson.gz")

@@ -6,6 +6,9 @@ Lines count from 0 and are physical: a blank line has a number, though nothing i
 - `blocks`: pieces of whole lines as they stand in the file, for engines that take lines apart themselves;
 - `lines`: one `Line` after the other with its receipt, each checked to be one JSON object.
 
+A line longer than 64 MiB is passed over, and `TOO_LONG` stands for it. As the first line of a file it is an error: that
+is hardly NDJSON.
+
 Only whole lines are yielded. While a file with receipts is followed, a line counts when its receipt is there. The last
 line of a file without receipts may lack its newline, unless the file is followed.
 """
@@ -26,9 +29,11 @@ from kraken_l3.archive.receipts import RECEIPT_BYTES, Receipt, ReceiptIndex
 from kraken_l3.archive.scan import BOM, LINE_LIMIT_BYTES, check_object
 from kraken_l3.errors import ArchiveError, DamageFound, MalformedMessage
 
-__all__ = ["BEGINNING", "BLOCK_BYTES", "Block", "DataFile", "Follow", "Line", "Position", "Skipped"]
+__all__ = ["BEGINNING", "BLOCK_BYTES", "TOO_LONG", "Block", "DataFile", "Follow", "Line", "Position", "Skipped"]
 
 BLOCK_BYTES = 4 * 1024 * 1024
+#: Stands for a line that is longer than the limit: no JSON, so that everybody counts it as damage, where it lies.
+TOO_LONG = b"\0 a line that is too long\n"
 #: So much of a file, or its first line, tells whether its messages are in envelopes.
 _HEAD_BYTES = 64 * 1024
 
@@ -266,13 +271,13 @@ class DataFile:
         over = follow is None
         while True:
             end = self.end(growing=follow is not None)
-            data = self._whole_lines(offset, end, size, growing=follow is not None)
+            data, length = self._whole_lines(offset, end, size, growing=follow is not None)
             if data:
                 if digest is not None:
-                    digest.update(data)
+                    self._update(digest, data, offset, length)
                 shown, left_out = unwrap_lines(data) if self._has_envelopes() else (data, 0)
                 yield Block(shown, line, offset, self, left_out)
-                offset += len(data)
+                offset += length
                 line += data.count(b"\n") if numbered else 0
             elif over or follow is None:
                 return
@@ -287,17 +292,28 @@ class DataFile:
         """Whether the messages are in envelopes, which the first lines tell. None of our own, with receipts, are."""
         if self._is_wrapped is None:
             is_foreign = self.receipts is None and self.stream is Stream.LEVEL3
-            head = self._whole_lines(0, self.source.size(), _HEAD_BYTES, growing=False) if is_foreign else b""
+            head, _ = self._whole_lines(0, self.source.size(), _HEAD_BYTES, growing=False) if is_foreign else (b"", 0)
             self._is_wrapped = is_wrapped(head.removeprefix(BOM).split(b"\n"))
         return self._is_wrapped
 
-    def _whole_lines(self, offset: int, end: int, size: int, *, growing: bool) -> bytes:
+    def _update(self, digest: Digest, data: bytes, offset: int, length: int) -> None:
+        """With what the file has there: a line that is too long is not in memory."""
+        if len(data) == length:
+            digest.update(data)
+            return
+        for at in range(offset, offset + length, BLOCK_BYTES):
+            digest.update(self.source.read_at(at, min(BLOCK_BYTES, offset + length - at)))
+
+    def _whole_lines(self, offset: int, end: int, size: int, *, growing: bool) -> tuple[bytes, int]:
+        """Lines from an offset on, and how many bytes of the file they are; `TOO_LONG` for one that is too long."""
         data = self.source.read_at(offset, min(size, max(0, end - offset)))
         cut = data.rfind(b"\n") + 1
         if not cut and offset + len(data) < end:  # a line longer than a block
             parts = [data]
             length = len(data)
             while not cut and 0 < length < end - offset:
+                if length > self._line_limit and offset > len(BOM) and not growing:
+                    return TOO_LONG, self._end_of_line(offset + length, end, size) - offset
                 if length > self._line_limit:
                     raise DamageFound(
                         f"a line longer than {self._line_limit:,} bytes",
@@ -310,9 +326,16 @@ class DataFile:
                 cut = length + parts[-1].rfind(b"\n") + 1 if b"\n" in parts[-1] else 0
                 length += len(parts[-1])
             data = b"".join(parts)
-        if cut:
-            return data if cut == len(data) else data[:cut]
-        return b"" if growing or self._is_torn(offset) else data
+        if not cut:
+            cut = 0 if growing or self._is_torn(offset) else len(data)
+        return data if cut == len(data) else data[:cut], cut
+
+    def _end_of_line(self, at: int, end: int, size: int) -> int:
+        while at < end and (part := self.source.read_at(at, min(size, end - at))):
+            if b"\n" in part:
+                return at + part.index(b"\n") + 1
+            at += len(part)
+        return at
 
     def _is_torn(self, offset: int) -> bool:
         """Whether a last line without newline is one that our writer had not finished."""

@@ -12,7 +12,7 @@ import typer
 
 from kraken_l3.archive.days import closed_days
 from kraken_l3.archive.filesystem import OsFileSystem
-from kraken_l3.archive.layout import SEAL_LOCK_NAME, parse_name
+from kraken_l3.archive.layout import GZIP_SUFFIX, SEAL_LOCK_NAME, parse_name
 from kraken_l3.archive.lock import DirectoryLock
 from kraken_l3.archive.manifest import Manifest
 from kraken_l3.archive.reader import open_archive
@@ -72,6 +72,8 @@ def _sealings(path: Path, day: Optional[str]) -> tuple[list[Sealing], list[str]]
         return _of_directory(path, _parse_day(day))
     if day is not None:
         raise UsageError("--day needs a directory", where=str(path))
+    if path.suffix == GZIP_SUFFIX:
+        raise UsageError("it is packed already", where=str(path), hint="Unpack it first: `gzip -d FILE`")
     return _of_directory(path.parent, name.day) if name is not None else ([file_sealing(path)], [])
 
 
