@@ -1,5 +1,4 @@
-"""The channels that are recorded: what a connection has to know to subscribe to each and to understand its
-snapshots."""
+"""The recorded channels: what a connection must know to subscribe to each and to handle its snapshots."""
 
 from __future__ import annotations
 
@@ -10,28 +9,28 @@ from kraken_l3.protocol.budget import SUBSCRIPTION_COST
 
 __all__ = ["PUBLIC_COST", "Channel", "instrument", "level3", "trade"]
 
-#: Public subscriptions do not count against level3's rate; a budget of their own keeps them from being a burst.
+#: Public subscriptions do not count against level3's rate limit; a budget of their own spreads them out.
 PUBLIC_COST = 5
 
-#: Called with (payload, connection number) of each data message, after it was queued for the archive.
+#: Called with (payload, connection number) for each data message, after it was queued for the archive.
 Observe = Callable[[bytes, int], None]
 
 
 def _nothing(payload: bytes, connection: int) -> None:
-    """Most messages are nobody's business but the archive's."""
+    """For channels that are only archived."""
 
 
 class Channel(NamedTuple):
-    """One subscription kind on one connection.
+    """What one connection subscribes to.
 
     Attributes:
         name: Kraken's name of the channel, also the archive's name of the stream.
-        symbols: what to subscribe; (None,) when the channel has no symbols.
-        depth: price levels a side, None where there is no such thing.
+        symbols: what to subscribe to; (None,) if the channel has no symbols.
+        depth: price levels per side (None: the channel has no depth).
         private: whether a session token is needed.
-        cost: what one subscription takes from the budget.
-        whole_by_snapshot: a symbol is whole when its snapshot came, else when it is acknowledged.
-        observe: looks at each message after it was queued.
+        cost: what one subscription takes from the rate budget.
+        whole_by_snapshot: a symbol is whole once its snapshot has arrived, else once it is acknowledged.
+        observe: called with each message after it was queued.
     """
 
     name: str
@@ -52,13 +51,13 @@ class Channel(NamedTuple):
 
 
 def level3(symbols: Sequence[str], depth: int) -> Channel:
-    """The order-by-order book."""
+    """The market-by-order book."""
     cost = SUBSCRIPTION_COST[depth]
     return Channel("level3", tuple(symbols), depth, private=True, cost=cost, whole_by_snapshot=True)
 
 
 def trade(symbols: Sequence[str], observe: Observe) -> Channel:
-    """Public trades. They are whole from the acknowledgement on: a pair that never traded has no snapshot."""
+    """Public trades. A symbol is whole once it is acknowledged: a pair that never traded has no snapshot."""
     return Channel("trade", tuple(symbols), observe=observe)
 
 

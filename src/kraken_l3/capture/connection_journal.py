@@ -1,4 +1,4 @@
-"""What one connection tells the journal, beside the gaps."""
+"""The journal records of one connection, except for gaps."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ __all__ = ["UNRECOGNISED_KEPT", "ConnectionJournal"]
 log = structlog.get_logger("kraken_l3.capture.connection")
 
 FRAME_KEPT_BYTES = 64 * 1024
-#: Unrecognised frames after these are only counted.
+#: Further unrecognised frames are only counted.
 UNRECOGNISED_KEPT = 100
-#: Control frames above this in one second are only counted. Kraken's answers to the 100 subscriptions a second that it
-#: allows at most are a quarter of it.
+#: Control frames above this rate are only counted. Kraken allows 100 subscriptions a second at most; the responses to
+#: those are a quarter of it.
 CONTROL_BYTES_PER_S = 128 * 1024
-#: What a record takes beside its frame.
+#: Size of a record without its frame.
 RECORD_BYTES = 150
 
 
 class ConnectionJournal:
-    """The journal records of one connection. Times of frames are wall clock and monotonic, as received.
+    """Journals what happens on one connection. Times of frames are their receive times, wall clock and monotonic.
 
     Args:
         number: of the connection, as in receipts and journal.
         channel: what it carries.
-        journal: takes the records.
-        clock: dates those that no frame dates.
+        journal: called with each record.
+        clock: timestamps records without a frame.
     """
 
     def __init__(self, number: int, channel: Channel, journal: Callable[[Record], None], clock: Clock) -> None:
@@ -52,11 +52,11 @@ class ConnectionJournal:
         self._second = 0
         self._second_bytes = 0
         self._left_out = 0
-        #: Frames that were neither control nor data.
+        #: How many frames were neither control nor data.
         self.unrecognised_count = 0
 
     def connected(self, url: str, extensions: str) -> None:
-        """The handshake is done."""
+        """The handshake is complete."""
         self._journal(
             Connected(
                 at_ns=self._clock.wall_ns(),
@@ -70,7 +70,7 @@ class ConnectionJournal:
         )
 
     def disconnected(self, dead: Dead, close_code: Optional[int], last_frame_ns: int) -> None:
-        """The connection is over."""
+        """The connection has ended."""
         if self._left_out:
             log.warning("control frames came too fast to be kept", connection=self._number, left_out=self._left_out)
             self._journal_control("", self._clock.wall_ns(), self._clock.mono_ns())
@@ -87,7 +87,7 @@ class ConnectionJournal:
         )
 
     def control(self, payload: bytes, recv_ns: int, mono_ns: int) -> None:
-        """A status message, or the answer to a request. Those that come too fast are counted, told with the next."""
+        """A status message or a response. Those above the rate are counted; the next record says how many."""
         size = min(len(payload), FRAME_KEPT_BYTES) + RECORD_BYTES
         if mono_ns // NS_PER_S != self._second:
             self._second, self._second_bytes = mono_ns // NS_PER_S, 0
@@ -103,7 +103,7 @@ class ConnectionJournal:
         self._left_out = 0
 
     def unrecognised(self, payload: bytes, recv_ns: int, mono_ns: int) -> None:
-        """A frame that is neither control nor data; `recv_ns` 0: when it came is not known."""
+        """A frame that is neither control nor data; `recv_ns` 0: its receive time is unknown."""
         self.unrecognised_count += 1
         if self.unrecognised_count > UNRECOGNISED_KEPT:
             return
@@ -119,7 +119,7 @@ class ConnectionJournal:
         )
 
     def acknowledged(self, event: Acked, recv_ns: int, mono_ns: int) -> None:
-        """A subscription was accepted; a depth that Kraken does not repeat is the one that was asked for."""
+        """A subscription was accepted. If Kraken does not repeat the depth, it is the requested one."""
         self._journal(
             Acknowledged(
                 at_ns=recv_ns,
@@ -132,7 +132,7 @@ class ConnectionJournal:
         )
 
     def rejected(self, event: SymbolRejected, at_ns: int) -> None:
-        """A subscription was refused, or not answered."""
+        """A subscription was rejected, or got no response."""
         self._journal(
             Rejected(
                 at_ns=at_ns,

@@ -1,4 +1,4 @@
-"""The instrument list: what it says of the recorded pairs goes into the journal whenever it changes.
+"""The instrument list: changes of the recorded pairs are journalled.
 
 Source: https://docs.kraken.com/api/docs/websocket-v2/instrument
 """
@@ -28,14 +28,14 @@ log = structlog.get_logger("kraken_l3.capture.instruments")
 
 
 class InstrumentWatch:
-    """Follows the `instrument` channel for the symbols that are recorded.
+    """Follows the `instrument` channel, for the symbols that are recorded.
 
     Args:
-        symbols: those of interest.
-        known: what the journal knew already.
-        journal: takes the journal records.
-        clock: dates them.
-        listed: is asked of each list which pairs have become of interest.
+        symbols: the recorded ones.
+        known: what the journal already says of them.
+        journal: called with each journal record.
+        clock: timestamps the records.
+        listed: called with each list; returns the pairs in it that are to be recorded from now on.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class InstrumentWatch:
         self._clock = clock
 
     def observe(self, payload: bytes, connection: int) -> None:
-        """One message of the channel came (already queued for the archive)."""
+        """A message of the channel arrived (it is already queued for the archive)."""
         try:
             instruments = decode_instruments(payload, _log_refused)
         except MalformedMessage as error:
@@ -71,7 +71,7 @@ class InstrumentWatch:
 
 def _log_refused(pair: Instrument) -> None:
     log.warning(
-        "a pair's precisions cannot be, they are ignored",
+        "impossible precision, the pair is ignored",
         symbol=pair.symbol[:50],
         price_precision=str(pair.price_precision)[:20],
         qty_precision=str(pair.qty_precision)[:20],
@@ -85,7 +85,7 @@ class _FirstSnapshot:
         self.arrived: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def on_opened(self, extensions: str) -> None:
-        """The request is sent when `connect` returns."""
+        """`fetch_instruments` subscribes once `connect` has returned."""
 
     def on_message(self, payload: bytes, recv_ns: int, mono_ns: int) -> None:
         message = classify(payload)
@@ -94,13 +94,13 @@ class _FirstSnapshot:
             self.arrived.set_result(payload)
 
     def on_sign_of_life(self, recv_ns: int, mono_ns: int) -> None:
-        """Nothing depends on it here."""
+        """Only messages count here."""
 
     def on_violation(self, payload: bytes, what: str) -> None:
         self._fail(what)
 
     def on_closed(self, code: Optional[int], reason: str) -> None:
-        self._fail(f"closed before the list came ({code})")
+        self._fail(f"the connection was closed before the list arrived (code {code})")
 
     def _fail(self, what: str) -> None:
         if not self.arrived.done():
@@ -108,10 +108,10 @@ class _FirstSnapshot:
 
 
 async def fetch_instruments(public_ws_url: str, clock: Clock) -> list[Instrument]:
-    """The list of instruments, once.
+    """Fetch the list of instruments once.
 
     Raises:
-        KrakenL3Error: it did not come.
+        KrakenL3Error: there was none.
     """
     receiver = _FirstSnapshot()
     socket = await connect(public_ws_url, receiver, clock)

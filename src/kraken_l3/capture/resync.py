@@ -1,6 +1,6 @@
-"""Resyncs: a symbol whose book is wrong is resubscribed, as soon as `protocol.resync` allows.
+"""Resyncs: a symbol whose book is wrong is resubscribed, as soon as `protocol.resync` allows it.
 
-The gap opens at once, the resubscription may have to wait: the messages in between are recorded, and known to be wrong.
+The gap opens at once, but the resubscription may have to wait: messages in between are recorded inside the gap.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ log = structlog.get_logger("kraken_l3.capture.resync")
 
 
 class Resyncs:
-    """The resync requests that wait.
+    """The resync requests that are waiting.
 
     Args:
-        connections: carry the symbols.
-        gaps: of the symbols.
-        journal: takes the records.
-        clock: paces the resyncs.
+        connections: those that carry the symbols.
+        gaps: of all symbols.
+        journal: called with each record.
+        clock: for records and pauses.
         policy: how often a symbol may be resubscribed.
     """
 
@@ -52,19 +52,19 @@ class Resyncs:
 
     @property
     def waiting(self) -> list[str]:
-        """Symbols that are not resubscribed yet."""
+        """Symbols that are still to be resubscribed."""
         return list(self._causes)
 
     async def run(self) -> None:
-        """Grant what may be granted, once a second, until cancelled."""
+        """Resubscribe what may be resubscribed, once a second, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
             self._grant()
 
     def request(self, symbol: str, cause: str, left_ns: int) -> None:
-        """Resubscribe a symbol: it has a gap from `left_ns` until its next snapshot.
+        """Resubscribe a symbol, which has a gap from `left_ns` until its next snapshot.
 
-        Nothing happens when the symbol is being subscribed anyway, or is not recorded.
+        Does nothing if the symbol is being subscribed anyway, or is not recorded.
         """
         connection = self._connections.carrying("level3", symbol)
         if connection is None or connection.state(symbol) is not SymbolState.LIVE:
@@ -89,7 +89,7 @@ class Resyncs:
         at_ns, mono_ns = self._clock.wall_ns(), self._clock.mono_ns()
         attempt = self._policy.done(symbol, mono_ns)
         if attempt == QUARANTINE_AFTER:
-            log.warning("a symbol keeps failing, it is resubscribed only once an hour", symbol=symbol, cause=cause)
+            log.warning("the symbol keeps failing, it is resubscribed once an hour at most", symbol=symbol, cause=cause)
         number = connection.number
         record = Resync(at_ns=at_ns, mono_ns=mono_ns, symbol=symbol, cause=cause, attempt=attempt, connection=number)
         self._journal(record)

@@ -1,7 +1,7 @@
-"""Sealing while recording: a child process of low priority that compresses the closed days.
+"""Sealing while recording: a child process of low priority compresses the closed days.
 
-It is started soon after the recorder, and again some minutes into each new day. Sealing loses nothing when it is
-killed: the next child finishes what this one began.
+It is started soon after the recorder, and again some minutes into each new day. Killing it loses nothing: the next
+child finishes what this one began.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kraken_l3.model.timestamps import NS_PER_S, day_of
 
 __all__ = ["SealerProcess", "SealerTimes"]
 
-#: So much of the end of the child's error output is logged.
+#: This much of the end of the child's error output is logged.
 COMPLAINT_BYTES = 1_000
 
 log = structlog.get_logger("kraken_l3.capture.sealer")
@@ -28,9 +28,9 @@ class SealerTimes(NamedTuple):
     """When children are started, in seconds.
 
     Attributes:
-        after_start_s: until the first one. The live verifier may still be reading yesterday's end.
-        after_midnight_s: into the new day, for the same reason.
-        poll_s: between two looks at the clock.
+        after_start_s: after the start of the recorder. The live verifier may still be reading the end of yesterday.
+        after_midnight_s: after the start of a new day, for the same reason.
+        poll_s: between two checks of the clock.
     """
 
     after_start_s: float = 60.0
@@ -39,11 +39,11 @@ class SealerTimes(NamedTuple):
 
 
 class SealerProcess:
-    """Starts a child for each day.
+    """Starts one child per day.
 
     Args:
-        command: seals what there is to seal, and ends.
-        clock: tells the day.
+        command: seals all closed days, and exits.
+        clock: says which day it is.
         environment: the child's environment variables (None: the recorder's own).
         times: see `SealerTimes`.
     """
@@ -60,12 +60,12 @@ class SealerProcess:
         self._environment = environment
         self._clock = clock
         self._times = times
-        #: How often a child was started, and how often one failed.
+        #: How many children were started, and how many of them failed.
         self.runs = 0
         self.failures = 0
 
     async def run(self) -> None:
-        """Until cancelled; a child that is at work then is killed."""
+        """Run until cancelled; a child that is running then is killed."""
         await asyncio.sleep(self._times.after_start_s)
         while True:
             day = self._day()
@@ -74,7 +74,7 @@ class SealerProcess:
                 await asyncio.sleep(self._times.poll_s)
 
     def _day(self) -> object:
-        """The day up to which is sealed: it begins `after_midnight_s` late."""
+        """The current day, which for sealing starts `after_midnight_s` late."""
         return day_of(self._clock.wall_ns() - int(self._times.after_midnight_s * NS_PER_S))
 
     async def _seal(self) -> None:
@@ -86,7 +86,7 @@ class SealerProcess:
             complaint = str(error)
         if code != 0:
             self.failures += 1
-            log.warning("sealing failed; recording goes on, the next try is tomorrow", exit_code=code, said=complaint)
+            log.warning("sealing failed; recording goes on, next attempt tomorrow", exit_code=code, said=complaint)
 
     async def _run_child(self) -> tuple[int, str]:
         child = await Child.start(self._command, self._environment, read="stderr")

@@ -1,4 +1,4 @@
-"""Public trades: `trade_id` counts up by one in each book, so a missing trade shows itself.
+"""Public trades: `trade_id` increases by one in each book, so a missing trade leaves a hole.
 
 Source: https://docs.kraken.com/api/docs/websocket-v2/trade
 """
@@ -21,11 +21,11 @@ log = structlog.get_logger("kraken_l3.capture.trades")
 
 
 class TradeWatch:
-    """Checks that no trade is missing, also over reconnects: a snapshot repeats trades, which is no jump.
+    """Checks that no trade is missing, also across reconnects. Snapshots repeat trades, which is fine.
 
     Args:
-        journal: takes the journal records.
-        clock: dates them.
+        journal: called with each journal record.
+        clock: timestamps the records.
     """
 
     def __init__(self, journal: Callable[[Record], None], clock: Clock) -> None:
@@ -34,7 +34,7 @@ class TradeWatch:
         self._clock = clock
 
     def observe(self, payload: bytes, connection: int) -> None:
-        """One message of the channel came (already queued for the archive)."""
+        """A message of the channel arrived (it is already queued for the archive)."""
         try:
             trades = decode_trades(payload)
         except MalformedMessage as error:

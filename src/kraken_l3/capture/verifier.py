@@ -1,7 +1,7 @@
-"""The live verifier, seen from the recorder: a child process that follows the archive and is replaced when it fails.
+"""The live verifier as the recorder sees it: a child process that follows the archive, restarted when it fails.
 
 The child reads files and writes the messages of `model.live` to its standard output; closing its standard input ends
-it. A new child goes on from the checkpoints of the one before.
+it. A new child continues from the checkpoints of the previous one.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class VerifierLimits(NamedTuple):
     """How patient the recorder is with the child.
 
     Attributes:
-        silence_s: a child that has data to read and reports no progress for so long is stuck, and is replaced.
-        finish_s: how long it may read the rest of the archive when the recorder stops.
-        restarts: how often it is started again.
+        silence_s: a child that has data to read and reports no progress for this long is stuck, and is restarted.
+        finish_s: how long it may take to read the rest of the archive when the recorder stops.
+        restarts: how often it may be restarted.
     """
 
     silence_s: float = 60.0
@@ -40,9 +40,9 @@ class VerifierProcess:
     Args:
         command: starts the child.
         environment: the child's environment variables (None: the recorder's own).
-        on_resync: takes the symbols to resubscribe.
-        on_finding: takes what the child found.
-        lines_written: how many lines the archive has gained, to tell a stuck child from one with nothing to do.
+        on_resync: called with each request to resubscribe a symbol.
+        on_finding: called with each finding.
+        lines_written: how many lines were added to the archive, to tell a stuck child from an idle one.
         limits: see `VerifierLimits`.
     """
 
@@ -63,29 +63,29 @@ class VerifierProcess:
         self._lines_written = lines_written
         self._limits = limits
         self._child: Optional[Child] = None
-        #: The newest from the child.
+        #: The child's latest report.
         self.progress = VerifierProgress()
         self.restarts = 0
 
     @property
     def pid(self) -> Optional[int]:
-        """The newest child's process id (None: there was none yet)."""
+        """Process id of the current or last child (None: none was started yet)."""
         return None if self._child is None else self._child.pid
 
     async def run(self) -> None:
-        """Start the child, and another whenever it ends, until cancelled."""
+        """Start the child, and restart it whenever it ends, until cancelled."""
         loop = asyncio.get_running_loop()
         wait_s = 0.0
         while True:
             started = loop.time()
             code = await self._run_once()
             wait_s = self._limits.restarts.next_wait_s(wait_s, loop.time() - started)
-            log.warning("the live verifier ended, recording goes on", exit_code=code, restart_s=wait_s)
+            log.warning("the live verifier ended unexpectedly, recording goes on", exit_code=code, restart_s=wait_s)
             self.restarts += 1
             await asyncio.sleep(wait_s)
 
     async def finish(self) -> None:
-        """Let the child read the archive to its end and write its checkpoints; kill it if that takes too long."""
+        """Let the child read to the end of the archive and write its checkpoints; kill it if that takes too long."""
         child = self._child
         if child is None or child.exit_code is not None:
             return
@@ -95,9 +95,9 @@ class VerifierProcess:
             await asyncio.wait_for(child.wait(), self._limits.finish_s)
             await reading
         except asyncio.TimeoutError:
-            log.warning("the live verifier was behind; it goes on from its checkpoints at the next start")
+            log.warning("the live verifier is behind; at the next start it continues from its checkpoints")
             await child.kill()
-        except Exception as error:  # noqa: BLE001 - its last words must not spoil an orderly stop
+        except Exception as error:  # noqa: BLE001 - its last output must not spoil an orderly stop
             log.warning("unreadable output of the live verifier", error=str(error))
             await child.kill()
         finally:
@@ -115,7 +115,7 @@ class VerifierProcess:
             return await child.wait()
         except asyncio.CancelledError:
             raise  # the recorder stops: `finish` deals with the child
-        except Exception as error:  # noqa: BLE001 - a child whose output makes no sense is replaced, whatever it says
+        except Exception as error:  # noqa: BLE001 - a child with unreadable output is restarted, whatever the error
             log.warning("unreadable output of the live verifier", error=str(error))
             await child.kill()
             return child.exit_code
@@ -139,8 +139,8 @@ class VerifierProcess:
         while True:
             await asyncio.sleep(self._limits.silence_s)
             lines_before, lines = lines, self._lines_written()
-            # The archive grew, and had lines to read before, yet the child tells the same as last time.
+            # The archive grew, and had lines before, yet the child reports the same as last time.
             if self.progress == progress and lines > lines_before > 0:
-                log.warning("the live verifier is stuck and is replaced", seconds=self._limits.silence_s)
+                log.warning("the live verifier is stuck and is restarted", seconds=self._limits.silence_s)
                 await child.kill()
             progress = self.progress

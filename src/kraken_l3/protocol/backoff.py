@@ -1,9 +1,9 @@
-"""How long to wait before connecting again: 1, 2, 4 ... 60 s with jitter, and from the beginning after each success.
+"""How long to wait before a reconnect: 1, 2, 4 ... 60 s with jitter, starting over after each success.
 
-A connection succeeded when every symbol that was not rejected had its acknowledgement and its snapshot. One that stayed
-so for a minute is followed by an attempt at once, unless maintenance is on; one that broke sooner by an attempt after
-1 s. When one after the other breaks within seconds, attempts keep the distance that Kraken allows. During maintenance
-Kraken asks for at least 5 s between attempts.
+A connection succeeded once every symbol that was not rejected had its acknowledgement and its snapshot. If it held for
+a minute, the next attempt is made at once, except during maintenance; if it broke sooner, after 1 s. When connections
+keep breaking within seconds, attempts keep the distance that Kraken allows. During maintenance Kraken asks for at least
+5 s between attempts.
 
 Source: https://docs.kraken.com/api/docs/guides/spot-ws-intro
 """
@@ -22,12 +22,12 @@ MAINTENANCE_S = 5.0
 #: Kraken allows about 150 attempts in 10 minutes, one every 4 s.
 ATTEMPT_SPACING_S = 5.0
 HEALTHY_AFTER_NS = 60 * NS_PER_S
-#: A delay grows by at most this part, so that connections that fell together do not come back together.
+#: A delay grows by this fraction at most, so that connections which broke together do not reconnect together.
 JITTER = 0.1
 
 
 class Backoff:
-    """The delays of one connection. `random` gives numbers in [0, 1)."""
+    """The delays of one connection. `random` returns numbers in [0, 1)."""
 
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
@@ -35,11 +35,11 @@ class Backoff:
         self._was_short = False
 
     def next_delay_s(self, *, healthy_ns: int, maintenance: bool) -> float:
-        """The delay before the next attempt.
+        """Seconds to wait before the next attempt.
 
         Args:
-            healthy_ns: for how long the connection that just ended was whole (0: it never was).
-            maintenance: Kraken said that it is not online.
+            healthy_ns: for how long all symbols were whole on the connection that just ended (0: never).
+            maintenance: Kraken's status is not "online".
         """
         if healthy_ns:
             self._failures = 0

@@ -1,4 +1,4 @@
-"""What Kraken allows: a subscription rate and a number of connection attempts. Both are shared by all connections.
+"""Kraken's limits on the subscription rate and on connection attempts. All connections share both.
 
 Costs of a level3 subscription by depth, against a counter that drains by 200 (standard) or 500 (pro) a second; and
 about 150 connection attempts in any 10 minutes from one address, above which the address is banned for 10 minutes.
@@ -25,10 +25,10 @@ __all__ = [
 SUBSCRIPTION_COST = {10: 5, 100: 25, 1000: 100}
 RATE_PER_S = {"standard": 200, "pro": 500}
 SYMBOLS_PER_CONNECTION = 200
-#: A margin below Kraken's 150, since other programs behind the same address count too.
+#: Below Kraken's 150, because other programs at the same address count too.
 CONNECTION_ATTEMPTS = 120
 CONNECTION_WINDOW_NS = 600 * NS_PER_S
-#: Spent evenly and with a margin, so that no second holds more than Kraken's rate however its counter is phased.
+#: Subscriptions are spaced evenly and with a margin, so that no second exceeds Kraken's rate, whenever it begins.
 MARGIN = 0.95
 
 
@@ -40,7 +40,7 @@ class SubscriptionBudget:
         self._free_at_ns = 0
 
     def reserve(self, cost: int, now_ns: int) -> int:
-        """Take the next place; the answer is how many nanoseconds to wait for it."""
+        """Reserve the next place; returns how many nanoseconds to wait for it."""
         start = max(self._free_at_ns, now_ns)
         self._free_at_ns = start + int(cost * NS_PER_S / self._rate)
         return start - now_ns
@@ -54,7 +54,7 @@ class ConnectionBudget:
         self._starts: deque[int] = deque()
 
     def reserve(self, now_ns: int) -> int:
-        """Take one attempt; the answer is how many nanoseconds to wait before starting it."""
+        """Reserve one attempt; returns how many nanoseconds to wait before it."""
         start = now_ns
         if len(self._starts) >= self._attempts:
             start = max(now_ns, self._starts[-self._attempts] + CONNECTION_WINDOW_NS)

@@ -1,6 +1,6 @@
-"""Kraken's data messages from bytes: `level3`, `trade`, `instrument`. Key order is free and number text stays exact.
+"""Decodes Kraken's data messages: `level3`, `trade`, `instrument`. Keys may have any order; numbers stay exact text.
 
-Nothing is looked at beyond its shape here: what the numbers mean depends on the pair's precision, which the book knows.
+Only the shape is checked here: what the numbers mean depends on the pair's precision, which the book knows.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def decode_trades(payload: bytes) -> list[Trade]:
 
 
 def _ignore(pair: Instrument) -> None:
-    """Nobody wants to hear of refused pairs."""
+    """Used where refused pairs do not matter."""
 
 
 def decode_instruments(payload: bytes, on_refused: Callable[[Instrument], None] = _ignore) -> list[Instrument]:
@@ -156,7 +156,7 @@ def decode_instruments(payload: bytes, on_refused: Callable[[Instrument], None] 
 
     Args:
         payload: the message.
-        on_refused: is told of each pair that is left out because its precisions cannot be (outside 0 to 18).
+        on_refused: called with each pair that is left out because its precisions are impossible (outside 0 to 18).
 
     Raises:
         MalformedMessage: it is none.

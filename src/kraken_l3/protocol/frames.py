@@ -1,7 +1,7 @@
-"""What kind of frame is this? Control frames are recognised positively and cheaply; everything else is data.
+"""Classifies frames: control frames are recognised positively and cheaply, everything else is data.
 
-The order of a message's keys is not fixed, so a frame is decoded as far as its envelope: never its content. (A
-connection spares its updates even this as long as they start and end the way Kraken writes them today.)
+The order of a message's keys is not fixed, so the envelope of a frame is decoded, but not its content. (A connection
+skips even this for updates that start and end the way Kraken writes them today.)
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
 
 DATA_CHANNELS = frozenset({"level3", "trade", "instrument"})
 
-#: Kraken's errors are a short sentence; a longer text is cut.
+#: Kraken's errors are short sentences; longer ones are cut.
 ERROR_CHARS = 1_000
 #: Kraken offers 10, 100 and 1000 levels.
 PLAUSIBLE_DEPTHS = range(1, 1001)
@@ -37,7 +37,7 @@ _HEARTBEAT = b'{"channel":"heartbeat"}'
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
-    """The connection is alive; sent once a second after the first subscription."""
+    """Sent once a second after the first subscription."""
 
 
 class Pong(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ class Pong(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """State of the exchange; the first message on every connection, and again at each change.
+    """State of the exchange: the first message on every connection, and sent again at each change.
 
     Attributes:
         system: "online", "cancel_only", "maintenance" or "post_only".
@@ -57,9 +57,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a request. Everything but `success` may be missing from a rejection.
+    """The response to a request. Everything but `success` may be missing from a rejection.
 
-    `depth_refused`: it named a depth that no book has, which is left out.
+    `depth_refused`: it named a depth that no book has; `depth` is None then.
     """
 
     method: str
@@ -74,7 +74,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Data(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that belongs into the archive: `kind` is "snapshot", "update" or whatever Kraken wrote."""
+    """A message for the archive; `kind` is "snapshot", "update" or whatever Kraken wrote."""
 
     channel: str
     kind: str
@@ -123,7 +123,7 @@ _symbols = msgspec.json.Decoder(list[_SymbolOnly])
 
 
 def classify(payload: bytes) -> Incoming:
-    """Recognise one frame. Never raises: bytes that make no sense are `Unrecognised`, or data when they claim to be."""
+    """Classify one frame. Never raises: garbage is `Unrecognised`, or data if it claims to be."""
     if payload == _HEARTBEAT:
         return Heartbeat()
     try:
@@ -152,7 +152,7 @@ def snapshot_symbols(payload: bytes) -> list[str]:
 
 
 def _claimed_data(payload: bytes) -> Incoming:
-    """A frame that is no JSON but names a data channel is kept with the data, so that the verifier locates it."""
+    """A frame that is not JSON but names a data channel is kept with the data, for the verifier to locate it."""
     for channel in sorted(DATA_CHANNELS):
         if b'"' + channel.encode() + b'"' in payload and b'"method"' not in payload:
             return Data(channel=channel, kind="", malformed=True)

@@ -1,7 +1,7 @@
-"""Nonces: strictly increasing for a key, over restarts and over clocks that step back.
+"""Nonces: strictly increasing for each key, across restarts and clocks that step back.
 
-Kraken compares unsigned 64-bit numbers. We use nanoseconds; a key that ever saw a finer unit can never go back to a
-coarser one, which is one reason why the recorder needs a key of its own.
+Kraken compares unsigned 64-bit numbers. Ours are nanoseconds; a key that was once used with a finer unit cannot go back
+to a coarser one, which is one reason why the recorder needs a key of its own.
 
 Source: https://docs.kraken.com/api/docs/guides/spot-rest-auth
 """

@@ -1,4 +1,4 @@
-"""How a list of symbols is spread over connections, and what that costs."""
+"""How symbols are spread over connections, and what that costs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ DEPTH_FACTOR = {10: 1.0, 100: 3.2, 1000: 6.0}
 
 
 class Plan(NamedTuple):
-    """What a configuration means: connections, time to subscribe, disk a day.
+    """What a configuration needs: connections, time to subscribe, disk per day.
 
     Attributes:
         shards: the symbols of each connection.
         subscribe_s: seconds until the last subscription is sent, within Kraken's budget.
-        disk_bytes_per_day: (for symbols that trade little, for symbols as liquid as BTC/USD); see the source of this
-        module.
+        disk_bytes_per_day: (for symbols that trade little, for symbols as liquid as BTC/USD), from the figures above.
     """
 
     shards: list[list[str]]
@@ -32,13 +31,13 @@ class Plan(NamedTuple):
 
 
 def shards(symbols: Sequence[str], per_connection: int = SYMBOLS_PER_CONNECTION) -> list[list[str]]:
-    """As few connections as allowed, filled evenly, in the given order."""
+    """The symbols of each connection: as few connections as allowed, evenly filled."""
     count = -(-len(symbols) // per_connection)
     return [list(symbols[i::count]) for i in range(count)]
 
 
 def make_plan(symbols: Sequence[str], depth: int, tier: str) -> Plan:
-    """See `Plan`."""
+    """The plan of a configuration."""
     seconds = len(symbols) * SUBSCRIPTION_COST[depth] / (RATE_PER_S[tier] * MARGIN)
     liquid = len(symbols) * LIQUID_BYTES_PER_DAY * DEPTH_FACTOR[depth]
     return Plan(shards(symbols), seconds, (liquid * 0.02, liquid))

@@ -1,8 +1,8 @@
-"""How often a symbol may be resubscribed: a mismatch must never become a storm of subscriptions.
+"""How often a symbol may be resubscribed: a mismatch must never cause a storm of subscriptions.
 
-The first request is granted at once. Each one after it waits for the pause that its number has, counted from the resync
-before: 5 s, 15 s, 60 s, 5 min. From the sixth on the symbol is in quarantine: once an hour, while its messages are
-recorded on. A symbol that needed no resync for ten minutes beyond its pause starts from the beginning.
+The first request is granted at once. Later ones wait for a pause after the previous resync: 5 s, 15 s, 60 s, 5 min.
+From the sixth on the symbol is in quarantine: it is resubscribed once an hour, and its messages are still recorded. A
+symbol that needed no resync for ten minutes after its pause starts over.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class ResyncPolicy:
         self._done: dict[str, tuple[int, int]] = {}  # symbol -> (how many, when the last)
 
     def wait_ns(self, symbol: str, now_ns: int) -> int:
-        """How long a request for this symbol has to wait (0: granted now)."""
+        """How long a request for this symbol must wait (0: not at all)."""
         count, last_ns = self._done.get(symbol, (0, 0))
         if not count:
             return 0
         return max(0, last_ns + self._pause_ns(count) - now_ns)
 
     def done(self, symbol: str, now_ns: int) -> int:
-        """The symbol is being resubscribed; the answer is the number of this attempt."""
+        """The symbol is being resubscribed; returns the number of this attempt, from 1."""
         count, last_ns = self._done.get(symbol, (0, 0))
         if count and now_ns - last_ns > self._pause_ns(count) + FORGET_NS:
             count = 0
