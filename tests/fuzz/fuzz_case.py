@@ -263,6 +263,8 @@ def _read(case: Case) -> None:
     books = [run("book", archive, "--symbol", symbol, *at, "--json", "--engine", engine) for engine in ENGINES]
     if len({(book.code, book.out) for book in books}) > 1:
         raise Broken(f"the engines show different books: {books[0]} {books[1]}")
+    if rng.random() < 0.1:  # it reads no archive, and nobody answers it here
+        run("plan", "--symbols", rng.choice(["[/red]", "BTC/USD", "*/USD", "\x1b[2J", "A" * 300, "\u202e,,", "all"]))
     run("book", archive, "--symbol", rng.choice(SYMBOLS), *rng.choice([[], ["--message"], ["--levels", "1"]]))
     for words in rng.sample(TABLES, 2):
         _export(case, words)
@@ -348,6 +350,13 @@ def _call(case: Case) -> None:
                 if stream == "level3" and case.lines() - read:
                     lost = case.lines() - read
                     raise Broken(f"messages() lost {sum(lost.values())} intact lines: {next(iter(lost))[:300]!r}")
+        for symbol in SYMBOLS:
+            with _only_our_errors(f"book of {symbol}"):
+                archive.book(symbol)
+            with _only_our_errors(f"events of {symbol}"):
+                archive.events(symbol).read_all()
+            with _only_our_errors(f"snapshots of {symbol}"):
+                archive.snapshots(symbol, "change", 5, wide=True).read_all()
         with _only_our_errors("messages from a moment on"):
             for _ in archive.messages(start="2024-11-22T12:00:03Z", end="2024-11-23T00:00:02Z"):
                 pass

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,8 @@ from fuzz_bases import make_bases
 
 __all__ = ["Outcome", "run_cases"]
 
+#: Where `plan` would ask Kraken.
+NOBODY_THERE = {"KRAKEN_L3_PUBLIC_WS_URL": "ws://127.0.0.1:9", "KRAKEN_L3_REST_URL": "http://127.0.0.1:9"}
 _TELL_EVERY_S = 300
 
 WORKER = Path(__file__).with_name("fuzz_worker.py")
@@ -43,7 +46,11 @@ def run_cases(root: Path, first: int, count: int, seconds: float = float("inf"))
         with tempfile.TemporaryFile() as errors:
             arguments = [bases, root / "case", first, last - first, end - time.monotonic()]
             with subprocess.Popen(
-                [sys.executable, WORKER, *map(str, arguments)], stdout=subprocess.PIPE, stderr=errors, text=True
+                [sys.executable, WORKER, *map(str, arguments)],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env={**os.environ, **NOBODY_THERE},
             ) as worker:
                 assert worker.stdout is not None
                 running = None

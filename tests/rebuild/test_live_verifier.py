@@ -13,6 +13,7 @@ from scenes import SYMBOLS, Clock, Scene, recorded
 
 from kraken_l3.archive.checkpoints import read_checkpoints
 from kraken_l3.archive.reader import open_archive
+from kraken_l3.errors import ArchiveError
 from kraken_l3.model.frames import Frame
 from kraken_l3.model.live import ResyncRequest, VerifierFinding, VerifierProgress, decode_live
 from kraken_l3.model.timestamps import NS_PER_S, parse_rfc3339
@@ -76,6 +77,17 @@ def test_what_is_no_file_is_not_read(tmp_path, name, make):
     make(tmp_path / name)
     with Live(tmp_path) as live:
         live.until(lambda: any(word.ok == 40 for word in live.said(VerifierProgress)))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs symbolic links")
+def test_checkpoints_are_not_written_through_a_link(tmp_path):
+    archive = recorded(tmp_path / "archive", messages=40)
+    (archive / "l3-2026-11-22.checkpoints").symlink_to(tmp_path / "elsewhere")
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(ArchiveError, match="symbolic link"):
+        LiveVerifier(archive, lambda message: None, stop=stop).run()
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_mismatch_is_told_while_the_recording_goes_on(tmp_path):

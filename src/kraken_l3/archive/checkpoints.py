@@ -88,10 +88,17 @@ def decode_checkpoint(line: bytes) -> Checkpoint:
 
 
 def append_checkpoints(path: Path, checkpoints: list[Checkpoint]) -> int:
-    """Add checkpoints to a day's file; a torn last line is ended first. Gives back the bytes written."""
-    with open_regular(path, "a+b") as raw, io.BufferedRandom(raw) as file:
-        if file.seek(0, 2):
-            file.seek(-1, 2)
-            if file.read(1) != b"\n":
-                file.write(b"\n")
-        return file.write(b"".join(_encoder.encode(checkpoint) + b"\n" for checkpoint in checkpoints))
+    """Add checkpoints to a day's file; a torn last line is ended first. Gives back the bytes written.
+
+    Raises:
+        ArchiveError: the file cannot be written.
+    """
+    try:
+        with open_regular(path, "a+b") as raw, io.BufferedRandom(raw) as file:
+            if file.seek(0, 2):
+                file.seek(-1, 2)
+                if file.read(1) != b"\n":
+                    file.write(b"\n")
+            return file.write(b"".join(_encoder.encode(checkpoint) + b"\n" for checkpoint in checkpoints))
+    except OSError as error:
+        raise ArchiveError(f"cannot write: {error.strerror or error}", where=str(path)) from error
