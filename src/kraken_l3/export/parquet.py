@@ -68,7 +68,7 @@ class ParquetOutput:
         return self._output.publish()
 
     def abandon(self) -> None:
-        """Leave no trace."""
+        """Remove what was written."""
         with contextlib.suppress(OSError, pa.ArrowException):  # it writes a footer, which may fail as the rows did
             self._writer.close()
         self._output.abandon()

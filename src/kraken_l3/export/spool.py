@@ -1,6 +1,6 @@
-"""Puts rows aside until a symbol has a row group of them, within a bounded memory.
+"""Collects rows until a symbol has a row group of them, within bounded memory.
 
-The bound holds for all symbols together: beyond it the largest heaps go to a temporary file and are taken back when
+The bound is for all symbols together: beyond it the largest heaps are written to a temporary file and read back when
 they are complete. So where row groups end depends on a symbol's own rows only, never on what else is in the file.
 """
 
@@ -46,7 +46,7 @@ class Spool:
         dtype: of a record.
         group_rows: rows of a complete heap.
         memory_bytes: bound of all heaps in memory.
-        directory: where the temporary file may be (None: where the system puts such).
+        directory: for the temporary file (None: the system's own).
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Spool:
         self._file: Optional[Any] = None
 
     def add(self, key: Hashable, records: np.ndarray[Any, Any]) -> Iterator[Rows]:
-        """Put rows on a heap; gives the complete row groups that this made."""
+        """Add rows to a heap; gives the row groups that are complete now."""
         heap = self._heaps.setdefault(key, _Heap())
         while heap.rows + len(records) >= self._group_rows:
             room = self._group_rows - heap.rows
@@ -74,11 +74,11 @@ class Spool:
             self._spill()
 
     def rest(self, key: Hashable) -> Rows:
-        """What is left of a heap, which is gone then."""
+        """The rows left in a heap, which is removed."""
         return self._take(key)
 
     def close(self) -> None:
-        """Forget everything."""
+        """Drop all rows and the temporary file."""
         self._heaps.clear()
         self._bytes = 0
         if self._file is not None:

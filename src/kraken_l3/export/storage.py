@@ -23,17 +23,17 @@ class Output(Protocol):
     file: BinaryIO
 
     def publish(self, name: Optional[str] = None) -> int:
-        """Make it appear under its name (or another in the same place), on disk for good; gives its size."""
+        """Make it appear under its name (or another in the same directory), synced; gives its size."""
 
     def abandon(self) -> None:
-        """Leave no trace."""
+        """Remove what was written."""
 
 
 class Store(Protocol):
     """A directory or a bucket; names are relative and have "/" in them."""
 
     def begin(self, name: str) -> Output:
-        """Start a file."""
+        """Begin a file."""
 
     def read(self, name: str) -> Optional[bytes]:
         """A small file's content, or None."""
@@ -42,7 +42,7 @@ class Store(Protocol):
         """Bytes of a published file, or None."""
 
     def where(self, name: str) -> str:
-        """The name as a person can use it."""
+        """The full path or URL of a name, to show."""
 
     @property
     def scratch(self) -> Optional[Path]:
@@ -84,7 +84,7 @@ class _LocalOutput:
 
 
 def _cannot_write(path: Path, error: OSError) -> LocalFault:
-    return LocalFault(f"cannot write: {error.strerror}", where=str(path), hint="choose another --out directory")
+    return LocalFault(f"cannot write: {error.strerror}", where=str(path), hint="Use another --out directory")
 
 
 class LocalStore:
@@ -125,7 +125,7 @@ class LocalStore:
 
 
 class _RemoteOutput:
-    """Written here, then put there in one piece: an object appears when all of it has arrived."""
+    """Written to a temporary file here, then uploaded: an object appears when all of it has arrived."""
 
     def __init__(self, filesystem: Any, path: str) -> None:
         self._filesystem, self._path = filesystem, path

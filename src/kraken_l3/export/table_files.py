@@ -89,7 +89,7 @@ class TableFiles:
                 self._put(symbol, begin.day, records)
 
     def take(self, step: Step, *, wanted: bool) -> None:
-        """Put the records of a step aside, and hand on the row groups that are complete.
+        """Collect the records of a step, and write the row groups that are complete.
 
         A step that is not wanted passes through the builder all the same: the next one's scales depend on it.
         """
@@ -158,7 +158,7 @@ class TableFiles:
             self._encoding.pop(0).result()
 
     def close(self) -> None:
-        """Leave nothing half-made behind."""
+        """Remove what is half written."""
         self._thread.shutdown(wait=True)
         for file in self._files.values():
             if file.output is not None:

@@ -4,7 +4,7 @@ Each UTC day is a file of its own there, and begins with the orders that rest at
 those are not known (midnight lies in a gap, the recording begins within the day), it begins with the first snapshot.
 
 The clock is the receive time; without receipts, the messages' own. It never falls, and a message of unknown time
-has that of the one before. Events before the first known time are in the book but in no file: they are counted.
+has that of the one before. Events before the first known time change the book but are in no file: they are counted.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class DayFile(Protocol):
         """Publish; gives the names of the files."""
 
     def abandon(self) -> None:
-        """Leave nothing half-made behind."""
+        """Remove what is half written."""
 
 
 class MakeDay(Protocol):

@@ -2,7 +2,7 @@
 
 Columns and names as https://docs.tardis.dev/downloadable-csv-files has them: microseconds since 1970, exact decimals,
 amount 0 removes a level. A level that leaves the recorded window is removed likewise, since nobody sees it change then.
-Kraken's level2 is not made of these messages, so both are what a level2 feed of this depth would have said.
+Kraken's level2 channel is separate: both files are what a level2 feed of this depth would have shown.
 """
 
 from __future__ import annotations
