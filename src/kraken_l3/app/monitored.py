@@ -1,4 +1,4 @@
-"""A recorder with its displays: the live table, the service manager, one line in the log an hour.
+"""A recorder with its displays: the live table, the service manager, one log line per hour.
 
 None of them can end a recording: whatever fails here is logged and left out.
 """
@@ -43,7 +43,7 @@ async def record_monitored(
     status_s: float = STATUS_S,
     summary_s: float = SUMMARY_S,
 ) -> RecordingSummary:
-    """Record until `stop` is set, as `Recorder.run` does, and show it; the answer says what was recorded.
+    """Record until `stop` is set, as `Recorder.run` does, with displays; returns a summary of what was recorded.
 
     Args:
         settings: what to record, and where to.
@@ -82,7 +82,7 @@ def _aside(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 
 
 class _Displays:
-    """The three displays of one recorder, each at its own pace."""
+    """The three displays of a recorder, each with its own interval."""
 
     def __init__(self, recorder: Recorder, directory: Path, clock: Clock, counter: Optional[MessageCounter]) -> None:
         self._recorder = recorder
@@ -96,7 +96,7 @@ class _Displays:
     async def show(self, live: LiveTable, stop: asyncio.Event) -> None:
         """Draw the table until `stop` is set, and leave the last one on the screen.
 
-        What happens then, connections that end and symbols that stop, is the end in order and no news.
+        The connections that end after that are part of an orderly stop, and are not shown.
         """
         status = self._status()
         free: Optional[int] = None
@@ -137,7 +137,7 @@ class _Displays:
                 return
 
     async def summarise(self, every_s: float) -> None:
-        """One line in the log an hour."""
+        """Write one log line per hour."""
         status = self._status()
         before = status.view()
         while True:

@@ -1,4 +1,4 @@
-"""Builds the recorder from its configuration and runs it: the one place that knows all its concrete parts."""
+"""Builds the recorder from its configuration and runs it: the only place that knows all its concrete parts."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ log = structlog.get_logger("kraken_l3.recorder")
 
 
 class RecorderLimits(NamedTuple):
-    """Bounds and paces that are not settings: they fit every recording, and tests choose others.
+    """Limits and intervals that are not settings: these fit every recording, and tests choose others.
 
     Attributes:
         sink: see `SinkLimits`; the intervals of the settings take precedence.
@@ -76,11 +76,11 @@ class Recorder:
     Args:
         settings: what to record, and where to.
         clock: the machine's clocks; tests bring others.
-        observer: looks at what was written (the live table).
+        observer: called with what was written (for the live table).
         limits: see `RecorderLimits`.
         open_writer: opens the archive, as `ArchiveWriter.open` does.
         connect: opens a WebSocket, as `transport.connect` does.
-        sleep: waits between attempts to connect or to get a token; tests hurry.
+        sleep: waits between attempts to connect or to get a token; tests shorten it.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class Recorder:
         return names.result()
 
     def _build_sink(self, writer: ArchiveWriter) -> Sink:
-        """The sink and those that it tells of queue and disk."""
+        """The sink, and what it notifies about queue and disk."""
 
         def journal(record: Record) -> None:
             # Only a closure can close this circle: a full disk makes gaps, and gaps are journalled through the sink.
@@ -214,7 +214,7 @@ class Recorder:
             await asyncio.gather(*children, return_exceptions=True)
 
     def _record_listed(self, instruments: list[Instrument]) -> list[str]:
-        """Pairs that were listed since the start and that a configured pattern means: they are recorded from now on."""
+        """Record newly listed pairs that match a configured pattern; returns their names."""
         patterns = [symbol for symbol in self._settings.symbols if is_pattern(symbol)]
         fitting = dict.fromkeys(name for pattern in patterns for name in fitting_pairs(pattern, instruments))
         new = [name for name in fitting if name not in self.symbols]

@@ -1,4 +1,4 @@
-"""Gathers what a running recorder shows: its parts' numbers, as one plain `RecorderView`."""
+"""Collects what a running recorder shows, as one plain `RecorderView`."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class MessageCounter:
 
 
 class _Rate:
-    """A count's growth a second, smoothed."""
+    """The growth of a count per second, smoothed."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -83,7 +83,7 @@ class _Rate:
         self._rate = 0.0
 
     def update(self, count: int, at_ns: int) -> float:
-        """The rate now; the first call only remembers."""
+        """The current rate; the first call returns 0."""
         passed_s = (at_ns - self._at_ns) / NS_PER_S
         if self._at_ns and passed_s > 0:
             weight = 1 - math.exp(-passed_s / RATE_MEMORY_S)
@@ -94,7 +94,7 @@ class _Rate:
 
 
 class StatusCollector:
-    """Looks at a recorder again and again; the rates are those between the looks.
+    """Takes views of a recorder; rates are smoothed over successive views.
 
     Args:
         recorder: before, during or after its run.
@@ -115,7 +115,7 @@ class StatusCollector:
         self._total = _Rate()
 
     def view(self, disk_free_bytes: Optional[int] = None) -> RecorderView:
-        """This moment."""
+        """The recorder at this moment."""
         recorder, mono_ns = self._recorder, self._clock.mono_ns()
         sink, progress = recorder.sink, recorder.verifier.progress if recorder.verifier is not None else None
         messages = sink.written_frames if sink is not None else 0
@@ -157,7 +157,7 @@ class StatusCollector:
 
 
 def _lag_s(frame: Optional[Frame]) -> Optional[float]:
-    """Receive time less the newest stamp in the message; the stamps are of the matching engine's clock."""
+    """Receive time minus the newest timestamp in the message, which is by the matching engine's clock."""
     if frame is None:
         return None
     stamps = _STAMP.findall(frame.payload)

@@ -85,19 +85,22 @@ class DirectoryLock:
         self._sign()
 
     def _try_lock_directory(self, directory: Path) -> bool:
-        """Lock the directory itself too: whoever deletes the lock file must not let a second writer in.
+        """Lock the directory too, so that deleting the lock file does not let a second writer in.
 
-        Windows has no such lock, nor needs it: there nobody can delete a file that is open. NFS has none either.
+        Windows and NFS have no locks on directories; on Windows a file that is open cannot be deleted anyway.
         """
         if sys.platform == "win32":
             return True
-        self._directory = os.open(directory, os.O_RDONLY)
         try:
-            fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            descriptor = os.open(directory, os.O_RDONLY)
+        except OSError:  # a directory that cannot be read: recovery says so
+            return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            os.close(self._directory)
-            self._directory = None
+            os.close(descriptor)
             return not isinstance(error, BlockingIOError)
+        self._directory = descriptor
         return True
 
     def _sign(self) -> None:
@@ -123,7 +126,7 @@ class DirectoryLock:
         return is_at(self._file, self._path)
 
     def release(self) -> None:
-        """Let another writer in. The file stays: a process that had it open would hold a lock on a removed file."""
+        """Let another writer in. The file stays: whoever waits with it open would lock a deleted file."""
         self._file.close()
         if self._directory is not None:
             os.close(self._directory)

@@ -1,7 +1,7 @@
 """The open files of the day that is being written: the journal, and for each stream its data and receipts.
 
-All of them only grow, and only by this writer. Whatever else happens to one (deleted, renamed, cut, written to by
-another program) is found by `OpenDay.require_intact`.
+They only grow, and only through this writer. Anything else that happens to one of them (deleted, renamed, cut, written
+by another program) is found by `OpenDay.require_intact`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["GrowingFile", "OpenDay", "StreamFiles", "changed_by_others"]
 
 
 def changed_by_others(path: Path, what: str) -> ArchiveError:
-    """The error that says so."""
+    """The error for a file that another program has deleted, renamed or changed."""
     return ArchiveError(
         f"{what} while the recorder was using it",
         where=str(path),
@@ -56,19 +56,19 @@ class GrowingFile:
         self.size += len(data)
 
     def cut(self, size: int) -> None:
-        """Take back what does not belong there, after `append` failed."""
+        """Cut the file to this length, after `append` failed."""
         self._file.truncate(size)
         self.size = size
 
     def size_on_disk(self) -> int:
-        """What the file really holds: after `append` failed it may be more than `size`."""
+        """The length of the file itself, which is more than `size` if `append` wrote a part and failed."""
         return self._file.size()
 
     def require_intact(self) -> None:
-        """Check that this file still stands under its name, with what was written to it.
+        """Check that the file still has its name, and the length that this writer gave it.
 
         Raises:
-            ArchiveError: it does not.
+            ArchiveError: it has not.
             OSError: it cannot be looked at.
         """
         if not self._file.is_in_place():
@@ -167,7 +167,7 @@ class OpenDay:
         self.paths = DayPaths(directory, day)
         self.ends_ns = day_start_ns(day) + NS_PER_DAY
         self.journal = GrowingFile(filesystem, self.paths.journal)
-        self.journal.unsynced = True  # its name is new, perhaps
+        self.journal.unsynced = True  # its name may be new
         self.streams: dict[str, StreamFiles] = {}
         self._filesystem = filesystem
 

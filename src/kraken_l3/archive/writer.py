@@ -149,7 +149,7 @@ class ArchiveWriter:
         self.last_connection = max(self.last_connection, getattr(record, "connection", 0))
 
     def flush(self) -> None:
-        """Return when everything is in the operating system's hands: `append` and `journal` see to that already."""
+        """Does nothing: `append` and `journal` hand everything to the operating system already."""
         self._check()
 
     def sync(self) -> None:
@@ -183,7 +183,7 @@ class ArchiveWriter:
                 journal.sync()
 
     def restart_day(self, now_ns: int) -> None:
-        """Go on in the day that the clock shows after a big step, unless that day is closed: then stay.
+        """After a big step of the clock, continue in the day that it shows now, unless that day is closed.
 
         The recorder has closed all connections before.
         """
@@ -232,7 +232,7 @@ class ArchiveWriter:
         return next(i for i, frame in enumerate(frames) if frame.recv_ns >= end_ns)
 
     def _pass_midnight(self, now_ns: int) -> None:
-        """Rotate to the day of `now_ns`; when that is closed already, stay, and look again at its end."""
+        """Rotate to the day of `now_ns`. If that day is closed already, stay until it is over."""
         day = day_of(now_ns)
         if day in self._closed_days:
             self._files.ends_ns = day_start_ns(day) + NS_PER_DAY
@@ -280,7 +280,7 @@ class ArchiveWriter:
         self._sync_names()
 
     def _sync_names(self) -> None:
-        """Before anything is written to a new file, so that no file outlives the one that it belongs to."""
+        """Call this before writing to a new file, so that no file survives without the one that it belongs to."""
         with self._fatal_sync():
             self._filesystem.sync_directory(self._directory)
 
@@ -324,7 +324,7 @@ class ArchiveWriter:
         self._journal_head = b""
 
     def _fill_up(self) -> None:
-        """The disk is full: give the reserve back and use its room to say so."""
+        """The disk is full: remove the reserve, and journal that in its room."""
         self._full = True
         self._filesystem.remove(self._directory / RESERVE_NAME)
         with contextlib.suppress(DiskFull):
@@ -356,7 +356,7 @@ class ArchiveWriter:
             raise ArchiveError("the writer is closed", where=str(self._directory))
 
     def _require_intact(self) -> None:
-        """What goes on to be written to a file that nobody can find any more is lost, so that has to be an error."""
+        """End the writer if a file was taken away: what is written to it from then on would be lost, unnoticed."""
         try:
             self._files.require_intact()
             if not self._lock.is_in_place():

@@ -36,7 +36,7 @@ log = get_logger("kraken_l3.monitor.live")
 
 
 class LiveTable:
-    """Shows views until it is left; log lines appear above it.
+    """Shows views while it is entered; log lines appear above it.
 
     Args:
         console: where to; stderr by default, since stdout is for data.
@@ -65,7 +65,7 @@ class LiveTable:
         self._thread.join(LEAVE_S)
 
     def show(self, view: RecorderView) -> None:
-        """Have this moment drawn; it is left out when the terminal does not keep up."""
+        """Draw this view; it is skipped if the terminal cannot keep up."""
         with contextlib.suppress(queue.Full):
             self._views.put_nowait(view)
 
@@ -106,7 +106,7 @@ def render(view: RecorderView, *, height: int) -> RenderableType:
 
 
 def _importance(row: SymbolRow) -> tuple[bool, float, int, str]:
-    """What is wrong comes first, then what is busy."""
+    """Order: symbols with a problem first, then the busiest."""
     return (row.state != "rejected", -row.rate, -row.messages, row.symbol)
 
 

@@ -1,4 +1,4 @@
-"""What a running recorder says of itself at one moment, as plain values: the live table and the status line read it."""
+"""The state of a running recorder at one moment, as plain values for the live table and the status line."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class SymbolRow:
         connection: number of the connection that carries it (0: none now).
         state: one word: waiting, subscribed, recording, rejected, ...
         messages: level3 messages written since the start.
-        rate: messages a second lately.
-        lag_s: receive time less the exchange's own stamp, of the last message (None: none yet).
+        rate: recent messages per second.
+        lag_s: receive time minus the exchange's timestamp, of the last message (None: none yet).
         last_snapshot_ns: receive time of its last snapshot, ns since 1970 (None: none yet).
         gaps: gaps since the start.
     """
@@ -42,16 +42,16 @@ class RecorderView:
         now_ns: when this was true, ns since 1970.
         since_ns: when the recorder started.
         directory: of the archive.
-        rows: a row a symbol, in any order.
+        rows: one per symbol, in any order.
         messages: messages of all channels written since the start.
-        rate: of them, a second lately.
+        rate: recent messages per second of all channels.
         written_bytes: bytes of data written since the start.
-        queue_bytes: bytes that wait to be written.
-        disk_free_bytes: room on the archive's file system (None: not known).
+        queue_bytes: bytes waiting to be written.
+        disk_free_bytes: free space on the archive's file system (None: unknown).
         reconnects: connections that ended or could not be made since the start.
         verified: messages whose book agrees with Kraken's checksum (None: no verifier runs).
         mismatched: those whose book does not.
-        stopped: the recording was told to end; this is how it was then.
+        stopped: the recording was told to stop; this is its state at that time.
     """
 
     now_ns: int
@@ -70,7 +70,7 @@ class RecorderView:
 
     @property
     def recording(self) -> int:
-        """Symbols whose data is coming."""
+        """How many symbols are being recorded."""
         return sum(row.state == "recording" for row in self.rows)
 
     @property
