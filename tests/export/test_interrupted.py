@@ -90,3 +90,34 @@ def test_a_stopped_export_leaves_nothing_half_done_and_goes_on(source, tmp_path,
     kept = [name for name, ns in made_ns.items() if (out / name).stat().st_mtime_ns == ns]
     assert any(name.startswith("_jobs/") for name in kept)
     assert any(name.startswith(command) for name in kept)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_all_processes_as_they_start_is_no_traceback(source, tmp_path, number):
+    with begin(source, tmp_path / "o", "tardis", 2) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while process.poll() is None and len(children.read_text().split()) < 2:
+            time.sleep(0.001)
+        os.killpg(process.pid, number)
+        _, said = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 130, said
+    assert said == "kraken-l3: interrupted. The same command goes on from here.\n"
+    assert [name for name in files_in(tmp_path) if "/." in name] == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_process_that_is_ended_alone_ends_the_export_with_a_clear_error(source, tmp_path, number):
+    with begin(source, tmp_path / "o", "tardis", 2) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while process.poll() is None and not any(tmp_path.rglob("*.tmp")):
+            time.sleep(0.001)
+        pid = int(children.read_text().split()[-1])  # the first tracks resources
+        os.kill(pid, number)
+        _, said = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 5, said
+    assert "a process of this command was ended" in said
+    assert "Traceback" not in said
+    if number == signal.SIGTERM:
+        assert [name for name in files_in(tmp_path) if "/." in name] == []
