@@ -12,12 +12,9 @@ Time and memory are bounded by whoever runs the cases (`fuzz_worker`).
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
-import os
 import random
-import re
 import shutil
 import sys
 import threading
@@ -28,11 +25,13 @@ from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional
 
 from fuzz_bases import BASES, SYMBOLS
-from fuzz_mutations import OUTSIDE, Damage, damage
+from fuzz_disk import Tree, lines_of, messages_of, tree, what_is
+from fuzz_mutations import Damage, damage
+from fuzz_values import OUTSIDE
 
 import kraken_l3
 from kraken_l3.archive.journal import Connected
-from kraken_l3.archive.layout import DayPaths, parse_name
+from kraken_l3.archive.layout import DayPaths
 from kraken_l3.archive.writer import ArchiveWriter
 from kraken_l3.cli.main import main
 from kraken_l3.clock import SystemClock
@@ -105,60 +104,6 @@ def _text(stream: io.TextIOWrapper) -> str:
     return buffer.getvalue().decode()
 
 
-# -- what is on disk ---------------------------------------------------------------------------------------------------
-
-Tree = dict[str, str]
-
-
-def tree(directory: Path, *, but: tuple[Path, ...] = ()) -> Tree:
-    """Every name below a directory with what it is."""
-    found: Tree = {}
-    for place, directories, names in os.walk(directory):
-        directories[:] = sorted(name for name in directories if Path(place, name) not in but)
-        for name in (*names, *directories):
-            path = Path(place, name)
-            found[os.fsencode(path.relative_to(directory)).decode(errors="backslashreplace")] = _what(path)
-    return found
-
-
-def _what(path: Path) -> str:
-    if path.is_symlink():
-        return f"link to {path.readlink()}"
-    if path.is_file():
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    return f"mode {path.stat().st_mode:o}"
-
-
-def lines_of(archive: Path, intact: Counter[bytes], unharmed: Tree) -> Counter[bytes]:
-    """The intact lines that a reader must find: in plain files as they are, in packed ones if nobody touched them."""
-    found: Counter[bytes] = Counter()
-    plain = {path.name for path in archive.glob("l3-*.ndjson")}
-    for path in archive.glob("l3-*"):
-        name = parse_name(path.name)
-        if name is None or path.is_symlink() or not path.is_file():
-            continue
-        if name.suffix == "ndjson":
-            found.update(path.read_bytes().split(b"\n")[:-1])  # one without a newline is torn
-        elif name.suffix == "ndjson.zst" and path.stem not in plain and unharmed.get(path.name) == _what(path):
-            found.update(_unpacked(path))
-    return found & intact
-
-
-_SEEK_TABLE = b"\x5e\x2a\x4d\x18"
-
-
-def _unpacked(path: Path) -> list[bytes]:
-    from kraken_l3.archive.zstd import zstd
-
-    data, content = path.read_bytes(), b""
-    with contextlib.suppress(zstd.ZstdError):  # it is no packed file
-        while data and not data.startswith(_SEEK_TABLE):
-            frame = zstd.ZstdDecompressor()
-            content += frame.decompress(data)
-            data = frame.unused_data
-    return content.split(b"\n")[:-1]
-
-
 # -- the case ----------------------------------------------------------------------------------------------------------
 
 
@@ -176,7 +121,7 @@ class Case:
         (outside / "file").write_bytes(b"not yours\n" * 10)
         shutil.copyfile(next(base.glob("l3-*.ndjson*")), outside / "data")
         unharmed = tree(self.archive)
-        intact = Counter(line for line in _all_lines(self.archive) if _MESSAGE.fullmatch(line))
+        intact = messages_of(self.archive)
         self.damage: Damage = damage(self.archive, self.rng)
         self.unharmed = unharmed
         self.intact = intact
@@ -184,11 +129,11 @@ class Case:
         packed = self.archive.glob("l3-*.zst")
         #: A repair that was written down, of data that is another one since, may rightly cut it.
         self.may_cut = self.damage.forged or any(
-            unharmed.get(path.with_suffix(".ndjson").name) != _what(path.with_suffix(".ndjson"))
+            unharmed.get(path.with_suffix(".ndjson").name) != what_is(path.with_suffix(".ndjson"))
             for path in self.archive.glob("l3-*.repair")
             if path.with_suffix(".ndjson").is_file()
         )
-        self._packed_unharmed = all(path.is_file() and unharmed.get(path.name) == _what(path) for path in packed)
+        self._packed_unharmed = all(path.is_file() and unharmed.get(path.name) == what_is(path) for path in packed)
 
     def outside(self) -> Tree:
         """Everything that no command may touch."""
@@ -218,14 +163,6 @@ class Case:
         return self._packed_unharmed and all(
             path.is_file() and not path.is_symlink() for path in self.archive.glob("l3-*.ndjson*")
         )
-
-
-_MESSAGE = re.compile(rb'\{"channel":"level3".*\}\]\}')
-
-
-def _all_lines(archive: Path) -> Iterator[bytes]:
-    for path in archive.glob("l3-*.ndjson*"):
-        yield from path.read_bytes().split(b"\n") if path.suffix == ".ndjson" else _unpacked(path)
 
 
 def _same(what: str, before: Any, after: Any) -> None:
