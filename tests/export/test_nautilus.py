@@ -1,19 +1,29 @@
-"""The parts of the NautilusTrader export that need no nautilus_trader; `test_other_tools` has the rest."""
+"""The NautilusTrader export without the library, which wants Python 3.12; `test_other_tools` runs it with that."""
 
 from __future__ import annotations
 
 import importlib.util
+import sys
+from decimal import Decimal
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from archives import NIGHT_NS, record
+from books import Oracle
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.errors import LocalFault, UsageError
+from kraken_l3.export.bulk import export_format
 from kraken_l3.export.formats.event_stream import Source
 from kraken_l3.export.formats.nautilus import export_nautilus, fixed_point
+from kraken_l3.export.formats.numbered_ids import NumberedIds
 from kraken_l3.rebuild.playback import chains_in
 
 INT64 = st.integers(0, (1 << 63) - 1)
@@ -46,8 +56,170 @@ def test_without_the_library_it_says_what_to_install(source, tmp_path):
     assert not (tmp_path / "o").exists()
 
 
-@pytest.mark.skipif(importlib.util.find_spec("nautilus_trader") is None, reason="needs nautilus_trader")
-def test_a_place_that_cannot_be_written_is_a_clear_error(source, tmp_path):
+# -- with a stand-in for the library: the same calls, and an encoding of its own in plain Python
+
+
+FIXED_PRECISION = 16
+_FIXED = pa.binary(16)
+SCHEMA = pa.schema(
+    [
+        ("action", pa.uint8()),
+        ("side", pa.uint8()),
+        ("price", _FIXED),
+        ("size", _FIXED),
+        ("order_id", pa.uint64()),
+        ("flags", pa.uint8()),
+        ("sequence", pa.uint64()),
+        ("ts_event", pa.uint64()),
+        ("ts_init", pa.uint64()),
+    ]
+)
+
+
+class Decimals:
+    """A price or a quantity: its text as an integer of `FIXED_PRECISION` decimals."""
+
+    def __init__(self, raw: int) -> None:
+        self.raw = raw
+
+    @classmethod
+    def from_str(cls, text: str) -> Decimals:
+        return cls(int(Decimal(text).scaleb(FIXED_PRECISION)))
+
+
+class Order(NamedTuple):
+    side: int
+    price: Decimals
+    size: Decimals
+    order_id: int
+
+
+class Delta(NamedTuple):
+    instrument: str
+    action: int
+    order: Order
+    flags: int
+    sequence: int
+    ts_event: int
+    ts_init: int
+
+    @classmethod
+    def clear(cls, instrument: str, sequence: int, ts_event: int, ts_init: int) -> Delta:
+        return cls(instrument, 4, Order(0, Decimals(0), Decimals(0), 0), 0, sequence, ts_event, ts_init)
+
+
+class Serializer:
+    @staticmethod
+    def serialize_batch(deltas, data_cls):
+        assert data_cls is Delta
+        rows = [
+            (
+                d.action,
+                d.order.side,
+                d.order.price.raw.to_bytes(16, "little"),
+                d.order.size.raw.to_bytes(16, "little"),
+                d.order.order_id,
+                d.flags,
+                d.sequence,
+                d.ts_event,
+                d.ts_init,
+            )
+            for d in deltas
+        ]
+        return pa.Table.from_arrays([pa.array(c, f.type) for c, f in zip(zip(*rows), SCHEMA)], schema=SCHEMA)
+
+
+class Catalog:
+    max_rows_per_group = 500
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+
+    def write_data(self, deltas) -> None:
+        directory = self._path / "data/order_book_deltas" / deltas[0].instrument
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / f"{deltas[0].ts_init}_{deltas[-1].ts_init}.parquet"
+        assert not path.exists()
+        pq.write_table(Serializer.serialize_batch(deltas, Delta), path)
+
+
+@pytest.fixture
+def library(monkeypatch):
+    actions = SimpleNamespace(ADD=1, UPDATE=2, DELETE=3)
+    contents = {
+        "": {"__version__": "0"},
+        ".persistence": {},
+        ".persistence.catalog": {"ParquetDataCatalog": Catalog},
+        ".model": {},
+        ".model.identifiers": {"InstrumentId": SimpleNamespace(from_str=str)},
+        ".model.objects": {"FIXED_PRECISION": FIXED_PRECISION, "Price": Decimals, "Quantity": Decimals},
+        ".model.enums": {"BookAction": actions, "OrderSide": SimpleNamespace(BUY=1, SELL=2)},
+        ".model.data": {"BookOrder": Order, "OrderBookDelta": Delta},
+        ".serialization": {},
+        ".serialization.arrow": {},
+        ".serialization.arrow.serializer": {"ArrowSerializer": Serializer},
+    }
+    for name, content in contents.items():
+        module = ModuleType(f"nautilus_trader{name}")
+        module.__dict__.update(content)
+        monkeypatch.setitem(sys.modules, f"nautilus_trader{name}", module)
+
+
+def follow(path: Path) -> dict[int, tuple[int, int, int]]:
+    """The orders that the deltas of a file lead to: side, price, size."""
+    orders: dict[int, tuple[int, int, int]] = {}
+    last_ns = 0
+    for row in pq.ParquetFile(path).read().to_pylist():
+        assert row["ts_init"] >= last_ns
+        last_ns = row["ts_init"]
+        price, size = (int.from_bytes(row[name], "little") for name in ("price", "size"))
+        if row["action"] == 4:
+            orders.clear()
+        elif row["action"] == 3:
+            del orders[row["order_id"]]
+        else:
+            assert (row["order_id"] in orders) == (row["action"] == 2)
+            orders[row["order_id"]] = (row["side"], price, size)
+    return orders
+
+
+def test_the_deltas_of_each_day_lead_to_its_book(library, tmp_path):
+    source = record(tmp_path / "a", symbols=("BTC/USD",), messages=1_500, start_ns=NIGHT_NS, gap=True)
+    result = export_format(str(source), str(tmp_path / "o"), "nautilus", ["BTC/USD"])
+    assert result.exit_code() == 0
+    days, ids = ([file.name for file in result.files if file.name.endswith(end)] for end in (".parquet", ".csv"))
+    assert (len(days), len(ids)) == (2, 2)
+    oracle = Oracle(source)
+    oracle.go_to(1 << 62)
+    numbers = NumberedIds(64)
+    expected = {
+        int(numbers.of([order["order_id"].encode()])[0]): (
+            side,
+            int(order["limit_price"].scaleb(FIXED_PRECISION)),
+            int(order["order_qty"].scaleb(FIXED_PRECISION)),
+        )
+        for side, orders in zip((1, 2), oracle.orders("BTC/USD").values())
+        for order in orders
+    }
+    assert follow(tmp_path / "o" / days[1]) == expected
+    assert len(follow(tmp_path / "o" / days[0])) > 10
+    assert pq.ParquetFile(tmp_path / "o" / days[1]).metadata.row_group(0).num_rows == Catalog.max_rows_per_group
+    for name in days:
+        (tmp_path / "o" / name).unlink()  # made again beside ids that are still there
+    assert export_format(str(source), str(tmp_path / "o"), "nautilus", ["BTC/USD"]).already_there == 0
+    assert follow(tmp_path / "o" / days[1]) == expected
+    assert not list((tmp_path / "o").rglob("*.tmp"))
+
+
+def test_an_encoding_that_is_not_known_is_refused_and_leaves_nothing(library, monkeypatch, tmp_path):
+    source = record(tmp_path / "a", symbols=("BTC/USD",), messages=100)
+    monkeypatch.setattr(Decimals, "from_str", classmethod(lambda cls, text: cls(int(Decimal(text).scaleb(9)))))
+    with pytest.raises(UsageError, match="encodes order book deltas in a way that this export does not know"):
+        export_format(str(source), str(tmp_path / "o"), "nautilus", ["BTC/USD"])
+    assert not [path for path in (tmp_path / "o").rglob("*") if path.is_file()]
+
+
+def test_a_catalog_that_cannot_be_written_is_a_clear_error(library, source, tmp_path):
     (tmp_path / "nautilus").write_bytes(b"")
     with pytest.raises(LocalFault, match="cannot write"):
         export_nautilus(source, tmp_path)
