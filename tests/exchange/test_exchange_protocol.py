@@ -303,7 +303,9 @@ async def test_a_connection_keeps_its_number_in_every_status():
     async with Exchange(flow()) as exchange:
         one, two = await Wire.connect(exchange.ws_url), await Wire.connect(exchange.ws_url)
         exchange.announce("post_only")
-        ids = [[(await wire.message())["data"][0]["connection_id"] for _ in range(2)] for wire in (one, two)]
+        ids = []
+        for wire in (one, two):
+            ids.append([(await wire.message())["data"][0]["connection_id"] for _ in range(2)])
         assert ids[0][0] == ids[0][1]
         assert ids[1][0] == ids[1][1] != ids[0][0]
 
@@ -317,7 +319,7 @@ async def test_two_keys_do_not_disturb_each_other():
             token = await a_token(exchange, key=key, secret=secret, nonce=1)
             wire = await Wire.connect(exchange.ws_url)
             wire.say(subscription(token, symbols[:41]))
-            answers = [(await wire.answer(20))["success"] for _ in range(41)]
+            answers = [(await wire.answer())["success"] for _ in range(41)]
             assert answers == [True] * 40 + [False], "40 symbols a second for each key"
         assert (exchange.api_key, exchange.api_secret) == ("first", "Zmlyc3Q=")
 
@@ -341,7 +343,7 @@ async def test_the_subscription_counter():
             token = await a_token(exchange)
             wire = await Wire.connect(exchange.ws_url)
             wire.say(subscription(token, symbols, depth=depth, req_id=1))
-            answers = [await wire.answer(20) for _ in symbols]
+            answers = [await wire.answer() for _ in symbols]
             assert [a["success"] for a in answers] == [True] * room + [False] * 3
             assert {a["error"] for a in answers[room:]} == {"Exceeded msg rate"}
             clock.jump(1)
@@ -355,11 +357,11 @@ async def test_200_symbols_a_connection_and_300_on_two():
         token = await a_token(exchange)
         one, two = await Wire.connect(exchange.ws_url), await Wire.connect(exchange.ws_url)
         one.say(subscription(token, symbols[:201]))
-        answers = [await one.answer(20) for _ in range(201)]
+        answers = [await one.answer() for _ in range(201)]
         assert [a["success"] for a in answers] == [True] * 200 + [False]
         assert answers[-1]["symbol"] == symbols[200]
         two.say(subscription(token, symbols[200:]))
-        assert all([(await two.answer(20))["success"] for _ in range(100)])
+        assert all([(await two.answer())["success"] for _ in range(100)])
         await until_subscribed(exchange, 300)
         exchange.feed.rate = 1000.0  # only now: until here the test would wait for the flow
         for wire, own in ((one, set(symbols[:200])), (two, set(symbols[200:]))):
