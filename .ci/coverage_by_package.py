@@ -1,4 +1,7 @@
-"""Prints a coverage.json by package and the weakest modules, and fails below the gates: coverage_by_package.py FILE."""
+"""Prints a coverage.json by package and the weakest modules, and fails below the gates.
+
+coverage_by_package.py FILE [PACKAGE ...]: only these packages count, where some are named.
+"""
 
 import json
 import sys
@@ -21,13 +24,19 @@ def shares(summaries: list) -> tuple[float, float]:
     return share("covered_lines", "num_statements"), share("covered_branches", "num_branches")
 
 
-def main(path: Path) -> int:
+def package_of(name: str) -> str:
+    """The package that a file is in."""
+    parts = Path(name.partition("kraken_l3/")[2]).parts
+    return parts[0] if len(parts) > 1 else "(top)"
+
+
+def main(path: Path, wanted: list) -> int:
     """Print the report; 1 below the gates, else 0."""
     files = json.loads(path.read_text(encoding="utf-8"))["files"]
+    files = {name: file for name, file in files.items() if not wanted or package_of(name) in wanted}
     packages = defaultdict(list)
     for name, file in files.items():
-        parts = Path(name.partition("kraken_l3/")[2]).parts
-        packages[parts[0] if len(parts) > 1 else "(top)"].append(file["summary"])
+        packages[package_of(name)].append(file["summary"])
     print(f"{'package':<12} {'lines':>7} {'branches':>9}")
     for package, summaries in sorted(packages.items()):
         print("{:<12} {:>6.1f}% {:>8.1f}%".format(package, *shares(summaries)))
@@ -45,4 +54,4 @@ def main(path: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
