@@ -66,7 +66,8 @@ def test_the_message_is_taken_out(line):
     shown, left_out = unwrap_lines(line)
     assert (len(shown), left_out) == (len(line), 0)
     assert shown.rstrip().replace(b" ", b"") == MESSAGE  # digits as they were: 1.50
-    assert count_wrapped(line) == 1
+    # what begins like a message and goes on behind it is malformed for an engine: nobody passes over it
+    assert count_wrapped(line) == (not line.startswith(MESSAGE))
     assert is_wrapped([b"", line])
 
 
