@@ -139,7 +139,7 @@ def _receipts(archive: Path, rng: random.Random) -> str:
         record = records[at]
         times = [-(2**63), -1, 0, 1, 2**62, 2**63 - 1, record[0] - 3_600 * 10**9, record[0] + 86_400 * 10**9]
         if what <= 1:
-            record[what] = rng.choice(times)
+            record[what] = (rng.choice(times) + 2**63) % 2**64 - 2**63
         elif what == 2:
             record[2] = rng.choice([0, 1, record[2] - 1, record[2] + 1, 2**63, 2**64 - 1, records[-1][2]]) % 2**64
         elif what == 3:
