@@ -306,7 +306,7 @@ class DataFile:
 
     def _whole_lines(self, offset: int, end: int, size: int, *, growing: bool) -> tuple[bytes, int]:
         """Lines from an offset on, and how many bytes of the file they are; `TOO_LONG` for one that is too long."""
-        data = self.source.read_at(offset, min(size, max(0, end - offset)))
+        data = self._read(offset, min(size, max(0, end - offset)))
         cut = data.rfind(b"\n") + 1
         if not cut and offset + len(data) < end:  # a line longer than a block
             parts = [data]
@@ -320,7 +320,7 @@ class DataFile:
                         where=f"{self.path}, offset {offset}",
                         hint="Is it NDJSON?",
                     )
-                parts.append(self.source.read_at(offset + length, min(size, end - offset - length)))
+                parts.append(self._read(offset + length, min(size, end - offset - length)))
                 if not parts[-1]:
                     break
                 cut = length + parts[-1].rfind(b"\n") + 1 if b"\n" in parts[-1] else 0
@@ -329,6 +329,15 @@ class DataFile:
         if not cut:
             cut = 0 if growing or self._is_torn(offset) else len(data)
         return data if cut == len(data) else data[:cut], cut
+
+    def _read(self, offset: int, size: int) -> bytes:
+        """So many bytes, or fewer in front of damage: no line before it is lost with it."""
+        try:
+            return self.source.read_at(offset, size)
+        except DamageFound:
+            if size <= 1:
+                raise
+            return self._read(offset, size // 2)
 
     def _end_of_line(self, at: int, end: int, size: int) -> int:
         while at < end and (part := self.source.read_at(at, min(size, end - at))):

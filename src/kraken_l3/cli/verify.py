@@ -94,6 +94,8 @@ def _print_report(report: Report, seconds: float) -> None:
     if any(counts.get("depth_inferred") for counts in report.symbols.values()):
         screen.line("? depth inferred from the snapshots; no journal has it")
     _print_notes(screen, report)
+    for rest in report.hidden:
+        screen.line(f"Unreadable from here to the end of the file: {rest.where}: {rest.what}. {rest.hint}", "red")
     for damage in report.companions:
         screen.line(f"Damaged beside the data, and read without: {damage}", "yellow")
     for each in report.unread:

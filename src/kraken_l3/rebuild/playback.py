@@ -24,7 +24,7 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple, Optional, Protocol, Union
+from typing import Callable, NamedTuple, Optional, Protocol, Union
 
 from kraken_l3.archive.checkpoints import Checkpoint, read_checkpoints
 from kraken_l3.archive.datafile import BEGINNING, BLOCK_BYTES, Block, DataFile, Position
@@ -32,6 +32,7 @@ from kraken_l3.archive.gaps import Gap
 from kraken_l3.archive.layout import DayPaths, FileName, parse_name
 from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.port import Engine, Result
+from kraken_l3.errors import DamageFound
 from kraken_l3.model.timestamps import NS_PER_DAY, day_start_ns
 from kraken_l3.rebuild.checkpointing import load_checkpoint
 from kraken_l3.rebuild.metadata import MetadataTeller, SymbolMetadata
@@ -155,6 +156,7 @@ def play(
     grid: bool = False,
     hashed: bool = False,
     block_bytes: int = BLOCK_BYTES,
+    on_damage: Optional[Callable[[DamageFound], None]] = None,
 ) -> Iterator[Union[Step, Gap, SymbolMetadata, FileBegin, FileEnd]]:
     """Feed the level3 data of an archive to an engine.
 
@@ -171,17 +173,22 @@ def play(
             another one follows is shown to midnight, the last one to the time of its last line.
         hashed: have `FileEnd` tell the SHA-256 of each file.
         block_bytes: about how much to feed at a time.
+        on_damage: told of damage that hides the rest of a file; the next file is played as one that follows no other.
+            None: the damage is raised.
     """
     paths = _between(archive, chain, begin, end)
     names = [parse_name(path.name) for path in paths]
     first = names[0] if names else None
     teller = MetadataTeller(engine, metadata, begin_ns=day_start_ns(first.day) if first is not None else 0)
     reached = _GapsReached(gaps)
+    is_whole = True
     for number, path in enumerate(paths):
         start = begin.position if begin is not None and number == 0 else BEGINNING
         with DataFile(path) as file, ReadAhead(path, start, block_bytes, hashed=hashed) as blocks:
             # files of a chain follow one another by what it is, though others of the archive may not be here
-            follows = number > 0 and (chain is not None or _follows(archive, names[number], names[number - 1]))
+            follows = (
+                number > 0 and is_whole and (chain is not None or _follows(archive, names[number], names[number - 1]))
+            )
             if not follows and (begin is None or number > 0):
                 _begin_file(engine, archive.directory, names[number], is_first=number == 0, grid=grid)
             if start == BEGINNING:
@@ -189,7 +196,8 @@ def play(
                     yield from reached.before(day_start_ns(file.day))
                 yield FileBegin(path, file.day, file)
             line, offset = start
-            for read in _until(end, blocks):
+            readable = _Readable(_until(end, blocks), on_damage)
+            for read in readable:
                 for piece in teller.cut(file, read._replace(first_line=line)):
                     if isinstance(piece, SymbolMetadata):
                         yield piece
@@ -202,6 +210,7 @@ def play(
                     # told before the step: a gap that began within the piece belongs to its rows
                     yield from reached.before_line(file, line, clock.now_ns if clock is not None else 0)
                     yield Step(path, file.day, piece, result, times)
+            is_whole = readable.is_whole
             after = names[number + 1] if number + 1 < len(names) else None
             # the next part of the day shows what is due at its first line
             if grid and clock is not None and not (after is not None and file.day == after.day):
@@ -248,6 +257,24 @@ def _until(end: Optional[Place], blocks: Iterable[Block]) -> Iterator[Block]:
             yield block._replace(data=block.data[:left])
         if left <= len(block.data):
             return
+
+
+class _Readable:
+    """Blocks up to damage, which is told to whoever wants to go on behind it."""
+
+    def __init__(self, blocks: Iterator[Block], on_damage: Optional[Callable[[DamageFound], None]]) -> None:
+        self._blocks = blocks
+        self._on_damage = on_damage
+        self.is_whole = True
+
+    def __iter__(self) -> Iterator[Block]:
+        try:
+            yield from self._blocks
+        except DamageFound as error:
+            if self._on_damage is None:
+                raise
+            self.is_whole = False
+            self._on_damage(error)
 
 
 class _GapsReached:

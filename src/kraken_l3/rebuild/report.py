@@ -27,7 +27,7 @@ from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.unread import Unread
 from kraken_l3.errors import DamageFound, DataMissing
-from kraken_l3.rebuild.verification import Located, SymbolReport, Verification
+from kraken_l3.rebuild.verification import HiddenRest, Located, SymbolReport, Verification
 
 __all__ = ["Report"]
 
@@ -62,6 +62,7 @@ class Report:
         self.symbols: dict[str, Counts] = {}
         self.notes: list[Located] = []
         self.unread: list[Unread] = []
+        self.hidden: list[HiddenRest] = []
         self.companions: list[CompanionDamage] = []
         self.lines = self.bytes = self.not_data = self.malformed = 0
         self.engine = ""
@@ -76,6 +77,7 @@ class Report:
         self._code = _graver(self._code, found.exit_code())
         self.notes += found.notes
         self.unread += found.unread
+        self.hidden += found.hidden
         # a recorder may be at work: what is half written is no damage yet
         self.companions += companion_damage(open_archive(path), is_growing=True)
         self.lines += found.totals.lines
@@ -117,6 +119,7 @@ class Report:
             "not_data": self.not_data,
             "total": self.total(),
             "symbols": self.symbols,
+            "hidden": [dataclasses.asdict(each) for each in self.hidden],
             "companions": [msgspec.to_builtins(each) for each in self.companions],
             "unread": [msgspec.to_builtins(each) for each in self.unread],
             "notes": [{"file": at.file, **dataclasses.asdict(at.note)} for at in self.notes],

@@ -9,7 +9,16 @@ from kraken_l3.archive.unread import Unread, unread_lines
 from kraken_l3.engine.port import Note, SymbolTally, Totals
 from kraken_l3.errors import DamageFound, DataMissing
 
-__all__ = ["FilePart", "Located", "SymbolReport", "Verification"]
+__all__ = ["FilePart", "HiddenRest", "Located", "SymbolReport", "Verification"]
+
+
+@dataclass(frozen=True)
+class HiddenRest:
+    """Damage that hides the rest of a file: a compressed frame that cannot be unpacked."""
+
+    where: str
+    what: str
+    hint: str
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,7 @@ class Verification:
     Attributes:
         left_out: (file, offset of a block): lines of it with level3 messages that could not be read.
         unread_files: files beside the data that were not looked at.
+        hidden: where files could not be read any further; the files behind them were.
     """
 
     engine: str
@@ -63,6 +73,7 @@ class Verification:
     notes: list[Located] = field(default_factory=list)
     left_out: dict[tuple[str, int], int] = field(default_factory=dict)
     unread_files: list[Unread] = field(default_factory=list)
+    hidden: list[HiddenRest] = field(default_factory=list)
 
     @property
     def unread(self) -> list[Unread]:
@@ -75,7 +86,7 @@ class Verification:
     def exit_code(self) -> int:
         """2: something is wrong. 3: something was not verified or not looked at, or nothing was. 0: all is well."""
         reports = self.symbols.values()
-        if self.totals.malformed or any(report.bad for report in reports):
+        if self.hidden or self.totals.malformed or any(report.bad for report in reports):
             return DamageFound.exit_code
         nothing = not any(report.tally.ok for report in reports)
         if self.unread or nothing or self.totals.too_many_symbols or any(report.unverified for report in reports):

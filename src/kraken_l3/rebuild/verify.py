@@ -17,11 +17,12 @@ from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.unread import unread_files
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import EngineOptions
+from kraken_l3.errors import DamageFound
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.rebuild.metadata import SymbolMetadata, metadata_in, symbols_in
 from kraken_l3.rebuild.parallel import Progress, run_in_processes
 from kraken_l3.rebuild.playback import FileEnd, Step, play
-from kraken_l3.rebuild.verification import FilePart, Located, SymbolReport, Verification
+from kraken_l3.rebuild.verification import FilePart, HiddenRest, Located, SymbolReport, Verification
 
 __all__ = ["verify", "verify_symbols"]
 
@@ -94,9 +95,14 @@ def verify_symbols(
     notes: list[Located] = []
     first_bad_files: dict[str, str] = {}
     left_out: dict[tuple[str, int], int] = {}
+    hidden: list[HiddenRest] = []
     not_data = 0
     block_bytes = BLOCK_BYTES if threads <= 1 else SHARED_BLOCK_BYTES
-    for played in play(engine, open_archive(path), metadata, block_bytes=block_bytes):
+
+    def on_damage(damage: DamageFound) -> None:
+        hidden.append(HiddenRest(damage.where, damage.what, damage.hint))
+
+    for played in play(engine, open_archive(path), metadata, block_bytes=block_bytes, on_damage=on_damage):
         if isinstance(played, FileEnd):
             files.append(FilePart(played.path.name, played.lines, played.bytes))
         if not isinstance(played, Step):
@@ -118,4 +124,4 @@ def verify_symbols(
         if progress is not None:
             progress(len(block.data))
     symbols = {t.symbol: SymbolReport(t, first_bad_files.get(t.symbol, "")) for t in engine.tallies() if t.messages}
-    return Verification(engine.name, engine.totals(), symbols, files, notes, left_out)
+    return Verification(engine.name, engine.totals(), symbols, files, notes, left_out, hidden=hidden)
