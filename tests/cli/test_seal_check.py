@@ -305,6 +305,14 @@ class TestCheck:
         assert "Unreadable from here" in out
         assert "kraken-l3 check" in out
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+    def test_a_name_that_no_manifest_can_hold_is_refused(self, tmp_path):
+        path = tmp_path / "l3-\udcff.ndjson"
+        path.write_bytes(b"{}\n")
+        code, _, err = run("seal", path)
+        assert (code, "is not UTF-8" in err) == (1, True)
+        assert path.read_bytes() == b"{}\n"
+
     def test_nothing_to_check_against(self, original, tmp_path):
         facts = as_json("check", original, code=3)
         assert facts["not_sealed"] == [DAYS[0]]

@@ -14,6 +14,8 @@ from run import run_cases
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the bounds on time and memory are those of Linux")
 
 CASES = 10
+#: What a long run found once: a midnight past 2262 in a grid; a name that is not UTF-8, sealed.
+FOUND = (1795772970958, 1795772970962)
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +29,9 @@ def test_damaged_archives_do_no_harm(root: Path, first: int) -> None:
     outcomes = list(run_cases(root, first, CASES))
     assert [outcome.broken for outcome in outcomes if outcome.broken] == []
     assert [outcome.seed for outcome in outcomes] == list(range(first, first + CASES))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", FOUND)
+def test_what_was_found_once_stays_mended(root: Path, seed: int) -> None:
+    assert [outcome.broken for outcome in run_cases(root, seed, 1)] == [""]

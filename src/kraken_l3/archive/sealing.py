@@ -39,7 +39,7 @@ from kraken_l3.archive.manifest import (
 from kraken_l3.archive.recovery import recover
 from kraken_l3.archive.zstd import FRAME_BYTES, Frame, UnpackedFile, compress, encode_table, pieces
 from kraken_l3.clock import Clock
-from kraken_l3.errors import ArchiveError, DamageFound, DiskFull
+from kraken_l3.errors import ArchiveError, DamageFound, DiskFull, UsageError
 from kraken_l3.model.timestamps import day_of
 
 __all__ = ["SPARE_BYTES", "Sealing", "close_newest_day", "day_sealing", "file_sealing", "seal", "unsealed_days"]
@@ -88,7 +88,15 @@ def _is_of(name: str, day: dt.date) -> bool:
 
 
 def file_sealing(path: Path) -> Sealing:
-    """A file that belongs to no archive of ours."""
+    """A file that belongs to no archive of ours.
+
+    Raises:
+        UsageError: the manifest, which is JSON, could not name it.
+    """
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        raise UsageError("the name of the file is not UTF-8", where=str(path), hint="Rename it, then seal it") from None
     name = path.name[: -len(SEALED_SUFFIX)] if path.suffix == SEALED_SUFFIX else path.name
     return Sealing(path.parent, None, [name], [], f"{stem(path)}.{MANIFEST_SUFFIX}")
 

@@ -40,6 +40,9 @@ from kraken_l3.rebuild.readahead import ReadAhead
 
 __all__ = ["Chain", "FileBegin", "FileEnd", "LineClock", "LineTimes", "Place", "Step", "chains_in", "play"]
 
+#: The clock of an engine ends in 2262; names and damaged receipts can tell more.
+_LAST_NS = (1 << 63) - 1
+
 
 class Place(NamedTuple):
     """The beginning of a line in one of an archive's files."""
@@ -222,7 +225,7 @@ def play(
                 if file.day is not None and goes_on:
                     until_ns = day_start_ns(file.day) + NS_PER_DAY
                 yield from reached.before(until_ns)
-                yield Step(path, file.day, Block(b"", line, offset, file), engine.advance(until_ns))
+                yield Step(path, file.day, Block(b"", line, offset, file), engine.advance(min(until_ns, _LAST_NS)))
             yield FileEnd(path, file.day, line, offset, blocks.sha256)
 
 
@@ -243,7 +246,8 @@ def _begin_file(engine: Engine, directory: Path, name: Optional[FileName], *, is
     for checkpoint in checkpoints:
         load_checkpoint(engine, checkpoint)
     if grid and checkpoints and name is not None:
-        engine.advance(day_start_ns(name.day))  # books that are known from midnight on are shown from midnight on
+        # books that are known from midnight on are shown from midnight on
+        engine.advance(min(day_start_ns(name.day), _LAST_NS))
 
 
 def _until(end: Optional[Place], blocks: Iterable[Block]) -> Iterator[Block]:
