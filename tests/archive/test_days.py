@@ -1,6 +1,7 @@
 """Which days are closed, which came next, and in which order they were written."""
 
 import datetime as dt
+import errno
 
 import pytest
 from hypothesis import given
@@ -119,3 +120,13 @@ def test_a_day_that_is_missing_between_breaks_the_row(tmp_path):
     journalled(tmp_path, D24, STOPPED)
     archive = open_archive(tmp_path)
     assert not archive.goes_on(*(parse_name(path.name) for path in archive.files()))
+
+
+def test_an_archive_that_may_only_be_read_tells_its_closed_days(tmp_path):
+    class ReadOnly(OsFileSystem):
+        def open(self, path):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    (tmp_path / DayPaths(tmp_path, D22).journal.name).write_bytes(rotated(D23))
+    (tmp_path / DayPaths(tmp_path, D23).journal.name).write_bytes(STOPPED)
+    assert closed_days(ReadOnly(), tmp_path, D24) == {D22: D23}

@@ -20,13 +20,14 @@ from kraken_l3.archive.bytesource import ByteSource
 from kraken_l3.archive.filesystem import FileSystem, opened
 from kraken_l3.archive.journal import Rotated, decode_record
 from kraken_l3.archive.layout import SEALED_SUFFIX, DayPaths, Stream, days_in
-from kraken_l3.errors import ArchiveError, MalformedMessage
+from kraken_l3.archive.opening import PlainFile
+from kraken_l3.errors import MalformedMessage
 
 __all__ = ["closed_days", "current_day", "next_day_in", "written_order"]
 
 #: More than the longest `rotated` record, which is all that is looked for.
 _LAST_LINE_BYTES = 4096
-_NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def closed_days(filesystem: FileSystem, directory: Path, today: dt.date) -> dict[dt.date, Optional[dt.date]]:
@@ -50,8 +51,12 @@ def _next_day(filesystem: FileSystem, journal: Path) -> Optional[dt.date]:
         with opened(filesystem, journal) as file:
             return next_day_in(file)
     except OSError as error:
-        if error.errno in _NOT_OURS:
-            raise ArchiveError(f"cannot open: {error.strerror}", where=str(journal)) from error
+        if error.errno in _READ_ONLY:  # `check` needs no more; who wants to write finds out when it does
+            source = PlainFile(journal)
+            try:
+                return next_day_in(source)
+            finally:
+                source.close()
         return None  # a link, a directory, a device: no journal of ours
 
 
