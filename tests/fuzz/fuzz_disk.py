@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 
 from kraken_l3.archive.layout import parse_name
@@ -37,8 +37,8 @@ def what_is(path: Path) -> str:
     return f"mode {path.stat().st_mode:o}"
 
 
-def lines_of(archive: Path, intact: Counter[bytes], unharmed: Tree) -> Counter[bytes]:
-    """The intact lines that a reader must find: in plain files as they are, in packed ones if nobody touched them."""
+def lines_of(archive: Path, intact: Counter[bytes], whole: Set[str]) -> Counter[bytes]:
+    """The intact lines that a reader must find: in plain files as they are, in packed ones that are `whole`."""
     found: Counter[bytes] = Counter()
     plain = {path.name for path in archive.glob("l3-*.ndjson")}
     for path in archive.glob("l3-*"):
@@ -47,7 +47,7 @@ def lines_of(archive: Path, intact: Counter[bytes], unharmed: Tree) -> Counter[b
             continue
         if name.suffix == "ndjson":
             found.update(path.read_bytes().split(b"\n")[:-1])  # one without a newline is torn
-        elif name.suffix == "ndjson.zst" and path.stem not in plain and unharmed.get(path.name) == what_is(path):
+        elif name.suffix == "ndjson.zst" and path.stem not in plain and what_is(path) in whole:
             found.update(_unpacked(path))
     return found & intact
 

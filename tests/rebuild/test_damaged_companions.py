@@ -13,6 +13,7 @@ from scenes import NOON_NS, Scene
 import kraken_l3
 from kraken_l3.archive.filesystem import OsFileSystem
 from kraken_l3.archive.reader import open_archive
+from kraken_l3.archive.receipts import RECEIPT_BYTES
 from kraken_l3.archive.sealing import day_sealing, seal
 from kraken_l3.archive.summary import summarise
 from kraken_l3.cli.main import app
@@ -126,6 +127,18 @@ def test_the_data_is_read_without_a_damaged_companion(whole, expected, tmp_path,
     assert found == expected
     if name.endswith(("receipts", "manifest.json")) and name.startswith("l3") and damage(old) != b"":
         assert name in {each.file for each in report.companions} or damage is DAMAGE["cut"]
+
+
+@pytest.mark.parametrize("line", [0, 3, MESSAGES // 2])
+def test_a_receive_time_at_the_end_of_time_ends_no_reading(whole, expected, tmp_path, line):
+    directory = shutil.copytree(whole, tmp_path / "a")
+    path = directory / f"l3-{DAY}.receipts"
+    receipts = bytearray(path.read_bytes())
+    receipts[line * RECEIPT_BYTES : line * RECEIPT_BYTES + 8] = (2**63 - 1).to_bytes(8, "little")
+    path.write_bytes(receipts)
+    archive = kraken_l3.open(directory)
+    assert [each.payload for each in archive.messages()] == expected["payloads"]
+    assert archive.events("BTC/USD").read_all().num_rows == kraken_l3.open(whole).events("BTC/USD").read_all().num_rows
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no FIFOs")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Optional, Union
 
-from kraken_l3.api.arguments import LAST_NS, Moment, count, moment_ns, one_of, span_ns, symbol_among, window_ns
+from kraken_l3.api.arguments import Moment, count, moment_ns, one_of, span_ns, symbol_among, window_ns
 from kraken_l3.api.books import Book, Ladder, as_book
 from kraken_l3.archive.companions import journal_damage
 from kraken_l3.archive.datafile import Line, Skipped
@@ -108,8 +108,8 @@ class Archive:
         start_ns, end_ns = window_ns(start, end)
         return self._lines(Stream(stream), None if start is None else start_ns, end_ns)
 
-    def _lines(self, stream: Stream, start_ns: Optional[int], end_ns: int) -> Iterator[Line]:
-        is_window = start_ns is not None or end_ns != LAST_NS
+    def _lines(self, stream: Stream, start_ns: Optional[int], end_ns: Optional[int]) -> Iterator[Line]:
+        is_window = start_ns is not None or end_ns is not None
         latest_ns = 0
         for line in self._files.lines(stream, start_ns=start_ns, skipped=Skipped()):
             if line.receipt is not None:
@@ -118,7 +118,7 @@ class Archive:
                 latest_ns = max(latest_ns, latest_time_ns(line.payload))
                 if start_ns is not None and latest_ns < start_ns:
                     continue
-            if latest_ns >= end_ns:
+            if end_ns is not None and latest_ns >= end_ns:
                 return
             yield line
 

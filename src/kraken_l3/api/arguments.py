@@ -10,12 +10,12 @@ from typing import Any, Optional, Union
 from kraken_l3.errors import DataMissing, UsageError, did_you_mean
 from kraken_l3.model.timestamps import day_start_ns, parse_rfc3339
 
-__all__ = ["LAST_NS", "Moment", "count", "moment_ns", "one_of", "span_ns", "symbol_among", "window_ns"]
+__all__ = ["Moment", "count", "moment_ns", "one_of", "span_ns", "symbol_among", "window_ns"]
 
 Moment = Union[str, int, dt.date]  # a datetime is a date; numpy.datetime64 is taken too, without importing numpy
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
-LAST_NS = (1 << 63) - 1
+_LAST_NS = (1 << 63) - 1
 _YEAR_2000_NS = day_start_ns(dt.date(2000, 1, 1))
 _SPANS_NS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3_600 * 10**9}
 _HOW_TO_SAY = "Use 2026-11-22T14:30:00Z, a datetime, or integer nanoseconds"
@@ -41,7 +41,7 @@ def moment_ns(moment: Moment, name: str = "at") -> int:
         ns = day_start_ns(moment)
     else:
         ns = _integer_ns(moment, name)
-    if not 0 <= ns <= LAST_NS:
+    if not 0 <= ns <= _LAST_NS:
         raise UsageError(f"the time must lie between 1970 and 2262, got {moment}", where=name)
     return ns
 
@@ -58,15 +58,15 @@ def _integer_ns(moment: Any, name: str) -> int:
     return ns
 
 
-def window_ns(start: Optional[Moment], end: Optional[Moment]) -> tuple[int, int]:
+def window_ns(start: Optional[Moment], end: Optional[Moment]) -> tuple[int, Optional[int]]:
     """First nanosecond of a window and the one after its last; None is an open side.
 
     Raises:
         UsageError: one is no moment, or `end` lies before `start`.
     """
     start_ns = 0 if start is None else moment_ns(start, "start")
-    end_ns = LAST_NS if end is None else moment_ns(end, "end")
-    if end_ns < start_ns:
+    end_ns = None if end is None else moment_ns(end, "end")
+    if end_ns is not None and end_ns < start_ns:
         raise UsageError(f"end ({end}) lies before start ({start})")
     return start_ns, end_ns
 
@@ -82,7 +82,7 @@ def span_ns(every: str) -> Optional[int]:
     text = str(every)  # callers without a type checker pass numbers
     digits = text.rstrip("numsh")
     unit = _SPANS_NS.get(text[len(digits) :])
-    if unit is None or not (digits.isascii() and digits.isdecimal() and int(digits)) or int(digits) * unit > LAST_NS:
+    if unit is None or not (digits.isascii() and digits.isdecimal() and int(digits)) or int(digits) * unit > _LAST_NS:
         raise UsageError(f"every must be a time span or 'change', got {every!r}", hint="Use 1s, 100ms, 5m or change")
     return int(digits) * unit
 

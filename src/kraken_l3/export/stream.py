@@ -27,7 +27,6 @@ from kraken_l3.rebuild.playback import Chain, FileBegin, FileEnd, Step, chains_i
 
 __all__ = ["RecordBatch", "read_chain", "read_records", "read_table"]
 
-_LAST_NS = (1 << 63) - 1
 _BLOCK_BYTES = 1024 * 1024
 
 
@@ -55,10 +54,10 @@ def read_table(
     metadata: Sequence[SymbolMetadata],
     *,
     start_ns: int = 0,
-    end_ns: int = _LAST_NS,
+    end_ns: Optional[int] = None,
     engine: str = "auto",
 ) -> pa.RecordBatchReader:
-    """Rows of the one symbol that `table` names, at or after `start_ns` and before `end_ns`.
+    """Rows of the one symbol that `table` names, at or after `start_ns` and before `end_ns` (None: all of them).
 
     Reading begins with the chain of days that holds the start, since books have to be built from its beginning.
     """
@@ -73,7 +72,7 @@ def read_records(
     metadata: Sequence[SymbolMetadata],
     *,
     start_ns: int = 0,
-    end_ns: int = _LAST_NS,
+    end_ns: Optional[int] = None,
     engine: str = "auto",
 ) -> Iterator[RecordBatch]:
     """As `read_table`, before they become Arrow rows."""
@@ -83,9 +82,11 @@ def read_records(
             continue
         for batch in read_chain(archive, chain, table, metadata, engine=engine):
             times = table.times(batch.records)
-            if len(times) and times[0] >= end_ns:
-                break
-            wanted = (times >= start_ns) & (times < end_ns)
+            wanted = times >= start_ns
+            if end_ns is not None:
+                if len(times) and times[0] >= end_ns:
+                    break
+                wanted &= times < end_ns
             if wanted.any():
                 yield batch._replace(records=batch.rows.keep(batch.records[wanted]))
 
@@ -106,9 +107,9 @@ def _is_before(chain: Chain, start_ns: int) -> bool:
     return last_day is not None and last_day + NS_PER_DAY <= start_ns
 
 
-def _is_after(chain: Chain, end_ns: int) -> bool:
+def _is_after(chain: Chain, end_ns: Optional[int]) -> bool:
     first_day = _day_start(chain.files[0])
-    return first_day is not None and first_day >= end_ns
+    return first_day is not None and end_ns is not None and first_day >= end_ns
 
 
 def read_chain(
