@@ -49,6 +49,7 @@ class Engine:
         rows: Optional[tuple[int, Optional[int], bool]],
         part: tuple[int, int],
         only: Optional[set[str]],
+        until_ns: Optional[int],
     ) -> Engine: ...
     def set_symbol(
         self,

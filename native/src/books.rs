@@ -69,6 +69,9 @@ pub struct Books {
     want_messages: bool,
     want_events: bool,
     rows: Option<RowOptions>,
+    until_ns: i64,
+    /// Whether the last line came too late and was not taken.
+    pub is_late: bool,
     grid: Grid,
     messages: MessageColumns,
     events: EventColumns,
@@ -80,7 +83,7 @@ pub struct Books {
 }
 
 impl Books {
-    pub fn new(want_messages: bool, want_events: bool, rows: Option<RowOptions>) -> Self {
+    pub fn new(want_messages: bool, want_events: bool, rows: Option<RowOptions>, until_ns: Option<i64>) -> Self {
         Self {
             symbols: Vec::new(),
             names: Names::default(),
@@ -90,6 +93,8 @@ impl Books {
             want_messages,
             want_events,
             rows,
+            until_ns: until_ns.unwrap_or(i64::MAX),
+            is_late: false,
             grid: Grid::default(),
             messages: MessageColumns::default(),
             events: EventColumns::default(),
@@ -143,6 +148,10 @@ impl Books {
         if !self.names_are_valid(parsed) {
             return self.unreadable(at, "a symbol of no or too many bytes");
         }
+        if parsed.elements.iter().any(|element| element.ns > self.until_ns) && self.comes_late(kind, parsed) {
+            self.is_late = true;
+            return;
+        }
         for element in &parsed.elements {
             let name = &parsed.text[element.symbol.range()];
             match self.index_of(name) {
@@ -150,6 +159,16 @@ impl Books {
                 None => self.too_many_symbols(kind, at),
             }
         }
+    }
+
+    #[cold]
+    fn comes_late(&self, kind: Kind, parsed: &Parsed) -> bool {
+        let has_book = |element: &Element| {
+            let index = self.names.get(&parsed.text[element.symbol.range()]);
+            index.is_some_and(|index| self.symbols[index].book.is_some())
+        };
+        let mut late = parsed.elements.iter().filter(|element| element.ns > self.until_ns);
+        late.any(|element| kind == Kind::Snapshot || has_book(element))
     }
 
     /// Whether all symbols of a line can be such.

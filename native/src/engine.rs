@@ -34,7 +34,7 @@ impl Engine {
             time: CachedTime::default(),
             ids: InternedIds::default(),
             routing: Routing::new(options.part, options.only),
-            books: Books::new(options.messages, options.events, options.rows),
+            books: Books::new(options.messages, options.events, options.rows, options.until_ns),
         }
     }
 
@@ -50,6 +50,9 @@ impl Engine {
             let here = offset.saturating_add(start as i64);
             let bom = if here == 0 && block.starts_with(BOM) { BOM.len() } else { 0 };
             let length = bom + self.line(&block[start + bom..], line, here);
+            if std::mem::take(&mut self.books.is_late) {
+                break;
+            }
             start += length + 1;
             line = line.saturating_add(1);
         }

@@ -19,4 +19,5 @@ pub struct Options {
     pub rows: Option<RowOptions>,
     pub part: (u32, u32),
     pub only: Option<HashSet<String>>,
+    pub until_ns: Option<i64>,
 }

@@ -15,7 +15,7 @@ use crate::options::{Options, RowOptions};
 use crate::symbol::{Bad, Symbol};
 
 /// Number of this interface; the main package takes no other.
-const PORT: u32 = 5;
+const PORT: u32 = 6;
 
 type PyNote = (&'static str, i64, i64, String, String, Option<i64>, Option<i64>);
 type PyBad = (&'static str, i64, i64, Option<i64>, Option<i64>);
@@ -36,19 +36,20 @@ struct Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (messages, events, rows, part, only))]
+    #[pyo3(signature = (messages, events, rows, part, only, until_ns))]
     fn new(
         messages: bool,
         events: bool,
         rows: Option<(usize, Option<i64>, bool)>,
         part: (u32, u32),
         only: Option<HashSet<String>>,
+        until_ns: Option<i64>,
     ) -> PyResult<Self> {
         if rows.is_some_and(|(levels, grid_ns, _)| levels == 0 || grid_ns.is_some_and(|grid_ns| grid_ns <= 0)) {
             return Err(PyValueError::new_err("book rows need at least one level and a grid above 0 ns"));
         }
         let row_options = rows.map(|(levels, grid_ns, orders)| RowOptions { levels, grid_ns, orders });
-        let options = Options { messages, events, rows: row_options, part, only };
+        let options = Options { messages, events, rows: row_options, part, only, until_ns };
         Ok(Self { inner: Box::new(engine::Engine::new(options)), messages, events, rows: rows.is_some() })
     }
 

@@ -31,7 +31,8 @@ fn scanned_alike(line: &[u8]) -> bool {
 
 fn feed(block: &[u8]) -> Engine {
     let rows = Some(RowOptions { levels: 2, grid_ns: None, orders: true });
-    let mut engine = Engine::new(Options { messages: true, events: true, rows, part: (0, 1), only: None });
+    let mut engine =
+        Engine::new(Options { messages: true, events: true, rows, part: (0, 1), only: None, until_ns: None });
     engine.feed(block, 0, 0, None);
     engine
 }

@@ -45,7 +45,9 @@ class NativeEngine:
         wanted = options.rows
         rows = (wanted.levels, wanted.grid_ns, wanted.orders) if wanted is not None else None
         only = {name for name in options.only if is_symbol(name)} if options.only is not None else None
-        self._core = kraken_l3_native.Engine(options.messages, options.events, rows, options.part, only)
+        self._core = kraken_l3_native.Engine(
+            options.messages, options.events, rows, options.part, only, options.until_ns
+        )
 
     def set_symbol(
         self,

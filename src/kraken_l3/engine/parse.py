@@ -81,7 +81,7 @@ def read_content(data: Level3Data, precision: Precision, *, snapshot: bool) -> C
         _read_entries(data.bids, precision, snapshot) if data.bids else (),
         _read_entries(data.asks, precision, snapshot) if data.asks else (),
         _read_checksum(bytes(data.checksum)),
-        _read_time(data.timestamp),
+        read_time(data.timestamp),
     )
 
 
@@ -99,7 +99,7 @@ def _read_entries(entries: Iterable[OrderEntry], precision: Precision, snapshot:
         if not order_id or len(order_id) > _SHORT_ID:
             _check_id(order_id)
         changes.append(
-            (event, order_id, price, _read_number(entry.order_qty, precision.qty), _read_time(entry.timestamp))
+            (event, order_id, price, _read_number(entry.order_qty, precision.qty), read_time(entry.timestamp))
         )
     return changes
 
@@ -160,7 +160,7 @@ def _read_number(raw: msgspec.Raw, precision: int) -> int:
 _seconds: dict[str, int] = {}
 
 
-def _read_time(text: Optional[str]) -> int:
+def read_time(text: Optional[str]) -> int:
     """Nanoseconds, 0 when unknown. Date and second of Kraken's form are looked up, since they hardly change."""
     if not text:
         return 0

@@ -85,6 +85,10 @@ optional spaces, colon, optional spaces, quote) is told from that text before an
 backslash belongs to part 0. Any other is parsed by each engine, which handles the messages of its own symbols.
 `skipped` counts the lines whose first wanted message belongs to another part, or that have none.
 
+Until: with `until_ns` a feed ends before the first line that has a message with a later timestamp of its own; `lines`
+of the `Result` tells how many lines were taken, and the line before which it ended is not counted anywhere. A message
+that would be of step 1 does not end it, since nothing in it is read.
+
 Order events (with `events`), one row for each change, in the order it was applied
 ----------------------------------------------------------------------------------
 - CLEAR (side NONE) then SNAPSHOT rows, bids best to worst then asks, each level in queue order, after truncation.
@@ -250,13 +254,17 @@ class RowOptions:
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """What an engine handles and gives back. `events` needs `messages`. See the module text for `part` and `only`."""
+    """What an engine handles and gives back. `events` needs `messages`.
+
+    See the module text for `part`, `only` and `until_ns`; `until_ns` goes with neither of the others, nor with `rows`.
+    """
 
     messages: bool = False
     events: bool = False
     rows: Optional[RowOptions] = None
     part: tuple[int, int] = (0, 1)
     only: Optional[frozenset[str]] = None
+    until_ns: Optional[int] = None
 
 
 @dataclass(frozen=True)

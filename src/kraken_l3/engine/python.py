@@ -19,6 +19,7 @@ from kraken_l3.engine.parse import (
     check_symbol,
     is_symbol,
     read_content,
+    read_time,
     too_fine_number,
 )
 from kraken_l3.engine.port import (
@@ -159,15 +160,16 @@ class PythonEngine:
             routing = self._routing
             owner = routing.of_line(line) if routing is not None else Owner.OWN
             if owner is Owner.OWN:
-                self._handle(line)
+                if not self._handle(line):
+                    break
             elif owner is None and routing is not None:
                 self._handle_shared(line, routing)
             else:
                 self._skipped += 1
             self._line += 1
             self._offset += length
-        self._lines += len(lines)
-        self._result.lines = len(lines)
+        self._result.lines = self._line - first_line
+        self._lines += self._result.lines
         return self._take_result()
 
     def advance(self, recv_ns: int) -> Result:
@@ -218,20 +220,32 @@ class PythonEngine:
                 check_symbol(data.symbol)
         return message
 
-    def _handle(self, line: bytes) -> None:
+    def _handle(self, line: bytes) -> bool:
+        """Handle a line; False when it comes too late and was not taken."""
         try:
             message = self._decode(line)
         except MalformedMessage as error:
             self._malformed += 1
             self._note("malformed", "", str(error))
             self._record(-1, MessageKind.UNREADABLE, Verdict.MALFORMED)
-            return
+            return True
         if message is None:
             self._not_data += 1
-            return
+            return True
+        if self._options.until_ns is not None and self._is_late(message, self._options.until_ns):
+            return False
         snapshot = message.type == "snapshot"
         for data in message.data:
             self._handle_data(data, snapshot)
+        return True
+
+    def _is_late(self, message: Level3Message, until_ns: int) -> bool:
+        for data in message.data:
+            entry = self._books.get(data.symbol)
+            is_read = message.type == "snapshot" or (entry is not None and entry.book is not None)
+            if is_read and read_time(data.timestamp) > until_ns:
+                return True
+        return False
 
     # One message of one symbol
 
