@@ -1,10 +1,13 @@
 """Files of the running recorder that are deleted, renamed or cut: it ends with 5 and names them, never in silence."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
+from kraken_l3.archive.gaps import gaps_in
+from kraken_l3.archive.reader import open_archive
 from processes import RecordProcess, run, simulate
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody delete or rename an open file")
@@ -14,7 +17,20 @@ def rename(path):
     path.rename(path.with_name("elsewhere"))
 
 
-@pytest.mark.parametrize(("pattern", "done"), [(".", rename), ("l3-*.ndjson", Path.unlink)])
+def cut(path):
+    os.truncate(path, path.stat().st_size * 2 // 3)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "done"),
+    [
+        (".", rename),
+        ("l3-*.ndjson", Path.unlink),
+        ("journal-*.ndjson", Path.unlink),
+        ("journal-*.ndjson", cut),
+        ("journal-*.ndjson", rename),
+    ],
+)
 def test_the_recorder_ends_with_5_and_the_next_one_goes_on(tmp_path, pattern, done):
     with simulate("--rate", "500") as exports:
         with RecordProcess(tmp_path, exports) as recorder:
@@ -31,6 +47,9 @@ def test_the_recorder_ends_with_5_and_the_next_one_goes_on(tmp_path, pattern, do
             recorder.process.terminate()
             assert recorder.wait() == 0, recorder.said
         assert run("verify", "data", directory=tmp_path).returncode == 0
+        if pattern != ".":  # else there is nothing left that something could be missing from
+            gaps = gaps_in(open_archive(recorder.output), channel="level3", symbols=["BTC/USD"])
+            assert [gap.cause for gap in gaps if gap.right_ns is not None] == ["crash"]
 
 
 def test_a_deleted_lock_lets_no_second_recorder_in(tmp_path):

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from operator import or_
 from pathlib import Path
 
-from kraken_l3.archive.filesystem import FileSystem
+from kraken_l3.archive.filesystem import FileSystem, opened
+from kraken_l3.archive.journal import Record, encode_record
 from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.receipts import NEWLINE_REPLACED, RECEIPT_BYTES, ends_of, pack_columns
 from kraken_l3.errors import ArchiveError
@@ -192,6 +193,20 @@ class OpenDay:
         """Check every file; see `GrowingFile.require_intact`."""
         for file in self._files():
             file.require_intact()
+
+    def restate_lost_journal(self, records: Sequence[Record]) -> None:
+        """If the journal was deleted, renamed or cut, write down what holds still, as far as that is possible.
+
+        The next start finds there which connections ended here, and opens their gaps.
+        """
+        with contextlib.suppress(OSError), opened(self._filesystem, self.paths.journal) as journal:
+            size = journal.size()
+            if size < self.journal.size:
+                # recovery sets a line aside that was cut through
+                begin = b"\n" if size and journal.read_at(size - 1, 1) != b"\n" else b""
+                journal.append(begin + b"".join(encode_record(record) + b"\n" for record in records))
+                journal.sync()
+                self._filesystem.sync_directory(self.paths.directory)
 
     def close(self) -> None:
         """Let go of all files; does not sync."""

@@ -366,6 +366,8 @@ class ArchiveWriter:
             raise self._broken from error
         except ArchiveError as error:
             self._broken = error
+            if self._lock.is_in_place():
+                self._files.restate_lost_journal(self.state.restate())
             raise
 
     def _disk_full(self) -> DiskFull:
