@@ -172,7 +172,6 @@ def _table(done: list[Manifest]) -> Table:
                 plain, packed = file.content.bytes, file.bytes
                 is_level3 = file.name.startswith("l3-") or manifest.day is None
                 rest = (str(_gaps(manifest)), _verdict(manifest) or "no data") if is_level3 else ()
-                table.add(
-                    file.name, f"{file.content.lines:,}", size(plain), size(packed), f"{plain / packed:.1f}", *rest
-                )
+                ratio = f"{plain / packed:.1f}" if packed else ""  # somebody emptied it: no frames, no content
+                table.add(file.name, f"{file.content.lines:,}", size(plain), size(packed), ratio, *rest)
     return table
