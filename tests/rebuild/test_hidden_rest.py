@@ -5,6 +5,7 @@ import pytest
 from kraken_l3.archive.zstd import Frame, compress, encode_table
 from kraken_l3.errors import DamageFound
 from kraken_l3.exchange.flow import generate
+from kraken_l3.rebuild.book_at import book_at
 from kraken_l3.rebuild.report import Report
 from kraken_l3.rebuild.verify import verify
 
@@ -67,3 +68,12 @@ def test_books_do_not_go_on_behind_it(archive):
     tally = verify(archive).symbols["BTC/USD"].tally
     assert tally.mismatched == 0
     assert tally.unverifiable == {"after_gap": 400}
+
+
+def test_a_book_behind_it_is_found_and_one_within_is_refused(archive, engine_name):
+    last = archive / f"l3-{DAYS[2]}.ndjson.zst"
+    alone = book_at(last, "BTC/USD", engine_name=engine_name)
+    assert book_at(archive, "BTC/USD", engine_name=engine_name).image == alone.image
+    last.unlink()
+    with pytest.raises(DamageFound, match=f"l3-{DAYS[1]}"):
+        book_at(archive, "BTC/USD", engine_name=engine_name)

@@ -217,6 +217,8 @@ def _export_format(
         return print_result({"out": out, **dataclasses.asdict(result)}, exit_code)
     for file in result.files:
         typer.echo(plain(f"{out.rstrip('/')}/{file.name}"))
+    for text in _hidden(result):
+        typer.echo(plain(text), err=True)
     typer.echo(_counts(result), err=True)
     return exit_code
 
@@ -345,7 +347,13 @@ def _print_result(out: str, wanted: "ExportTable", result: "ExportResult") -> No
     first = f", the first is {result.files[0].name}" if result.files else ""
     rows = sum(file.rows or 0 for file in result.files)
     screen.line(f"{rows:,} rows in {len(result.files):,} files{before} under {out}{first}")
+    for text in _hidden(result):
+        screen.line(text, "red")
     screen.line(_counts(result))
+
+
+def _hidden(result: "ExportResult") -> list[str]:
+    return [f"Unreadable from here to the end of the file: {each}" for each in result.hidden]
 
 
 def _counts(result: "ExportResult") -> str:

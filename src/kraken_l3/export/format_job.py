@@ -59,7 +59,8 @@ def run_format_job(job: FormatJob, progress: Optional[Progress] = None) -> Expor
         written = _write(job, Source(archive, job.symbol, job.metadata, job.chain, job.engine, progress, result), store)
         result.files = [ExportedFile(job.symbol, None, name, None, store.size(name) or 0) for name in written.names]
         result.notes = list(written.notes)
-        marker.write(result)
+        if not result.hidden:  # else it is to be done again from a copy that is whole
+            marker.write(result)
         return result
 
 

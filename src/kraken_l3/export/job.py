@@ -99,6 +99,7 @@ def _run(
             grid=table.grid_ns is not None,
             hashed=True,
             block_bytes=memory.block_of(table),
+            on_damage=result.hide,
         )
         for each in played:
             if isinstance(each, Step):
@@ -116,7 +117,8 @@ def _run(
                 of_file = marker.result
                 if of_file is None:
                     of_file = ExportResult(files.end(each), each.lines, each.bytes, *counted)
-                    marker.write(of_file)
+                    if not result.hidden:  # else it is to be done again from a copy that is whole
+                        marker.write(of_file)
                 result.add(of_file)
     finally:
         files.close()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from kraken_l3.engine.port import Engine
+from kraken_l3.errors import DamageFound
 
 __all__ = ["EngineCounts", "ExportResult", "ExportedFile"]
 
@@ -41,6 +42,7 @@ class ExportResult:
     Attributes:
         already_there: how many of `files` an earlier export had written.
         notes: what a person should know of the files, a sentence each.
+        hidden: damage that hides the rest of a source file; the files behind it were read.
     """
 
     files: list[ExportedFile] = field(default_factory=list)
@@ -52,17 +54,23 @@ class ExportResult:
     unverified: int = 0
     already_there: int = 0
     notes: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
 
     def add(self, other: ExportResult) -> None:
         """Add another result's files and counts."""
         self.files += other.files
         self.notes += other.notes
+        self.hidden += [each for each in other.hidden if each not in self.hidden]
         for name in ("lines", "bytes", "messages", "ok", "bad", "unverified", "already_there"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
+    def hide(self, damage: DamageFound) -> None:
+        """Some of the source cannot be read."""
+        self.hidden.append(". ".join(filter(None, [f"{damage.where}: {damage.what}", damage.hint])))
+
     def exit_code(self) -> int:
-        """2: some of the data is wrong (its rows are marked suspect). 3: some could not be verified. 0: all is well."""
-        if self.bad:
+        """2: some of the data is wrong (its rows are marked suspect) or hidden. 3: some not verified. 0: all is well."""
+        if self.bad or self.hidden:
             return 2
         return 3 if self.unverified or not self.files else 0
 

@@ -131,7 +131,7 @@ def read_chain(
         metadata: see `metadata.metadata_in`.
         engine: see `engine.choose`.
         progress: called with the bytes done.
-        counted: gains what was read.
+        counted: gains what was read, and damage that hides the rest of a file; without it that is raised.
     """
     engine_made = make_engine(table.engine_options(), engine)
     builder = table.builder(engine_made)
@@ -149,6 +149,7 @@ def read_chain(
         clock=ReceiveClock(engine_made.name, needs_times=table.grid_ns is not None),
         grid=table.grid_ns is not None,
         block_bytes=_BLOCK_BYTES,
+        on_damage=counted.hide if counted is not None else None,
     )
     for each in played:
         if isinstance(each, Gap):

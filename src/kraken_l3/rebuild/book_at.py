@@ -14,11 +14,11 @@ from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import BookImage, EngineOptions, SymbolTally
-from kraken_l3.errors import DataMissing, UsageError
+from kraken_l3.errors import DamageFound, DataMissing, UsageError
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.rebuild.checkpointing import load_checkpoint
 from kraken_l3.rebuild.metadata import metadata_in
-from kraken_l3.rebuild.playback import Place, Step, play
+from kraken_l3.rebuild.playback import FileBegin, Place, Step, play
 
 __all__ = ["BookAt", "book_at"]
 
@@ -59,6 +59,7 @@ def book_at(
     Where nothing tells the receive times, the latest of Kraken's own timestamps so far stands for them, of all pairs.
 
     Raises:
+        DamageFound: the file cannot be read up to there, or no book is known behind one that cannot be.
         DataMissing: the symbol has no book there.
         UsageError: `line` was given for a directory.
     """
@@ -70,15 +71,22 @@ def book_at(
     engine = make_engine(EngineOptions(only=frozenset([symbol])), engine_name)
     if checkpoint is not None and not load_checkpoint(engine, checkpoint):
         begin = None
-    for _ in play(
+    damage: list[DamageFound] = []
+    damaged_files = 0
+    for played in play(
         engine,
         archive,
         metadata_in(archive, instruments, {symbol: depth} if depth is not None else None),
         begin=begin,
         end=end,
+        on_damage=damage.append,
     ):
-        pass  # what is asked for is the book at the end
+        if isinstance(played, FileBegin):
+            damaged_files = len(damage)
     image = engine.export_book(symbol)
+    # Behind damage the next file begins with books of its own; in the last file there is no book of the moment.
+    if len(damage) > damaged_files or (damage and image is None):
+        raise damage[-1]
     tally = next((t for t in engine.tallies() if t.symbol == symbol), None)
     if image is None or tally is None:
         raise DataMissing(

@@ -22,6 +22,7 @@ from kraken_l3.export.formats.event_stream import Moment, Source, Updates, Writt
 from kraken_l3.export.formats.resting import Orders
 from kraken_l3.export.naming import escape_symbol
 from kraken_l3.export.records import Records
+from kraken_l3.export.result import ExportResult
 from kraken_l3.export.snapshots import SnapshotsTable
 from kraken_l3.export.storage import Output, Store
 from kraken_l3.export.stream import read_chain
@@ -203,7 +204,13 @@ def _snapshots(source: Source, store: Store) -> list[str]:
     texts = _LevelTexts()
     try:
         for batch in read_chain(
-            source.archive, source.chain, table, source.metadata, engine=source.engine, progress=source.progress
+            source.archive,
+            source.chain,
+            table,
+            source.metadata,
+            engine=source.engine,
+            progress=source.progress,
+            counted=ExportResult(),  # the first reading has told what there is
         ):
             for day, records in _by_day(batch.rows.keep(batch.records)):
                 if file is None or day != today:
