@@ -10,6 +10,7 @@ from kraken_l3.app.recorder import RecorderLimits
 from kraken_l3.archive.receipts import MALFORMED
 from kraken_l3.errors import ArchiveLocked
 from kraken_l3.exchange.faults import Close, Corrupt, Drop, Fault, Fragment, Garbage, Giant, Reject, Stall
+from kraken_l3.exchange.limits import Limits
 from kraken_l3.exchange.server import Exchange
 from recording import Recording, flow, run
 
@@ -206,7 +207,8 @@ def test_a_second_recorder_on_the_same_directory_is_refused(tmp_path: Path) -> N
 
 def test_three_hundred_symbols_over_two_connections(tmp_path: Path) -> None:
     async def main() -> None:
-        async with Exchange(flow(300, rate=300)) as exchange:
+        # A machine that stands still sends in a bunch what the budget spaced: `protocol/test_pacing.py` has the rate.
+        async with Exchange(flow(300, rate=300), limits=Limits(subscriptions_per_s=2_000)) as exchange:
             names = list(exchange.feed.instruments())
             async with Recording(tmp_path, exchange, symbols=names) as recording:
                 await recording.until_lines(500)
@@ -214,8 +216,7 @@ def test_three_hundred_symbols_over_two_connections(tmp_path: Path) -> None:
             assert_archive_is_what_was_sent(recording, exchange)
             assert len(recording.by_connection()) == 2
             assert len(recording.records("Acknowledged", channel="level3")) == 300
-            # A machine that stands still for a moment sends in a bunch what the budget spaced (`test_pacing`).
-            assert {rejected.error for rejected in recording.records("Rejected")} <= {"Exceeded msg rate"}
+            assert not recording.records("Rejected")
         per_connection = [record for record in recording.records("Connected") if record.channel == "level3"]
         assert [len(record.symbols) for record in per_connection] == [150, 150]
 

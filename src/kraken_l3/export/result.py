@@ -69,7 +69,7 @@ class ExportResult:
         self.hidden.append(". ".join(filter(None, [f"{damage.where}: {damage.what}", damage.hint])))
 
     def exit_code(self) -> int:
-        """2: some of the data is wrong (its rows are marked suspect) or hidden. 3: some not verified. 0: all is well."""
+        """2: some of the data is wrong (its rows are marked suspect) or hidden. 3: some not verified. 0: all well."""
         if self.bad or self.hidden:
             return 2
         return 3 if self.unverified or not self.files else 0
