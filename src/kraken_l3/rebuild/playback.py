@@ -38,7 +38,18 @@ from kraken_l3.rebuild.checkpointing import load_checkpoint
 from kraken_l3.rebuild.metadata import MetadataTeller, SymbolMetadata
 from kraken_l3.rebuild.readahead import ReadAhead
 
-__all__ = ["Chain", "FileBegin", "FileEnd", "LineClock", "LineTimes", "Place", "Step", "chains_in", "play"]
+__all__ = [
+    "Chain",
+    "FileBegin",
+    "FileEnd",
+    "LineClock",
+    "LineTimes",
+    "Place",
+    "Step",
+    "begin_alone",
+    "chains_in",
+    "play",
+]
 
 #: The clock of an engine ends in 2262; names and damaged receipts can tell more.
 _LAST_NS = (1 << 63) - 1
@@ -96,13 +107,23 @@ class FileBegin(NamedTuple):
 
 
 class FileEnd(NamedTuple):
-    """One file is read to its end. `sha256` is of its content, "" when it was not asked for."""
+    """One file is read to its end, or to damage that hides the rest of it.
+
+    Attributes:
+        path: the file.
+        day: its UTC day, or None when its name tells none.
+        lines: how many it has, to where it was read.
+        bytes: likewise.
+        sha256: of its content, "" when it was not asked for.
+        is_whole: whether it was read to its end.
+    """
 
     path: Path
     day: Optional[dt.date]
     lines: int
     bytes: int
     sha256: str = ""
+    is_whole: bool = True
 
 
 class Chain(NamedTuple):
@@ -170,7 +191,7 @@ def play(
         gaps: to be told as they are reached, by their left edges (see `gaps.gaps_in`).
         chain: only these files; else all.
         begin: where to begin (the caller has loaded the books); else at the first line.
-        end: the line before which to end.
+        end: the line before which to end; no `FileEnd` is told of a file that ends there.
         clock: hands the engine and the steps the receive times.
         grid: let the clock run on at the edges of files, for an engine that was asked for rows on a grid. A day that
             another one follows is shown to midnight, the last one to the time of its last line.
@@ -179,21 +200,17 @@ def play(
         on_damage: told of damage that hides the rest of a file; the next file is played as one that follows no other.
             None: the damage is raised.
     """
-    paths = _between(archive, chain, begin, end)
-    names = [parse_name(path.name) for path in paths]
-    first = names[0] if names else None
+    turns = list(_turns(archive, chain, begin, end))
+    first = turns[0].name if turns else None
     teller = MetadataTeller(engine, metadata, begin_ns=day_start_ns(first.day) if first is not None else 0)
     reached = _GapsReached(gaps)
     is_whole = True
-    for number, path in enumerate(paths):
+    for number, turn in enumerate(turns):
+        path = turn.path
         start = begin.position if begin is not None and number == 0 else BEGINNING
         with DataFile(path) as file, ReadAhead(path, start, block_bytes, hashed=hashed) as blocks:
-            # files of a chain follow one another by what it is, though others of the archive may not be here
-            follows = (
-                number > 0 and is_whole and (chain is not None or _follows(archive, names[number], names[number - 1]))
-            )
-            if not follows and (begin is None or number > 0):
-                _begin_file(engine, archive.directory, names[number], is_first=number == 0, grid=grid)
+            if not (turn.follows and is_whole) and (begin is None or number > 0):
+                begin_alone(engine, path, is_first=number == 0, grid=grid)
             if start == BEGINNING:
                 if file.day is not None:
                     yield from reached.before(day_start_ns(file.day))
@@ -214,19 +231,52 @@ def play(
                     yield from reached.before_line(file, line, clock.now_ns if clock is not None else 0)
                     yield Step(path, file.day, piece, result, times)
             is_whole = readable.is_whole
-            after = names[number + 1] if number + 1 < len(names) else None
-            # the next part of the day shows what is due at its first line
-            if grid and clock is not None and not (after is not None and file.day == after.day):
-                until_ns = clock.now_ns + 1
-                # what follows a chain, the chain tells: its file may not be here
-                goes_on = after is not None or (chain is not None and chain.goes_on)
-                if chain is None:
-                    goes_on = _follows(archive, after, names[number])
-                if file.day is not None and goes_on:
-                    until_ns = day_start_ns(file.day) + NS_PER_DAY
-                yield from reached.before(until_ns)
-                yield Step(path, file.day, Block(b"", line, offset, file), engine.advance(min(until_ns, _LAST_NS)))
-            yield FileEnd(path, file.day, line, offset, blocks.sha256)
+            if end is not None and end.path == path and is_whole:
+                return
+            if grid and clock is not None and not turn.has_more_parts:
+                yield from _run_on(engine, turn, clock, reached, Block(b"", line, offset, file))
+            yield FileEnd(path, file.day, line, offset, blocks.sha256, is_whole)
+
+
+class _Turn(NamedTuple):
+    """One file of those to be played.
+
+    Attributes:
+        follows: whether the books of the file before it go on in it.
+        goes_on: whether its own go on in the next one.
+        has_more_parts: whether that is of the same day, and shows what is due at its first line.
+    """
+
+    path: Path
+    name: Optional[FileName]
+    follows: bool
+    goes_on: bool = False
+    has_more_parts: bool = False
+
+
+def _turns(archive: Archive, chain: Optional[Chain], begin: Optional[Place], end: Optional[Place]) -> Iterator[_Turn]:
+    turn: Optional[_Turn] = None
+    for path in _between(archive, chain, begin, end):
+        name = parse_name(path.name)
+        # files of a chain follow one another by what it is, though others of the archive may not be here
+        follows = turn is not None and (chain is not None or _follows(archive, name, turn.name))
+        if turn is not None:
+            is_part = name is not None and turn.name is not None and name.day == turn.name.day
+            yield turn._replace(goes_on=follows, has_more_parts=is_part)
+        turn = _Turn(path, name, follows)
+    if turn is not None:
+        # what follows a chain, the chain tells: its file may not be here
+        yield turn._replace(goes_on=chain is not None and chain.goes_on)
+
+
+def _run_on(
+    engine: Engine, turn: _Turn, clock: LineClock, reached: _GapsReached, rest: Block
+) -> Iterator[Union[Gap, Step]]:
+    """Let the clock run on at the end of a day: to midnight where another day follows, else to just behind its line."""
+    day = turn.name.day if turn.name is not None else None
+    until_ns = day_start_ns(day) + NS_PER_DAY if day is not None and turn.goes_on else clock.now_ns + 1
+    yield from reached.before(until_ns)
+    yield Step(turn.path, day, rest, engine.advance(min(until_ns, _LAST_NS)))
 
 
 def _between(archive: Archive, chain: Optional[Chain], begin: Optional[Place], end: Optional[Place]) -> Sequence[Path]:
@@ -234,15 +284,26 @@ def _between(archive: Archive, chain: Optional[Chain], begin: Optional[Place], e
         return [archive.directory / name for name in chain.files]
     files = archive.files()
     first = files.index(begin.path) if begin is not None else 0
-    last = files.index(end.path) if end is not None else len(files) - 1
-    return files[first : last + 1]
+    if end is None:
+        return files[first:]
+    last = files.index(end.path)
+    is_in_it = end.position != BEGINNING or last == first
+    return files[first : last + is_in_it]
 
 
-def _begin_file(engine: Engine, directory: Path, name: Optional[FileName], *, is_first: bool, grid: bool) -> None:
-    """Begin a file that follows no other: with the books of checkpoints."""
+def begin_alone(engine: Engine, path: Path, *, is_first: bool = False, grid: bool = False) -> None:
+    """Begin a file that follows no other: with the books of the checkpoints at its first line.
+
+    Args:
+        engine: begins it.
+        path: the file.
+        is_first: it has no books of another.
+        grid: show them from midnight on.
+    """
     if not is_first:
         engine.invalidate()
-    checkpoints = _first_books(directory, name)
+    name = parse_name(path.name)
+    checkpoints = _first_books(path.parent, name)
     for checkpoint in checkpoints:
         load_checkpoint(engine, checkpoint)
     if grid and checkpoints and name is not None:
