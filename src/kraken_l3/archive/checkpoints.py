@@ -8,20 +8,29 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, NamedTuple, Optional
 
 import msgspec
 from msgspec import Meta
 
 from kraken_l3.archive.filesystem import open_regular
 from kraken_l3.archive.opening import PlainFile
-from kraken_l3.archive.scan import segments
+from kraken_l3.archive.scan import CHUNK_BYTES, segments
 from kraken_l3.errors import ArchiveError, MalformedMessage
 from kraken_l3.model.json_text import decode_json
 
-__all__ = ["Checkpoint", "append_checkpoints", "decode_checkpoint", "read_checkpoints"]
+__all__ = [
+    "Checkpoint",
+    "CheckpointHead",
+    "append_checkpoints",
+    "decode_checkpoint",
+    "read_checkpoint",
+    "read_checkpoints",
+    "read_heads",
+]
 
 
 _NULL = msgspec.Raw(b"null")
@@ -57,6 +66,33 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return text if text != b"null" else None
 
 
+class CheckpointHead(NamedTuple):
+    """What a checkpoint says before its book, and where it stands: enough to choose one.
+
+    Attributes:
+        line: see `Checkpoint`, as are the next three.
+        end_offset: where the next line begins.
+        symbol: whose book.
+        reason: why there is no book; "" when there is one.
+        number: the checkpoint's own line in its file.
+        offset: where that begins, in bytes.
+        length: its bytes without the newline.
+    """
+
+    line: int
+    end_offset: int
+    symbol: str
+    reason: str
+    number: int
+    offset: int
+    length: int
+
+
+#: As `append_checkpoints` writes it. What another program wrote in another order is decoded as a whole.
+_HEAD = re.compile(
+    rb'\{"line":(\d{1,19}),"end_offset":(\d{1,19}),"symbol":("(?:[^"\\]|\\.)*"),(?:"depth":\d+,)?"message":\{'
+)
+_HEAD_BYTES = 512
 _decoder = msgspec.json.Decoder(Checkpoint)
 _encoder = msgspec.json.Encoder()
 
@@ -76,6 +112,66 @@ def read_checkpoints(path: Path) -> Iterator[Checkpoint]:
                 yield decode_checkpoint(segment.data)
     finally:
         source.close()
+
+
+def read_heads(path: Path) -> Iterator[CheckpointHead]:
+    """The heads of a day's checkpoints in the order they were written, without decoding the books.
+
+    The books are nearly all of the file. What cannot be read, `read_checkpoint` finds out.
+    """
+    try:
+        source = PlainFile(path)
+    except ArchiveError:
+        return
+    try:
+        for number, (offset, length) in enumerate(_lines(source)):
+            head = _head(source.read_at(offset, min(length, _HEAD_BYTES)))
+            if head is None:
+                with contextlib.suppress(MalformedMessage):
+                    found = decode_checkpoint(source.read_at(offset, length))
+                    head = found.line, found.end_offset, found.symbol, "" if found.snapshot else found.reason or "null"
+            if head is not None:
+                yield CheckpointHead(*head, number, offset, length)
+    finally:
+        source.close()
+
+
+def _lines(source: PlainFile) -> Iterator[tuple[int, int]]:
+    """Offset and length of each line."""
+    start = at = 0
+    while chunk := source.read_at(at, CHUNK_BYTES):
+        found = chunk.find(b"\n")
+        while found >= 0:
+            yield start, at + found - start
+            start = at + found + 1
+            found = chunk.find(b"\n", found + 1)
+        at += len(chunk)
+    if at > start:
+        yield start, at - start
+
+
+def _head(begin: bytes) -> Optional[tuple[int, int, str, str]]:
+    match = _HEAD.match(begin)
+    if match is None:
+        return None
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+        return int(match[1]), int(match[2]), msgspec.json.decode(match[3], type=str), ""
+    return None
+
+
+def read_checkpoint(path: Path, head: CheckpointHead) -> Optional[Checkpoint]:
+    """The checkpoint of a head, or None when it cannot be read."""
+    try:
+        source = PlainFile(path)
+    except ArchiveError:
+        return None
+    try:
+        found = decode_checkpoint(source.read_at(head.offset, head.length))
+    except MalformedMessage:
+        return None
+    finally:
+        source.close()
+    return found if (found.line, found.end_offset, found.symbol) == head[:3] else None
 
 
 def decode_checkpoint(line: bytes) -> Checkpoint:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import NamedTuple, Optional
 
-from kraken_l3.archive.checkpoints import Checkpoint, read_checkpoints
+from kraken_l3.archive.checkpoints import Checkpoint, read_checkpoint, read_heads
 from kraken_l3.archive.datafile import BEGINNING, DataFile, Position
 from kraken_l3.archive.gaps import gaps_in
 from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.engine.choose import make_engine
-from kraken_l3.engine.port import BookImage, EngineOptions, SymbolTally
-from kraken_l3.errors import DamageFound, DataMissing, UsageError
+from kraken_l3.engine.port import BookImage, Engine, EngineOptions, SymbolTally
+from kraken_l3.errors import DataMissing, UsageError
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.rebuild.checkpointing import load_checkpoint
 from kraken_l3.rebuild.metadata import metadata_in
@@ -66,37 +66,27 @@ def book_at(
     archive = open_archive(path)
     if line is not None and archive.is_directory:
         raise UsageError("a line number needs a single file", hint="Give the l3-*.ndjson file instead of the directory")
-    end = _find_end(archive, symbol, at_ns, line)
-    begin, checkpoint = _find_begin(archive, symbol, end)
-    engine = make_engine(EngineOptions(only=frozenset([symbol])), engine_name)
-    if checkpoint is not None and not load_checkpoint(engine, checkpoint):
-        begin = None
-    damage: list[DamageFound] = []
-    damaged_files = 0
-    for played in play(
-        engine,
-        archive,
-        metadata_in(archive, instruments, {symbol: depth} if depth is not None else None),
-        begin=begin,
-        end=end,
-        on_damage=damage.append,
-    ):
+    end = _find_end(archive, at_ns, line)
+    metadata = metadata_in(archive, instruments, {symbol: depth} if depth is not None else None)
+    engine, begin, reached = _begin(archive, symbol, end, engine_name)
+    for played in play(engine, archive, metadata, begin=begin, end=end.place):
         if isinstance(played, FileBegin):
-            damaged_files = len(damage)
+            reached = Place(played.path, BEGINNING)
+        elif isinstance(played, Step):
+            block, taken = played.block, played.result.lines
+            reached = Place(played.path, Position(block.first_line + taken, block.offset + len(block.data)))
+            if end.until_ns is not None and taken < block.data.count(b"\n") + (block.data[-1:] != b"\n"):
+                break
     image = engine.export_book(symbol)
-    # Behind damage the next file begins with books of its own; in the last file there is no book of the moment.
-    if len(damage) > damaged_files or (damage and image is None):
-        raise damage[-1]
     tally = next((t for t in engine.tallies() if t.symbol == symbol), None)
     if image is None or tally is None:
-        raise DataMissing(
-            f"there is no book of {symbol} there", where=f"{end.path}, line {end.position.line}", hint=_hint(tally)
-        )
+        where = f"{reached.path}, line {reached.position.line}"
+        raise DataMissing(f"there is no book of {symbol} there", where=where, hint=_hint(tally))
     cause = ""
     if at_ns is not None:
         gaps = gaps_in(archive, channel=Stream.LEVEL3, symbols=[symbol])
         cause = next((gap.cause for gap in gaps if gap.holds(at_ns)), "")
-    return BookAt(image, tally, end.path.name, end.position.line, _received(end), cause)
+    return BookAt(image, tally, reached.path.name, reached.position.line, _received(reached), cause)
 
 
 def _hint(tally: Optional[SymbolTally]) -> str:
@@ -112,59 +102,71 @@ def _received(end: Place) -> Optional[int]:
         return file.receipts[end.position.line - 1].recv_ns
 
 
-def _find_end(archive: Archive, symbol: str, at_ns: Optional[int], line: Optional[int]) -> Place:
+class _End(NamedTuple):
+    """Where to end.
+
+    Attributes:
+        file: the last file that is played.
+        place: before its line; None: at the end of the archive.
+        until_ns: before the first message, of any pair, that Kraken made later. All pairs share the clock of their
+            file, which never falls: exported rows stand on the same one.
+    """
+
+    file: Path
+    place: Optional[Place] = None
+    until_ns: Optional[int] = None
+
+
+def _find_end(archive: Archive, at_ns: Optional[int], line: Optional[int]) -> _End:
     files = archive.files()
     if not files:
         raise DataMissing("there is no level3 data", where=str(archive.path))
     for path in reversed(files):
+        if at_ns is None and line is None:
+            return _End(path)
         with DataFile(path) as file:
-            if at_ns is None:
-                return Place(path, file.at_line(line if line is not None else 1 << 62))
+            if line is not None:
+                return _End(path, Place(path, file.at_line(line)))
+            assert at_ns is not None
             if file.receipts is None:
-                return _end_by_timestamps(archive, path, at_ns)
+                return _End(path, Place(path, Position(1 << 62, 1 << 62)), at_ns)
             position = file.at_time(at_ns + 1)
             if position.line or path == files[0]:
-                return Place(path, position)
+                return _End(path, Place(path, position))
     raise AssertionError("the first file always ends the loop")
 
 
-def _end_by_timestamps(archive: Archive, last: Path, at_ns: int) -> Place:
-    """The line of the first message, of any pair, that Kraken made later; the end of the last file when there is none.
+def _begin(archive: Archive, symbol: str, end: _End, engine_name: str) -> tuple[Engine, Optional[Place], Place]:
+    """An engine, where it begins, and what it has reached then.
 
-    All pairs share the clock of their file, which never falls: exported rows stand on the same one.
+    It begins with the nearest checkpoint, also of days before as long as they follow one another.
     """
-    engine = make_engine(EngineOptions(messages=True))
-    place = Place(last, BEGINNING)
-    for step in play(engine, archive, (), end=Place(last, Position(1 << 62, 1 << 62))):
-        if not isinstance(step, Step):
-            continue
-        times = memoryview(step.result.messages["msg_ns"]).cast("q")
-        lines = memoryview(step.result.messages["line"]).cast("q")
-        late = next((number for number, ns in zip(lines, times) if ns > at_ns), None)
-        if late is not None:
-            with DataFile(step.path) as file:
-                return Place(step.path, file.at_line(late))
-        end = Position(step.block.first_line + step.result.lines, step.block.offset + len(step.block.data))
-        place = Place(step.path, end)
-    return place
-
-
-def _find_begin(archive: Archive, symbol: str, end: Place) -> tuple[Optional[Place], Optional[Checkpoint]]:
-    """The nearest checkpoint, also of days before as long as they follow one another."""
     files = archive.files()
-    for index in range(files.index(end.path), -1, -1):
-        path = files[index]
-        best = None
-        for checkpoint in _checkpoints(path):
-            within = path != end.path or checkpoint.line <= end.position.line
-            if checkpoint.symbol == symbol and checkpoint.snapshot is not None and within:
-                best = checkpoint
-        if best is not None:
-            return Place(path, Position(best.line, best.end_offset)), best
-    return None, None
+    if end.until_ns is not None:
+        return make_engine(EngineOptions(until_ns=end.until_ns), engine_name), None, Place(files[0], BEGINNING)
+    options = EngineOptions(only=frozenset([symbol]))
+    for path in reversed(files[: files.index(end.file) + 1]):
+        last_line = end.place.position.line if end.place is not None and path == end.file else None
+        for checkpoint in _latest_checkpoints(path, symbol, last_line):
+            place = Place(path, Position(checkpoint.line, checkpoint.end_offset))
+            engine = make_engine(options, engine_name)
+            if load_checkpoint(engine, checkpoint):
+                return engine, place, place
+    return make_engine(options, engine_name), None, end.place or Place(files[0], BEGINNING)
 
 
-def _checkpoints(path: Path) -> Iterator[Checkpoint]:
+def _latest_checkpoints(path: Path, symbol: str, last_line: Optional[int]) -> Iterator[Checkpoint]:
+    """A symbol's books in one file up to a line, the last one first."""
     with DataFile(path) as file:
-        if file.day is not None and not file.part:
-            yield from read_checkpoints(DayPaths(path.parent, file.day).checkpoints)
+        if file.day is None or file.part:
+            return
+        checkpoints = DayPaths(path.parent, file.day).checkpoints
+        heads = [head for head in read_heads(checkpoints) if head.symbol == symbol and not head.reason]
+        for head in reversed(heads):
+            if last_line is not None and head.line > last_line:
+                continue
+            if file.receipts is not None and file.receipts.start_of(head.line) != head.end_offset:
+                continue  # it lies, or the receipts do
+            checkpoint = read_checkpoint(checkpoints, head)
+            if checkpoint is not None and checkpoint.snapshot is not None:
+                yield checkpoint
