@@ -8,12 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import typer.main
 import yaml
 
 from kraken_l3 import __version__
 from kraken_l3.archive.journal import GapOpened
-from kraken_l3.cli.main import COMMANDS, app
+from kraken_l3.cli.commands import APP
 from kraken_l3.config.settings import SECRET_ENV, Settings
 from kraken_l3.errors import KrakenL3Error
 from processes import ROOT
@@ -44,7 +43,7 @@ def calls() -> list[tuple[str, str]]:
 
 def command_of(words: list[str]):
     """The command that the words begin with, and the words that are left."""
-    command = typer.main.get_command(app)
+    command = APP
     while hasattr(command, "get_command") and words and not words[0].startswith("-"):
         name = words[0]
         command = command.get_command(None, name)
@@ -74,7 +73,7 @@ def test_the_documents_have_calls_to_check() -> None:
     assert len(calls()) > 10
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if not name.startswith("_")])
+@pytest.mark.parametrize("name", APP.list_commands(None))
 def test_every_command_stands_in_the_readme_and_explains_itself(name: str) -> None:
     assert f"`kraken-l3 {name}`" in README
     shown = subprocess.run(
@@ -84,7 +83,7 @@ def test_every_command_stands_in_the_readme_and_explains_itself(name: str) -> No
 
 
 def test_every_option_has_a_help_text() -> None:
-    for path, command in visible(typer.main.get_command(app)):
+    for path, command in visible(APP):
         assert command.help, path
         for parameter in command.params:
             assert getattr(parameter, "help", "") or parameter.name == "help", (path, parameter.name)

@@ -5,15 +5,14 @@ import io
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from kraken_l3.cli.console import Screen, Table, number, plain, progress
 
 
 def shown(table: Table, *, width: int = 80, terminal: bool = True) -> str:
-    console = Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None, highlight=False)
-    Screen(console).table(table)
-    return console.file.getvalue()
+    file = io.StringIO()
+    Screen(file, width=width if terminal else None).table(table)
+    return file.getvalue()
 
 
 def a_table(symbol: str = "BTC/USD", **more: str) -> Table:
@@ -82,3 +81,27 @@ def test_a_file_name_is_not_folded_where_words_can_be() -> None:
     assert "l3-2026-11-23.ndjson.zst" in text
     assert max(map(len, text.splitlines())) <= 80
     assert {"not", "all", "verifiable"} <= set(text.split())
+
+
+@pytest.mark.parametrize("width", [20, 37, 60, 80])
+def test_a_column_of_words_is_folded_between_words_until_the_table_fits(width: int) -> None:
+    table = Table("", "amount", "note")
+    table.add("disk a day", "0.03 to 1.6 GB", "uncompressed; zstd needs an eighth of it on a usual day")
+    lines = shown(table, width=width).splitlines()
+    assert max(map(len, lines)) <= max(width, 36)  # no column becomes narrower than it can be read
+    assert "uncompressed;" in "".join(lines) or width < 60
+
+
+def test_wide_characters_take_two_columns() -> None:
+    table = Table("symbol", ">lines")
+    table.add("\u4e2d\u6587/USD", "1")
+    table.add("BTC/USD", "2")
+    assert shown(table).splitlines()[1:] == ["\u4e2d\u6587/USD      1", "BTC/USD       2"]
+
+
+def test_a_paragraph_breaks_between_words_on_a_terminal_and_not_at_all_in_a_pipe() -> None:
+    terminal, pipe = io.StringIO(), io.StringIO()
+    for file, width in ((terminal, 20), (pipe, None)):
+        Screen(file, width=width).line("l3-2026-11-22.ndjson.zst: one two three four\nnext", "red")
+    assert terminal.getvalue().splitlines() == ["l3-2026-11-22.ndjson.zst:", "one two three four", "next"]
+    assert pipe.getvalue() == "l3-2026-11-22.ndjson.zst: one two three four\nnext\n"

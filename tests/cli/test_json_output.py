@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from kraken_l3.cli.commands import APP
 from kraken_l3.cli.json_output import MEANINGS
-from kraken_l3.cli.main import COMMANDS
 from kraken_l3.exchange.flow import generate
 from kraken_l3.model.timestamps import parse_rfc3339
 from processes import run
@@ -100,6 +100,6 @@ def test_damage_is_a_result_and_no_error(tmp_path) -> None:
 
 def test_no_command_with_the_option_is_left_out(tmp_path) -> None:
     tested = {(line.values if hasattr(line, "values") else line)[0][0] for line in COMMAND_LINES}
-    for name in COMMANDS:
-        if not name.startswith("_") and name != "export":
+    for name in APP.commands:
+        if name != "export":
             assert ("--json" in run(name, "--help", directory=tmp_path).stdout) == (name in tested), name

@@ -1,3 +1,4 @@
+import inspect
 import subprocess
 import sys
 from importlib import import_module
@@ -6,8 +7,20 @@ from pathlib import Path
 import pytest
 
 from kraken_l3 import __version__
-from kraken_l3.cli.main import COMMANDS
+from kraken_l3.cli.command import Command
+from kraken_l3.cli.commands import APP
 from processes import ROOT, run
+
+#: Every command as it is typed.
+LEAVES = [
+    *([name] for name, command in APP.commands.items() if isinstance(command, Command)),
+    *([name, each] for name in ("export", "service") for each in APP.commands[name].commands),
+]
+#: What takes longer to import than all else that help needs.
+HEAVY = {
+    *("aiohttp", "asyncio", "concurrent", "logging", "matplotlib", "msgspec", "multiprocessing", "numpy", "picows"),
+    *("pyarrow", "pydantic", "rich", "ssl", "structlog", "yaml", "backports.zstd", "importlib.metadata"),
+}
 
 
 def test_version(tmp_path: Path) -> None:
@@ -16,7 +29,7 @@ def test_version(tmp_path: Path) -> None:
     assert result.stdout.startswith(f"kraken-l3 {__version__}")
 
 
-@pytest.mark.parametrize("name", [name.lstrip("_") for name in COMMANDS])
+@pytest.mark.parametrize("name", APP.commands)
 def test_every_command_has_help(name: str, tmp_path: Path) -> None:
     result = run(name, "--help", directory=tmp_path)
     assert result.returncode == 0, result.stderr
@@ -26,8 +39,8 @@ def test_every_command_has_help(name: str, tmp_path: Path) -> None:
 
 def test_help_lists_all_but_the_hidden(tmp_path: Path) -> None:
     shown = run("--help", directory=tmp_path).stdout
-    for name in COMMANDS:
-        assert (f"│ {name} " in shown) == (not name.startswith("_"))
+    for name in APP.commands:
+        assert (f"\n  {name} " in shown) == (name != "verify-live")
 
 
 @pytest.mark.parametrize("arguments", [["nosuch"], ["record", "--nosuch"], ["info"], ["plan", "--depth", "ten"]])
@@ -44,13 +57,8 @@ def test_an_unknown_command_is_told_the_nearest_one(tmp_path: Path) -> None:
 
 
 def test_the_lines_of_help_break_where_the_terminal_does(tmp_path: Path) -> None:
-    assert (
-        "2: it does not; 3: there is no book, or the moment lies in a" in run("book", "-h", directory=tmp_path).stdout
-    )
-    assert (
-        "2: some rows are suspect (see --wide); 3: some data"
-        in run("export", "snapshots", "-h", directory=tmp_path).stdout
-    )
+    shown = run("export", "snapshots", "-h", directory=tmp_path).stdout
+    assert "2: some rows are suspect (see --wide); 3: some data could not be verified.\n" in shown
 
 
 def test_h_is_help_everywhere(tmp_path: Path) -> None:
@@ -78,7 +86,7 @@ def test_an_unforeseen_error_is_exit_code_5(monkeypatch: pytest.MonkeyPatch, cap
         raise ZeroDivisionError("what")
 
     main_module = import_module("kraken_l3.cli.main")  # the package's own `main` is the function
-    monkeypatch.setattr(main_module, "app", broken)
+    monkeypatch.setattr(APP, "main", broken)
     with pytest.raises(SystemExit) as caught:
         main_module.main()
     assert caught.value.code == 5
@@ -88,12 +96,64 @@ def test_an_unforeseen_error_is_exit_code_5(monkeypatch: pytest.MonkeyPatch, cap
 @pytest.mark.parametrize(
     ("module", "without"),
     [
-        ("kraken_l3.cli.main", ["aiohttp", "pydantic", "numpy", "pyarrow"]),
         ("kraken_l3.cli.record", ["numpy", "pyarrow", "matplotlib", "kraken_l3.book", "kraken_l3.rebuild"]),
-        ("kraken_l3", ["numpy", "pyarrow", "aiohttp", "typer"]),
+        ("kraken_l3", ["numpy", "pyarrow", "aiohttp", "click"]),
     ],
 )
 def test_nothing_heavy_is_imported_on_the_way(module: str, without: list) -> None:
     code = f"import {module}, sys; print([name for name in {without!r} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def imported_by(*words: str, cwd: Path) -> set:
+    """The modules that a command has imported by its end."""
+    code = (
+        "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr))\n"
+        f"sys.argv = ['kraken-l3', *{words!r}]\nfrom kraken_l3.cli import main\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=cwd, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize("words", [[], ["export"], ["service"], *LEAVES], ids=" ".join)
+def test_help_imports_nothing_heavy(words: list, tmp_path: Path) -> None:
+    found = imported_by(*words, "--help", cwd=tmp_path)
+    assert not HEAVY & found
+    assert not {name for name in found if name.startswith("kraken_l3.") and not name.startswith("kraken_l3.cli")} - {
+        "kraken_l3.errors",
+        "kraken_l3._version",
+    }
+
+
+def test_info_of_a_plain_archive_imports_nothing_heavy(tmp_path: Path) -> None:
+    line = b'{"channel":"level3","type":"snapshot","data":[{"symbol":"BTC/USD"}]}\n'
+    (tmp_path / "l3-2026-11-22.ndjson").write_bytes(line)
+    found = imported_by("info", ".", cwd=tmp_path)
+    assert not (HEAVY - {"msgspec"}) & found
+
+
+def leaf(words: list) -> Command:
+    command = APP
+    for word in words:
+        command = command.commands[word]
+    return command
+
+
+@pytest.mark.parametrize("words", LEAVES, ids=" ".join)
+def test_what_is_declared_is_what_the_work_takes(words: list) -> None:
+    command = leaf(words)
+    work = getattr(import_module(command.module), command.function)
+    assert {parameter.name for parameter in command.params} == set(inspect.signature(work).parameters)
+
+
+def test_a_color_is_shown_on_a_terminal_alone(tmp_path: Path) -> None:
+    assert "\x1b[" not in run("verify", "--help", directory=tmp_path).stdout
+
+
+def test_a_command_that_is_missing_shows_the_help_and_is_wrong_usage(tmp_path: Path) -> None:
+    for words in ([], ["export"]):
+        done = run(*words, directory=tmp_path)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "Commands:" in done.stderr

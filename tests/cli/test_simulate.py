@@ -19,12 +19,8 @@ from websockets.sync.client import connect
 
 COMMAND = [
     sys.executable,
-    "-c",
-    "from kraken_l3.cli.main import app, main\n"
-    "from kraken_l3.cli.simulate import simulate\n"
-    "if all(command.callback is not simulate for command in app.registered_commands):\n"
-    "    app.command('simulate')(simulate)\n"
-    "main()",
+    "-m",
+    "kraken_l3",
     "simulate",
 ]
 

@@ -16,7 +16,7 @@ from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.receipts import RECEIPT_BYTES
 from kraken_l3.archive.sealing import day_sealing, seal
 from kraken_l3.archive.summary import summarise
-from kraken_l3.cli.main import app
+from kraken_l3.cli.commands import APP
 from kraken_l3.clock import SystemClock
 from kraken_l3.model.frames import Frame
 from kraken_l3.rebuild.live import LiveVerifier
@@ -91,7 +91,7 @@ def command(*words):
     """Exit code and output of a command, stderr last."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = app([*map(str, words)], standalone_mode=False)
+        code = APP([*map(str, words)], standalone_mode=False)
     return code or 0, out.getvalue(), err.getvalue()
 
 

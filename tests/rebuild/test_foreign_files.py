@@ -14,7 +14,7 @@ import kraken_l3
 from kraken_l3.archive.filesystem import OsFileSystem
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.sealing import day_sealing, seal
-from kraken_l3.cli.main import app
+from kraken_l3.cli.commands import APP
 from kraken_l3.clock import SystemClock
 from kraken_l3.errors import UsageError
 from kraken_l3.exchange.flow import generate
@@ -226,7 +226,7 @@ def test_rows_on_a_grid_are_those_of_a_day_in_one_file(tmp_path, lines):
 def command(*words):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = app([*map(str, words)], standalone_mode=False)
+        code = APP([*map(str, words)], standalone_mode=False)
     return code or 0, out.getvalue(), err.getvalue()
 
 

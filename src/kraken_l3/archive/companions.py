@@ -20,7 +20,6 @@ from kraken_l3.archive.checkpoints import decode_checkpoint
 from kraken_l3.archive.datafile import DataFile
 from kraken_l3.archive.journal import is_damaged
 from kraken_l3.archive.layout import JOURNAL_PREFIX, DayPaths, Stream
-from kraken_l3.archive.manifest import read_manifest
 from kraken_l3.archive.opening import PlainFile, existing, open_source
 from kraken_l3.archive.reader import Archive
 from kraken_l3.archive.receipts import RECEIPT_BYTES
@@ -94,6 +93,8 @@ def _of_day(archive: Archive, day: dt.date, *, is_growing: bool) -> Iterator[Com
             name = paths.data(stream).with_suffix(".repair").name
             yield CompanionDamage(name, "a repair that was not finished: run `kraken-l3 recover`")
     if paths.manifest.exists():
+        from kraken_l3.archive.manifest import read_manifest  # only here: most days that are looked at have none
+
         try:
             read_manifest(paths.manifest)
         except (ArchiveError, DamageFound) as error:

@@ -37,8 +37,8 @@ _PLAIN = tuple(
 )
 #: A quote: as it is, in a string, in a field of CSV.
 _Q = rb'(?:\\?"|"")'
-_CHANNEL = re.compile(_Q + b"channel" + _Q + rb"\s*:\s*" + _Q + b"level3" + _Q)
-_BOOK = re.compile(_Q + b"(?:bids|asks|checksum)" + _Q + rb"\s*:")
+_CHANNEL = _Q + b"channel" + _Q + rb"\s*:\s*" + _Q + b"level3" + _Q
+_BOOK = _Q + b"(?:bids|asks|checksum)" + _Q + rb"\s*:"
 #: A time, a level of a log, a name: longer is no envelope.
 _MOST_BESIDE = 100
 #: Envelopes within envelopes.
@@ -51,7 +51,7 @@ _elements = msgspec.json.Decoder(list[msgspec.Raw])
 
 def holds_level3(text: bytes) -> bool:
     """Whether there is a level3 snapshot or update somewhere in a line, in whatever form."""
-    return b"level3" in text and _CHANNEL.search(text) is not None and _BOOK.search(text) is not None
+    return b"level3" in text and re.search(_CHANNEL, text) is not None and re.search(_BOOK, text) is not None
 
 
 def is_wrapped(lines: Sequence[bytes]) -> bool:

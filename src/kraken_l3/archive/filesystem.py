@@ -9,7 +9,6 @@ import contextlib
 import errno
 import io
 import os
-import shutil
 import stat
 import sys
 import threading
@@ -244,4 +243,6 @@ class OsFileSystem:
 
     def free_bytes(self, directory: Path) -> int:
         """See `FileSystem.free_bytes`."""
+        import shutil  # only here: it brings every packer that Python has, and readers start without it
+
         return shutil.disk_usage(directory).free

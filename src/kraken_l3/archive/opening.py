@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from kraken_l3.archive.bytesource import ByteSource
 from kraken_l3.archive.filesystem import PositionalReader, open_regular
 from kraken_l3.archive.gzipped import GZIP_MAGIC, GunzippedFile, unpack
 from kraken_l3.archive.layout import GZIP_SUFFIX, SEALED_SUFFIX
-from kraken_l3.archive.zstd import ZSTD_MAGIC, Frame, UnpackedFile, find_frames
 from kraken_l3.errors import ArchiveError, DataMissing
+
+if TYPE_CHECKING:
+    from kraken_l3.archive.zstd import Frame
 
 __all__ = ["PlainFile", "content_size", "existing", "open_source"]
 
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 #: How files begin that are packed in a way that is not read, and what unpacks them.
 _OTHER_PACKERS = {
     b"BZh": "bzip2 -d",
@@ -53,7 +56,9 @@ def open_source(path: Path) -> ByteSource:
     path = existing(path) or path
     file = PlainFile(path)
     head = file.read_at(0, 8)
-    if path.suffix == SEALED_SUFFIX or head.startswith(ZSTD_MAGIC):
+    if path.suffix == SEALED_SUFFIX or head.startswith(_ZSTD_MAGIC):
+        from kraken_l3.archive.zstd import UnpackedFile  # only here: plain files are read without its libraries
+
         return UnpackedFile(file, str(path), lambda: _frames(path))
     if head.startswith(GZIP_MAGIC):
         return GunzippedFile(file, str(path), lambda: _gunzipped_size(path))
@@ -87,6 +92,8 @@ def _frames(path: Path) -> tuple[Frame, ...]:
 @lru_cache(maxsize=8)
 def _frames_of(path: Path, size: int, mtime_ns: int) -> tuple[Frame, ...]:
     """Remembered as long as the file is the same, since finding the frames may take unpacking all of it."""
+    from kraken_l3.archive.zstd import find_frames
+
     packed = PlainFile(path)
     try:
         return tuple(find_frames(packed, str(path)))

@@ -1,5 +1,5 @@
-"""The command line: one file a command. Heavy libraries are imported inside the command that needs them."""
+"""The command line: one file a command, and `commands` with what can be typed. `main` imports what a command needs."""
 
-from kraken_l3.cli.main import app, main
+from kraken_l3.cli.main import main
 
-__all__ = ["app", "main"]
+__all__ = ["main"]

@@ -1,21 +1,17 @@
 """`kraken-l3 book`: the order book of a pair as it was."""
 
+from __future__ import annotations
+
 import sys
 from decimal import Decimal
 from itertools import groupby, zip_longest
 from pathlib import Path
-from typing import Annotated, Any, Optional
-
-import typer
+from typing import Any, Optional
 
 from kraken_l3.api.arguments import moment_ns
 from kraken_l3.cli.console import Screen, Table
 from kraken_l3.cli.json_output import print_result
 from kraken_l3.cli.options import (
-    AsJson,
-    EngineName,
-    Instruments,
-    SubscribedDepth,
     check_depth,
     warn_of_engine,
     warn_of_unread,
@@ -32,27 +28,18 @@ __all__ = ["book"]
 
 
 def book(
-    path: Annotated[Path, typer.Argument(help="An archive directory, or any NDJSON file of level3 messages.")],
-    symbol: Annotated[str, typer.Option("--symbol", "-s", help="Symbol, e.g. BTC/USD.")],
-    at: Annotated[
-        Optional[str],
-        typer.Option("--at", help="Moment on the receive clock, e.g. 2026-11-22T14:30:00Z (no zone: UTC)."),
-    ] = None,
-    line: Annotated[
-        Optional[int], typer.Option("--line", min=0, help="Number of lines of a single file to apply.")
-    ] = None,
-    levels: Annotated[int, typer.Option("--levels", "-n", min=1, help="Levels a side to show.")] = 10,
-    as_json: AsJson = False,
-    as_message: Annotated[bool, typer.Option("--message", help="Print the book as a Kraken snapshot message.")] = False,
-    depth: SubscribedDepth = None,
-    instruments: Instruments = None,
-    engine: EngineName = "auto",
+    path: Path,
+    symbol: str,
+    at: Optional[str],
+    line: Optional[int],
+    levels: int,
+    as_json: bool,
+    as_message: bool,
+    depth: Optional[int],
+    instruments: Optional[Path],
+    engine: str,
 ) -> int:
-    """Show the order book of a symbol at a moment, after a line, or at the end.
-
-    Exit code 0: the book agrees with Kraken's last checksum; 2: it does not; 3: there is no book, or the moment lies in
-    a gap.
-    """
+    """Run `kraken-l3 book`; gives its exit code back."""
     if as_json and as_message:
         raise UsageError("--json and --message cannot be combined")
     if at is not None and line is not None:

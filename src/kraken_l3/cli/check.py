@@ -1,11 +1,8 @@
 """`kraken-l3 check`: compare sealed files with their manifests."""
 
-# No postponed annotations here: on Python 3.9 typer cannot see the options in them.
+from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from kraken_l3.archive.checking import Checked, Fault, check_manifest
 from kraken_l3.archive.filesystem import OsFileSystem
@@ -14,7 +11,6 @@ from kraken_l3.archive.manifest import MANIFEST_SUFFIX
 from kraken_l3.archive.sealing import unsealed_days
 from kraken_l3.cli.console import Screen, progress, size
 from kraken_l3.cli.json_output import print_result
-from kraken_l3.cli.options import AsJson
 from kraken_l3.clock import SystemClock
 from kraken_l3.errors import DamageFound, DataMissing, UsageError
 from kraken_l3.model.timestamps import day_of
@@ -22,14 +18,8 @@ from kraken_l3.model.timestamps import day_of
 __all__ = ["check"]
 
 
-def check(
-    path: Annotated[Path, typer.Argument(help="An archive directory, or one sealed file or its manifest.")],
-    as_json: AsJson = False,
-) -> int:
-    """Compare sealed files with the sizes and SHA-256 sums in their manifests; a single changed byte is found.
-
-    Exit code 0: unchanged; 2: a file has changed; 3: a file is missing, or a closed day has no manifest.
-    """
+def check(path: Path, as_json: bool) -> int:
+    """Run `kraken-l3 check`; gives its exit code back."""
     manifests, unsealed = _manifests(path)
     files = {file for manifest in manifests for file in manifest.parent.glob(f"*{_day_or_stem(manifest)}.*")}
     with progress("checking", sum(file.lstat().st_size for file in files)) as on_bytes:

@@ -1,22 +1,19 @@
 """What all commands share on the screen: plain text, plain tables, progress bars, sizes.
 
-Symbols, file names and messages come from strangers. They reach the terminal through `plain` and as `rich.Text`, never
-as markup: here and nowhere else. Results go to stdout, everything else to stderr.
+Symbols, file names and messages come from strangers: they reach the terminal through `plain`, here and nowhere else.
+Results go to stdout, everything else to stderr.
 """
 
 from __future__ import annotations
 
-import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Callable, Optional
+from typing import Callable, Optional, TextIO
 
-from rich.console import Console
-from rich.measure import Measurement
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.table import Table as RichTable
-from rich.text import Text
+import click
 
+from kraken_l3.cli.command import colours
 from kraken_l3.monitor.units import size
 
 __all__ = ["Screen", "Table", "number", "plain", "print_error", "progress", "size", "stoppable"]
@@ -25,6 +22,12 @@ __all__ = ["Screen", "Table", "number", "plain", "print_error", "progress", "siz
 MOST_CELL_CHARACTERS = 200
 #: Names of files and symbols up to this are not folded.
 LONGEST_NAME = 40
+#: Between columns.
+_GAP = 2
+#: A folded column is not made narrower.
+_NARROWEST = 8
+#: Less is read before a bar could be seen.
+_LEAST_BYTES_FOR_A_BAR = 16 * 1024 * 1024
 
 
 def plain(text: str, *, lines: bool = False) -> str:
@@ -43,6 +46,21 @@ def plain(text: str, *, lines: bool = False) -> str:
 def number(count: int) -> str:
     """A count with thousands separators; nothing for 0, so that a column without counts is left out."""
     return f"{count:,}" if count else ""
+
+
+def _columns(text: str) -> int:
+    """How many columns of a terminal a text takes: two for each wide character."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _wrap(text: str, width: int, *, break_long_words: bool = True) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, width, break_long_words=break_long_words, break_on_hyphens=False) or [""]
 
 
 class Table:
@@ -65,47 +83,88 @@ class Table:
         shown = [cell if len(cell) <= long else f"{cell[:long]}... ({len(cell):,} characters)" for cell in safe]
         self._rows.append((shown + [""] * (len(self._columns) - len(shown)), style))
 
-    def render(self) -> RichTable:
-        """As rich prints it."""
-        title = Text(plain(self._title), style="bold") if self._title else None
-        table = RichTable(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    def lines(self, width: Optional[int]) -> Iterator[tuple[str, str]]:
+        """Its lines, each with its style.
+
+        Args:
+            width: of the terminal; None where a row may be as long as it is. A table that cannot be made narrow
+                enough is wider: the terminal breaks its lines, so that nothing is cut.
+        """
         used = [index for index in range(len(self._columns)) if any(cells[index] for cells, _ in self._rows)]
-        for index in used:
-            right = self._columns[index].startswith(">")
-            # A folded cell can be read, a cut one cannot. Numbers and names are folded nowhere but between words.
-            whole = all(" " not in cells[index] and len(cells[index]) <= LONGEST_NAME for cells, _ in self._rows)
-            heading, justify = self._columns[index].lstrip(">"), "right" if right else "left"
-            table.add_column(heading, justify=justify, overflow="fold", no_wrap=right or whole)  # type: ignore[arg-type]
-        for cells, style in self._rows:
-            table.add_row(*(Text(cells[index]) for index in used), style=style)
-        return table
+        widths = self._widths(used, width)
+        if self._title:
+            yield plain(self._title), "bold"
+        headings = [heading.lstrip(">") for heading in self._columns]
+        for cells, style in [(headings, "bold"), *self._rows]:
+            folded = [_wrap(cells[at], widths[at]) if _columns(cells[at]) > widths[at] else [cells[at]] for at in used]
+            for line in range(max(map(len, folded), default=0)):
+                parts = [part[line] if line < len(part) else "" for part in folded]
+                yield (" " * _GAP).join(self._aligned(at, part, widths[at]) for at, part in zip(used, parts)), style
+
+    def _aligned(self, at: int, text: str, width: int) -> str:
+        blanks = " " * (width - _columns(text))
+        return blanks + text if self._columns[at].startswith(">") else text + blanks
+
+    def _widths(self, used: list[int], most: Optional[int]) -> dict[int, int]:
+        rows = [list(self._columns), *(cells for cells, _ in self._rows)]
+        widths = {at: max(_columns(cells[at].lstrip(">")) for cells in rows) for at in used}
+        if most is None:
+            return widths
+        # A folded cell can be read, a cut one cannot. Numbers and names are folded nowhere but between words.
+        folding = [at for at in used if not self._is_whole(at)]
+        too_many = sum(widths.values()) + _GAP * (len(used) - 1) - most
+        while too_many > 0 and folding:
+            widest = max(folding, key=lambda at: widths[at])
+            if widths[widest] <= _NARROWEST:
+                break
+            widths[widest] -= 1
+            too_many -= 1
+        return widths
+
+    def _is_whole(self, at: int) -> bool:
+        is_number = self._columns[at].startswith(">")
+        return is_number or all(" " not in cells[at] and len(cells[at]) <= LONGEST_NAME for cells, _ in self._rows)
 
 
 class Screen:
-    """Where results for people go: stdout by default."""
+    """Where results for people go: stdout by default.
 
-    def __init__(self, console: Optional[Console] = None) -> None:
-        self._console = console if console is not None else Console(highlight=False)
-        self._is_terminal = self._console.is_terminal
+    Args:
+        file: another file.
+        width: columns of its terminal; None asks the terminal. A file that is none has no width.
+    """
+
+    def __init__(self, file: Optional[TextIO] = None, *, width: Optional[int] = None) -> None:
+        self._file = file if file is not None else sys.stdout
+        if width is None and self._file.isatty():
+            from shutil import get_terminal_size
+
+            width = get_terminal_size().columns
+        self._width = width
 
     def line(self, text: str = "", style: str = "") -> None:
         """A paragraph: broken between words on a terminal, one line in a file or a pipe."""
-        self._console.print(Text(plain(text, lines=True), style=style), soft_wrap=not self._is_terminal)
+        for line in plain(text, lines=True).split("\n"):
+            is_short = self._width is None or _columns(line) <= self._width
+            for part in [line] if is_short else _wrap(line, self._width or 0, break_long_words=False):
+                self._print(part, style)
 
     def table(self, table: Table) -> None:
-        """A table; where it cannot be made narrow enough the terminal breaks its lines, so that nothing is cut."""
-        rendered = table.render()
-        wanted = Measurement.get(self._console, self._console.options.update(max_width=10_000), rendered)
-        own = self._console.width
-        self._console.width = max(own, wanted.minimum) if self._is_terminal else wanted.maximum
-        self._console.print(rendered)
-        self._console.width = own
+        """A table."""
+        for line, style in table.lines(self._width):
+            self._print(line.rstrip(), style)
+
+    def _print(self, text: str, style: str) -> None:
+        words = style.split()
+        if words and text:
+            colour = next((word for word in words if word not in ("bold", "dim")), None)
+            text = click.style(text, fg=colour, bold="bold" in words or None, dim="dim" in words or None)
+        click.echo(text, file=self._file, color=colours())
 
 
 def print_error(text: str) -> None:
     """A line on stderr that says what went wrong."""
-    console = Console(stderr=True)
-    console.print(Text(plain(text, lines=True), style="red"), soft_wrap=not console.is_terminal)
+    Screen(sys.stderr).line(text, "red")
 
 
 @contextmanager
@@ -114,15 +173,21 @@ def progress(what: str, total: Optional[int]) -> Iterator[Callable[[int], None]]
 
     Args:
         what: the word before the bar.
-        total: bytes in all, None if nobody knows.
+        total: bytes in all, None if nobody knows; for little there is no bar.
 
     Yields:
         A function to call with the number of bytes done since the last call.
     """
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    bar = Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
-    with bar:
+    if not sys.stderr.isatty() or (total is not None and total < _LEAST_BYTES_FOR_A_BAR):
+        yield lambda _count: None
+        return
+    from rich import progress as rich  # only here: importing it takes longer than most commands
+    from rich.console import Console
+
+    columns = (rich.TextColumn("{task.description}"), rich.BarColumn(), rich.DownloadColumn())
+    with rich.Progress(
+        *columns, rich.TransferSpeedColumn(), rich.TimeRemainingColumn(), console=Console(stderr=True), transient=True
+    ) as bar:
         task = bar.add_task(what, total=total)
         yield lambda count: bar.advance(task, count)
 
@@ -136,6 +201,8 @@ def stoppable(step: Callable[[int], None]) -> Iterator[Callable[[int], None]]:
     Yields:
         `step`, which raises KeyboardInterrupt once a signal has come.
     """
+    import signal
+
     asked = False
 
     def on_signal(_number: int, _frame: object) -> None:

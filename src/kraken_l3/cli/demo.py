@@ -1,5 +1,7 @@
 """`kraken-l3 demo`: record from the embedded exchange for a few seconds and show the result."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 import tempfile
@@ -8,9 +10,8 @@ from contextlib import ExitStack
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Optional
 
-import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -37,16 +38,8 @@ __all__ = ["demo"]
 _RAW_LINES = 4
 
 
-def demo(
-    keep: Annotated[
-        Optional[Path], typer.Option("--keep", help="Keep the archive in this new directory; by default it is deleted.")
-    ] = None,
-) -> None:
-    """Record from a simulated exchange on this machine, cut one connection, and show the archive. Needs no key.
-
-    Exchange and recorder are separate processes that speak Kraken's protocol over sockets: token, subscriptions,
-    snapshots, updates, heartbeats. Takes about 10 seconds.
-    """
+def demo(keep: Optional[Path]) -> None:
+    """Run `kraken-l3 demo`."""
     console = Console(highlight=False)
     with ExitStack() as stack:
         directory = _directory(stack, keep)

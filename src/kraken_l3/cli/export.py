@@ -1,12 +1,14 @@
 """`kraken-l3 export`: verified data as tables, and in other tools' formats."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
-import typer
+import click
 
 from kraken_l3.api import Archive
 from kraken_l3.api.arguments import span_ns, symbol_among
@@ -14,7 +16,7 @@ from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.cli.console import Screen, Table, number, plain, print_error, progress, size, stoppable
 from kraken_l3.cli.json_output import print_result
-from kraken_l3.cli.options import AsJson, EngineName, Instruments, warn_of_engine, warn_of_unread
+from kraken_l3.cli.options import warn_of_engine, warn_of_unread
 from kraken_l3.errors import DataMissing, LocalFault, UsageError
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.model.timestamps import format_rfc3339
@@ -24,50 +26,27 @@ if TYPE_CHECKING:
     from kraken_l3.export.result import ExportResult
     from kraken_l3.export.table import Table as ExportTable
 
-__all__ = ["export"]
-
-export = typer.Typer(
-    name="export",
-    help="Write Parquet tables, or other tools' formats, from an archive. Every message is verified on the way.",
-    no_args_is_help=True,
-    add_completion=False,
-)
-
-Source = Annotated[str, typer.Argument(help="An archive directory or an NDJSON file; a path or a URL (s3://...).")]
-Target = Annotated[str, typer.Option("--out", "-o", help="Directory to write to; a path or a URL.")]
-Only = Annotated[Optional[str], typer.Option("--symbols", help="Only these symbols, comma separated.")]
-Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes on this machine.")]
-Cluster = Annotated[
-    Optional[str], typer.Option("--cluster", help="Run the jobs on this Dask scheduler: tcp://host:8786.")
-]
+__all__ = ["events", "hftbacktest", "lobster", "nautilus", "snapshots", "tardis"]
 
 _SHOWN_FILES = 12
 _SHOWN_ROWS = 5
 
 
-@export.command("snapshots")
 def snapshots(
-    source: Source,
-    out: Target,
-    every: Annotated[
-        str, typer.Option("--every", help="Spacing on the receive clock (1s, 100ms, 5m), or change.")
-    ] = "1s",
-    levels: Annotated[int, typer.Option("--levels", min=1, max=1000, help="Price levels a side.")] = 10,
-    wide: Annotated[bool, typer.Option("--wide", help="Add columns: verdict, suspect, mid, spread, ...")] = False,
-    keep_gaps: Annotated[
-        bool, typer.Option("--keep-gaps", help="Keep rows over gaps, marked in a column over_gap.")
-    ] = False,
-    symbols: Only = None,
-    jobs: Jobs = 1,
-    cluster: Cluster = None,
-    instruments: Instruments = None,
-    engine: EngineName = "auto",
-    as_json: AsJson = False,
+    source: str,
+    out: str,
+    every: str,
+    levels: int,
+    wide: bool,
+    keep_gaps: bool,
+    symbols: Optional[str],
+    jobs: int,
+    cluster: Optional[str],
+    instruments: Optional[Path],
+    engine: str,
+    as_json: bool,
 ) -> int:
-    """Book snapshots: timestamp, bid_prices, bid_qtys, ask_prices, ask_qtys; best level first, one row a snapshot.
-
-    Rows over a gap are left out. Exit code 2: some rows are suspect (see --wide); 3: some data could not be verified.
-    """
+    """Run `kraken-l3 export snapshots`; gives its exit code back."""
     _need_research()
     from kraken_l3.export.snapshots import SnapshotsTable
 
@@ -75,21 +54,17 @@ def snapshots(
     return _export_table(source, out, wanted, symbols, jobs, cluster, instruments, engine, as_json)
 
 
-@export.command("events")
 def events(
-    source: Source,
-    out: Target,
-    symbols: Only = None,
-    jobs: Jobs = 1,
-    cluster: Cluster = None,
-    instruments: Instruments = None,
-    engine: EngineName = "auto",
-    as_json: AsJson = False,
+    source: str,
+    out: str,
+    symbols: Optional[str],
+    jobs: int,
+    cluster: Optional[str],
+    instruments: Optional[Path],
+    engine: str,
+    as_json: bool,
 ) -> int:
-    """Order events: every change of every order, its classification, and the position in the queue.
-
-    Exit code 2: some events are suspect (flag 4); 3: some data could not be verified.
-    """
+    """Run `kraken-l3 export events`; gives its exit code back."""
     _need_research()
     from kraken_l3.export.events import EventsTable
 
@@ -98,68 +73,47 @@ def events(
     )
 
 
-@export.command("tardis")
 def tardis(
-    source: Source,
-    out: Target,
-    symbols: Only = None,
-    jobs: Jobs = 1,
-    instruments: Instruments = None,
-    engine: EngineName = "auto",
-    as_json: AsJson = False,
+    source: str, out: str, symbols: Optional[str], jobs: int, instruments: Optional[Path], engine: str, as_json: bool
 ) -> int:
-    """Tardis' incremental_book_L2 and book_snapshot_25 (csv.gz), one file a symbol and day."""
+    """Run `kraken-l3 export tardis`; gives its exit code back."""
     return _export_format(source, out, "tardis", {}, symbols, jobs, instruments, engine, as_json)
 
 
-@export.command("lobster")
 def lobster(
-    source: Source,
-    out: Target,
-    levels: Annotated[
-        int, typer.Option("--levels", min=1, max=1000, help="Price levels a side in the orderbook file.")
-    ] = 10,
-    symbols: Only = None,
-    jobs: Jobs = 1,
-    instruments: Instruments = None,
-    engine: EngineName = "auto",
-    as_json: AsJson = False,
+    source: str,
+    out: str,
+    levels: int,
+    symbols: Optional[str],
+    jobs: int,
+    instruments: Optional[Path],
+    engine: str,
+    as_json: bool,
 ) -> int:
-    """LOBSTER's message and orderbook files, with scales and order ids in files beside them."""
+    """Run `kraken-l3 export lobster`; gives its exit code back."""
     return _export_format(source, out, "lobster", {"levels": levels}, symbols, jobs, instruments, engine, as_json)
 
 
-@export.command("hftbacktest")
 def hftbacktest(
-    source: Source,
-    out: Target,
-    resync: Annotated[
-        str,
-        typer.Option("--resync", help="A snapshot within a day becomes: diff (keeps your simulated orders) or clear."),
-    ] = "diff",
-    symbols: Only = None,
-    jobs: Jobs = 1,
-    instruments: Instruments = None,
-    engine: EngineName = "auto",
-    as_json: AsJson = False,
+    source: str,
+    out: str,
+    resync: str,
+    symbols: Optional[str],
+    jobs: int,
+    instruments: Optional[Path],
+    engine: str,
+    as_json: bool,
 ) -> int:
-    """hftbacktest's level 3 events (npz), with the clock's shift and the order ids in files beside them."""
+    """Run `kraken-l3 export hftbacktest`; gives its exit code back."""
     if resync not in _RESYNCS:
         raise UsageError(f"unknown mode {resync!r}", where="--resync", hint="Use diff or clear")
     return _export_format(source, out, "hftbacktest", {"resync": resync}, symbols, jobs, instruments, engine, as_json)
 
 
-@export.command("nautilus")
 def nautilus(
-    source: Source,
-    out: Target,
-    symbols: Only = None,
-    jobs: Jobs = 1,
-    instruments: Instruments = None,
-    engine: EngineName = "auto",
-    as_json: AsJson = False,
+    source: str, out: str, symbols: Optional[str], jobs: int, instruments: Optional[Path], engine: str, as_json: bool
 ) -> int:
-    """NautilusTrader's data catalog of OrderBookDelta, written through the installed nautilus_trader."""
+    """Run `kraken-l3 export nautilus`; gives its exit code back."""
     if "://" in out:
         raise UsageError("the catalog can only be written to a local directory", where="--out")
     return _export_format(source, out, "nautilus", {}, symbols, jobs, instruments, engine, as_json)
@@ -211,15 +165,15 @@ def _export_format(
             progress=step,
         )
     for note in result.notes:
-        typer.echo(plain(note), err=True)
+        click.echo(plain(note), err=True)
     exit_code = result.exit_code() or (DataMissing.exit_code if unread else 0)
     if as_json:
         return print_result({"out": out, **dataclasses.asdict(result)}, exit_code)
     for file in result.files:
-        typer.echo(plain(f"{out.rstrip('/')}/{file.name}"))
+        click.echo(plain(f"{out.rstrip('/')}/{file.name}"))
     for text in _hidden(result):
-        typer.echo(plain(text), err=True)
-    typer.echo(_counts(result), err=True)
+        click.echo(plain(text), err=True)
+    click.echo(_counts(result), err=True)
     return exit_code
 
 
@@ -301,7 +255,7 @@ def _progress(out: str, total: Optional[int]) -> Iterator[Callable[[int], None]]
 def _export_table(
     source: str,
     out: str,
-    wanted: "ExportTable",
+    wanted: ExportTable,
     symbols: Optional[str],
     jobs: int,
     cluster: Optional[str],
@@ -332,7 +286,7 @@ def _export_table(
     return exit_code
 
 
-def _print_result(out: str, wanted: "ExportTable", result: "ExportResult") -> None:
+def _print_result(out: str, wanted: ExportTable, result: ExportResult) -> None:
     screen = Screen()
     table = Table("symbol", "date", ">rows", ">left out", ">suspect", ">size")
     for file in result.files[:_SHOWN_FILES]:
@@ -352,11 +306,11 @@ def _print_result(out: str, wanted: "ExportTable", result: "ExportResult") -> No
     screen.line(_counts(result))
 
 
-def _hidden(result: "ExportResult") -> list[str]:
+def _hidden(result: ExportResult) -> list[str]:
     return [f"Unreadable from here to the end of the file: {each}" for each in result.hidden]
 
 
-def _counts(result: "ExportResult") -> str:
+def _counts(result: ExportResult) -> str:
     return (
         f"{result.messages:,} messages: {result.ok:,} verified, {result.bad:,} bad, {result.unverified:,} unverifiable"
     )

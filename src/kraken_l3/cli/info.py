@@ -1,20 +1,17 @@
 """`kraken-l3 info`: what an archive holds and what is missing."""
 
-# No postponed annotations here: on Python 3.9 typer cannot see the options in them.
+from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
 from pathlib import Path
-from typing import Annotated, Optional
-
-import typer
+from typing import Optional
 
 from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.archive.summary import FileSummary, Gap, Summary, summarise
 from kraken_l3.cli.console import Screen, Table, number, progress, size
 from kraken_l3.cli.json_output import print_result
-from kraken_l3.cli.options import AsJson
 from kraken_l3.errors import KrakenL3Error
 from kraken_l3.model.timestamps import format_rfc3339
 
@@ -24,11 +21,8 @@ __all__ = ["info"]
 ROWS = 30
 
 
-def info(
-    path: Annotated[Path, typer.Argument(help="Directory of an archive, or one NDJSON file.")],
-    as_json: AsJson = False,
-) -> None:
-    """Show what was recorded, per file and symbol: lines, bytes, times, snapshots, connections, and every gap."""
+def info(path: Path, as_json: bool) -> None:
+    """Run `kraken-l3 info`."""
     archive = open_archive(path)
     with progress("reading", sum(map(_size_of, _all_files(archive)))) as on_bytes:
         summary = summarise(archive, progress=on_bytes)

@@ -1,25 +1,19 @@
 """`kraken-l3 init`: write the commented configuration."""
 
-# No postponed annotations here: on Python 3.9 typer cannot see the options in them.
+from __future__ import annotations
 
 import os
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from kraken_l3.cli.console import Screen
-from kraken_l3.config.settings import DEFAULT_CONFIG
 from kraken_l3.errors import LocalFault, UsageError
 
 __all__ = ["init"]
 
 
-def init(
-    path: Annotated[Path, typer.Argument(help="File to write.")] = DEFAULT_CONFIG,
-) -> None:
-    """Write a commented config.yaml, readable by you alone. An existing file is never overwritten."""
+def init(path: Path) -> None:
+    """Run `kraken-l3 init`."""
     text = files("kraken_l3.config").joinpath("config.yaml.example").read_bytes()
     try:
         # the key goes into it: never readable by others, not even for a moment

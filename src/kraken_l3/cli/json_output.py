@@ -10,11 +10,8 @@ error       what, where and hint of that error; else null
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any, Optional
-
-import msgspec
 
 __all__ = ["MEANINGS", "SHAPE", "is_asked_for", "print_failure", "print_result"]
 
@@ -33,6 +30,8 @@ _GROUPS = ("export", "service")
 
 def print_result(result: Any, exit_code: int = 0) -> int:
     """Print what a command found; gives the exit code back."""
+    import msgspec  # errors of usage are printed without it
+
     _print(exit_code, msgspec.to_builtins(result, str_keys=True), None)
     return exit_code
 
@@ -48,6 +47,8 @@ def is_asked_for() -> bool:
 
 
 def _print(exit_code: int, result: Any, error: Optional[dict[str, Optional[str]]]) -> None:
+    import json
+
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     told = {
         "command": " ".join(words[: 2 if words[:1] and words[0] in _GROUPS else 1]),

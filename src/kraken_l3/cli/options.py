@@ -1,9 +1,11 @@
-"""Command-line options that several commands share, and the settings they are merged into."""
+"""What several commands do with their options: check them, warn, and merge them into the settings."""
+
+from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
-import typer
+import click
 
 from kraken_l3.cli.console import plain
 from kraken_l3.errors import UsageError
@@ -11,38 +13,7 @@ from kraken_l3.errors import UsageError
 if TYPE_CHECKING:
     from kraken_l3.config.settings import Settings
 
-__all__ = [
-    "AsJson",
-    "Config",
-    "Depth",
-    "EngineName",
-    "Instruments",
-    "SubscribedDepth",
-    "Symbols",
-    "Tier",
-    "check_depth",
-    "read_settings",
-    "warn_of_engine",
-    "warn_of_unread",
-]
-
-Config = Annotated[
-    Optional[Path], typer.Option("--config", "-c", help="Configuration file (default: config.yaml here, if it exists).")
-]
-Symbols = Annotated[
-    Optional[str], typer.Option("--symbols", help="Symbols, comma separated: BTC/USD,ETH/USD or '*/USD' or all.")
-]
-Depth = Annotated[Optional[int], typer.Option("--depth", help="Price levels a side: 10, 100 or 1000.")]
-Tier = Annotated[Optional[str], typer.Option("--tier", help="Your Kraken account's tier: standard or pro.")]
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object (docs/cli.md) instead of text.")]
-EngineName = Annotated[str, typer.Option("--engine", help="auto, native or python.")]
-Instruments = Annotated[
-    Optional[Path], typer.Option("--instruments", help="File of instrument channel messages, for precisions.")
-]
-SubscribedDepth = Annotated[
-    Optional[int], typer.Option("--depth", help="Subscribed depth: 10, 100 or 1000 (default: from the journal).")
-]
+__all__ = ["check_depth", "read_settings", "warn_of_engine", "warn_of_unread"]
 
 
 def check_depth(depth: Optional[int]) -> None:
@@ -61,7 +32,7 @@ def warn_of_engine(engine: str) -> None:
 
     problem = native_problem() if engine == "auto" else None
     if problem is not None:
-        typer.echo(f"warning: {plain(problem)}", err=True)
+        click.echo(f"warning: {plain(problem)}", err=True)
 
 
 def warn_of_unread(path: Path, *, journals_alone: bool = False) -> bool:
@@ -82,15 +53,15 @@ def warn_of_unread(path: Path, *, journals_alone: bool = False) -> bool:
     unread = unread_files(archive)
     damage = journal_damage(archive) if journals_alone else companion_damage(archive, is_growing=True)
     for text in [f"not looked at: {each}" for each in unread] + [f"read without: {each}" for each in damage]:
-        typer.echo(plain(f"warning: {text}"), err=True)
+        click.echo(plain(f"warning: {text}"), err=True)
     return bool(unread)
 
 
-def read_settings(config: Optional[Path], **flags: Any) -> "Settings":
+def read_settings(config: Optional[Path], **flags: Any) -> Settings:
     """The settings. Warnings go to stderr."""
     from kraken_l3.config.settings import load_settings  # not for the commands that only read archives
 
     settings, warnings = load_settings(config, flags)
     for warning in warnings:
-        typer.echo(f"warning: {plain(warning)}", err=True)
+        click.echo(f"warning: {plain(warning)}", err=True)
     return settings

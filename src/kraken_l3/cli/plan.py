@@ -1,12 +1,15 @@
 """`kraken-l3 plan`: what a configuration needs."""
 
+from __future__ import annotations
+
 import asyncio
-from typing import Any
+from pathlib import Path
+from typing import Any, Optional
 
 from kraken_l3.app.symbols import CheckedSymbols, checked_symbols
 from kraken_l3.cli.console import Screen, Table
 from kraken_l3.cli.json_output import print_result
-from kraken_l3.cli.options import AsJson, Config, Depth, Symbols, Tier, read_settings
+from kraken_l3.cli.options import read_settings
 from kraken_l3.config.settings import Settings
 from kraken_l3.protocol.budget import RATE_PER_S, SUBSCRIPTION_COST, SYMBOLS_PER_CONNECTION
 from kraken_l3.protocol.plan import Plan, make_plan
@@ -20,17 +23,9 @@ BASIS = (
 
 
 def plan(
-    config: Config = None,
-    symbols: Symbols = None,
-    depth: Depth = None,
-    tier: Tier = None,
-    as_json: AsJson = False,
+    config: Optional[Path], symbols: Optional[str], depth: Optional[int], tier: Optional[str], as_json: bool
 ) -> None:
-    """Estimate connections, time to subscribe and disk a day for a configuration.
-
-    The symbols are compared with Kraken's public list of pairs; without a network the estimate says that they were not.
-    Exit code 1: Kraken does not list one of them.
-    """
+    """Run `kraken-l3 plan`."""
     settings = read_settings(config, symbols=symbols, depth=depth, tier=tier)
     meant = asyncio.run(checked_symbols(settings))
     result = make_plan(meant.names, settings.depth, settings.tier)

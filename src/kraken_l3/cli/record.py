@@ -1,16 +1,16 @@
 """`kraken-l3 record`: record until stopped."""
 
+from __future__ import annotations
+
 import asyncio
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
-
-import typer
+from typing import Optional
 
 from kraken_l3.app.monitored import record_monitored
 from kraken_l3.app.summary import RecordingSummary
-from kraken_l3.cli.options import Config, Depth, Symbols, Tier, read_settings
+from kraken_l3.cli.options import read_settings
 from kraken_l3.config.settings import Settings
 from kraken_l3.errors import DataMissing
 from kraken_l3.monitor.live import LiveTable
@@ -26,30 +26,24 @@ log = get_logger("kraken_l3.recorder")
 
 
 def record(
-    config: Config = None,
-    symbols: Symbols = None,
-    depth: Depth = None,
-    output_dir: Annotated[Optional[Path], typer.Option("--output-dir", "-o", help="Directory of the archive.")] = None,
-    trades: Annotated[Optional[bool], typer.Option("--trades/--no-trades", help="Also record public trades.")] = None,
-    tier: Tier = None,
-    duration: Annotated[
-        Optional[float], typer.Option("--duration", min=0.1, help="Stop after this many seconds.")
-    ] = None,
-    table: Annotated[bool, typer.Option("--table/--no-table", help="Show the live table on a terminal.")] = True,
-) -> None:
-    """Record Kraken's level3 channel, byte for byte, until Ctrl+C, SIGTERM or hangup.
-
-    Settings come from config.yaml, then the environment (KRAKEN_API_KEY, KRAKEN_API_SECRET, KRAKEN_L3_SYMBOLS,
-    KRAKEN_L3_OUTPUT_DIR and every other key as KRAKEN_L3_<KEY>), then these options. Exit codes: 0 stopped cleanly,
-    1 configuration, 3 nothing was recorded, 4 refused by Kraken, 5 a fault of this machine.
-    """
+    config: Optional[Path],
+    symbols: Optional[str],
+    depth: Optional[int],
+    output_dir: Optional[Path],
+    trades: Optional[bool],
+    tier: Optional[str],
+    duration: Optional[float],
+    table: bool,
+) -> int:
+    """Run `kraken-l3 record`; gives its exit code back."""
     settings = read_settings(config, symbols=symbols, depth=depth, output_dir=output_dir, trades=trades, tier=tier)
     configure_logging()
     summary = asyncio.run(_record(settings, duration, table))
     _say(summary)
     if duration is not None and not summary.recorded:
         # A service that is stopped before Kraken answered has not failed; a recording of so many seconds has.
-        raise typer.Exit(DataMissing.exit_code)
+        return DataMissing.exit_code
+    return 0
 
 
 async def _record(settings: Settings, duration: Optional[float], table: bool) -> RecordingSummary:

@@ -1,17 +1,14 @@
 """`kraken-l3 recover`: the repair that a recorder runs at every start, by hand."""
 
-# No postponed annotations here: on Python 3.9 typer cannot see the options in them.
+from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from kraken_l3.archive.journal import Disconnected, GapOpened, Record, Recovered
 from kraken_l3.archive.recovery import recover_directory
 from kraken_l3.cli.console import Screen
 from kraken_l3.cli.json_output import print_result
-from kraken_l3.cli.options import AsJson
 from kraken_l3.clock import SystemClock
 from kraken_l3.errors import DamageFound, UsageError
 from kraken_l3.model.timestamps import format_rfc3339
@@ -19,14 +16,8 @@ from kraken_l3.model.timestamps import format_rfc3339
 __all__ = ["recover"]
 
 
-def recover(
-    path: Annotated[Path, typer.Argument(help="Directory of an archive that no recorder writes to.")],
-    as_json: AsJson = False,
-) -> int:
-    """Repair an archive after a crash, a power cut or a full disk, and report what was done.
-
-    Exit code 0: nothing to do, or repaired without removing data; 2: damaged lines were moved to l3-DAY.torn.
-    """
+def recover(path: Path, as_json: bool) -> int:
+    """Run `kraken-l3 recover`; gives its exit code back."""
     if not path.is_dir():
         raise UsageError("not a directory", where=str(path), hint="Use the recorder's output_dir")
     records = recover_directory(path, clock=SystemClock())

@@ -1,14 +1,12 @@
 """`kraken-l3 seal`: compress closed days, compare the copies, write manifests."""
 
-# No postponed annotations here: on Python 3.9 typer cannot see the options in them.
+from __future__ import annotations
 
 import datetime as dt
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Callable, Optional
-
-import typer
+from typing import Any, Callable, Optional
 
 from kraken_l3.archive.days import closed_days
 from kraken_l3.archive.filesystem import OsFileSystem
@@ -20,7 +18,6 @@ from kraken_l3.archive.sealing import Sealing, close_newest_day, day_sealing, fi
 from kraken_l3.archive.sealing import seal as seal_files
 from kraken_l3.cli.console import Screen, Table, progress, size
 from kraken_l3.cli.json_output import print_result
-from kraken_l3.cli.options import AsJson
 from kraken_l3.clock import SystemClock
 from kraken_l3.errors import ArchiveLocked, DamageFound, UsageError
 from kraken_l3.model.timestamps import day_of
@@ -31,17 +28,8 @@ __all__ = ["seal"]
 LOW_PRIORITY = 19
 
 
-def seal(
-    path: Annotated[Path, typer.Argument(help="An archive directory (all closed days), or one file.")],
-    day: Annotated[Optional[str], typer.Option("--day", help="Only this day of the directory: YYYY-MM-DD.")] = None,
-    as_json: AsJson = False,
-    low_priority: Annotated[bool, typer.Option("--low-priority", help="Run at the lowest CPU priority.")] = False,
-) -> int:
-    """Compress closed days to .zst with a seek table; plain files are removed once their copies compare equal.
-
-    Every command reads sealed days, and so do `zstdcat` and `zstd -d`. The day that is being recorded is not touched.
-    Exit code 2: an existing sealed copy differs from its plain file.
-    """
+def seal(path: Path, day: Optional[str], as_json: bool, low_priority: bool) -> int:
+    """Run `kraken-l3 seal`; gives its exit code back."""
     if low_priority and sys.platform != "win32":
         os.nice(LOW_PRIORITY)
     if not path.exists():

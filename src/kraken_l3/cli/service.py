@@ -1,45 +1,33 @@
 """`kraken-l3 service`: the recorder as a systemd user service."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Optional
 
-import typer
+import click
 
-from kraken_l3.cli.options import Config
 from kraken_l3.config.settings import DEFAULT_CONFIG, load_settings
 from kraken_l3.errors import ConfigError
-from kraken_l3.systemd.unit import DEFAULT_NAME, Service, locate, unit_text
+from kraken_l3.systemd.unit import Service, locate, unit_text
 from kraken_l3.systemd.unit import install as install_service
 from kraken_l3.systemd.unit import uninstall as uninstall_service
 
-__all__ = ["service"]
-
-service = typer.Typer(
-    name="service",
-    help="Run the recorder as a systemd user service: started, watched, restarted.",
-    no_args_is_help=True,
-)
-
-Name = Annotated[str, typer.Option("--name", help="Name of the service; each recorder needs its own.")]
+__all__ = ["install", "uninstall"]
 
 
-@service.command("install")
-def install(
-    config: Config = None,
-    name: Name = DEFAULT_NAME,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be written, write nothing.")] = False,
-) -> None:
-    """Install a user service that records with this Python and this configuration. Needs no root."""
+def install(config: Optional[Path], name: str, dry_run: bool) -> None:
+    """Run `kraken-l3 service install`."""
     wanted = _wanted(config, name)
     if dry_run:
         files = locate(name)
-        typer.echo(f"# {files.unit}\n{unit_text(wanted)}")
+        click.echo(f"# {files.unit}\n{unit_text(wanted)}")
         fate = "is kept as it is" if files.environment.exists() else "would be created"
-        typer.echo(f"# {files.environment} (mode 0600, for the key) {fate}")
+        click.echo(f"# {files.environment} (mode 0600, for the key) {fate}")
         return
     files = install_service(wanted)
-    typer.echo(
+    click.echo(
         f"Installed {files.unit}\n\n"
         f"1. Put the API key into {files.environment} (mode 0600), unless config.yaml has it.\n"
         f"2. Start it:                  systemctl --user restart {name}\n"
@@ -50,11 +38,10 @@ def install(
     )
 
 
-@service.command("uninstall")
-def uninstall(name: Name = DEFAULT_NAME) -> None:
-    """Stop the service and remove its unit. The key file and the recordings stay."""
+def uninstall(name: str) -> None:
+    """Run `kraken-l3 service uninstall`."""
     files = uninstall_service(name)
-    typer.echo(f"Removed {files.unit}; {files.environment} and the recordings were kept.")
+    click.echo(f"Removed {files.unit}; {files.environment} and the recordings were kept.")
 
 
 def _wanted(config: Optional[Path], name: str) -> Service:

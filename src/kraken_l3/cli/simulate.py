@@ -1,5 +1,7 @@
 """`kraken-l3 simulate`: an exchange on this machine that speaks Kraken's protocol, for any client in any language."""
 
+from __future__ import annotations
+
 import asyncio
 import base64
 import contextlib
@@ -9,9 +11,9 @@ import signal
 import ssl
 import sys
 from pathlib import Path
-from typing import Annotated, Optional, Union
+from typing import Optional, Union
 
-import typer
+import click
 
 from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.errors import LocalFault, UsageError
@@ -31,58 +33,25 @@ log = get_logger("kraken_l3.exchange")
 
 
 def simulate(
-    host: Annotated[str, typer.Option("--host", help="Loopback address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 8765,
-    symbols: Annotated[
-        str,
-        typer.Option("--symbols", help="Pairs, comma separated, or a number of pairs (real ones first, then made-up)."),
-    ] = "BTC/USD,ETH/USD",
-    rate: Annotated[
-        float,
-        typer.Option("--rate", help="level3 messages per second over all pairs; inf: as fast as clients read."),
-    ] = 50.0,
-    seed: Annotated[int, typer.Option("--seed", help="The same seed makes the same trading.")] = 0,
-    tier: Annotated[str, typer.Option("--tier", help="Account tier whose limits apply: standard or pro.")] = "standard",
-    keys: Annotated[int, typer.Option("--keys", min=1, max=100, help="Number of API keys, one for each client.")] = 1,
-    api_key: Annotated[
-        Optional[list[str]],
-        typer.Option("--api-key", help="Accept this API key, given as KEY:SECRET (base64); may be repeated."),
-    ] = None,
-    faults: Annotated[
-        Optional[Path], typer.Option("--faults", help="Fault script (YAML), see docs/exchange.md.")
-    ] = None,
-    tls_cert: Annotated[
-        Optional[Path], typer.Option("--tls-cert", help="Certificate chain (PEM), for https and wss.")
-    ] = None,
-    tls_key: Annotated[Optional[Path], typer.Option("--tls-key", help="Private key of the certificate (PEM).")] = None,
-    sent_log: Annotated[
-        Optional[Path],
-        typer.Option("--sent-log", help="Write every level3 message handed to a socket to this file, one per line."),
-    ] = None,
-    odd_numbers: Annotated[
-        float, typer.Option("--odd-numbers", min=0.0, max=1.0, help="Share of numbers written as 1e-05 or in quotes.")
-    ] = 0.0,
-    unsorted_adds: Annotated[
-        float,
-        typer.Option(
-            "--unsorted-adds",
-            min=0.0,
-            max=1.0,
-            help="Share of levels entering the window whose orders are sent out of time order. The default was seen on "
-            "Kraken; 0 suits clients that resynchronize on it.",
-        ),
-    ] = UNSORTED_ADDS,
-    duration: Annotated[
-        Optional[float], typer.Option("--duration", min=0.1, help="Stop after this many seconds.")
-    ] = None,
+    host: str,
+    port: int,
+    symbols: str,
+    rate: float,
+    seed: int,
+    tier: str,
+    keys: int,
+    api_key: tuple[str, ...],
+    faults: Optional[Path],
+    tls_cert: Optional[Path],
+    tls_key: Optional[Path],
+    sent_log: Optional[Path],
+    odd_numbers: float,
+    unsorted_adds: Optional[float],
+    duration: Optional[float],
 ) -> None:
-    """Run an exchange on this machine that speaks Kraken's protocol: token, level3, instruments, trades.
-
-    Prints lines to paste into a shell; after that `kraken-l3 record`, or any Kraken client, talks to it. Logs to stderr
-    when clients come and go. Ctrl+C or SIGTERM stops it with exit code 0.
-    """
+    """Run `kraken-l3 simulate`."""
     _must_be_loopback(host)
-    if not rate >= 0:  # typer overlooks a least value of 0 for floats on Python 3.9, and nan everywhere
+    if not rate >= 0:  # nan too
         raise UsageError(f"--rate must be 0 or more, got {rate}")
     try:
         limits = Limits.of_tier(tier)
@@ -95,7 +64,7 @@ def simulate(
         rate=rate,
         seed=seed,
         odd_numbers=odd_numbers,
-        unsorted_adds=unsorted_adds,
+        unsorted_adds=UNSORTED_ADDS if unsorted_adds is None else unsorted_adds,
         now_ns=clock.wall_ns(),
     )
     exchange = Exchange(
@@ -142,7 +111,7 @@ def _endpoint(connection: Connection) -> str:
     return "level3" if connection.session.private else "public"
 
 
-def _given_keys(texts: list[str]) -> dict[str, str]:
+def _given_keys(texts: tuple[str, ...]) -> dict[str, str]:
     keys = {}
     for text in texts:
         key, _, secret = text.partition(":")
@@ -213,7 +182,7 @@ async def _serve(exchange: Exchange, duration: Optional[float]) -> None:
             f"cannot listen: {error.strerror}", hint="Choose another --port; 0 takes a free one"
         ) from error
     try:
-        typer.echo(_exports(exchange))
+        click.echo(_exports(exchange))
         sys.stdout.flush()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(stop.wait(), duration)

@@ -1,17 +1,17 @@
 """`kraken-l3 verify`: compare every message of an archive with Kraken's checksum."""
 
+from __future__ import annotations
+
 import time
 from pathlib import Path
-from typing import Annotated
-
-import typer
+from typing import Optional
 
 from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.unread import unread_files
 from kraken_l3.cli.console import Screen, Table, number, progress, size
 from kraken_l3.cli.json_output import print_result
-from kraken_l3.cli.options import AsJson, EngineName, Instruments, SubscribedDepth, check_depth, warn_of_engine
+from kraken_l3.cli.options import check_depth, warn_of_engine
 from kraken_l3.errors import UsageError
 from kraken_l3.rebuild.metadata import read_instruments
 from kraken_l3.rebuild.report import Report
@@ -23,27 +23,15 @@ _SHOWN_NOTES = 20
 
 
 def verify(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="PATH...", help="Archive directories, single days, or any NDJSON files of level3 messages."
-        ),
-    ],
-    as_json: AsJson = False,
-    jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, help="Threads or processes; each takes a share of the symbols.")
-    ] = 1,
-    require_complete: Annotated[bool, typer.Option("--require-complete", help="Also exit 3 on gaps.")] = False,
-    depth: SubscribedDepth = None,
-    instruments: Instruments = None,
-    engine: EngineName = "auto",
+    paths: tuple[Path, ...],
+    as_json: bool,
+    jobs: int,
+    require_complete: bool,
+    depth: Optional[int],
+    instruments: Optional[Path],
+    engine: str,
 ) -> int:
-    """Rebuild every book and compare every checksum.
-
-    Exit code 0: all verified; 2: damaged (mismatch, unreadable line, impossible change); 3: some of it could not be
-    verified or was not looked at or, with --require-complete, there are gaps or a journal is damaged. The checksum
-    covers the 10 best levels of each side.
-    """
+    """Run `kraken-l3 verify`; gives its exit code back."""
     check_depth(depth)
     warn_of_engine(engine)
     pairs = read_instruments(instruments) if instruments is not None else []

@@ -1,12 +1,11 @@
 """`kraken-l3 verify-live` (hidden): the verifier that `record` runs beside itself. Its stdout is for the parent."""
 
+from __future__ import annotations
+
 import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from kraken_l3.model.live import LiveMessage, encode_live
 from kraken_l3.rebuild.live import LiveVerifier
@@ -14,12 +13,8 @@ from kraken_l3.rebuild.live import LiveVerifier
 __all__ = ["verify_live"]
 
 
-def verify_live(
-    directory: Annotated[Path, typer.Argument(help="The archive directory that is being written.")],
-    engine: Annotated[str, typer.Option("--engine", help="auto, native or python.")] = "auto",
-    poll: Annotated[float, typer.Option("--poll", min=0.01, help="Seconds between two looks at the files.")] = 0.1,
-) -> None:
-    """Follow an archive and say what is wrong, one JSON object a line, until stdin closes."""
+def verify_live(directory: Path, engine: str, poll: float) -> None:
+    """Run `kraken-l3 verify-live`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is meant for the parent, which then closes stdin
     stop = threading.Event()
     threading.Thread(target=_wait_for_end, args=(stop,), daemon=True).start()

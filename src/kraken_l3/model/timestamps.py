@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from functools import cache
 
 __all__ = ["NS_PER_DAY", "NS_PER_S", "day_of", "day_start_ns", "format_rfc3339", "parse_rfc3339"]
 
@@ -11,10 +12,13 @@ NS_PER_S = 1_000_000_000
 NS_PER_DAY = 86_400 * NS_PER_S
 
 _EPOCH_ORDINAL = dt.date(1970, 1, 1).toordinal()
-_RFC3339 = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9})\d*)?)?(?:[Zz]|([+-])(\d\d):?(\d\d))?)?",
-    re.ASCII,
-)
+
+
+@cache
+def _rfc3339() -> re.Pattern[str]:
+    """Compiled when it is first needed: most commands read no time."""
+    time = r"(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9})\d*)?)?(?:[Zz]|([+-])(\d\d):?(\d\d))?"
+    return re.compile(rf"(\d{{4}})-(\d\d)-(\d\d)(?:[Tt ]{time})?", re.ASCII)
 
 
 def parse_rfc3339(text: str) -> int:
@@ -23,7 +27,7 @@ def parse_rfc3339(text: str) -> int:
     Raises:
         ValueError: the text is no such time.
     """
-    match = _RFC3339.fullmatch(text)
+    match = _rfc3339().fullmatch(text)
     if match is None:
         raise ValueError(f"not an RFC 3339 time: {text[:40]!r}")
     year, month, day, hour, minute, second, fraction, sign, off_h, off_m = match.groups(default="")

@@ -1,0 +1,360 @@
+"""What can be typed: every command with its arguments, its options and its help.
+
+Kept apart from the modules that do the work, so that help and mistakes cost none of their imports.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kraken_l3._version import __version__
+from kraken_l3.cli.command import Argument, Command, Group
+
+__all__ = ["APP"]
+
+PATH: click.Path = click.Path(path_type=Path)
+COUNT = click.IntRange(min=1)
+SECONDS = click.FloatRange(min=0.1)
+SHARE = click.FloatRange(min=0, max=1)
+
+
+def _option(*names: str, help: str, **attributes: Any) -> click.Option:
+    return click.Option(names, help=help, show_default=attributes.get("default") is not None, **attributes)
+
+
+def _flag(*names: str, help: str) -> click.Option:
+    return click.Option(names, help=help, is_flag=True, default=False)
+
+
+# -- options that several commands share -------------------------------------------------------------------------------
+
+CONFIG = _option("--config", "-c", type=PATH, help="Configuration file (default: config.yaml here, if it exists).")
+SYMBOLS = _option("--symbols", help="Symbols, comma separated: BTC/USD,ETH/USD or '*/USD' or all.")
+DEPTH = _option("--depth", type=int, help="Price levels a side: 10, 100 or 1000.")
+TIER = _option("--tier", help="Your Kraken account's tier: standard or pro.")
+DURATION = _option("--duration", type=SECONDS, help="Stop after this many seconds.")
+
+AS_JSON = _flag("--json", "as_json", help="Print one JSON object (docs/cli.md) instead of text.")
+ENGINE = _option("--engine", default="auto", help="auto, native or python.")
+INSTRUMENTS = _option("--instruments", type=PATH, help="File of instrument channel messages, for precisions.")
+SUBSCRIBED_DEPTH = _option("--depth", type=int, help="Subscribed depth: 10, 100 or 1000 (default: from the journal).")
+
+# -- the recorder ------------------------------------------------------------------------------------------------------
+
+INIT = Command(
+    "init",
+    "Write a commented config.yaml, readable by you alone. An existing file is never overwritten.",
+    Argument("path", "File to write.", type=PATH, default="config.yaml"),
+)
+RECORD = Command(
+    "record",
+    """Record Kraken's level3 channel, byte for byte, until Ctrl+C, SIGTERM or hangup.
+
+    Settings come from config.yaml, then the environment (KRAKEN_API_KEY, KRAKEN_API_SECRET, KRAKEN_L3_SYMBOLS,
+    KRAKEN_L3_OUTPUT_DIR and every other key as KRAKEN_L3_<KEY>), then these options. Exit codes: 0 stopped cleanly,
+    1 configuration, 3 nothing was recorded, 4 refused by Kraken, 5 a fault of this machine.
+    """,
+    CONFIG,
+    SYMBOLS,
+    DEPTH,
+    _option("--output-dir", "-o", type=PATH, help="Directory of the archive."),
+    _option("--trades/--no-trades", default=None, help="Also record public trades."),
+    TIER,
+    DURATION,
+    _option("--table/--no-table", default=True, help="Show the live table on a terminal."),
+)
+PLAN = Command(
+    "plan",
+    """Estimate connections, time to subscribe and disk a day for a configuration.
+
+    The symbols are compared with Kraken's public list of pairs; without a network the estimate says that they were not.
+    Exit code 1: Kraken does not list one of them.
+    """,
+    CONFIG,
+    SYMBOLS,
+    DEPTH,
+    TIER,
+    AS_JSON,
+)
+_NAME = _option("--name", default="kraken-l3", help="Name of the service; each recorder needs its own.")
+SERVICE = Group(
+    "service",
+    "Run the recorder as a systemd user service: started, watched, restarted.",
+    Command(
+        "install",
+        "Install a user service that records with this Python and this configuration. Needs no root.",
+        CONFIG,
+        _NAME,
+        _flag("--dry-run", help="Print what would be written, write nothing."),
+        runs="service:install",
+    ),
+    Command(
+        "uninstall",
+        "Stop the service and remove its unit. The key file and the recordings stay.",
+        _NAME,
+        runs="service:uninstall",
+    ),
+)
+VERIFY_LIVE = Command(
+    "verify-live",
+    "Follow an archive and say what is wrong, one JSON object a line, until stdin closes.",
+    Argument("directory", "The archive directory that is being written.", type=PATH),
+    ENGINE,
+    _option("--poll", type=click.FloatRange(min=0.01), default=0.1, help="Seconds between two looks at the files."),
+    runs="verify_live:verify_live",
+    hidden=True,
+)
+
+# -- archives ----------------------------------------------------------------------------------------------------------
+
+INFO = Command(
+    "info",
+    "Show what was recorded, per file and symbol: lines, bytes, times, snapshots, connections, and every gap.",
+    Argument("path", "Directory of an archive, or one NDJSON file.", type=PATH),
+    AS_JSON,
+)
+RECOVER = Command(
+    "recover",
+    """Repair an archive after a crash, a power cut or a full disk, and report what was done.
+
+    Exit code 0: nothing to do, or repaired without removing data; 2: damaged lines were moved to l3-DAY.torn.
+    """,
+    Argument("path", "Directory of an archive that no recorder writes to.", type=PATH),
+    AS_JSON,
+)
+SEAL = Command(
+    "seal",
+    """Compress closed days to .zst with a seek table; plain files are removed once their copies compare equal.
+
+    Every command reads sealed days, and so do `zstdcat` and `zstd -d`. The day that is being recorded is not touched.
+    Exit code 2: an existing sealed copy differs from its plain file.
+    """,
+    Argument("path", "An archive directory (all closed days), or one file.", type=PATH),
+    _option("--day", help="Only this day of the directory: YYYY-MM-DD."),
+    AS_JSON,
+    _flag("--low-priority", help="Run at the lowest CPU priority."),
+)
+CHECK = Command(
+    "check",
+    """Compare sealed files with the sizes and SHA-256 sums in their manifests; a single changed byte is found.
+
+    Exit code 0: unchanged; 2: a file has changed; 3: a file is missing, or a closed day has no manifest.
+    """,
+    Argument("path", "An archive directory, or one sealed file or its manifest.", type=PATH),
+    AS_JSON,
+)
+VERIFY = Command(
+    "verify",
+    """Rebuild every book and compare every checksum.
+
+    Exit code 0: all verified; 2: damaged (mismatch, unreadable line, impossible change); 3: some of it could not be
+    verified or was not looked at or, with --require-complete, there are gaps or a journal is damaged. The checksum
+    covers the 10 best levels of each side.
+    """,
+    Argument(
+        "paths",
+        "Archive directories, single days, or any NDJSON files of level3 messages.",
+        type=PATH,
+        nargs=-1,
+        required=True,
+        metavar="PATH...",
+    ),
+    AS_JSON,
+    _option("--jobs", "-j", type=COUNT, default=1, help="Threads or processes; each takes a share of the symbols."),
+    _flag("--require-complete", help="Also exit 3 on gaps."),
+    SUBSCRIBED_DEPTH,
+    INSTRUMENTS,
+    ENGINE,
+)
+BOOK = Command(
+    "book",
+    """Show the order book of a symbol at a moment, after a line, or at the end.
+
+    Exit code 0: the book agrees with Kraken's last checksum; 2: it does not; 3: there is no book, or the moment lies in
+    a gap.
+    """,
+    Argument("path", "An archive directory, or any NDJSON file of level3 messages.", type=PATH),
+    _option("--symbol", "-s", required=True, help="Symbol, e.g. BTC/USD."),
+    _option("--at", help="Moment on the receive clock, e.g. 2026-11-22T14:30:00Z (no zone: UTC)."),
+    _option("--line", type=click.IntRange(min=0), help="Number of lines of a single file to apply."),
+    _option("--levels", "-n", type=COUNT, default=10, help="Levels a side to show."),
+    AS_JSON,
+    _flag("--message", "as_message", help="Print the book as a Kraken snapshot message."),
+    SUBSCRIBED_DEPTH,
+    INSTRUMENTS,
+    ENGINE,
+)
+
+# -- exports -----------------------------------------------------------------------------------------------------------
+
+_SOURCE = Argument("source", "An archive directory or an NDJSON file; a path or a URL (s3://...).")
+_OUT = _option("--out", "-o", required=True, help="Directory to write to; a path or a URL.")
+_ONLY = _option("--symbols", help="Only these symbols, comma separated.")
+_JOBS = _option("--jobs", "-j", type=COUNT, default=1, help="Processes on this machine.")
+_CLUSTER = _option("--cluster", help="Run the jobs on this Dask scheduler: tcp://host:8786.")
+_LEVELS = click.IntRange(min=1, max=1000)
+
+
+def _other_format(name: str, text: str, *options: click.Option) -> Command:
+    taken = (_SOURCE, _OUT, *options, _ONLY, _JOBS, INSTRUMENTS, ENGINE, AS_JSON)
+    return Command(name, text, *taken, runs=f"export:{name}")
+
+
+EXPORT = Group(
+    "export",
+    "Write Parquet tables, or other tools' formats, from an archive. Every message is verified on the way.",
+    Command(
+        "snapshots",
+        """Book snapshots: timestamp, bid_prices, bid_qtys, ask_prices, ask_qtys; best level first, one row a snapshot.
+
+        Rows over a gap are left out. Exit code 2: some rows are suspect (see --wide); 3: some data could not be
+        verified.
+        """,
+        _SOURCE,
+        _OUT,
+        _option("--every", default="1s", help="Spacing on the receive clock (1s, 100ms, 5m), or change."),
+        _option("--levels", type=_LEVELS, default=10, help="Price levels a side."),
+        _flag("--wide", help="Add columns: verdict, suspect, mid, spread, ..."),
+        _flag("--keep-gaps", help="Keep rows over gaps, marked in a column over_gap."),
+        _ONLY,
+        _JOBS,
+        _CLUSTER,
+        INSTRUMENTS,
+        ENGINE,
+        AS_JSON,
+        runs="export:snapshots",
+    ),
+    Command(
+        "events",
+        """Order events: every change of every order, its classification, and the position in the queue.
+
+        Exit code 2: some events are suspect (flag 4); 3: some data could not be verified.
+        """,
+        _SOURCE,
+        _OUT,
+        _ONLY,
+        _JOBS,
+        _CLUSTER,
+        INSTRUMENTS,
+        ENGINE,
+        AS_JSON,
+        runs="export:events",
+    ),
+    _other_format("tardis", "Tardis' incremental_book_L2 and book_snapshot_25 (csv.gz), one file a symbol and day."),
+    _other_format(
+        "lobster",
+        "LOBSTER's message and orderbook files, with scales and order ids in files beside them.",
+        _option("--levels", type=_LEVELS, default=10, help="Price levels a side in the orderbook file."),
+    ),
+    _other_format(
+        "hftbacktest",
+        "hftbacktest's level 3 events (npz), with the clock's shift and the order ids in files beside them.",
+        _option(
+            "--resync",
+            default="diff",
+            help="A snapshot within a day becomes: diff (keeps your simulated orders) or clear.",
+        ),
+    ),
+    _other_format(
+        "nautilus",
+        "NautilusTrader's data catalog of OrderBookDelta, written through the installed nautilus_trader.",
+    ),
+)
+
+# -- the embedded exchange ---------------------------------------------------------------------------------------------
+
+SIMULATE = Command(
+    "simulate",
+    """Run an exchange on this machine that speaks Kraken's protocol: token, level3, instruments, trades.
+
+    Prints lines to paste into a shell; after that `kraken-l3 record`, or any Kraken client, talks to it. Logs to stderr
+    when clients come and go. Ctrl+C or SIGTERM stops it with exit code 0.
+    """,
+    _option("--host", default="127.0.0.1", help="Loopback address to listen on."),
+    _option("--port", type=click.IntRange(0, 65535), default=8765, help="Port; 0 takes a free one."),
+    _option(
+        "--symbols",
+        default="BTC/USD,ETH/USD",
+        help="Pairs, comma separated, or a number of pairs (real ones first, then made-up).",
+    ),
+    _option(
+        "--rate",
+        type=float,
+        default=50.0,
+        help="level3 messages per second over all pairs; inf: as fast as clients read.",
+    ),
+    _option("--seed", type=int, default=0, help="The same seed makes the same trading."),
+    _option("--tier", default="standard", help="Account tier whose limits apply: standard or pro."),
+    _option("--keys", type=click.IntRange(1, 100), default=1, help="Number of API keys, one for each client."),
+    _option("--api-key", multiple=True, help="Accept this API key, given as KEY:SECRET (base64); may be repeated."),
+    _option("--faults", type=PATH, help="Fault script (YAML), see docs/exchange.md."),
+    _option("--tls-cert", type=PATH, help="Certificate chain (PEM), for https and wss."),
+    _option("--tls-key", type=PATH, help="Private key of the certificate (PEM)."),
+    _option("--sent-log", type=PATH, help="Write every level3 message handed to a socket to this file, one per line."),
+    _option("--odd-numbers", type=SHARE, default=0.0, help="Share of numbers written as 1e-05 or in quotes."),
+    _option(
+        "--unsorted-adds",
+        type=SHARE,
+        help="Share of levels entering the window whose orders are sent out of time order. By default 3 of 136, as "
+        "seen on Kraken; 0 suits clients that resynchronize on it.",
+    ),
+    DURATION,
+)
+DEMO = Command(
+    "demo",
+    """Record from a simulated exchange on this machine, cut one connection, and show the archive. Needs no key.
+
+    Exchange and recorder are separate processes that speak Kraken's protocol over sockets: token, subscriptions,
+    snapshots, updates, heartbeats. Takes about 10 seconds.
+    """,
+    _option("--keep", type=PATH, help="Keep the archive in this new directory; by default it is deleted."),
+)
+
+
+def _print_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    from kraken_l3.engine.choose import make_engine, native_problem  # only here, so that no other start pays for it
+    from kraken_l3.engine.port import EngineOptions
+
+    click.echo(f"kraken-l3 {__version__} ({make_engine(EngineOptions()).name} engine)")
+    problem = native_problem()
+    if problem is not None:
+        click.echo(problem)
+    ctx.exit()
+
+
+_VERSION = click.Option(
+    ["--version"],
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version.",
+)
+APP = Group(
+    "kraken-l3",
+    "Record Kraken's order-by-order book byte for byte, verify it, rebuild it, export it.",
+    INIT,
+    RECORD,
+    PLAN,
+    INFO,
+    RECOVER,
+    SEAL,
+    CHECK,
+    VERIFY,
+    BOOK,
+    EXPORT,
+    SIMULATE,
+    DEMO,
+    SERVICE,
+    VERIFY_LIVE,
+    options=(_VERSION,),
+)
+APP.context_settings = {
+    "help_option_names": ["-h", "--help"],  # which the commands inherit
+    "max_content_width": 120,
+}
