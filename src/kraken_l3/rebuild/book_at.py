@@ -14,7 +14,7 @@ from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import BookImage, Engine, EngineOptions, SymbolTally
-from kraken_l3.errors import DataMissing, UsageError
+from kraken_l3.errors import DamageFound, DataMissing, UsageError
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.rebuild.checkpointing import load_checkpoint
 from kraken_l3.rebuild.metadata import metadata_in
@@ -69,15 +69,20 @@ def book_at(
     end = _find_end(archive, at_ns, line)
     metadata = metadata_in(archive, instruments, {symbol: depth} if depth is not None else None)
     engine, begin, reached = _begin(archive, symbol, end, engine_name)
-    for played in play(engine, archive, metadata, begin=begin, end=end.place):
+    damage: list[DamageFound] = []
+    damaged_files = 0
+    for played in play(engine, archive, metadata, begin=begin, end=end.place, on_damage=damage.append):
         if isinstance(played, FileBegin):
-            reached = Place(played.path, BEGINNING)
+            reached, damaged_files = Place(played.path, BEGINNING), len(damage)
         elif isinstance(played, Step):
             block, taken = played.block, played.result.lines
             reached = Place(played.path, Position(block.first_line + taken, block.offset + len(block.data)))
             if end.until_ns is not None and taken < block.data.count(b"\n") + (block.data[-1:] != b"\n"):
                 break
     image = engine.export_book(symbol)
+    # Behind damage the next file begins with books of its own; in the last file there is no book of the moment.
+    if len(damage) > damaged_files or (damage and image is None):
+        raise damage[-1]
     tally = next((t for t in engine.tallies() if t.symbol == symbol), None)
     if image is None or tally is None:
         where = f"{reached.path}, line {reached.position.line}"
