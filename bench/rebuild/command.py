@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.memory import anon_bytes
+
 __all__ = ["CommandRun", "run_verify", "sealed_copy"]
 
 POLL_S = 0.01
@@ -95,7 +97,7 @@ def _peak_anon(process: subprocess.Popen[bytes]) -> int:
     """Follows the processes until the first ends; 0 where there is no /proc."""
     peak = 0
     while process.poll() is None:
-        peak = max(peak, sum(_anon(pid) for pid in _family(process.pid)))
+        peak = max(peak, sum(anon_bytes(pid) for pid in _family(process.pid)))
         time.sleep(POLL_S)
     return peak
 
@@ -109,12 +111,3 @@ def _family(pid: int) -> Iterator[int]:
             continue
         for child in pids:
             yield from _family(int(child))
-
-
-def _anon(pid: int) -> int:
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
-    return int(fields.get("RssAnon", "0 kB").split()[0]) * 1024
