@@ -8,6 +8,7 @@ import pty
 import re
 import subprocess
 import sys
+import tempfile
 import termios
 from pathlib import Path
 
@@ -20,12 +21,12 @@ FONTS = "ui-monospace, Menlo, Consolas, DejaVu Sans Mono, monospace"
 WEB_FONT = re.compile(r"\s*@font-face \{.*?\}\n", re.DOTALL)
 
 
-def run_in_terminal(command: list[str]) -> str:
+def run_in_terminal(command: list[str], directory: str) -> str:
     """What the command prints to a terminal of `COLUMNS` columns."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (100, COLUMNS))
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS)}
-    process = subprocess.Popen(command, stdout=theirs, stderr=subprocess.DEVNULL, env=environment)
+    process = subprocess.Popen(command, stdout=theirs, stderr=subprocess.DEVNULL, env=environment, cwd=directory)
     os.close(theirs)
     output = b""
     try:
@@ -50,4 +51,6 @@ def draw(text: str, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    draw(run_in_terminal([sys.executable, "-m", "kraken_l3", "demo"]), Path(__file__).with_name("demo.svg"))
+    with tempfile.TemporaryDirectory() as place:
+        printed = run_in_terminal([sys.executable, "-m", "kraken_l3", "demo"], place)
+    draw(printed, Path(__file__).with_name("demo.svg"))

@@ -1,6 +1,7 @@
 """`kraken-l3 demo` as a user types it, and its comparison against archives that are not what was sent."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,9 +20,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory):
     """One run that is kept: what it printed, and its directory."""
     directory = tmp_path_factory.mktemp("demo")
     # settings of the user's own: a demo that heeded them would talk to their servers
-    done = run(
-        "demo", "--keep", "kept", directory=directory, KRAKEN_L3_WS_URL="wss://not.here", KRAKEN_API_KEY="theirs"
-    )
+    done = run("demo", "--out", "kept", directory=directory, KRAKEN_L3_WS_URL="wss://not.here", KRAKEN_API_KEY="theirs")
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout, directory / "kept"
 
@@ -32,14 +31,13 @@ def test_it_shows_the_cut_the_lines_and_the_commands(shown) -> None:
     assert f"{len(demo.SYMBOLS)} symbols recording again" in text
     assert '"type":"snapshot"' in text
     for command in ("info", "verify"):
-        assert f"$ kraken-l3 {command} {demo.ARCHIVE}" in text
+        assert f"$ kraken-l3 {command} {Path('kept') / demo.ARCHIVE}" in text
     for symbol in demo.SYMBOLS:
         assert symbol in text
     assert "verified" in text
     if find_spec("pyarrow") is not None:
-        assert f"$ kraken-l3 export snapshots {demo.ARCHIVE}" in text
+        assert f"$ kraken-l3 export snapshots {Path('kept') / demo.ARCHIVE}" in text
         assert "symbol=BTC-USD" in text
-    assert f"{Path('kept') / demo.ARCHIVE}" in text.splitlines()[-1]
 
 
 def test_the_figures_are_those_of_the_archive(shown) -> None:
@@ -119,19 +117,26 @@ def test_the_comparison_counts_what_was_under_way(shown, tmp_path: Path) -> None
     assert demo.compare(directory) == before._replace(under_way=before.under_way + 1)
 
 
-def test_without_keep_nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+def test_its_last_lines_are_commands_that_work(shown) -> None:
+    text, directory = shown
+    look, events, real = (shlex.split(line.split(":", 1)[1]) for line in text.splitlines()[-3:])
+    assert run(*look[1:], directory=directory.parent).returncode == 0
+    assert real[1:] == ["init"]
+    if find_spec("pyarrow") is not None:
+        assert run(*events[1:], directory=directory.parent).returncode == 0
+
+
+def test_the_next_demo_takes_the_place_of_the_last_and_of_nothing_else(tmp_path: Path) -> None:
+    mine = tmp_path / "demo" / "mine"
+    mine.parent.mkdir()
+    mine.touch()
+    done = run("demo", directory=tmp_path)
+    assert (done.returncode, "not empty" in done.stderr, mine.exists()) == (1, True, True)
+    (mine.parent / ".kraken-l3-demo").touch()  # one that was made by a demo
     done = run("demo", directory=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_directory_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "mine").write_text("precious")
-    done = run("demo", "--keep", ".", directory=tmp_path)
-    assert done.returncode == 1
-    assert "new or empty" in done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    assert not mine.exists()
+    assert (mine.parent / demo.ARCHIVE).is_dir()
 
 
 @pytest.mark.parametrize("command", ["simulate", "record"])

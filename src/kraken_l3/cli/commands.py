@@ -310,7 +310,7 @@ DEMO = Command(
     Exchange and recorder are separate processes that speak Kraken's protocol over sockets: token, subscriptions,
     snapshots, updates, heartbeats. Takes about 10 seconds.
     """,
-    _option("--keep", type=PATH, help="Keep the archive in this new directory; by default it is deleted."),
+    _option("--out", type=PATH, default=Path("demo"), help="Directory for it; that of an earlier demo is replaced."),
 )
 
 

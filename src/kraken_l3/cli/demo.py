@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Optional
 
 from rich.console import Console
 from rich.table import Table
@@ -36,31 +36,34 @@ from kraken_l3.model.timestamps import NS_PER_S, format_rfc3339
 __all__ = ["demo"]
 
 _RAW_LINES = 4
+#: Says that a directory is a demo's, which the next demo may delete.
+_MARK = ".kraken-l3-demo"
 
 
-def demo(keep: Optional[Path]) -> None:
+def demo(out: Path) -> None:
     """Run `kraken-l3 demo`."""
     console = Console(highlight=False)
-    with ExitStack() as stack:
-        directory = _directory(stack, keep)
-        _record(console, directory)
-        _print_story(console, directory / ARCHIVE)
-        _print_lines(console, directory / ARCHIVE)
-        _print_comparison(console, directory)
-        _run(console, directory, "info", ARCHIVE)
-        _run(console, directory, "verify", ARCHIVE)
-        _export(console, directory)
-    if keep is not None:
-        console.print(Text(f"\nThe archive is in {plain(str(keep / ARCHIVE))}"), soft_wrap=True)
+    _make_room(out)
+    archive = out / ARCHIVE
+    _record(console, out.resolve())
+    _print_story(console, archive)
+    _print_lines(console, archive)
+    _print_comparison(console, out)
+    _run(console, out, "info", str(archive))
+    _run(console, out, "verify", str(archive))
+    _export(console, out)
+    _print_next(console, archive)
 
 
-def _directory(stack: ExitStack, keep: Optional[Path]) -> Path:
-    if keep is None:
-        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kraken-l3-demo-")))
-    if keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
-        raise UsageError("the directory exists and is not empty", where=str(keep), hint="Use a new or empty one")
-    keep.mkdir(parents=True, exist_ok=True)
-    return keep.resolve()
+def _make_room(out: Path) -> None:
+    """A new directory, in place of one that an earlier demo made."""
+    if out.is_dir() and (out / _MARK).is_file():
+        shutil.rmtree(out)
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        hint = "It is no demo's: choose another with --out"
+        raise UsageError("the directory exists and is not empty", where=str(out), hint=hint)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / _MARK).touch()
 
 
 def _heading(console: Console, text: str) -> None:
@@ -141,18 +144,34 @@ def _print_comparison(console: Console, directory: Path) -> None:
         console.print(f"{result.under_way:,} more were in flight when the connection was cut; they lie in the gap.")
 
 
-def _export(console: Console, directory: Path) -> None:
+def _export(console: Console, out: Path) -> None:
     if find_spec("pyarrow") is None or find_spec("numpy") is None:
         console.print("\nNo export: it needs numpy and pyarrow (pip install numpy pyarrow).")
         return
-    _run(console, directory, "export", "snapshots", ARCHIVE, "--out", "tables")
+    _run(console, out, "export", "snapshots", str(out / ARCHIVE), "--out", str(out / "tables"))
 
 
-def _run(console: Console, directory: Path, *arguments: str) -> None:
+def _print_next(console: Console, archive: Path) -> None:
+    _heading(console, "All of it stays here until the next demo")
+    tables = str(archive.parent / "tables")
+    for what, words in (
+        ("look at a book", ("book", str(archive), "--symbol", SYMBOLS[0])),
+        ("every order event", ("export", "events", str(archive), "--out", tables)),
+        ("record for real", ("init",)),
+    ):
+        console.print(Text(f"{what + ':':20}{plain(shlex.join([_our_name(), *words]))}"), soft_wrap=True)
+
+
+def _our_name() -> str:
+    """What starts this program here; an environment that make made is not on the path."""
+    return "kraken-l3" if shutil.which("kraken-l3") else os.path.relpath(sys.argv[0])
+
+
+def _run(console: Console, out: Path, *arguments: str) -> None:
     """A command as the user would type it; its output goes where ours goes."""
     _heading(console, f"$ kraken-l3 {' '.join(arguments)}")
     sys.stdout.flush()
     command = [sys.executable, "-m", "kraken_l3", *arguments]
-    done = subprocess.run(command, cwd=directory, env=clean_environment(directory), check=False)
+    done = subprocess.run(command, env=clean_environment(out.resolve()), check=False)
     if done.returncode != 0:
         raise DemoFailed(f"exited with code {done.returncode}", where=f"kraken-l3 {' '.join(arguments)}")
