@@ -1,6 +1,7 @@
 //! A parsed line: what both parsers fill and the engine applies.
 
 use crate::decimal::{Decimal, MAX_DIGITS};
+use crate::digits::TENS;
 use crate::ids::Key;
 
 /// Where prices end: all from here on rest at this one, and a checksum that covers it cannot be compared.
@@ -76,7 +77,10 @@ impl Number {
         if i32::from(self.scale) == precision as i32 && self.high == 0 {
             return Ok(i64::try_from(self.mantissa).unwrap_or(TOO_LARGE));
         }
-        self.rescaled(precision).map(|value| i64::try_from(value).unwrap_or(TOO_LARGE))
+        if let Some(value) = self.rescaled(precision) {
+            return Ok(i64::try_from(value).unwrap_or(TOO_LARGE));
+        }
+        self.checked(precision).map(|value| i64::try_from(value).unwrap_or(TOO_LARGE))
     }
 
     /// A quantity times 10^precision, exactly and below 10^38.
@@ -85,11 +89,28 @@ impl Number {
         if i32::from(self.scale) == precision as i32 && self.high == 0 {
             return Ok(i128::from(self.mantissa));
         }
-        self.rescaled(precision)
+        if let Some(value) = self.rescaled(precision) {
+            return Ok(value.into());
+        }
+        self.checked(precision)
+    }
+
+    /// Without 128 bits: nearly all numbers with more or fewer decimals than the precision. None: `checked` tells.
+    #[inline]
+    fn rescaled(self, precision: u32) -> Option<u64> {
+        if self.high != 0 {
+            return None;
+        }
+        let missing = precision as i32 - i32::from(self.scale);
+        let unit = *TENS.get(missing.unsigned_abs() as usize)?;
+        if missing >= 0 {
+            return self.mantissa.checked_mul(unit);
+        }
+        self.mantissa.is_multiple_of(unit).then(|| self.mantissa / unit)
     }
 
     #[cold]
-    fn rescaled(self, precision: u32) -> Result<i128, Unfit> {
+    fn checked(self, precision: u32) -> Result<i128, Unfit> {
         let beyond = i32::from(self.scale) - precision as i32;
         let decimal = self.decimal();
         if decimal.mantissa != 0 && beyond > 2 * MAX_DIGITS as i32 {
@@ -169,5 +190,24 @@ impl Parsed {
         let start = self.text.len() as u32;
         self.text.extend_from_slice(symbol);
         Span { start, end: self.text.len() as u32 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn numbers_are_scaled_as_decimals(text in "[0-9]{1,25}(\\.[0-9]{1,12})?([eE][+-]?[0-9]{1,2})?", precision in 0u32..19) {
+            let decimal = Decimal::parse(text.as_bytes());
+            prop_assume!(decimal.is_some());
+            let (decimal, number) = (decimal.unwrap(), Number::new(decimal.unwrap(), 0));
+            let exact = decimal.scaled(precision).ok();
+            prop_assert_eq!(number.qty(precision).ok(), exact.map(|value| value as i128));
+            let price = exact.map(|value| i64::try_from(value).unwrap_or(TOO_LARGE));
+            prop_assert_eq!(number.price(precision).ok(), price);
+        }
     }
 }

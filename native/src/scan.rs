@@ -1,13 +1,18 @@
 //! The fast path: level3 lines in the form that Kraken writes, read in one pass without looking back.
 //!
-//! It compares the fixed text of Kraken's key order (the keys of an element may come in any order) and reads numbers,
-//! ids and times in Kraken's form. At the first surprise it gives up, and `generic`, the fallback, parses the line from its start.
+//! It compares the fixed text of Kraken's key order (the keys of an element may come in any order) and reads
+//! numbers, ids and times in Kraken's form (numbers in any that is JSON's). At the first surprise it gives up, and `generic`, the fallback, parses the line from its start.
 //! What it does accept, `generic` would read to the same result (a property test holds the two together).
 
+use crate::decimal::{Decimal, MAX_DIGITS};
 use crate::digits::{TENS, front_digits, leading_digits};
 use crate::ids;
+use crate::json::Cursor;
 use crate::message::{Action, Element, Entry, Kind, MAX_ID_BYTES, Number, Parsed, Span};
 use crate::time::CachedTime;
+
+/// No number that is read has so many, its quotes included.
+const MAX_NUMBER_BYTES: usize = MAX_DIGITS + 16;
 
 /// Reads the line at the start of `text` (which may go on beyond it). The length of the line without its newline, or
 /// None when it has any other form.
@@ -61,14 +66,14 @@ impl Scanner<'_> {
         (start == before).then_some(id)
     }
 
-    /// The time behind this text, up to and with its closing quote.
+    /// Up to and with the closing quote.
     #[inline(always)]
-    fn time<const N: usize>(&mut self, before: &[u8; N], time: &mut CachedTime) -> Option<i64> {
-        let (start, rest) = self.text.get(self.at..)?.split_first_chunk::<N>()?;
-        let text = rest.first_chunk::<31>()?;
+    fn time(&mut self, time: &mut CachedTime) -> Option<i64> {
+        let text = self.chunk::<31>()?;
         let ns = time.parse(text.first_chunk()?)?;
-        self.at += N + 31;
-        (start == before && text[30] == b'"').then_some(ns)
+        let is_quoted = text[30] == b'"';
+        self.at += 31;
+        is_quoted.then_some(ns)
     }
 
     /// From behind its opening brace to behind its closing one. Each key once, in any order.
@@ -106,7 +111,8 @@ impl Scanner<'_> {
                     8
                 }
                 b"\"ti" => {
-                    element.ns = self.time(br#""timestamp":""#, time)?;
+                    self.literal(br#""timestamp":""#)?;
+                    element.ns = self.time(time)?;
                     16
                 }
                 _ => return None,
@@ -171,7 +177,38 @@ impl Scanner<'_> {
         Some((value, count + more))
     }
 
-    /// A number with at most fifteen digits before the point, and eighteen in all.
+    /// A number, and past the text that follows it.
+    #[inline(always)]
+    fn number_before<const N: usize>(&mut self, behind: &[u8; N]) -> Option<Number> {
+        let start = self.at;
+        if let Some(number) = self.number()
+            && self.literal(behind).is_some()
+        {
+            return Some(number);
+        }
+        self.at = start;
+        let number = self.odd_number()?;
+        self.literal(behind)?;
+        Some(number)
+    }
+
+    /// A number in any other form: with an exponent, in quotes, of many digits.
+    #[inline(never)]
+    fn odd_number(&mut self) -> Option<Number> {
+        let start = self.at;
+        let rest = self.text.get(start..)?;
+        let in_number = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-' | b'"');
+        let length = rest.iter().take(MAX_NUMBER_BYTES).position(|byte| !in_number(byte))?;
+        let text = std::str::from_utf8(&rest[..length]).ok()?;
+        let mut cursor = Cursor::new(text, 0);
+        cursor.value().ok()?;
+        cursor.finish().ok()?;
+        let decimal = Decimal::parse(text.as_bytes())?;
+        self.at += length;
+        Some(Number::new(decimal, start as u32))
+    }
+
+    /// A number as Kraken writes it, with at most fifteen digits before the point, and eighteen in all.
     #[inline(always)]
     fn number(&mut self) -> Option<Number> {
         let at = self.at as u32;
@@ -237,10 +274,9 @@ impl Scanner<'_> {
             _ => return None,
         };
         self.literal(br#"","limit_price":"#)?;
-        let mut price = self.number()?;
-        self.literal(br#","order_qty":"#)?;
-        let qty = self.number()?;
-        let ns = self.time(br#","timestamp":""#, time)?;
+        let mut price = self.number_before(br#","order_qty":"#)?;
+        let qty = self.number_before(br#","timestamp":""#)?;
+        let ns = self.time(time)?;
         self.literal(b"}")?;
         if action == Action::Delete {
             price = Number::NONE;
