@@ -214,15 +214,24 @@ impl Book {
 
     #[inline(always)]
     fn add<T: Trace>(&mut self, change: &Change, is_bid: bool, trace: &mut T) {
-        let old = self.orders.get(&change.id).copied();
-        if let Some(slot) = old {
-            if T::ON {
-                self.tell_evicted(slot, change.id, trace);
+        let side = if is_bid { &mut self.bids } else { &mut self.asks };
+        let (slot, place, replaces) = match self.orders.entry(change.id) {
+            Entry::Vacant(vacant) => {
+                let (slot, place) = put_in(side, &mut self.levels, change, is_bid);
+                vacant.insert(slot);
+                (slot, place, false)
             }
-            self.take_out(change.id, slot);
-        }
-        let (slot, place) = self.put_in(change, is_bid);
-        let classification = self.memory.of_add(change.id, change.ns, old.is_some());
+            Entry::Occupied(old) => {
+                let slot = *old.get();
+                if T::ON {
+                    self.tell_evicted(slot, change.id, trace);
+                }
+                self.take_out(change.id, slot);
+                let (slot, place) = self.put_in(change, is_bid);
+                (slot, place, true)
+            }
+        };
+        let classification = self.memory.of_add(change.id, change.ns, replaces);
         if T::ON {
             let (level, rank) = self.ranked(slot);
             let event = told(level, &level.orders[place], (rank, place), EventAction::Add);
@@ -366,21 +375,8 @@ impl Book {
     /// Queues an order whose id does not rest; its level and place.
     #[inline(always)]
     fn put_in(&mut self, change: &Change, is_bid: bool) -> (u32, usize) {
-        let key = key_of(change, is_bid);
         let side = if is_bid { &mut self.bids } else { &mut self.asks };
-        let (rank, found) = side.find(key);
-        let slot = match found {
-            Some(slot) => {
-                side.touch(rank);
-                slot
-            }
-            None => {
-                let slot = self.levels.add(key, is_bid);
-                side.insert(rank, key, slot);
-                slot
-            }
-        };
-        let place = self.levels.get_mut(slot).queue(Order::new(change.id, change.ns, change.qty));
+        let (slot, place) = put_in(side, &mut self.levels, change, is_bid);
         self.orders.insert(change.id, slot);
         (slot, place)
     }
@@ -406,6 +402,26 @@ impl Book {
         side.remove(rank);
         self.levels.free(slot);
     }
+}
+
+/// Queues an order in its level, which is made if there is none; its level and place.
+#[inline(always)]
+fn put_in(side: &mut Side, levels: &mut Levels, change: &Change, is_bid: bool) -> (u32, usize) {
+    let key = key_of(change, is_bid);
+    let (rank, found) = side.find(key);
+    let slot = match found {
+        Some(slot) => {
+            side.touch(rank);
+            slot
+        }
+        None => {
+            let slot = levels.add(key, is_bid);
+            side.insert(rank, key, slot);
+            slot
+        }
+    };
+    let place = levels.get_mut(slot).queue(Order::new(change.id, change.ns, change.qty));
+    (slot, place)
 }
 
 const CLEAR: Event = Event {

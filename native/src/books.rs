@@ -10,7 +10,7 @@ use crate::crc::{self, Tables};
 use crate::grid::{self, Grid};
 use crate::ids::{InternedIds, Key};
 use crate::message::{Element, Entry, Kind, MAX_ID_BYTES, Parsed, Unfit};
-use crate::names::Names;
+use crate::names::{Name, Names};
 use crate::notes::{Note, Notes};
 use crate::options::RowOptions;
 use crate::precision;
@@ -125,10 +125,17 @@ impl Books {
 
     /// Index of a symbol, which is made if it is new; None when there are too many.
     #[inline(always)]
-    pub fn index_of(&mut self, name: &[u8]) -> Option<usize> {
-        if let Some(index) = self.names.get(name) {
-            return Some(index);
-        }
+    fn index_of(&mut self, name: Name, kept: &[u8]) -> Option<usize> {
+        self.names.get(name, kept).or_else(|| self.add(&name.text(kept)))
+    }
+
+    /// See `index_of`.
+    pub fn index_of_text(&mut self, name: &[u8]) -> Option<usize> {
+        self.names.get_text(name).or_else(|| self.add(name))
+    }
+
+    #[cold]
+    fn add(&mut self, name: &[u8]) -> Option<usize> {
         let index = self.names.add(name)?;
         self.symbols.push(Symbol::new(&String::from_utf8_lossy(name)));
         Some(index)
@@ -153,8 +160,7 @@ impl Books {
             return;
         }
         for element in &parsed.elements {
-            let name = &parsed.text[element.symbol.range()];
-            match self.index_of(name) {
+            match self.index_of(element.symbol, &parsed.text) {
                 Some(index) => self.message(index, kind, element, &parsed.entries, ids, at),
                 None => self.too_many_symbols(kind, at),
             }
@@ -173,9 +179,9 @@ impl Books {
 
     /// Whether all symbols of a line can be such.
     #[inline(always)]
-    pub fn names_are_valid(&self, parsed: &Parsed) -> bool {
-        let mut names = parsed.elements.iter().map(|element| &parsed.text[element.symbol.range()]);
-        names.all(|name| (1..=MAX_ID_BYTES).contains(&name.len()) || self.names.get(name).is_some())
+    pub fn names_are_valid(&mut self, parsed: &Parsed) -> bool {
+        let mut names = parsed.elements.iter().map(|element| element.symbol);
+        names.all(|name| (1..=MAX_ID_BYTES).contains(&name.len()) || self.names.get(name, &parsed.text).is_some())
     }
 
     #[cold]

@@ -1,7 +1,7 @@
 //! A message's numbers, scaled at its symbol's precision (steps 2 and 3 of the port).
 
 use crate::book::Change;
-use crate::message::{Element, Entry, Number, Unfit};
+use crate::message::{Element, Entry, Unfit};
 use crate::symbol::Precision;
 
 /// What a message says, read at its symbol's precision.
@@ -32,19 +32,21 @@ impl Content {
         for (span, changes) in [(element.bids, &mut self.bids), (element.asks, &mut self.asks)] {
             changes.clear();
             for entry in &entries[span.range()] {
-                readable &= entry.readable;
-                let mut unfit = |number: Number, unfit| match unfit {
-                    Unfit::TooPrecise => drop(too_fine.get_or_insert(number.at)),
-                    Unfit::Unreadable => readable = false,
+                let (price, qty) = match (entry.price.price(precision.price), entry.qty.qty(precision.qty)) {
+                    (Ok(price), Ok(qty)) => (price, qty),
+                    unfit => {
+                        let numbers = [(entry.price, unfit.0.err()), (entry.qty, unfit.1.err())];
+                        for (number, unfit) in numbers {
+                            match unfit {
+                                Some(Unfit::TooPrecise) => drop(too_fine.get_or_insert(number.at)),
+                                Some(Unfit::Unreadable) => readable = false,
+                                None => {}
+                            }
+                        }
+                        (0, 0)
+                    }
                 };
-                let price = entry.price.price(precision.price).unwrap_or_else(|why| {
-                    unfit(entry.price, why);
-                    0
-                });
-                let qty = entry.qty.qty(precision.qty).unwrap_or_else(|why| {
-                    unfit(entry.qty, why);
-                    0
-                });
+                readable &= entry.readable;
                 changes.push(Change { id: entry.id, ns: entry.ns, price, qty, action: entry.action });
             }
         }

@@ -106,12 +106,12 @@ impl Engine {
             return length;
         }
         let Parsed { elements, text: names, .. } = &mut self.parsed;
-        let owned = |element: &Element| self.routing.owner(&names[element.symbol.range()]);
+        let mut owner = |element: &Element| self.routing.owner(&element.symbol.text(names));
         // It counts as passed over by all engines but the one of its first message.
-        if elements.iter().map(owned).find(|owner| *owner != Owner::Nobody) != Some(Owner::Own) {
+        if elements.iter().map(&mut owner).find(|owner| *owner != Owner::Nobody) != Some(Owner::Own) {
             self.books.totals.skipped += 1;
         }
-        elements.retain(|element| self.routing.owner(&names[element.symbol.range()]) == Owner::Own);
+        elements.retain(|element| owner(element) == Owner::Own);
         self.books.handle(&self.parsed, &self.ids, At { line, offset, text: &text[..length] });
         length
     }
@@ -144,7 +144,7 @@ impl Engine {
 
     /// Says what is known of a symbol from its next snapshot on.
     pub fn set_symbol(&mut self, name: &str, price: Option<u32>, qty: Option<u32>, depth: Option<usize>) {
-        if let Some(index) = self.books.index_of(name.as_bytes()) {
+        if let Some(index) = self.books.index_of_text(name.as_bytes()) {
             let parameters = &mut self.books.symbols[index].parameters;
             parameters.price_precision = price.or(parameters.price_precision);
             parameters.qty_precision = qty.or(parameters.qty_precision);
@@ -170,7 +170,7 @@ impl Engine {
 
     /// Goes on from a book; false when it cannot be read or its checksum does not match.
     pub fn load_book(&mut self, name: &str, message: &[u8], newest_ns: i64, amending: &[String]) -> bool {
-        let Some(index) = self.books.index_of(name.as_bytes()) else {
+        let Some(index) = self.books.index_of_text(name.as_bytes()) else {
             return false;
         };
         let line = generic::parse(message, &mut self.parsed, &mut self.ids);
@@ -181,7 +181,7 @@ impl Engine {
         if line != Line::Level3 || self.parsed.kind != Some(Kind::Snapshot) {
             return false;
         }
-        if self.parsed.text[element.symbol.range()] != *name.as_bytes() {
+        if element.symbol.text(&self.parsed.text) != name.as_bytes() {
             return false;
         }
         self.books.load(index, &self.parsed.entries, &element, newest_ns, &amending)
@@ -189,7 +189,7 @@ impl Engine {
 
     /// The book as it stands: its message, newest time and the ids being amended.
     pub fn export_book(&mut self, name: &str) -> Option<(String, i64, Vec<String>)> {
-        let index = self.books.names.get(name.as_bytes())?;
+        let index = self.books.names.get_text(name.as_bytes())?;
         let symbol = &mut self.books.symbols[index];
         let message = symbol.image(&self.ids, self.books.tables)?;
         let memory = &symbol.book.as_ref()?.memory;

@@ -6,6 +6,7 @@ use crate::decimal::Decimal;
 use crate::ids::{InternedIds, Key};
 use crate::json::{Cursor, Fault};
 use crate::message::{Action, Element, Entry, Kind, MAX_ID_BYTES, Number, Parsed, Span};
+use crate::names::Name;
 use crate::time;
 
 /// What a line is.
@@ -87,7 +88,7 @@ fn is(value: Option<&str>, word: &str) -> bool {
 
 fn element(cursor: &mut Cursor, parsed: &mut Parsed, ids: &mut InternedIds) -> Result<(), Fault> {
     let mut found = Element {
-        symbol: Span::default(),
+        symbol: Name::default(),
         checksum: -1,
         ns: 0,
         readable: true,

@@ -79,14 +79,14 @@ impl Level {
         if self.price == UNKNOWN {
             self.price = tables.digits(self.key.unsigned_abs().into());
         }
-        let mut piece = Piece::default();
+        let mut text = None;
         for order in &mut self.orders {
             if order.token == UNKNOWN {
                 order.token = tables.join(self.price, tables.digits(order.qty.unsigned_abs()));
             }
-            piece = tables.join(piece, order.token);
+            text = Some(text.map_or(order.token, |before| tables.join(before, order.token)));
         }
-        self.piece = piece;
+        self.piece = text.unwrap_or_default();
     }
 }
 

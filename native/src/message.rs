@@ -3,6 +3,7 @@
 use crate::decimal::{Decimal, MAX_DIGITS};
 use crate::digits::TENS;
 use crate::ids::Key;
+use crate::names::Name;
 
 /// Where prices end: all from here on rest at this one, and a checksum that covers it cannot be compared.
 pub const TOO_LARGE: i64 = i64::MAX;
@@ -143,7 +144,7 @@ pub struct Entry {
 /// One element of `data`: a message of one symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Element {
-    pub symbol: Span,
+    pub symbol: Name,
     /// -1: none.
     pub checksum: i64,
     /// 0: unknown.
@@ -173,7 +174,7 @@ pub struct Parsed {
     pub kind: Option<Kind>,
     pub elements: Vec<Element>,
     pub entries: Vec<Entry>,
-    /// The symbols.
+    /// Long symbols.
     pub text: Vec<u8>,
 }
 
@@ -185,11 +186,14 @@ impl Parsed {
         self.text.clear();
     }
 
-    /// Keeps a symbol's text.
-    pub fn keep(&mut self, symbol: &[u8]) -> Span {
+    /// A symbol's name; its text is kept where it is long.
+    pub fn keep(&mut self, symbol: &[u8]) -> Name {
+        if let Some(name) = Name::short(symbol) {
+            return name;
+        }
         let start = self.text.len() as u32;
         self.text.extend_from_slice(symbol);
-        Span { start, end: self.text.len() as u32 }
+        Name::Long(Span { start, end: self.text.len() as u32 })
     }
 }
 

@@ -97,7 +97,7 @@ impl Routing {
 
     #[inline(always)]
     pub fn owner(&mut self, symbol: &[u8]) -> Owner {
-        if let Some(index) = self.decided.get(symbol) {
+        if let Some(index) = self.decided.get_text(symbol) {
             return self.owners[index];
         }
         let owner = self.decide(symbol);

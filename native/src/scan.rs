@@ -9,6 +9,7 @@ use crate::digits::{TENS, front_digits, leading_digits};
 use crate::ids;
 use crate::json::Cursor;
 use crate::message::{Action, Element, Entry, Kind, MAX_ID_BYTES, Number, Parsed, Span};
+use crate::names::Name;
 use crate::time::CachedTime;
 
 /// No number that is read has so many, its quotes included.
@@ -80,7 +81,7 @@ impl Scanner<'_> {
     #[inline(always)]
     fn element(&mut self, kind: Kind, parsed: &mut Parsed, time: &mut CachedTime) -> Option<()> {
         let mut element = Element {
-            symbol: Span::default(),
+            symbol: Name::default(),
             checksum: -1,
             ns: 0,
             readable: true,
@@ -138,7 +139,17 @@ impl Scanner<'_> {
 
     /// Up to and with the closing quote. Printable ASCII without escapes.
     #[inline(always)]
-    fn symbol(&mut self, parsed: &mut Parsed) -> Option<Span> {
+    fn symbol(&mut self, parsed: &mut Parsed) -> Option<Name> {
+        let name = self.chunk().and_then(Name::up_to_quote);
+        let Some((name, length)) = name else {
+            return self.other_symbol(parsed);
+        };
+        self.at += length + 1;
+        Some(name)
+    }
+
+    #[cold]
+    fn other_symbol(&mut self, parsed: &mut Parsed) -> Option<Name> {
         let rest = self.text.get(self.at..)?;
         let length = rest.iter().position(|byte| !matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~'))?;
         if rest[length] != b'"' || !(1..=MAX_ID_BYTES).contains(&length) {
@@ -164,7 +175,7 @@ impl Scanner<'_> {
         }
         let mut value = front_digits(first, count);
         self.at += count;
-        if count < 8 {
+        if count < 8 || !self.text.get(self.at)?.is_ascii_digit() {
             return Some((value, count));
         }
         let second = u64::from_le_bytes(*self.chunk::<8>()?);
@@ -221,7 +232,7 @@ impl Scanner<'_> {
         let mut decimals = leading_digits(first);
         let mut fraction = front_digits(first, decimals);
         self.at += decimals;
-        if decimals == 8 {
+        if decimals == 8 && self.text.get(self.at)?.is_ascii_digit() {
             let second = u64::from_le_bytes(*self.chunk::<8>()?);
             let more = leading_digits(second);
             if more == 8 {
