@@ -37,7 +37,8 @@ class Workload(NamedTuple):
     @property
     def title(self) -> str:
         pairs = f"{self.symbols} pairs" if isinstance(self.symbols, int) else ", ".join(self.symbols)
-        return f"{pairs}, depth {self.depth}" + (f", {100 // REWRITTEN_ONE_IN} % like 1e-05" if self.is_rewritten else "")
+        title = f"{pairs}, depth {self.depth}"
+        return f"{title}, {100 // REWRITTEN_ONE_IN} % like 1e-05" if self.is_rewritten else title
 
 
 WORKLOADS = (

@@ -168,9 +168,9 @@ impl Books {
     }
 
     #[cold]
-    fn comes_late(&self, kind: Kind, parsed: &Parsed) -> bool {
-        let has_book = |element: &Element| {
-            let index = self.names.get(&parsed.text[element.symbol.range()]);
+    fn comes_late(&mut self, kind: Kind, parsed: &Parsed) -> bool {
+        let mut has_book = |element: &Element| {
+            let index = self.names.get(element.symbol, &parsed.text);
             index.is_some_and(|index| self.symbols[index].book.is_some())
         };
         let mut late = parsed.elements.iter().filter(|element| element.ns > self.until_ns);
