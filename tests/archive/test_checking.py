@@ -23,6 +23,7 @@ from kraken_l3.model.timestamps import NS_PER_DAY
 DAY = dt.date(2026, 11, 22)
 LINES = 400
 DATA = "l3-2026-11-22.ndjson.zst"
+MANIFEST = "l3-2026-11-22.manifest.json"
 
 
 @pytest.fixture(scope="module")
@@ -170,3 +171,13 @@ def test_a_manifest_names_no_file_elsewhere(directory, name):
     path.write_bytes(encode_manifest(msgspec.structs.replace(manifest, files=[elsewhere])))
     (fault,) = check_manifest(path).faults
     assert fault.file == name
+
+
+def test_what_is_wrong_is_told_in_the_manifests_order_and_all_bytes_count(directory):
+    names = [entry.name for entry in decode_manifest((directory / MANIFEST).read_bytes(), directory).files]
+    for name in names:
+        (directory / name).write_bytes((directory / name).read_bytes()[:-1])
+    read = []
+    checked = check_manifest(directory / MANIFEST, progress=read.append)
+    assert list(dict.fromkeys(fault.file for fault in checked.faults)) == names
+    assert sum(read) == sum((directory / name).stat().st_size for name in names)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -13,12 +16,16 @@ from kraken_l3.archive.layout import SEALED_SUFFIX, stem
 from kraken_l3.archive.manifest import Content, SealedFile, read_manifest
 from kraken_l3.archive.opening import PlainFile
 from kraken_l3.archive.receipts import ReceiptIndex
-from kraken_l3.archive.zstd import FRAME_BYTES, Frame, read_table, scan_frames, unpack
+from kraken_l3.archive.zstd import Frame, read_table, scan_frames, unpack
 from kraken_l3.errors import ArchiveError, DamageFound
 
 __all__ = ["Checked", "Fault", "check_manifest"]
 
 Progress = Callable[[int], Any]
+#: Read at once: small enough to be in the processor's cache still when it is hashed.
+_READ_BYTES = 256 * 1024
+#: Files hashed at the same time. Disks gain nothing by more.
+_MOST_THREADS = 4
 
 
 class Fault(msgspec.Struct, omit_defaults=True):
@@ -53,11 +60,11 @@ class Checked(msgspec.Struct):
 
 
 def check_manifest(path: Path, *, progress: Optional[Progress] = None) -> Checked:
-    """Hold every file of a manifest against its size and sum.
+    """Hold every file of a manifest against its size and sum; several at a time, for hashing lets other threads run.
 
     Args:
         path: the manifest.
-        progress: called with bytes read.
+        progress: called with bytes read, from any thread.
 
     Raises:
         ArchiveError: a file cannot be read.
@@ -68,16 +75,17 @@ def check_manifest(path: Path, *, progress: Optional[Progress] = None) -> Checke
     except (DamageFound, ArchiveError) as error:
         checked.faults.append(Fault(path.name, error.what))
         return checked
-    wrong = []
+    entries = []
     for entry in manifest.files:
         if entry.name in ("", "..") or Path(entry.name).name != entry.name:  # it would be looked for elsewhere
             checked.faults.append(Fault(entry.name, "is not the name of a file in this directory"))
             continue
-        fault = _fault_of(path.parent / entry.name, entry, progress or (lambda _: None))
+        entries.append(entry)
         checked.files += 1
         checked.bytes += entry.bytes
-        if fault is not None:
-            wrong.append((entry, fault))
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS)) as threads:
+        found = threads.map(partial(_fault_of, path.parent, progress=progress or (lambda _: None)), entries)
+        wrong = [(entry, fault) for entry, fault in zip(entries, found) if fault is not None]
     names = {entry.name for entry, _ in wrong}
     for entry, fault in wrong:
         located = [] if fault.missing or entry.content is None else _locate(path.parent / entry.name, entry, names)
@@ -85,7 +93,8 @@ def check_manifest(path: Path, *, progress: Optional[Progress] = None) -> Checke
     return checked
 
 
-def _fault_of(path: Path, entry: SealedFile, progress: Progress) -> Optional[Fault]:
+def _fault_of(directory: Path, entry: SealedFile, progress: Progress) -> Optional[Fault]:
+    path = directory / entry.name
     if not path.exists():
         plain = path.name[: -len(SEALED_SUFFIX)]
         instead = f"; {plain} is there instead" if entry.content and path.with_name(plain).exists() else ""
@@ -97,7 +106,7 @@ def _fault_of(path: Path, entry: SealedFile, progress: Progress) -> Optional[Fau
     sha, at = hashlib.sha256(), 0
     try:
         size = source.size()
-        while data := source.read_at(at, min(FRAME_BYTES, entry.bytes - at)):
+        while data := source.read_at(at, min(_READ_BYTES, entry.bytes - at)):
             sha.update(data)
             at += len(data)
             progress(len(data))
