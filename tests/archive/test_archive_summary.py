@@ -1,8 +1,13 @@
 """What `info` counts: lines, symbols, times, connections, repairs, and what cannot be told."""
 
+import json
+from collections import Counter
+
 import pytest
 from archive_scenes import DAY, NOON_NS, SECOND_NS, frame, payload, start, stop
 from disk_fakes import FakeClock
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kraken_l3.archive.journal import (
     Acknowledged,
@@ -76,6 +81,67 @@ def test_a_file_of_others_has_no_times_and_says_so(tmp_path):
         "theirs.ndjson: no receipts, so no receive times and no connections",
         "no day in the name: companions, if there are any, were not looked for",
     ]
+
+
+def told_of(line):
+    """Symbol and type of a line, or None, by decoding it."""
+    try:
+        message = json.loads(line)
+        return message["data"][0]["symbol"], message["type"]
+    except (ValueError, KeyError, IndexError, TypeError):
+        return None
+
+
+LINES = st.one_of(
+    st.sampled_from([SNAPSHOT, payload(1), payload(2), OTHER_KEYS, b"", b" ", b"{", b'{"channel":"heartbeat"}']),
+    st.builds(
+        lambda symbol, kind, rest: (
+            b'{"channel":"level3","type":"%s","data":[{"symbol":"%s",%s}]}' % (kind, symbol, rest)
+        ),
+        st.sampled_from([b"A/B", b"BTC/USD", b"A" * 17, b"A" * 18, b"A" * 70, "\u20bf/USD".encode()]),
+        st.sampled_from([b"update", b"snapshot"]),
+        st.sampled_from([b'"checksum":1,"bids":[]', b'"bids":[{"order_id":"O"}]', b'"x":"\\n"']),
+    ),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    lines=st.lists(LINES, max_size=8),
+    times=st.integers(1, 3),
+    end=st.sampled_from([b"\n", b"\r\n"]),
+    is_ended=st.booleans(),
+    pad=st.sampled_from([0, 200_000]),
+)
+def test_counting_by_beginnings_is_counting_by_decoding(tmp_path_factory, lines, times, end, is_ended, pad):
+    """`pad` makes lines so long that blocks end between all of them."""
+    lines = [line + b" " * pad if line.strip() else line for line in lines] * times
+    path = tmp_path_factory.mktemp("counted") / "theirs.ndjson"
+    path.write_bytes(end.join(lines) + (end if is_ended else b""))
+    if not path.stat().st_size:
+        return
+    (file,) = summarise(open_archive(path)).files
+    given = [line for line in path.read_bytes().split(b"\n") if line.strip()]
+    told = [told_of(line) for line in given]
+    by_symbol = Counter(each[0] for each in told if each)
+    sizes, snapshots = Counter(), Counter(each[0] for each in told if each and each[1] == "snapshot")
+    for line, each in zip(given, told):
+        sizes[each[0] if each else None] += len(line) + 1
+    assert (file.lines, file.other_lines) == (len(given), told.count(None))
+    found = {s.symbol: (s.lines, s.bytes, s.snapshots) for s in file.symbols}
+    assert found == {name: (by_symbol[name], sizes[name], snapshots[name]) for name in by_symbol}
+
+
+@pytest.mark.parametrize("rest", [b"", b"x" * 300_000])
+@pytest.mark.parametrize("order", ["AAAA", "ABAB", "ABBA", "AABB", "BAAA", "AAAB"])
+def test_the_first_and_the_last_time_of_each_symbol(tmp_path, order, rest):
+    text = b'{"channel":"level3","type":"update","data":[{"symbol":"%s","x":"%s"}]}'
+    frames = [at(second, text % (name.encode(), rest)) for second, name in enumerate(order)]
+    (file,) = written(tmp_path, *frames).files
+    for symbol in file.symbols:
+        seconds = [second for second, name in enumerate(order) if name == symbol.symbol]
+        expected = NOON_NS + seconds[0] * SECOND_NS, NOON_NS + seconds[-1] * SECOND_NS
+        assert (symbol.first_received_ns, symbol.last_received_ns) == expected
 
 
 def test_progress_tells_all_bytes(tmp_path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any, Callable, Optional, Union
 
 import msgspec
@@ -40,8 +40,16 @@ from kraken_l3.model.json_text import decode_json
 
 __all__ = ["Connection", "FileSummary", "Gap", "Rejection", "Summary", "SymbolSummary", "summarise"]
 
+#: Lines that are taken apart at a time: they should stay in the processor's cache.
+_BLOCK_BYTES = 256 * 1024
+#: Lines are counted by how they begin. So much holds a symbol of 17 characters, and no number behind a usual one.
+_HEAD_BYTES = 72
 #: How nearly every message begins; what begins otherwise is decoded.
 _USUAL = re.compile(rb'\{"channel":"[a-z0-9]+","type":"([a-z]+)","data":\[\{"symbol":"([^"\\]+)"')
+#: What is told of a line, by its number in `_USUAL`: 1 its type, 2 its first symbol, or nothing.
+_Told = Union["re.Match[bytes]", tuple[bytes, bytes, bytes]]
+#: Lines and bytes are summed in one number, for a dictionary is asked but once a line then. No block has 4 GiB.
+_ONE_LINE = 1 << 32
 
 
 class _Entry(msgspec.Struct):
@@ -186,12 +194,13 @@ class _Count:
         self._symbols: dict[bytes, SymbolSummary] = {}
         self._first_line: dict[bytes, int] = {}
         self._last_line: dict[bytes, int] = {}
+        self._next_line = 0
 
     def result(self) -> FileSummary:
         file = self._file
         day = file.day.isoformat() if file.day else None
         counted = FileSummary(name=file.path.name, stream=file.stream.value, day=day, bytes=file.source.size())
-        for block in file.blocks():
+        for block in file.blocks(size=_BLOCK_BYTES, numbered=False):
             self._add(block, counted)
             if self._progress is not None:
                 self._progress(len(block.data))
@@ -202,27 +211,60 @@ class _Count:
 
     def _add(self, block: Block, counted: FileSummary) -> None:
         counted.left_out += block.left_out
-        number = block.first_line - 1
-        symbols, first_line, last_line, usual = self._symbols, self._first_line, self._last_line, _USUAL.match
-        for number, line in enumerate(block.data.split(b"\n"), block.first_line):
-            if not line:
+        data, first = block.data, self._next_line
+        usual = _of_all_lines(data)
+        if usual is None:
+            lines = data.split(b"\n")
+            self._next_line += len(lines) - 1
+            self._add_mixed(lines, first, counted)
+        else:
+            count = data.count(b"\n") + (not data.endswith(b"\n"))
+            size = len(data) + (not data.endswith(b"\n"))
+            self._next_line += count
+            self._count(usual, counted, lines=count, size=size, first=first, last=first + count - 1)
+
+    def _add_mixed(self, lines: list[bytes], first: int, counted: FileSummary) -> None:
+        heads = [line[:_HEAD_BYTES] for line in lines]
+        totals: defaultdict[bytes, int] = defaultdict(int)
+        for head, line in zip(heads, lines):
+            totals[head] += len(line) + _ONE_LINE
+        has_times = self._file.receipts is not None
+        last = dict(zip(heads, range(first, first + len(heads)))) if has_times else {}
+        others = set()
+        for head, total in totals.items():
+            match = _USUAL.match(head)
+            if match is None:
+                others.add(head)
                 continue
-            match = usual(line)
-            kind, name = match.groups() if match is not None else _look_into(line)
-            if not name:
-                counted.other_lines += bool(line.strip())
-                counted.lines += bool(line.strip())
-                counted.left_out += count_wrapped(line)
-                continue
-            symbol = symbols.get(name)
-            if symbol is None:
-                symbol = symbols[name] = SymbolSummary(symbol=name.decode(errors="replace"))
-                first_line[name] = number
-            last_line[name] = number
-            symbol.lines += 1
-            symbol.bytes += len(line) + 1
-            symbol.snapshots += kind == b"snapshot"
-            counted.lines += 1
+            count, size = divmod(total, _ONE_LINE)
+            begin = first + heads.index(head)
+            self._count(match, counted, lines=count, size=size + count, first=begin, last=last.get(head, begin))
+        for number, line in enumerate(lines, first) if others - {b""} else ():
+            if line[:_HEAD_BYTES] in others and line.strip():
+                self._add_other(line, number, counted)
+
+    def _add_other(self, line: bytes, number: int, counted: FileSummary) -> None:
+        match = _USUAL.match(line)
+        told = match if match is not None else _look_into(line)
+        if told[2]:
+            self._count(told, counted, lines=1, size=len(line) + 1, first=number, last=number)
+            return
+        counted.other_lines += 1
+        counted.lines += 1
+        counted.left_out += count_wrapped(line)
+
+    def _count(self, told: _Told, counted: FileSummary, *, lines: int, size: int, first: int, last: int) -> None:
+        """Some lines of one symbol; the first and the last number among them."""
+        kind, name = told[1], told[2]
+        symbol = self._symbols.get(name)
+        if symbol is None:
+            symbol = self._symbols[name] = SymbolSummary(symbol=name.decode(errors="replace"))
+        self._first_line[name] = min(self._first_line.get(name, first), first)
+        self._last_line[name] = max(self._last_line.get(name, last), last)
+        symbol.lines += lines
+        symbol.bytes += size
+        symbol.snapshots += lines if kind == b"snapshot" else 0
+        counted.lines += lines
 
     def _add_receipts(self, receipts: ReceiptIndex, counted: FileSummary) -> None:
         counted.has_receipts = True
@@ -238,14 +280,23 @@ class _Count:
         counted.malformed = _flagged(origins, MALFORMED)
 
 
-def _look_into(line: bytes) -> tuple[bytes, bytes]:
-    """Type and first symbol of a message that is written in some other way."""
+def _of_all_lines(data: bytes) -> Optional[re.Match[bytes]]:
+    """How all lines begin, if they have type and symbol in common, as the data of one pair has."""
+    match = _USUAL.match(data)
+    if match is None or not data.startswith(match[0], data.rfind(b"\n", 0, -1) + 1):
+        return None  # told by the first and the last line, mostly
+    count = data.count(b"\n" + match[0]) + 1
+    return match if count == data.count(b"\n") + (not data.endswith(b"\n")) else None
+
+
+def _look_into(line: bytes) -> tuple[bytes, bytes, bytes]:
+    """The line, type and first symbol of a message that is written in some other way."""
     try:
         message = decode_json(_message, line)
     except MalformedMessage:
-        return b"", b""
+        return line, b"", b""
     first = message.data[0].symbol if isinstance(message.data, list) and message.data else ""
-    return message.type.encode(), first.encode()
+    return line, message.type.encode(), first.encode()
 
 
 def _known(receipts: ReceiptIndex, line: int) -> Optional[int]:
