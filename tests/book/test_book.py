@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kraken_l3.book.book import Book, Finding
-from kraken_l3.book.side import Order
 from kraken_l3.model.events import Action, Classification, Side
 
 DOCS_EXAMPLE = Path(__file__).parent / "data" / "kraken-docs-level3-snapshot.ndjson"
@@ -28,7 +27,7 @@ def delete(order_id, qty=1, ns=0):
 
 
 def levels(side):
-    return [(abs(key), [o.order_id for o in side.levels[key].orders]) for key in side.keys]
+    return [(abs(key), [o.order_id for o in side.levels[key]]) for key in side.keys]
 
 
 def book(depth=10, bids=(), asks=()):
@@ -275,5 +274,5 @@ def test_kraken_docs_example():
     assert (len(data["bids"]), len(data["asks"])) == (21, 14)
 
 
-def test_an_order_knows_its_checksum_text():
-    assert Order("x", 1, 4493954, 452308393, 0, False).token() == "4493954452308393"
+def test_an_order_is_its_price_and_quantity_in_the_checksum():
+    assert book(asks=[add("x", 4493954, 452308393)]).checksum() == zlib.crc32(b"4493954452308393")

@@ -54,7 +54,8 @@ class Book:
 
     def crossed(self) -> bool:
         """Whether the best bid is at or over the best ask."""
-        return bool(self.bids.keys and self.asks.keys) and -self.bids.keys[0] >= self.asks.keys[0]
+        bids, asks = self.bids.keys, self.asks.keys
+        return bool(bids and asks) and -bids[0] >= asks[0]
 
     def fill(self, bids: Sequence[Change], asks: Sequence[Change], trace: Optional[list[OrderEvent]] = None) -> None:
         """Fill the empty book from a snapshot."""
@@ -92,13 +93,11 @@ class Book:
     ) -> list[Finding]:
         """Apply one update as a whole and cut the window; what could not be applied is found fault with."""
         findings: list[Finding] = []
-        if bids:
-            self._apply(bids, self.bids, True, findings, trace)
+        newest = self._apply(bids, self.bids, True, findings, trace) if bids else 0
         if asks:
-            self._apply(asks, self.asks, False, findings, trace)
+            newest = max(newest, self._apply(asks, self.asks, False, findings, trace))
         if len(self.bids.keys) > self.depth or len(self.asks.keys) > self.depth:
             self._truncate(trace)
-        newest = max([change[4] for change in (*bids, *asks)], default=0)
         if newest > self.memory.newest_ns:
             self.memory.newest_ns = newest
         return findings
@@ -110,44 +109,55 @@ class Book:
         is_bid: bool,
         findings: list[Finding],
         trace: Optional[list[OrderEvent]],
-    ) -> None:
+    ) -> int:
+        """Apply the changes of one side; gives the latest time that they state."""
         orders = self.orders
+        newest = 0
         for event, order_id, price, qty, ns in changes:
+            if ns > newest:
+                newest = ns
             order = orders.get(order_id)
             if event == "add":
                 new = Order(order_id, -price if is_bid else price, price, qty, ns, is_bid)
-                self._add(new, order, trace)
+                if order is not None:
+                    self._replace(order, trace)
+                orders[order_id] = new
+                side.insert(new)
+                if trace is not None or self.memory.amending:
+                    self._classify_add(new, order is not None, trace)
             elif order is None:
                 findings.append(Finding("unknown_id", order_id))
             elif order.is_bid is not is_bid:
                 findings.append(Finding("wrong_side", order_id))
             elif event == "delete":
-                self._delete(order, side, qty, ns, trace)
+                if trace is not None or ns == order.ns:
+                    self._classify_delete(order, qty, ns, trace)
+                side.remove(order)
+                del orders[order_id]
             else:
                 new = Order(order_id, -price if is_bid else price, price, qty, ns, is_bid)
                 self._modify(order, new, side, changes, trace)
+        return newest
 
-    def _add(self, new: Order, old: Optional[Order], trace: Optional[list[OrderEvent]]) -> None:
-        if old is not None:
-            if trace is not None:
-                trace.append(self._event(old, Action.EVICT, Classification.NONE, 0, -old.qty, 0))
-            self._take_out(old)
-        self._put_in(new)
-        if trace is not None or self.memory.amending:
-            classification = self.memory.classify_add(new.order_id, new.ns, replaces=old is not None)
-            if trace is not None:
-                trace.append(self._event(new, Action.ADD, classification, new.ns, new.qty, new.qty))
+    def _replace(self, old: Order, trace: Optional[list[OrderEvent]]) -> None:
+        """An id is added that rests already."""
+        if trace is not None:
+            trace.append(self._event(old, Action.EVICT, Classification.NONE, 0, -old.qty, 0))
+        self._take_out(old)
 
-    def _delete(
-        self, order: Order, side: BookSide, stated_qty: int, stated_ns: int, trace: Optional[list[OrderEvent]]
+    def _classify_add(self, new: Order, replaces: bool, trace: Optional[list[OrderEvent]]) -> None:
+        classification = self.memory.classify_add(new.order_id, new.ns, replaces=replaces)
+        if trace is not None:
+            trace.append(self._event(new, Action.ADD, classification, new.ns, new.qty, new.qty))
+
+    def _classify_delete(
+        self, order: Order, stated_qty: int, stated_ns: int, trace: Optional[list[OrderEvent]]
     ) -> None:
         classification = classify_delete(stated_qty, stated_ns, order.ns)
         if classification is Classification.AMEND:
             self.memory.remember_amend(order.order_id)
         if trace is not None:
             trace.append(self._event(order, Action.DELETE, classification, stated_ns, -order.qty, stated_qty))
-        side.remove(order)
-        del self.orders[order.order_id]
 
     def _modify(
         self,
@@ -178,9 +188,9 @@ class Book:
                 if trace is not None:
                     trace += [
                         self._event(order, Action.EVICT, Classification.NONE, 0, -order.qty, 0)
-                        for order in side.levels[side.keys[-1]].orders
+                        for order in side.levels[side.keys[-1]]
                     ]
-                for order in side.pop_worst().orders:
+                for order in side.pop_worst():
                     del self.orders[order.order_id]
 
     def _put_in(self, order: Order) -> None:

@@ -28,13 +28,12 @@ class Checksum:
 
     def value(self) -> int:
         """The checksum of the book as it stands, 0..2**32-1."""
-        asks = self._asks.checksum_text()
-        bids = self._bids.checksum_text()
-        if asks is None and bids is None:
+        asks, bids = self._asks, self._bids
+        if asks.top_changed:
+            self._asks_crc = crc32(asks.top_text())
+        elif not bids.top_changed:
             return self._value
-        if asks is not None:
-            self._asks_crc = crc32(asks.encode())
-        if bids is not None:
-            self._bids_text = bids.encode()
+        if bids.top_changed:
+            self._bids_text = bids.top_text()
         self._value = crc32(self._bids_text, self._asks_crc)
         return self._value

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Optional
 
 import msgspec
 
-__all__ = ["CHECKSUM_LEVELS", "BookSide", "Level", "Order"]
+__all__ = ["CHECKSUM_LEVELS", "BookSide", "Order"]
 
 #: How many levels a side Kraken's checksum covers, whatever the subscribed depth.
 CHECKSUM_LEVELS = 10
-_BEYOND_ALL = 1 << 200
 
 
 class Order(msgspec.Struct, eq=False, gc=False):
@@ -34,99 +33,102 @@ class Order(msgspec.Struct, eq=False, gc=False):
     ns: int
     is_bid: bool
 
-    def token(self) -> str:
-        """The order's part of the checksum text: digits of price and quantity without leading zeros."""
-        return f"{self.price or ''}{self.qty or ''}"
-
-
-class Level(msgspec.Struct, eq=False):
-    """The orders at one price, first served first; `token` caches their checksum text (None: to be made)."""
-
-    orders: list[Order]
-    token: Optional[str] = None
-
-    def make_token(self) -> str:
-        """Make and keep the checksum text."""
-        token = self.token = "".join([order.token() for order in self.orders])
-        return token
-
 
 class BookSide:
-    """Levels of one side. Only the cache of the checksum text makes this more than a sorted dict."""
+    """Levels of one side: their keys best first, and the orders of each, first served first.
 
-    __slots__ = ("_top", "_top_end", "keys", "levels")
+    Attributes:
+        top_changed: whether the levels that the checksum covers changed since `top_text` was last called.
+    """
+
+    __slots__ = ("_texts", "keys", "levels", "top_changed")
 
     def __init__(self) -> None:
         self.keys: list[int] = []
-        self.levels: dict[int, Level] = {}
-        self._top: Optional[str] = ""
-        self._top_end = _BEYOND_ALL  # key of the last level that `_top` covers; changes beyond it leave `_top` valid
+        self.levels: dict[int, list[Order]] = {}
+        self.top_changed = False
+        # The checksum text of each level that the checksum covers; None: to be made, since the level changed.
+        self._texts: list[Optional[bytes]] = []
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def __iter__(self) -> Iterator[Order]:
         for key in self.keys:
-            yield from self.levels[key].orders
+            yield from self.levels[key]
 
     def insert(self, order: Order) -> None:
         """Queue the order behind all of its level whose time is not later."""
         key = order.key
-        level = self.levels.get(key)
-        if level is None:
-            self.levels[key] = Level([order])
-            insort(self.keys, key)
+        index = bisect_left(self.keys, key)
+        orders = self.levels.get(key)
+        if orders is None:
+            self.levels[key] = [order]
+            self.keys.insert(index, key)
+            if index < CHECKSUM_LEVELS:
+                self.top_changed = True
+                self._texts.insert(index, None)
+                del self._texts[CHECKSUM_LEVELS:]
+            return
+        if orders[-1].ns <= order.ns:
+            orders.append(order)
         else:
-            level.token = None
-            orders = level.orders
-            if orders[-1].ns <= order.ns:
-                orders.append(order)
-            else:
-                orders.insert(_place_by_time(orders, order.ns), order)
-        if key <= self._top_end:
-            self._top = None
+            orders.insert(_place_by_time(orders, order.ns), order)
+        if index < CHECKSUM_LEVELS:
+            self.top_changed = True
+            self._texts[index] = None
 
     def remove(self, order: Order) -> None:
         """Take the order out; an empty level goes."""
         key = order.key
-        level = self.levels[key]
-        if len(level.orders) == 1:
-            del self.levels[key]
-            del self.keys[bisect_left(self.keys, key)]
-        else:
-            level.orders.remove(order)
-            level.token = None
-        if key <= self._top_end:
-            self._top = None
+        index = bisect_left(self.keys, key)
+        orders = self.levels[key]
+        if len(orders) == 1:
+            self._remove_level(index)
+            return
+        orders.remove(order)
+        if index < CHECKSUM_LEVELS:
+            self.top_changed = True
+            self._texts[index] = None
 
     def resize(self, order: Order, qty: int) -> None:
         """Change the quantity in place."""
         order.qty = qty
-        self.levels[order.key].token = None
-        if order.key <= self._top_end:
-            self._top = None
+        index = bisect_left(self.keys, order.key)
+        if index < CHECKSUM_LEVELS:
+            self.top_changed = True
+            self._texts[index] = None
 
-    def pop_worst(self) -> Level:
-        """Cut off the level farthest from the touch."""
-        key = self.keys.pop()
-        if key <= self._top_end:
-            self._top = None
-        return self.levels.pop(key)
+    def pop_worst(self) -> list[Order]:
+        """Cut off the level farthest from the touch: its orders."""
+        return self._remove_level(len(self.keys) - 1)
 
-    def checksum_text(self) -> Optional[str]:
-        """Text of the top `CHECKSUM_LEVELS` levels when it may have changed since it was last asked for, else None."""
-        if self._top is not None:
-            return None
-        keys = self.keys
-        top = [self.levels[key] for key in keys[:CHECKSUM_LEVELS]]
-        # most tokens are made already: a call for each would be a tenth of the Python engine's time
-        text = self._top = "".join([level.token or level.make_token() for level in top])
-        self._top_end = keys[CHECKSUM_LEVELS - 1] if len(keys) >= CHECKSUM_LEVELS else _BEYOND_ALL
-        return text
+    def _remove_level(self, index: int) -> list[Order]:
+        if index < CHECKSUM_LEVELS:
+            self.top_changed = True
+            del self._texts[index]
+            if len(self.keys) > CHECKSUM_LEVELS:
+                self._texts.append(None)
+        return self.levels.pop(self.keys.pop(index))
+
+    def top_text(self) -> bytes:
+        """The checksum text of the best `CHECKSUM_LEVELS` levels."""
+        texts = self._texts
+        while None in texts:
+            index = texts.index(None)
+            texts[index] = self._level_text(self.keys[index])
+        self.top_changed = False
+        return b"".join(texts)  # type: ignore[arg-type] # none is None any more
+
+    def _level_text(self, key: int) -> bytes:
+        """Of each order the digits of price and quantity, without leading zeros."""
+        price = abs(key) or ""
+        orders = self.levels[key]
+        return "".join([f"{price}{order.qty or ''}" for order in orders]).encode()
 
     def place(self, order: Order) -> tuple[int, int, int]:
         """Index of the order's level, its place in the queue, and the quantity ahead of it there."""
-        orders = self.levels[order.key].orders
+        orders = self.levels[order.key]
         queue = orders.index(order)
         return bisect_left(self.keys, order.key), queue, sum([o.qty for o in orders[:queue]])
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import NamedTuple, Optional
 
 import msgspec
 
 from kraken_l3.book.book import Change
-from kraken_l3.engine.port import LARGEST_PRICE, MAX_ID_BYTES, MAX_LINE_BYTES, MAX_NESTING
+from kraken_l3.engine.port import (
+    LARGEST_PRICE,
+    MAX_ID_BYTES,
+    MAX_LINE_BYTES,
+    MAX_NESTING,
+    MAX_PRECISION,
+    NUMBER_END,
+)
 from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.decimals import MAX_DIGITS, TooManyDecimals, decimals_in, parse_scaled
 from kraken_l3.model.messages import Level3Data, OrderEntry
@@ -30,7 +37,10 @@ __all__ = [
 
 _INT64_END = 1 << 63
 _CHECKSUM = re.compile(rb'"?(\d{1,19})"?')
+_SAFE_DIGITS = 18  # so many cannot reach 2**63
 _MAX_CACHED_SECONDS = 4_096
+#: For each precision, of prices and of quantities: 3 MB when full.
+_MAX_CACHED_NUMBERS = 16_384
 
 
 class Precision(NamedTuple):
@@ -47,7 +57,7 @@ class Decimals(NamedTuple):
     needed: Precision
 
 
-class Content(NamedTuple):
+class Content(msgspec.Struct, frozen=True, gc=False):
     """A message with everything in it read. `checksum` is -1 when it states none."""
 
     bids: Sequence[Change]
@@ -67,7 +77,7 @@ class Content(NamedTuple):
             [(event, order_id, price * price_factor, qty * qty_factor, ns) for event, order_id, price, qty, ns in side]
             for side in (self.bids, self.asks)
         )
-        return self._replace(bids=bids, asks=asks)
+        return Content(bids, asks, self.checksum, self.msg_ns)
 
 
 def read_content(data: Level3Data, precision: Precision, *, snapshot: bool) -> Content:
@@ -77,34 +87,40 @@ def read_content(data: Level3Data, precision: Precision, *, snapshot: bool) -> C
         TooManyDecimals: a number is finer than the precision (others may be unreadable: ask `too_fine_number`).
         ValueError: something cannot be read.
     """
+    msg_ns = read_time(data.timestamp)
+    known = (data.timestamp, msg_ns)
     return Content(
-        _read_entries(data.bids, precision, snapshot) if data.bids else (),
-        _read_entries(data.asks, precision, snapshot) if data.asks else (),
-        _read_checksum(bytes(data.checksum)),
-        read_time(data.timestamp),
+        _read_entries(data.bids, precision, snapshot, known) if data.bids else (),
+        _read_entries(data.asks, precision, snapshot, known) if data.asks else (),
+        read_checksum(bytes(data.checksum)),
+        msg_ns,
     )
 
 
-def _read_entries(entries: Iterable[OrderEntry], precision: Precision, snapshot: bool) -> list[Change]:
+def _read_entries(
+    entries: Iterable[OrderEntry], precision: Precision, snapshot: bool, known: tuple[Optional[str], int]
+) -> list[Change]:
+    """Read the entries of one side. `known`: a time and what it says, since most entries repeat their message's."""
+    prices, quantities = PRICES[precision.price], QUANTITIES[precision.qty]
+    known_text, known_ns = known
     changes = []
     for entry in entries:
         event = "add" if snapshot else entry.event
         if event == "delete":
             price = 0
         elif event == "add" or event == "modify":
-            price = _read_price(entry.limit_price, precision.price)
+            price = prices[bytes(entry.limit_price)]
         else:
             raise ValueError(f"unknown event {event[:20]!r}")
-        order_id = entry.order_id
-        if not order_id or len(order_id) > _SHORT_ID:
+        order_id, time = entry.order_id, entry.timestamp
+        if not order_id or len(order_id) > SHORT_ID:
             _check_id(order_id)
-        changes.append(
-            (event, order_id, price, _read_number(entry.order_qty, precision.qty), read_time(entry.timestamp))
-        )
+        ns = known_ns if time == known_text else read_time(time)
+        changes.append((event, order_id, price, quantities[bytes(entry.order_qty)], ns))
     return changes
 
 
-_SHORT_ID = MAX_ID_BYTES // 4  # characters that fit whatever they are
+SHORT_ID = MAX_ID_BYTES // 4  # characters that fit whatever they are
 
 
 def _check_id(order_id: str) -> None:
@@ -141,20 +157,35 @@ def check_symbol(symbol: str) -> None:
         raise MalformedMessage(f"a symbol of {len(symbol.encode())} bytes")
 
 
-def _read_price(raw: msgspec.Raw, precision: int) -> int:
-    return min(_read_number(raw, precision), LARGEST_PRICE)
+class _Numbers(dict[bytes, int]):
+    """Scaled numbers by their text. What is not there yet is read: three numbers in four were met shortly before.
+
+    Raises:
+        TooManyDecimals, ValueError: as `parse_scaled`, for a text that cannot be read.
+    """
+
+    __slots__ = ("_largest", "_point", "_precision")
+
+    def __init__(self, precision: int, largest: int) -> None:
+        super().__init__()
+        self._precision = precision
+        self._point = slice(-precision - 1, -precision)  # where the point stands when all decimals are written
+        self._largest = largest
+
+    def __missing__(self, text: bytes) -> int:
+        digits = text.replace(b".", b"", 1)
+        if text[self._point] == b"." and digits.isdigit() and len(digits) <= MAX_DIGITS:
+            number = int(digits)
+        else:
+            number = parse_scaled(text, self._precision)
+        if len(self) >= _MAX_CACHED_NUMBERS:
+            self.clear()
+        number = self[text] = min(number, self._largest)
+        return number
 
 
-def _read_number(raw: msgspec.Raw, precision: int) -> int:
-    text = bytes(raw)
-    digits = text
-    if precision and text[-precision - 1 : -precision] == b".":
-        digits = text[: -precision - 1] + text[-precision:]
-    elif precision:
-        return parse_scaled(text, precision)
-    if len(digits) <= MAX_DIGITS and digits.isdigit():
-        return int(digits)
-    return parse_scaled(text, precision)
+PRICES = [_Numbers(precision, LARGEST_PRICE) for precision in range(MAX_PRECISION + 1)]
+QUANTITIES = [_Numbers(precision, NUMBER_END) for precision in range(MAX_PRECISION + 1)]
 
 
 _seconds: dict[str, int] = {}
@@ -186,7 +217,9 @@ def _read_any_time(text: str) -> int:
     return ns
 
 
-def _read_checksum(text: bytes) -> int:
+def read_checksum(text: bytes) -> int:
+    if text.isdigit() and len(text) <= _SAFE_DIGITS:
+        return int(text)
     if not text or text == b"null":
         return -1
     match = _CHECKSUM.fullmatch(text)
@@ -203,21 +236,21 @@ def too_fine_number(data: Level3Data, precision: Precision, *, snapshot: bool) -
     """
     first = ""
     for entry in (*(data.bids or ()), *(data.asks or ())):
-        numbers = [(_read_number, entry.order_qty, precision.qty)]
+        numbers = [(QUANTITIES[precision.qty], entry.order_qty)]
         if snapshot or entry.event != "delete":
-            numbers.insert(0, (_read_price, entry.limit_price, precision.price))
-        for read, raw, digits in numbers:
-            if _is_too_fine(read, raw, digits):
+            numbers.insert(0, (PRICES[precision.price], entry.limit_price))
+        for known, raw in numbers:
+            if _is_too_fine(known, bytes(raw)):
                 first = first or bytes(raw).decode()
         without_numbers = OrderEntry(entry.order_id, _ZERO, _ZERO, entry.timestamp, entry.event)
-        _read_entries([without_numbers], Precision(0, 0), snapshot)
-    _read_checksum(bytes(data.checksum))
+        _read_entries([without_numbers], Precision(0, 0), snapshot, (None, 0))
+    read_checksum(bytes(data.checksum))
     return first
 
 
-def _is_too_fine(read: Callable[[msgspec.Raw, int], int], raw: msgspec.Raw, precision: int) -> bool:
+def _is_too_fine(numbers: _Numbers, text: bytes) -> bool:
     try:
-        read(raw, precision)
+        numbers[text]
     except TooManyDecimals:
         return True
     return False

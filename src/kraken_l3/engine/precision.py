@@ -87,7 +87,7 @@ def _candidates(
 def _digits(side: BookSide) -> Iterator[tuple[str, str]]:
     """Price and quantity of the orders that the checksum covers, without leading zeros; nothing for zero."""
     for key in side.keys[:CHECKSUM_LEVELS]:
-        for order in side.levels[key].orders:
+        for order in side.levels[key]:
             yield str(order.price or ""), str(order.qty or "")
 
 

@@ -127,7 +127,7 @@ class SymbolBook:
             keys = side.keys[:levels]
             missing = levels - len(keys)
             columns.append([sign * key for key in keys] + [-1] * missing)
-            quantities = [min(sum([o.qty for o in side.levels[key].orders]), (1 << 63) - 1) for key in keys]
+            quantities = [min(sum([o.qty for o in side.levels[key]]), (1 << 63) - 1) for key in keys]
             columns.append(quantities + [0] * missing)
         return columns[0], columns[1], columns[2], columns[3]
 
@@ -135,7 +135,7 @@ class SymbolBook:
         """How many orders the best bid and ask levels have, filled up with 0."""
         assert self.book is not None
         bids, asks = (
-            [len(side.levels[key].orders) for key in side.keys[:levels]] for side in (self.book.bids, self.book.asks)
+            [len(side.levels[key]) for key in side.keys[:levels]] for side in (self.book.bids, self.book.asks)
         )
         return bids + [0] * (levels - len(bids)), asks + [0] * (levels - len(asks))
 
