@@ -15,7 +15,7 @@ from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.opening import content_size, existing
 from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.port import Engine, EngineOptions
-from kraken_l3.export.arrow import array_of, times_of, words_of
+from kraken_l3.export.arrow import array_of, bitmap_of, times_of, words_of
 from kraken_l3.export.fills import DayTrades, Matcher
 from kraken_l3.export.gap_rows import GapRows
 from kraken_l3.export.records import EVENT, OVERFLOW_ID, RecordBuilder, Records, ResultRecords
@@ -25,6 +25,9 @@ from kraken_l3.model.events import Action
 from kraken_l3.model.timestamps import day_start_ns
 
 __all__ = ["EventsDay", "EventsTable"]
+
+#: Letters of an order id of Kraken's: "OQCLML-BW3P3-BUCMWZ".
+_ID_BYTES = 19
 
 
 @dataclass(frozen=True)
@@ -93,16 +96,20 @@ class EventsDay:
         self.suspect += int(np.count_nonzero(records["flags"] & MAYBE_BAD_BOOK))
         return records
 
-    def match(self, records: Records) -> tuple[Records, Records, Records]:
-        """Classifications, trade ids (-1: none) and confidences (NaN: no fill); a trade is given only once."""
+    def match(self, records: Records) -> tuple[Records, Optional[Records], Optional[Records]]:
+        """Classifications, trade ids (-1: none) and confidences (NaN: no fill); a trade is given only once.
+
+        The last two are None where no trades were recorded.
+        """
         if self._matcher is not None:
             return self._matcher.match(records)
-        nothing = np.full(len(records), np.nan, np.float32)
-        return records["classification"], np.full(len(records), -1), nothing
+        return records["classification"], None, None
 
     def to_arrow(self, records: Records, overflow_ids: Sequence[str]) -> pa.Table:
         """See `SymbolDay.to_arrow`."""
-        rests = records["action"] != Action.CLEAR
+        action = records["action"]
+        rests = action != Action.CLEAR
+        there = bitmap_of(rests)
         classification, trade_ids, confidence = self.match(records)
         columns = {
             "ts_recv": times_of(records["ts_recv"]),
@@ -110,26 +117,30 @@ class EventsDay:
             "ts_order": times_of(records["ts_order"]),
             "line": array_of(pa.int64(), records["line"]),
             "side": words_of(SIDES, records["side"]),
-            "action": words_of(ACTIONS, records["action"]),
+            "action": words_of(ACTIONS, action),
             "classification": words_of(CLASSIFICATIONS, classification),
-            "order_id": _ids(records["order_id"], rests, overflow_ids),
-            "price": array_of(pa.int64(), records["price"], rests),
+            "order_id": _ids(records["order_id"], rests, there, overflow_ids),
+            "price": array_of(pa.int64(), records["price"], there),
             "price_scale": array_of(pa.int8(), records["price_scale"]),
-            "qty": array_of(pa.int64(), records["qty"], rests),
-            "qty_change": array_of(pa.int64(), records["change"], rests),
+            "qty": array_of(pa.int64(), records["qty"], there),
+            "qty_change": array_of(pa.int64(), records["change"], there),
             "qty_scale": array_of(pa.int8(), records["qty_scale"]),
-            "level": array_of(pa.int32(), records["level"], rests),
-            "queue_position": array_of(pa.int32(), records["queue_position"], rests),
-            "qty_ahead": array_of(pa.int64(), records["qty_ahead"], rests),
+            "level": array_of(pa.int32(), records["level"], there),
+            "queue_position": array_of(pa.int32(), records["queue_position"], there),
+            "qty_ahead": array_of(pa.int64(), records["qty_ahead"], there),
             "verdict": words_of(VERDICTS, records["verdict"]),
             "flags": array_of(pa.uint8(), records["flags"]),
-            "trade_id": array_of(pa.int64(), trade_ids, trade_ids >= 0),
-            "fill_confidence": array_of(pa.float32(), confidence, ~np.isnan(confidence)),
+            "trade_id": pa.nulls(len(records), pa.int64())
+            if trade_ids is None
+            else array_of(pa.int64(), trade_ids, bitmap_of(trade_ids >= 0)),
+            "fill_confidence": pa.nulls(len(records), pa.float32())
+            if confidence is None
+            else array_of(pa.float32(), confidence, bitmap_of(~np.isnan(confidence))),
         }
         return pa.table([columns[name] for name in EVENTS.names], EVENTS)
 
 
-def _ids(ids: Records, valid: Records, overflow_ids: Sequence[str]) -> pa.Array:
+def _ids(ids: Records, valid: Records, bitmap: Optional[pa.Buffer], overflow_ids: Sequence[str]) -> pa.Array:
     """Ids without their padding; UTF-8."""
     ids = np.ascontiguousarray(ids)
     letters = ids.view(np.uint8).reshape(len(ids), ids.dtype.itemsize)
@@ -138,8 +149,12 @@ def _ids(ids: Records, valid: Records, overflow_ids: Sequence[str]) -> pa.Array:
             overflow_ids[int(text[1:])] if text.startswith(OVERFLOW_ID) else text.decode() for text in ids.tolist()
         ]
         return pa.array([text if there else None for text, there in zip(whole, valid)], pa.string())
-    used = letters != 0
     ends = np.zeros(len(ids) + 1, np.int32)
-    np.cumsum(used.sum(axis=1), out=ends[1:])
-    bitmap = None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
-    return pa.Array.from_buffers(pa.string(), len(ids), [bitmap, pa.py_buffer(ends), pa.py_buffer(letters[used])])
+    if (letters[:, _ID_BYTES - 1] != 0).all() and not letters[:, _ID_BYTES:].any():  # as all of Kraken's are
+        ends[:] = np.arange(len(ids) + 1) * _ID_BYTES
+        used = np.ascontiguousarray(letters[:, :_ID_BYTES])
+    else:
+        is_letter = letters != 0
+        np.cumsum(is_letter.sum(axis=1), out=ends[1:])
+        used = letters[is_letter]
+    return pa.Array.from_buffers(pa.string(), len(ids), [bitmap, pa.py_buffer(ends), pa.py_buffer(used)])

@@ -1,6 +1,8 @@
-"""What an engine gives, as numpy records: one a row, each symbol's rows together, times and scales filled in.
+"""What an engine gives, as records: one a row, each symbol's rows together, times and scales filled in.
 
 A record's bytes are all that is known of a row, so that rows can be put aside on disk and taken back as they are.
+Records of one symbol alone stay in the engine's columns (`ColumnRecords`); where symbols are mixed, each one's are a
+numpy structured array, which costs less than twenty small arrays. Both are indexed alike.
 """
 
 from __future__ import annotations
@@ -22,11 +24,12 @@ from kraken_l3.engine.port import (
     Result,
 )
 from kraken_l3.export.clock import Times
+from kraken_l3.export.column_records import ColumnRecords
 from kraken_l3.export.schema import BAD_RECEIVE_TIME, LAST, MAYBE_BAD_BOOK, SNAPSHOT, VERDICT_CODES
 from kraken_l3.model.events import Action, MessageKind, Verdict
 from kraken_l3.rebuild.playback import Step
 
-__all__ = ["EVENT", "OVERFLOW_ID", "RecordBuilder", "Records", "ResultRecords", "columns_of", "row_dtype"]
+__all__ = ["EVENT", "OVERFLOW_ID", "RecordBuilder", "Records", "ResultRecords", "row_dtype"]
 
 Records = Any  # numpy arrays: their types say little before numpy 2, and we support older ones
 
@@ -59,6 +62,19 @@ _BOOK_SIDES = ("bid_price", "bid_qty", "ask_price", "ask_qty")
 _ORDER_COUNTS = ("bid_orders", "ask_orders")
 _INFERRED = re.compile(r"price_precision=(\d+) qty_precision=(\d+) ")
 _VERDICTS = np.array(VERDICT_CODES, np.uint8)
+#: Fields of `EVENT` that are columns of the engine as they are.
+_AS_THEY_ARE = (
+    "price",
+    "qty",
+    "change",
+    "qty_ahead",
+    "level",
+    "queue_position",
+    "order_id",
+    "side",
+    "action",
+    "classification",
+)
 
 
 def row_dtype(levels: int, *, orders: bool = False) -> np.dtype[Any]:
@@ -70,7 +86,7 @@ def row_dtype(levels: int, *, orders: bool = False) -> np.dtype[Any]:
     return np.dtype([*scalars, *scales, *sides, *counts])
 
 
-def columns_of(columns: Columns, codes: dict[str, str]) -> dict[str, Records]:
+def _columns_of(columns: Columns, codes: dict[str, str]) -> dict[str, Records]:
     """The port's columns as arrays, without a copy."""
     types = {name: np.dtype("S20" if code == "20s" else f"<{code}") for name, code in codes.items()}
     return {name: np.frombuffer(columns[name], dtype) for name, dtype in types.items()}
@@ -84,7 +100,7 @@ class _Messages:
     """
 
     def __init__(self, result: Result, suspect_books: Records) -> None:
-        columns = columns_of(result.messages, MESSAGE_COLUMNS)
+        columns = _columns_of(result.messages, MESSAGE_COLUMNS)
         self.line, self.symbol, self.msg_ns = columns["line"], columns["symbol"], columns["msg_ns"]
         self._verdict, self._reason = columns["verdict"], columns["reason"]
         opens = (self._verdict == Verdict.MISMATCH) | (self._verdict == Verdict.MALFORMED)
@@ -193,7 +209,7 @@ class RecordBuilder:
             if match is not None:
                 scales = np.array([int(match[1]), int(match[2])], np.int8)
                 inferred.setdefault(note.symbol, []).append((note.line, scales))
-        columns = columns_of(result.messages, MESSAGE_COLUMNS)
+        columns = _columns_of(result.messages, MESSAGE_COLUMNS)
         for index, symbol in enumerate(self.symbols):
             was_known = index < len(before) and before[index, 0] >= 0
             if symbol in inferred:
@@ -219,12 +235,15 @@ class RecordBuilder:
         np.maximum(timestamp, self._shown_ns.get(symbol, 0), out=timestamp)
         self._shown_ns[symbol] = int(timestamp[-1])
 
-    def scales_at(self, symbol: Records, line: Records, changes: Sequence[tuple[int, int, Records]]) -> Records:
-        """The two scales of rows."""
-        scales = self._scales[symbol]
+    def scales_at(
+        self, symbol: Records, line: Records, changes: Sequence[tuple[int, int, Records]]
+    ) -> tuple[Records, Records]:
+        """The scales of rows' prices and quantities."""
+        price_scale, qty_scale = self._scales[symbol, 0], self._scales[symbol, 1]
         for index, first_line, values in changes:
-            scales[(symbol == index) & (line >= first_line)] = values
-        return scales
+            changed = (symbol == index) & (line >= first_line)
+            price_scale[changed], qty_scale[changed] = values
+        return price_scale, qty_scale
 
 
 def _known(times: Records) -> Records:
@@ -252,43 +271,42 @@ class ResultRecords:
 
     def events(self) -> Iterator[tuple[str, Records]]:
         """Each symbol with its events in the order they happened."""
-        columns = columns_of(self._result.events, EVENT_COLUMNS)
+        columns = _columns_of(self._result.events, EVENT_COLUMNS)
         messages, message = self._messages, columns["message"]
         if not len(message):
             return
-        records = np.zeros(len(message), EVENT)
         symbol, line = messages.symbol[message], messages.line[message]
-        for name in (
-            "price",
-            "qty",
-            "change",
-            "qty_ahead",
-            "level",
-            "queue_position",
-            "order_id",
-            "side",
-            "action",
-            "classification",
-        ):
-            records[name] = columns[name]
-        records["ts_event"] = _known(messages.msg_ns[message])
-        records["ts_order"] = _known(columns["order_ns"])
-        records["line"] = line
-        records["verdict"] = messages.verdict(message)
-        records["flags"] = self._flags(message, columns["action"], line)
-        scales = self._builder.scales_at(symbol, line, self._changes)
-        records["price_scale"], records["qty_scale"] = scales[:, 0], scales[:, 1]
-        if self._times.recv_ns is not None:
-            records["ts_recv"] = _known(self._times.recv_ns[line - self._times.first_line])
-        for index, order_id in self._result.overflow_ids.items():
-            records["order_id"][index] = OVERFLOW_ID + b"%d" % len(self._builder.overflow_ids)
-            self._builder.overflow_ids.append(order_id)
+        price_scale, qty_scale = self._builder.scales_at(symbol, line, self._changes)
+        recv_ns = self._times.recv_ns
+        records = ColumnRecords(
+            EVENT,
+            {
+                "ts_recv": _known(recv_ns[line - self._times.first_line])
+                if recv_ns is not None
+                else np.zeros(len(message), np.int64),
+                "ts_event": _known(messages.msg_ns[message]),
+                "ts_order": _known(columns["order_ns"]),
+                "line": line,
+                **{name: columns[name] for name in _AS_THEY_ARE},
+                "verdict": messages.verdict(message),
+                "flags": self._flags(message, columns["action"], line),
+                "price_scale": price_scale,
+                "qty_scale": qty_scale,
+            },
+        )
+        if self._result.overflow_ids:
+            records["order_id"] = self._with_overflow_ids(columns["order_id"])
         yield from self._by_symbol(symbol, records)
 
+    def _with_overflow_ids(self, order_id: Records) -> Records:
+        order_id = order_id.copy()
+        for index, text in self._result.overflow_ids.items():
+            order_id[index] = OVERFLOW_ID + b"%d" % len(self._builder.overflow_ids)
+            self._builder.overflow_ids.append(text)
+        return order_id
+
     def _flags(self, message: Records, action: Records, line: Records) -> Records:
-        flags = np.zeros(len(message), np.uint8)
-        flags[:-1][message[1:] != message[:-1]] = LAST
-        flags[-1] = LAST
+        flags = np.append(message[1:] != message[:-1], True) * np.uint8(LAST)
         flags[(action == Action.SNAPSHOT) | (action == Action.CLEAR)] |= SNAPSHOT
         flags[self._messages.suspect(message)] |= MAYBE_BAD_BOOK
         if self._times.doubtful is not None:
@@ -297,33 +315,39 @@ class ResultRecords:
 
     def rows(self) -> Iterator[tuple[str, Records]]:
         """Each symbol with its book rows in the order of time."""
-        columns = columns_of(self._result.rows, ROW_COLUMNS)
+        columns = _columns_of(self._result.rows, ROW_COLUMNS)
         symbol, line = columns["symbol"], columns["line"]
         if not len(symbol):
             return
-        records = np.zeros(len(symbol), self._builder._row)
-        records["timestamp"], records["ts_event"] = _known(columns["at_ns"]), _known(columns["msg_ns"])
-        records["line"] = line
-        records["verdict"] = columns["verdict"]
-        records["suspect"] = self._messages.suspect_at(symbol, line)
-        scales = self._builder.scales_at(symbol, line, self._changes)
-        records["price_scale"], records["qty_scale"] = scales[:, 0], scales[:, 1]
-        for name in self._builder._sides:
-            records[name] = columns[name].reshape(len(symbol), -1)
+        price_scale, qty_scale = self._builder.scales_at(symbol, line, self._changes)
+        records = ColumnRecords(
+            self._builder._row,
+            {
+                "timestamp": _known(columns["at_ns"]),
+                "ts_event": _known(columns["msg_ns"]),
+                "line": line,
+                "verdict": columns["verdict"],
+                "suspect": self._messages.suspect_at(symbol, line),
+                "price_scale": price_scale,
+                "qty_scale": qty_scale,
+                "over_gap": np.zeros(len(symbol), bool),
+                **{name: columns[name].reshape(len(symbol), -1) for name in self._builder._sides},
+            },
+        )
         for name, of_symbol in self._by_symbol(symbol, records):
             self._builder.keep_rising(name, of_symbol["timestamp"])
             yield name, of_symbol
 
-    def _by_symbol(self, symbol: Records, records: Records) -> Iterator[tuple[str, Records]]:
+    def _by_symbol(self, symbol: Records, records: ColumnRecords) -> Iterator[tuple[str, Records]]:
         names = self._builder.symbols
         order = _by_symbol(symbol)
         if order is None:
             yield names[symbol[0]], records
             return
-        symbol, records = symbol[order], records[order]
+        symbol, packed = symbol[order], records.packed()[order]
         starts = _starts(symbol)
         for start, end in zip(starts, np.append(starts[1:], len(symbol))):
-            yield names[symbol[start]], records[start:end].copy()
+            yield names[symbol[start]], packed[start:end].copy()
 
 
 def _by_symbol(symbol: Records) -> Optional[Records]:

@@ -14,7 +14,7 @@ from kraken_l3.archive.gaps import gaps_in
 from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.port import Engine, EngineOptions, RowOptions
-from kraken_l3.export.arrow import array_of, times_of, to_doubles, words_of
+from kraken_l3.export.arrow import array_of, bitmap_of, times_of, to_doubles, words_of
 from kraken_l3.export.gap_rows import GapRows
 from kraken_l3.export.records import RecordBuilder, Records, ResultRecords, row_dtype
 from kraken_l3.export.schema import SNAPSHOTS_VERSION, VERDICTS, snapshots_schema
@@ -152,6 +152,7 @@ def _wide_columns(records: Records) -> dict[str, pa.Array]:
     bid, ask = records["bid_price"][:, 0], records["ask_price"][:, 0]
     bid_qty, ask_qty = records["bid_qty"][:, 0], records["ask_qty"][:, 0]
     both = (bid >= 0) & (ask >= 0)
+    there = bitmap_of(both)
     scales = records["price_scale"]
     weight = np.where(both, bid_qty.astype(float) + ask_qty, 1.0)
     weight[weight == 0] = np.nan
@@ -163,10 +164,10 @@ def _wide_columns(records: Records) -> dict[str, pa.Array]:
         "line": array_of(pa.int64(), records["line"]),
         "verdict": words_of(VERDICTS, records["verdict"]),
         "suspect": pa.array(records["suspect"]),
-        "mid": array_of(pa.float64(), to_doubles(bid + ask, scales) / 2, both),
-        "spread": array_of(pa.float64(), to_doubles(ask - bid, scales), both),
-        "microprice": array_of(pa.float64(), microprice, both & ~np.isnan(microprice)),
-        "imbalance": array_of(pa.float64(), imbalance, both & ~np.isnan(imbalance)),
+        "mid": array_of(pa.float64(), to_doubles(bid + ask, scales) / 2, there),
+        "spread": array_of(pa.float64(), to_doubles(ask - bid, scales), there),
+        "microprice": array_of(pa.float64(), microprice, bitmap_of(both & ~np.isnan(microprice))),
+        "imbalance": array_of(pa.float64(), imbalance, bitmap_of(both & ~np.isnan(imbalance))),
         "bid_orders": _order_counts(records, "bid"),
         "ask_orders": _order_counts(records, "ask"),
     }

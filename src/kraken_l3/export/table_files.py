@@ -101,8 +101,9 @@ class TableFiles:
                 self._put(symbol, step.day, records)
                 continue
             days = self._rising_days(symbol, self._table.times(records))
-            for number in np.unique(days).tolist():
-                self._put(symbol, day_of(number * NS_PER_DAY) if number else None, records[days == number])
+            for number in np.unique(days).tolist() if days[0] != days[-1] else (int(days[0]),):
+                of_day = records if days[0] == days[-1] else records[days == number]
+                self._put(symbol, day_of(number * NS_PER_DAY) if number else None, of_day)
 
     def _rising_days(self, symbol: str, times: Any) -> Any:
         """The day of each record, counted from 1970; a time that steps back or is not known stays in the day before."""
