@@ -125,9 +125,11 @@ A number of orders that changes while no price or quantity does makes no row: as
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Optional, Protocol
+from dataclasses import astuple, dataclass, field, replace
+from operator import add
+from typing import Any, Optional, Protocol
 
 from kraken_l3.book.classification import MAX_AMENDING
 from kraken_l3.model.events import Action, Classification, MessageKind, Reason, Side, State, Verdict
@@ -343,6 +345,22 @@ class SymbolTally:
         """Price precision, quantity precision and depth of the last book."""
         return self.price_precision, self.qty_precision, self.depth
 
+    def then(self, later: SymbolTally) -> SymbolTally:
+        """What one engine counts where a second one went on from the first one's book, and counted `later`."""
+        sums: dict[str, Any] = {name: getattr(self, name) + getattr(later, name) for name in _SUMS}
+        return replace(
+            later,
+            **sums,
+            unverifiable=dict(Counter(self.unverifiable) + Counter(later.unverifiable)),
+            findings=dict(Counter(self.findings) + Counter(later.findings)),
+            first_bad=self.first_bad or later.first_bad,
+            last_line=later.last_line if later.messages else self.last_line,
+            last_ok_line=later.last_ok_line if later.ok else self.last_ok_line,
+        )
+
+
+_SUMS = ("messages", "snapshots", "ok", "mismatched", "incidents", "before_snapshot", "malformed")
+
 
 @dataclass(frozen=True)
 class Totals:
@@ -354,6 +372,10 @@ class Totals:
     malformed: int = 0
     skipped: int = 0
     too_many_symbols: int = 0
+
+    def then(self, later: Totals) -> Totals:
+        """Over the lines of both."""
+        return Totals(*map(add, astuple(self), astuple(later)))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from kraken_l3.archive.checkpoints import Checkpoint, append_checkpoints
 from kraken_l3.engine.port import BookImage, Engine, SymbolTally
 from kraken_l3.model.events import State
 
-__all__ = ["Checkpointing", "load_checkpoint"]
+__all__ = ["Checkpointing", "image_of", "load_checkpoint"]
 
 _FACTOR = 20
 #: Stands for the size where there is none yet, and keeps tiny books from being written all the time.
@@ -85,8 +85,16 @@ class Checkpointing:
 
 def load_checkpoint(engine: Engine, checkpoint: Checkpoint) -> bool:
     """Give an engine a checkpoint's book; whether there was one and it is whole."""
-    message = checkpoint.snapshot
-    if message is None:
+    image = image_of(checkpoint)
+    if image is None:
         return False
     engine.set_symbol(checkpoint.symbol, depth=checkpoint.depth)
-    return engine.load_book(BookImage(checkpoint.symbol, message, checkpoint.newest_ns, tuple(checkpoint.amending)))
+    return engine.load_book(image)
+
+
+def image_of(checkpoint: Checkpoint) -> Optional[BookImage]:
+    """The book of a checkpoint, None where it has none."""
+    message = checkpoint.snapshot
+    if message is None:
+        return None
+    return BookImage(checkpoint.symbol, message, checkpoint.newest_ns, tuple(checkpoint.amending))

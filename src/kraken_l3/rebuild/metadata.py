@@ -21,6 +21,7 @@ from kraken_l3.archive.journal import Acknowledged, Connected, Instruments, Reco
 from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.opening import open_source
 from kraken_l3.archive.reader import Archive
+from kraken_l3.archive.receipts import ReceiptIndex
 from kraken_l3.engine.port import Engine
 from kraken_l3.errors import ArchiveError, MalformedMessage, UsageError
 from kraken_l3.model.instruments import Instrument
@@ -116,6 +117,7 @@ class MetadataTeller:
     def __init__(self, engine: Engine, metadata: Iterable[SymbolMetadata] = (), *, begin_ns: int = 0) -> None:
         self._engine = engine
         self._known: dict[str, SymbolMetadata] = {}
+        self._told: dict[str, SymbolMetadata] = {}
         self._pending: list[SymbolMetadata] = []
         for each in metadata:
             self.add(each)
@@ -136,6 +138,16 @@ class MetadataTeller:
         """Tell what holds from a moment before `at_ns`, or at it, on."""
         while self._pending and self._pending[0].at_ns <= at_ns:
             self._tell(self._pending.pop(0))
+
+    def tell_before_line(self, receipts: ReceiptIndex, line: int) -> None:
+        """Tell what holds at a line."""
+        while self._pending and receipts.line_at_time(self._pending[0].at_ns) <= line:
+            self._tell(self._pending.pop(0))
+
+    def tell_again(self) -> None:
+        """Tell what holds once more: a checkpoint that was loaded tells a depth too, and what is told outweighs it."""
+        for told in self._told.values():
+            self._set(told)
 
     def cut(self, file: DataFile, block: Block) -> Iterator[Union[Block, SymbolMetadata]]:
         """A block in pieces, between which is told what holds from there on.
@@ -161,6 +173,10 @@ class MetadataTeller:
             yield block
 
     def _tell(self, told: SymbolMetadata) -> None:
+        self._told[told.symbol] = _over(self._told.get(told.symbol, SymbolMetadata(0, told.symbol)), told)
+        self._set(told)
+
+    def _set(self, told: SymbolMetadata) -> None:
         self._engine.set_symbol(
             told.symbol, price_precision=told.price_precision, qty_precision=told.qty_precision, depth=told.depth
         )

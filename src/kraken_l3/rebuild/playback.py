@@ -45,9 +45,11 @@ __all__ = [
     "LineClock",
     "LineTimes",
     "Place",
+    "Played",
     "Step",
     "begin_alone",
     "chains_in",
+    "follows_in",
     "play",
 ]
 
@@ -155,6 +157,17 @@ def chains_in(archive: Archive) -> list[Chain]:
     return chains
 
 
+#: What `play` yields; see the module text.
+Played = Union[Step, Gap, SymbolMetadata, FileBegin, FileEnd]
+
+
+def follows_in(archive: Archive, path: Path) -> bool:
+    """Whether the books of the file before it go on in a file."""
+    files = archive.files()
+    number = files.index(path)
+    return number > 0 and _follows(archive, parse_name(path.name), parse_name(files[number - 1].name))
+
+
 def _follows(archive: Archive, name: Optional[FileName], last: Optional[FileName]) -> bool:
     return name is not None and last is not None and archive.goes_on(last, name)
 
@@ -181,7 +194,7 @@ def play(
     hashed: bool = False,
     block_bytes: int = BLOCK_BYTES,
     on_damage: Optional[Callable[[DamageFound], None]] = None,
-) -> Iterator[Union[Step, Gap, SymbolMetadata, FileBegin, FileEnd]]:
+) -> Iterator[Played]:
     """Feed the level3 data of an archive to an engine.
 
     Args:
@@ -211,6 +224,7 @@ def play(
         with DataFile(path) as file, ReadAhead(path, start, block_bytes, hashed=hashed) as blocks:
             if not (turn.follows and is_whole) and (begin is None or number > 0):
                 begin_alone(engine, path, is_first=number == 0, grid=grid)
+                teller.tell_again()
             if start == BEGINNING:
                 if file.day is not None:
                     yield from reached.before(day_start_ns(file.day))

@@ -80,6 +80,7 @@ class Report:
         self.hidden += found.hidden
         # a recorder may be at work: what is half written is no damage yet
         self.companions += companion_damage(open_archive(path), is_growing=True)
+        self.companions += found.lies
         self.lines += found.totals.lines
         self.bytes += sum(file.bytes for file in found.files)
         self.not_data += found.totals.not_data

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from kraken_l3.archive.companions import CompanionDamage
 from kraken_l3.archive.unread import Unread, unread_lines
 from kraken_l3.engine.port import Note, SymbolTally, Totals
 from kraken_l3.errors import DamageFound, DataMissing
@@ -63,6 +64,7 @@ class Verification:
     Attributes:
         left_out: (file, offset of a block): lines of it with level3 messages that could not be read.
         unread_files: files beside the data that were not looked at.
+        lies: checkpoints that hold another book than the data leads to.
         hidden: where files could not be read any further; the files behind them were.
     """
 
@@ -74,6 +76,7 @@ class Verification:
     left_out: dict[tuple[str, int], int] = field(default_factory=dict)
     unread_files: list[Unread] = field(default_factory=list)
     hidden: list[HiddenRest] = field(default_factory=list)
+    lies: list[CompanionDamage] = field(default_factory=list)
 
     @property
     def unread(self) -> list[Unread]:
@@ -93,14 +96,6 @@ class Verification:
             return DataMissing.exit_code
         return 0
 
-    def replace(self, other: Verification) -> None:
-        """Take over the symbols that another run saw better."""
-        for symbol, report in other.symbols.items():
-            if symbol not in self.symbols or report.bad < self.symbols[symbol].bad:
-                self.symbols[symbol] = report
-                self.notes = [located for located in self.notes if located.note.symbol != symbol]
-                self.notes += [located for located in other.notes if located.note.symbol == symbol]
-
     def merge(self, other: Verification) -> None:
         """Add another part of the same archive."""
         mine, others = self.totals, other.totals
@@ -116,3 +111,4 @@ class Verification:
         self.notes += other.notes
         self.notes.sort(key=lambda located: (order[located.file], located.note.line, located.note.symbol))
         self.left_out.update(other.left_out)
+        self.lies += other.lies
