@@ -144,6 +144,27 @@ def test_the_first_and_the_last_time_of_each_symbol(tmp_path, order, rest):
         assert (symbol.first_received_ns, symbol.last_received_ns) == expected
 
 
+def test_receipts_and_journal_tell_without_the_data(tmp_path):
+    frames = at(0, SNAPSHOT), at(1, payload(1)), at(2, b"{", flags=MALFORMED)
+    accepted = Acknowledged(at_ns=NOON_NS, connection=1, channel="level3", symbol="ETH/USD", depth=10)
+    counted = written(tmp_path, *frames, records=[accepted])
+    receipts = tmp_path / f"l3-{DAY}.receipts"
+    read = []
+    told = summarise(open_archive(tmp_path), counting=False, progress=read.append)
+    (file,), (full,) = told.files, counted.files
+    assert (file.is_counted, full.is_counted, read) == (False, True, [])
+    assert (file.lines, file.bytes) == (full.lines, full.bytes) == (3, full.bytes)
+    assert (file.first_received_ns, file.last_received_ns) == (full.first_received_ns, full.last_received_ns)
+    assert [(s.symbol, s.lines, s.bytes, s.snapshots) for s in file.symbols] == [
+        ("BTC/USD", None, None, None),
+        ("ETH/USD", None, None, None),
+    ]
+    assert (told.connections, told.gaps, told.missing) == (counted.connections, counted.gaps, [])
+    receipts.unlink()
+    (file,) = summarise(open_archive(tmp_path), counting=False).files
+    assert (file.is_counted, file.symbols[0].lines) == (True, 2)
+
+
 def test_progress_tells_all_bytes(tmp_path):
     path = tmp_path / "theirs.ndjson"
     path.write_bytes(SNAPSHOT + b"\n")

@@ -125,6 +125,22 @@ class TestInfo:
         assert told["rejected"][0]["times"] == 2
         assert told["missing"] == []
 
+    def test_much_data_is_counted_only_when_asked_for(self, tmp_path):
+        writer = ArchiveWriter.open(tmp_path, clock=Clock())
+        writer.journal(Acknowledged(**at(0), connection=1, channel="level3", symbol="BTC/USD", depth=10))
+        line = message("BTC/USD", "snapshot")[:-1] + b" " * 40_000_000 + b"}"
+        writer.append("level3", [Frame(line, NOON_NS + n, 0, 1) for n in range(2)])
+        writer.close()
+        done = run("info", tmp_path)
+        assert f"{DATA}: 2 lines, 76.3 MiB, received 12:00:00.000 to 12:00:00.000 UTC" in done.stdout
+        assert "were not counted: --count reads the data for them" in done.stdout
+        assert [(s["symbol"], s["lines"]) for s in facts("info", tmp_path)["files"][0]["symbols"]] == [
+            ("BTC/USD", None)
+        ]
+        done = run("info", tmp_path, "--count")
+        assert re.search(r"^BTC/USD +2 +76.3 MiB +2 +12:00:00.000 +12:00:00.000", done.stdout, re.MULTILINE)
+        assert "not counted" not in done.stdout
+
     def test_a_gap_over_midnight_is_one_gap(self, tmp_path):
         clock = Clock()
         writer = ArchiveWriter.open(tmp_path, clock=clock)

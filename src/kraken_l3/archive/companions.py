@@ -58,16 +58,17 @@ class CompanionDamage(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"{self.file}{where}: {self.what}"
 
 
-def companion_damage(archive: Archive, *, is_growing: bool = False) -> list[CompanionDamage]:
+def companion_damage(archive: Archive, *, is_growing: bool = False, briefly: bool = False) -> list[CompanionDamage]:
     """Look at every companion once.
 
     Args:
         archive: what to look at.
         is_growing: a recorder is at work: the last line of a journal may be half written, and receipts behind the data.
+        briefly: leave out checkpoints, and receipts but the last: they are a part of the data in size.
     """
     found: list[CompanionDamage] = []
     for day in archive.days:
-        found += _of_day(archive, day, is_growing=is_growing)
+        found += _of_day(archive, day, is_growing=is_growing, briefly=briefly)
     return found
 
 
@@ -77,10 +78,11 @@ def journal_damage(archive: Archive) -> list[CompanionDamage]:
     return [each for path in paths for each in _in_lines(path, _journal_fault, is_growing=True)]
 
 
-def _of_day(archive: Archive, day: dt.date, *, is_growing: bool) -> Iterator[CompanionDamage]:
+def _of_day(archive: Archive, day: dt.date, *, is_growing: bool, briefly: bool) -> Iterator[CompanionDamage]:
     paths = DayPaths(archive.directory, day)
     yield from _in_lines(paths.journal, _journal_fault, is_growing=is_growing)
-    yield from _in_lines(paths.checkpoints, _checkpoint_fault, is_growing=is_growing)
+    if not briefly:
+        yield from _in_lines(paths.checkpoints, _checkpoint_fault, is_growing=is_growing)
     for path in (paths.journal, paths.checkpoints, *map(paths.receipts, Stream)):
         packed = existing(path)
         if packed is not None and packed != path:
@@ -88,7 +90,7 @@ def _of_day(archive: Archive, day: dt.date, *, is_growing: bool) -> Iterator[Com
     for stream in (Stream.TRADE, Stream.INSTRUMENT):
         yield from _in_opening(paths.data(stream))
     for stream in Stream:
-        yield from _in_receipts(paths, stream, is_growing=is_growing)
+        yield from _in_receipts(paths, stream, is_growing=is_growing, briefly=briefly)
         if paths.data(stream).with_suffix(".repair").exists():
             name = paths.data(stream).with_suffix(".repair").name
             yield CompanionDamage(name, "a repair that was not finished: run `kraken-l3 recover`")
@@ -150,7 +152,7 @@ def _checkpoint_fault(line: bytes) -> str:
     return ""
 
 
-def _in_receipts(paths: DayPaths, stream: Stream, *, is_growing: bool) -> Iterator[CompanionDamage]:
+def _in_receipts(paths: DayPaths, stream: Stream, *, is_growing: bool, briefly: bool) -> Iterator[CompanionDamage]:
     path, data = paths.receipts(stream), existing(paths.data(stream))
     if data is None or not (path.exists() or path.is_symlink()):
         return
@@ -165,7 +167,8 @@ def _in_receipts(paths: DayPaths, stream: Stream, *, is_growing: bool) -> Iterat
             count = size // RECEIPT_BYTES
             yield CompanionDamage(path.name, "the last receipt is torn", count, count * RECEIPT_BYTES)
         last_end = 0
-        for first in range(0, size // RECEIPT_BYTES, _RECEIPTS_AT_ONCE):
+        begin = max(0, size // RECEIPT_BYTES - _RECEIPTS_AT_ONCE) if briefly else 0
+        for first in range(begin, size // RECEIPT_BYTES, _RECEIPTS_AT_ONCE):
             whole = receipts.read_at(first * RECEIPT_BYTES, _RECEIPTS_AT_ONCE * RECEIPT_BYTES)
             words = array("Q", whole[: len(whole) - len(whole) % RECEIPT_BYTES])
             if sys.byteorder == "big":

@@ -1,7 +1,8 @@
-"""What an archive holds, counted in one pass: lines, symbols, times, connections, gaps, repairs. Decodes no book.
+"""What an archive holds: lines, symbols, times, connections, gaps, repairs. Decodes no book.
 
-A line counts for the first symbol that it names. Times are receive times, taken from the receipts; a file by another
-recorder has none, and `missing` says so.
+Receipts and journals tell most of it without the data. What is counted in the data, in one pass, is told of each
+symbol; a line counts for the first symbol that it names. Times are receive times, taken from the receipts; a file by
+another recorder has none, and `missing` says so.
 """
 
 from __future__ import annotations
@@ -66,12 +67,12 @@ _message = msgspec.json.Decoder(_Message)
 
 
 class SymbolSummary(msgspec.Struct):
-    """The lines of one symbol in one file."""
+    """The lines of one symbol in one file; None where they were not counted."""
 
     symbol: str
-    lines: int = 0
-    bytes: int = 0
-    snapshots: int = 0
+    lines: Optional[int] = 0
+    bytes: Optional[int] = 0
+    snapshots: Optional[int] = 0
     first_received_ns: Optional[int] = None
     last_received_ns: Optional[int] = None
 
@@ -80,6 +81,9 @@ class FileSummary(msgspec.Struct):
     """One data file.
 
     Attributes:
+        is_counted: whether its data was read. Else its lines are its receipts, its symbols those subscribed on its day,
+            and what is told of receipts one by one (from `other_lines` to `connections`, without the times) is not
+            known.
         other_lines: lines that name no symbol (an instrument list is one), or that are no message at all.
         unknown_receive_times: receipts that recovery had to make up.
         malformed: lines that came malformed, according to their receipts.
@@ -93,6 +97,7 @@ class FileSummary(msgspec.Struct):
     bytes: int
     lines: int = 0
     other_lines: int = 0
+    is_counted: bool = True
     has_receipts: bool = False
     unknown_receive_times: int = 0
     malformed: int = 0
@@ -148,11 +153,13 @@ class Summary(msgspec.Struct):
     missing: list[str] = []
 
 
-def summarise(archive: Archive, *, progress: Optional[Callable[[int], Any]] = None) -> Summary:
-    """Read everything once.
+def summarise(archive: Archive, *, counting: bool = True, progress: Optional[Callable[[int], Any]] = None) -> Summary:
+    """Read everything once, or only what stands beside the data.
 
     Args:
         archive: what to look at.
+        counting: read all data. False reads that of files without receipts alone, whose lines nothing else tells, and
+            looks through no receipts and checkpoints.
         progress: called with the number of bytes read, again and again.
 
     Raises:
@@ -167,7 +174,8 @@ def summarise(archive: Archive, *, progress: Optional[Callable[[int], Any]] = No
     for path in sorted(paths, key=stem):
         try:
             with DataFile(path) as file:
-                counted = _Count(file, progress).result()
+                is_told = file.receipts is not None and not counting
+                counted = _as_told(file) if is_told else _Count(file, progress).result()
         except KrakenL3Error as error:
             if path in level3:
                 raise
@@ -180,9 +188,30 @@ def summarise(archive: Archive, *, progress: Optional[Callable[[int], Any]] = No
             summary.missing.append(f"{counted.name}: no receipts, so no receive times and no connections")
     _Story(summary).read(archive)
     # a recorder may be at work: what is half written is no damage yet
-    damage = companion_damage(archive, is_growing=True)
+    damage = companion_damage(archive, is_growing=True, briefly=not counting)
     summary.missing = list(dict.fromkeys([*summary.missing, *map(str, damage)]))
     return summary
+
+
+def _as_told(file: DataFile) -> FileSummary:
+    """What receipts tell of a file."""
+    assert file.receipts is not None
+    told = _begun(file)
+    told.is_counted, told.lines = False, len(file.receipts)
+    _add_times(told, file.receipts)
+    return told
+
+
+def _begun(file: DataFile) -> FileSummary:
+    day = file.day.isoformat() if file.day else None
+    return FileSummary(name=file.path.name, stream=file.stream.value, day=day, bytes=file.source.size())
+
+
+def _add_times(summary: FileSummary, receipts: ReceiptIndex) -> None:
+    summary.has_receipts = True
+    if len(receipts):
+        summary.first_received_ns = _known(receipts, 0)
+        summary.last_received_ns = _known(receipts, len(receipts) - 1)
 
 
 class _Count:
@@ -198,8 +227,7 @@ class _Count:
 
     def result(self) -> FileSummary:
         file = self._file
-        day = file.day.isoformat() if file.day else None
-        counted = FileSummary(name=file.path.name, stream=file.stream.value, day=day, bytes=file.source.size())
+        counted = _begun(file)
         for block in file.blocks(size=_BLOCK_BYTES, numbered=False):
             self._add(block, counted)
             if self._progress is not None:
@@ -261,16 +289,13 @@ class _Count:
             symbol = self._symbols[name] = SymbolSummary(symbol=name.decode(errors="replace"))
         self._first_line[name] = min(self._first_line.get(name, first), first)
         self._last_line[name] = max(self._last_line.get(name, last), last)
-        symbol.lines += lines
-        symbol.bytes += size
-        symbol.snapshots += lines if kind == b"snapshot" else 0
+        symbol.lines = (symbol.lines or 0) + lines
+        symbol.bytes = (symbol.bytes or 0) + size
+        symbol.snapshots = (symbol.snapshots or 0) + (lines if kind == b"snapshot" else 0)
         counted.lines += lines
 
     def _add_receipts(self, receipts: ReceiptIndex, counted: FileSummary) -> None:
-        counted.has_receipts = True
-        if len(receipts):
-            counted.first_received_ns = _known(receipts, 0)
-            counted.last_received_ns = _known(receipts, len(receipts) - 1)
+        _add_times(counted, receipts)
         for name, symbol in self._symbols.items():
             symbol.first_received_ns = _known(receipts, self._first_line[name])
             symbol.last_received_ns = _known(receipts, self._last_line[name])
@@ -336,8 +361,12 @@ class _Story:
             name = DayPaths(archive.directory, day).journal
             if not name.exists():
                 self._summary.missing.append(f"{name.name}: no journal, so nothing is known of gaps and their causes")
+            subscribed: dict[str, set[str]] = {}
             for record in archive.journal(day):
                 self._apply(record)
+                if isinstance(record, Acknowledged):
+                    subscribed.setdefault(record.channel, set()).add(record.symbol)
+            self._name_symbols(day.isoformat(), subscribed)
         if not archive.days:
             self._summary.missing.append("no day in the name: companions, if there are any, were not looked for")
         last_ns = {stream.value: last_receive_ns(archive, stream) for stream in Stream}
@@ -345,6 +374,12 @@ class _Story:
             counts = gaps_within([gap], last_ns.get(gap.channel, 0))
             (self._summary.gaps if counts else self._summary.ends).append(gap)
         self._summary.rejected = list(self._rejected.values())
+
+    def _name_symbols(self, day: str, subscribed: dict[str, set[str]]) -> None:
+        for file in self._summary.files:
+            if not file.is_counted and file.day == day:
+                names = sorted(subscribed.get(file.stream, ()))
+                file.symbols = [SymbolSummary(name, lines=None, bytes=None, snapshots=None) for name in names]
 
     def _apply(self, record: Record) -> None:
         if isinstance(record, (GapOpened, GapClosed)):

@@ -112,8 +112,13 @@ VERIFY_LIVE = Command(
 
 INFO = Command(
     "info",
-    "Show what was recorded, per file and symbol: lines, bytes, times, snapshots, connections, and every gap.",
+    """Show what was recorded, per file and symbol: lines, bytes, times, snapshots, connections, and every gap.
+
+    Receipts and journals tell it at once. What they do not tell, the counts of each symbol, is read from the data: up
+    to 64 MiB of it, or all with --count. Files without receipts are always read.
+    """,
     Argument("path", "Directory of an archive, or one NDJSON file.", type=PATH),
+    _flag("--count", help="Count the lines of each symbol, however much there is to read."),
     AS_JSON,
 )
 RECOVER = Command(

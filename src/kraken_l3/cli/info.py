@@ -19,13 +19,16 @@ __all__ = ["info"]
 
 #: Rows of each table; `--json` has all.
 ROWS = 30
+#: So much data is counted in a blink; more only where `--count` asks for it.
+_COUNTED_BYTES = 64 * 1024 * 1024
 
 
-def info(path: Path, as_json: bool) -> None:
+def info(path: Path, count: bool, as_json: bool) -> None:
     """Run `kraken-l3 info`."""
     archive = open_archive(path)
-    with progress("reading", sum(map(_size_of, _all_files(archive)))) as on_bytes:
-        summary = summarise(archive, progress=on_bytes)
+    total = sum(map(_size_of, _all_files(archive)))
+    with progress("reading", total) as on_bytes:
+        summary = summarise(archive, counting=count or total <= _COUNTED_BYTES, progress=on_bytes)
     if as_json:
         print_result(summary)
     else:
@@ -65,14 +68,14 @@ def _print(summary: Summary) -> None:
 def _file_table(file: FileSummary, gaps: list[Gap]) -> Table:
     table = Table("symbol", ">lines", ">size", ">snapshots", ">first", ">last", ">gaps", ">missing")
     missing = _gaps_by_symbol(file, gaps)
-    busiest = sorted(file.symbols, key=lambda symbol: -symbol.lines)
+    busiest = sorted(file.symbols, key=lambda symbol: -(symbol.lines or 0))
     for symbol in sorted(busiest[:ROWS], key=lambda symbol: symbol.symbol):
         own = missing.get(symbol.symbol, [])
         table.add(
             symbol.symbol,
-            f"{symbol.lines:,}",
-            size(symbol.bytes),
-            f"{symbol.snapshots:,}",
+            _counted(symbol.lines),
+            "" if symbol.bytes is None else size(symbol.bytes),
+            _counted(symbol.snapshots),
             _time(symbol.first_received_ns),
             _time(symbol.last_received_ns),
             number(len(own)),
@@ -80,10 +83,15 @@ def _file_table(file: FileSummary, gaps: list[Gap]) -> Table:
         )
     if len(busiest) > ROWS:
         rest = busiest[ROWS:]
-        table.add(f"{len(rest)} more", f"{sum(s.lines for s in rest):,}", size(sum(s.bytes for s in rest)))
+        lines, volume = sum(s.lines or 0 for s in rest), sum(s.bytes or 0 for s in rest)
+        table.add(f"{len(rest)} more", *((f"{lines:,}", size(volume)) if file.is_counted else ()))
     if file.other_lines:
         table.add("(no symbol)", f"{file.other_lines:,}")
     return table
+
+
+def _counted(count: Optional[int]) -> str:
+    return "" if count is None else f"{count:,}"
 
 
 def _gaps_by_symbol(file: FileSummary, gaps: list[Gap]) -> dict[str, list[Gap]]:
@@ -164,6 +172,8 @@ def _notes(summary: Summary) -> list[str]:
             notes.append(f"{file.name}: {file.unknown_receive_times:,} lines without a known receive time")
         if file.malformed:
             notes.append(f"{file.name}: {file.malformed:,} lines were malformed as received")
+    if not all(file.is_counted for file in summary.files):
+        notes.append("Lines, bytes and snapshots of each symbol were not counted: --count reads the data for them.")
     if summary.starts > summary.stops:
         notes.append(f"The recorder started {summary.starts} times and stopped cleanly {summary.stops} times.")
     notes += [f"Not looked at: {each}" for each in summary.unread]
