@@ -17,7 +17,7 @@ fn corpus() -> Vec<(String, Vec<u8>)> {
 
 fn options(part: (u32, u32)) -> Options {
     let rows = Some(RowOptions { levels: 3, grid_ns: None, orders: true });
-    Options { messages: true, events: true, rows, part, only: None }
+    Options { messages: true, events: true, rows, part, only: None, until_ns: None }
 }
 
 /// What an engine has found: its counts, and every symbol's.

@@ -36,6 +36,8 @@ BLOCK_BYTES = 4 * 1024 * 1024
 TOO_LONG = b"\0 a line that is too long\n"
 #: So much of a file, or its first line, tells whether its messages are in envelopes.
 _HEAD_BYTES = 64 * 1024
+#: So much at the end of a block is looked through for the end of a line, before the block is read.
+_TAIL_BYTES = 4 * 1024
 
 
 class Digest(Protocol):
@@ -306,7 +308,7 @@ class DataFile:
 
     def _whole_lines(self, offset: int, end: int, size: int, *, growing: bool) -> tuple[bytes, int]:
         """Lines from an offset on, and how many bytes of the file they are; `TOO_LONG` for one that is too long."""
-        data = self._read(offset, min(size, max(0, end - offset)))
+        data = self._read(offset, self._up_to_line_end(offset, min(size, max(0, end - offset))))
         cut = data.rfind(b"\n") + 1
         if not cut and offset + len(data) < end:  # a line longer than a block
             parts = [data]
@@ -329,6 +331,13 @@ class DataFile:
         if not cut:
             cut = 0 if growing or self._is_torn(offset) else len(data)
         return data if cut == len(data) else data[:cut], cut
+
+    def _up_to_line_end(self, offset: int, size: int) -> int:
+        """A size that ends with a line, where the last bytes tell it: what is read so need not be copied to be cut."""
+        if size <= _TAIL_BYTES or not isinstance(self.source, PlainFile):
+            return size
+        tail = self.source.read_at(offset + size - _TAIL_BYTES, _TAIL_BYTES)
+        return size - _TAIL_BYTES + (tail.rfind(b"\n") + 1 or _TAIL_BYTES)
 
     def _read(self, offset: int, size: int) -> bytes:
         """So many bytes, or fewer in front of damage: no line before it is lost with it."""
