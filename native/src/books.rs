@@ -38,6 +38,7 @@ pub struct Totals {
     pub malformed: u64,
     pub skipped: u64,
     pub too_many_symbols: u64,
+    pub level3_elsewhere: u64,
 }
 
 /// Where a line stands.
@@ -160,10 +161,16 @@ impl Books {
             return;
         }
         for element in &parsed.elements {
-            match self.index_of(element.symbol, &parsed.text) {
-                Some(index) => self.message(index, kind, element, &parsed.entries, ids, at),
-                None => self.too_many_symbols(kind, at),
-            }
+            self.message_of(kind, element, parsed, ids, at);
+        }
+    }
+
+    /// Handles one message of a line.
+    #[inline(always)]
+    pub fn message_of(&mut self, kind: Kind, element: &Element, parsed: &Parsed, ids: &InternedIds, at: At) {
+        match self.index_of(element.symbol, &parsed.text) {
+            Some(index) => self.message(index, kind, element, &parsed.entries, ids, at),
+            None => self.too_many_symbols(kind, at),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The engine: blocks of lines in, verdicts and columns out. `kraken_l3.engine.port` is its contract, with the life
 //! of a line step by step; `kraken_l3.engine.python` its twin.
 
-use memchr::memchr;
+use memchr::{memchr, memmem};
 
 use crate::books::{At, Books, Output, Totals};
 use crate::generic::{self, Line};
@@ -11,11 +11,12 @@ use crate::notes::Note;
 use crate::options::Options;
 use crate::routing::{Owner, Route, Routing};
 use crate::scan;
+use crate::shares::Scanned;
 use crate::symbol::Symbol;
 use crate::time::CachedTime;
 
 /// Longer lines are malformed: a bound on memory, and on places in a line that 32 bits hold.
-const MAX_LINE_BYTES: usize = 1 << 26;
+pub const MAX_LINE_BYTES: usize = 1 << 26;
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// One engine: a parser in front of the books of all symbols.
@@ -56,12 +57,42 @@ impl Engine {
             start += length + 1;
             line = line.saturating_add(1);
         }
-        let lines = line.saturating_sub(first_line) as u64;
+        self.finish(line.saturating_sub(first_line) as u64)
+    }
+
+    /// What has come of so many lines, the end of a block.
+    pub fn finish(&mut self, lines: u64) -> Output {
         self.books.totals.lines += lines;
         if self.ids.wants_sweep() {
             self.ids.sweep(self.books.ids());
         }
         self.books.take_output(lines)
+    }
+
+    /// Processes lines that were scanned before: those of this engine's part. `block` and `offset` are what the lines
+    /// were scanned from, the first of them has the number `first_line`.
+    pub fn feed_scanned(&mut self, scanned: &Scanned, block: &[u8], first_line: i64, offset: i64) {
+        let mut number = first_line;
+        for line in &scanned.lines {
+            let text = &block[line.start..];
+            let here = offset.saturating_add(line.start as i64);
+            match line.element {
+                Some((kind, element)) => {
+                    let element = &scanned.parsed.elements[element as usize];
+                    if self.routing.owns(element.symbol, &scanned.parsed.text) {
+                        let at = At { line: number, offset: here, text: &text[..line.length] };
+                        self.books.message_of(kind, element, &scanned.parsed, &self.ids, at);
+                    } else {
+                        self.books.totals.skipped += 1;
+                    }
+                }
+                None => {
+                    let bom = if here == 0 && text.starts_with(BOM) { BOM.len() } else { 0 };
+                    self.routed_line(&text[bom..], number, here);
+                }
+            }
+            number = number.saturating_add(1);
+        }
     }
 
     /// Handles the line at the start of the text; its length without the newline.
@@ -70,6 +101,7 @@ impl Engine {
         if self.routing.on() && !self.routing.starts_with_own(text) {
             return self.routed_line(text, line, offset);
         }
+        self.parsed.clear();
         let scanned = scan::scan(text, &mut self.parsed, &mut self.time);
         if let Some(length) = scanned.filter(|length| *length <= MAX_LINE_BYTES) {
             let at = At { line, offset, text: &text[..length] };
@@ -129,7 +161,10 @@ impl Engine {
             return length;
         }
         match generic::parse(at.text, &mut self.parsed, &mut self.ids) {
-            Line::NotData => self.books.totals.not_data += 1,
+            Line::NotData => {
+                self.books.totals.not_data += 1;
+                self.books.totals.level3_elsewhere += u64::from(memmem::find(at.text, b"level3").is_some());
+            }
             Line::Malformed(fault) => self.books.unreadable(at, fault),
             Line::Level3 => self.books.handle(&self.parsed, &self.ids, at),
         }

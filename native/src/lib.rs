@@ -29,6 +29,7 @@ mod precision;
 mod python;
 mod routing;
 pub mod scan;
+pub mod shares;
 pub mod side;
 pub mod symbol;
 pub mod time;

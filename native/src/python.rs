@@ -7,15 +7,16 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use crate::books::Output;
+use crate::books::{Output, Totals};
 use crate::columns::Columns;
 use crate::engine;
 use crate::notes::Note;
 use crate::options::{Options, RowOptions};
+use crate::shares::{self, PIECE_BYTES};
 use crate::symbol::{Bad, Symbol};
 
 /// Number of this interface; the main package takes no other.
-const PORT: u32 = 6;
+const PORT: u32 = 7;
 
 type PyNote = (&'static str, i64, i64, String, String, Option<i64>, Option<i64>);
 type PyBad = (&'static str, i64, i64, Option<i64>, Option<i64>);
@@ -112,10 +113,10 @@ impl Engine {
         self.inner.symbols().iter().map(|symbol| tally(py, symbol)).collect()
     }
 
-    /// lines, not_data, malformed, skipped, too_many_symbols
-    fn totals(&self) -> (u64, u64, u64, u64, u64) {
-        let totals = self.inner.totals();
-        (totals.lines, totals.not_data, totals.malformed, totals.skipped, totals.too_many_symbols)
+    /// lines, not_data, malformed, skipped, too_many_symbols, level3_elsewhere
+    fn totals(&self) -> (u64, u64, u64, u64, u64, u64) {
+        let Totals { lines, not_data, malformed, skipped, too_many_symbols, level3_elsewhere } = self.inner.totals();
+        (lines, not_data, malformed, skipped, too_many_symbols, level3_elsewhere)
     }
 }
 
@@ -203,6 +204,23 @@ fn counts<'py>(py: Python<'py>, counts: &[(&'static str, u64)]) -> PyResult<Boun
     Ok(dict)
 }
 
+/// Feeds a block to engines that have a part of the symbols each, and no columns, in as many threads: how many lines it
+/// has, and the notes of each engine.
+#[pyfunction]
+fn feed_shares(
+    py: Python<'_>,
+    mut engines: Vec<PyRefMut<'_, Engine>>,
+    block: &[u8],
+    first_line: i64,
+    offset: i64,
+) -> (u64, Vec<Vec<PyNote>>) {
+    let inner: Vec<&mut engine::Engine> = engines.iter_mut().map(|engine| &mut *engine.inner).collect();
+    let outputs = py.detach(|| shares::feed(inner, block, first_line, offset, PIECE_BYTES));
+    let lines = outputs.first().map_or(0, |output| output.lines);
+    let notes = engines.iter().zip(outputs).map(|(engine, output)| engine.notes(output.notes)).collect();
+    (lines, notes)
+}
+
 /// How many lines a block has, found one after the other: the floor that the benchmark compares with.
 #[pyfunction]
 fn count_lines(block: &[u8]) -> usize {
@@ -220,5 +238,6 @@ fn kraken_l3_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("PORT", PORT)?;
     module.add_function(wrap_pyfunction!(count_lines, module)?)?;
+    module.add_function(wrap_pyfunction!(feed_shares, module)?)?;
     module.add_class::<Engine>()
 }

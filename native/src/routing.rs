@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use memchr::{memchr2, memmem};
 
 use crate::crc;
-use crate::names::Names;
+use crate::names::{Name, Names};
 
 const FAST_PATH_SYMBOL_BYTES: usize = 24;
 const KEY: &[u8] = br#""symbol""#;
@@ -93,6 +93,16 @@ impl Routing {
             (Some(_), Some(_)) => return Route::Parse,
         };
         if owner == Owner::Own { Route::Own } else { Route::Other(end) }
+    }
+
+    /// Whether a symbol is this engine's. `kept`: `Parsed::text`.
+    #[inline(always)]
+    pub fn owns(&mut self, symbol: Name, kept: &[u8]) -> bool {
+        let owner = match self.decided.get(symbol, kept) {
+            Some(index) => self.owners[index],
+            None => self.owner(&symbol.text(kept)),
+        };
+        owner == Owner::Own
     }
 
     #[inline(always)]

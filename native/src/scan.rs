@@ -19,7 +19,6 @@ const MAX_NUMBER_BYTES: usize = MAX_DIGITS + 16;
 /// None when it has any other form.
 #[inline]
 pub fn scan(text: &[u8], parsed: &mut Parsed, time: &mut CachedTime) -> Option<usize> {
-    parsed.clear();
     let mut scanner = Scanner { text, at: 0 };
     let kind = if scanner.literal(br#"{"channel":"level3","type":"update","data":[{"#).is_some() {
         Kind::Update

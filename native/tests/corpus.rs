@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use kraken_l3_native::engine::Engine;
+use kraken_l3_native::notes::Note;
 use kraken_l3_native::options::{Options, RowOptions};
+use kraken_l3_native::shares;
 
 fn corpus() -> Vec<(String, Vec<u8>)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
@@ -28,15 +30,18 @@ fn found(engines: &[Engine]) -> Vec<String> {
         .map(|symbol| format!("{} {:?} {:?}", symbol.name, symbol.state, symbol.tally))
         .collect();
     tallies.sort();
-    let (mut not_data, mut malformed, mut skipped) = (0, 0, 0);
+    let (mut not_data, mut malformed, mut skipped, mut elsewhere) = (0, 0, 0, 0);
     for totals in engines.iter().map(Engine::totals) {
         not_data += totals.not_data;
         malformed += totals.malformed;
         skipped += totals.skipped;
+        elsewhere += totals.level3_elsewhere;
     }
     let lines = engines[0].totals().lines;
     let passed_over = skipped - lines * (engines.len() as u64 - 1);
-    tallies.push(format!("lines {lines}, not data {not_data}, malformed {malformed}, skipped {passed_over}"));
+    tallies.push(format!(
+        "lines {lines}, not data {not_data}, malformed {malformed}, skipped {passed_over}, level3 in {elsewhere}"
+    ));
     tallies
 }
 
@@ -65,6 +70,31 @@ fn shares_of_the_symbols_are_the_whole() {
         for parts in [2, 3, 8] {
             let shares: Vec<_> = (0..parts).map(|part| fed(&block, (part, parts))).collect();
             assert_eq!(found(&shares), found(&[fed(&block, (0, 1))]), "{name}, {parts} parts");
+        }
+    }
+}
+
+#[test]
+fn shares_in_threads_are_the_whole() {
+    for (name, block) in corpus() {
+        let mut whole = Engine::new(options((0, 1)));
+        let expected = [whole.feed(&block, 7, 0, None), whole.feed(&block, 9, 100, None)];
+        for (parts, piece_bytes) in [(1, 1), (2, 100), (2, 1 << 20), (3, 5_000), (8, 1)] {
+            let mut engines: Vec<_> = (0..parts).map(|part| Engine::new(options((part, parts)))).collect();
+            for (expected, (line, offset)) in expected.iter().zip([(7, 0), (9, 100)]) {
+                let outputs = shares::feed(engines.iter_mut().collect(), &block, line, offset, piece_bytes);
+                assert!(outputs.iter().all(|output| output.lines == expected.lines), "{name}");
+                let mut notes: Vec<_> = outputs.iter().flat_map(|output| &output.notes).collect();
+                notes.sort_by_key(|note| note.line);
+                let told = |notes: &[&Note]| {
+                    let told = notes.iter().map(|note| (note.line, note.offset, note.kind, note.detail.clone()));
+                    let mut told: Vec<_> = told.collect();
+                    told.sort();
+                    told
+                };
+                assert_eq!(told(&notes), told(&expected.notes.iter().collect::<Vec<_>>()), "{name}, {parts} parts");
+            }
+            assert_eq!(found(&engines), found(std::slice::from_ref(&whole)), "{name}, {parts} parts");
         }
     }
 }

@@ -14,7 +14,7 @@ ENGINES = ("auto", "native", "python")
 
 #: The interface that `engine.native` is written for; `PORT` in native/src/python.rs is its number in an installed
 #: package, which may be older or newer than this one.
-_INTERFACE = 6
+_INTERFACE = 7
 _NOT_INSTALLED = "the native engine is not installed"
 _REMEDY = "pip install ./native, in a checkout of this release and with Rust's cargo at hand"
 

@@ -1,13 +1,13 @@
 """The engine of the package `kraken_l3_native` behind the port: the same results as `engine.python`, much faster.
 
-A native engine gives up the interpreter lock while it works. So several of them in threads, each with its share of the
-symbols and fed with the same blocks, use several cores without reading the file and counting its lines once for each.
+A native engine gives up the interpreter lock while it works: several can work in Python threads at a time. Several
+of them, each with its share of the symbols, can be fed a block together (`ThreadedNativeEngine`): they share the
+scanning of its lines, so that even one pair keeps two cores busy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Optional
 from zlib import crc32
 
@@ -45,7 +45,7 @@ class NativeEngine:
         wanted = options.rows
         rows = (wanted.levels, wanted.grid_ns, wanted.orders) if wanted is not None else None
         only = {name for name in options.only if is_symbol(name)} if options.only is not None else None
-        self._core = kraken_l3_native.Engine(
+        self.core = kraken_l3_native.Engine(
             options.messages, options.events, rows, options.part, only, options.until_ns
         )
 
@@ -64,31 +64,31 @@ class NativeEngine:
         if depth is not None and depth < 1:
             raise ValueError(f"depth {depth} is not positive")
         if is_symbol(symbol):
-            self._core.set_symbol(symbol, price_precision, qty_precision, depth)
+            self.core.set_symbol(symbol, price_precision, qty_precision, depth)
 
     def feed(self, block: bytes, first_line: int, offset: int, recv_ns: Optional[bytes] = None) -> Result:
         """See `Engine.feed`."""
-        return _result(*self._core.feed(block, first_line, offset, recv_ns))
+        return _result(*self.core.feed(block, first_line, offset, recv_ns))
 
     def advance(self, recv_ns: int) -> Result:
         """See `Engine.advance`."""
-        return _result(*self._core.advance(recv_ns))
+        return _result(*self.core.advance(recv_ns))
 
     def invalidate(self, symbol: Optional[str] = None) -> list[Note]:
         """See `Engine.invalidate`."""
         if symbol is not None and not is_symbol(symbol):
             return []
-        return [Note(*note) for note in self._core.invalidate(symbol)]
+        return [Note(*note) for note in self.core.invalidate(symbol)]
 
     def load_book(self, image: BookImage) -> bool:
         """See `Engine.load_book`."""
         if not is_symbol(image.symbol) or not -_INT64_END <= image.newest_ns < _INT64_END:
             return False
-        return self._core.load_book(image.symbol, image.message, image.newest_ns, list(image.amending))
+        return self.core.load_book(image.symbol, image.message, image.newest_ns, list(image.amending))
 
     def export_book(self, symbol: str) -> Optional[BookImage]:
         """See `Engine.export_book`."""
-        exported = self._core.export_book(symbol) if is_symbol(symbol) else None
+        exported = self.core.export_book(symbol) if is_symbol(symbol) else None
         if exported is None:
             return None
         message, newest_ns, amending = exported
@@ -96,15 +96,15 @@ class NativeEngine:
 
     def symbols(self) -> Sequence[str]:
         """See `Engine.symbols`."""
-        return self._core.symbols()
+        return self.core.symbols()
 
     def tallies(self) -> list[SymbolTally]:
         """See `Engine.tallies`."""
-        return [_tally(fields) for fields in self._core.tallies()]
+        return [_tally(fields) for fields in self.core.tallies()]
 
     def totals(self) -> Totals:
         """See `Engine.totals`."""
-        return Totals(*self._core.totals())
+        return Totals(*self.core.totals())
 
 
 class ThreadedNativeEngine:
@@ -114,7 +114,6 @@ class ThreadedNativeEngine:
 
     def __init__(self, jobs: int, only: Optional[frozenset[str]] = None) -> None:
         self._engines = [NativeEngine(EngineOptions(part=(part, jobs), only=only)) for part in range(jobs)]
-        self._pool = ThreadPoolExecutor(jobs)
 
     def set_symbol(
         self,
@@ -130,12 +129,11 @@ class ThreadedNativeEngine:
         )
 
     def feed(self, block: bytes, first_line: int, offset: int, recv_ns: Optional[bytes] = None) -> Result:
-        """See `Engine.feed`."""
-        running = [self._pool.submit(engine.feed, block, first_line, offset, recv_ns) for engine in self._engines]
-        results = [future.result() for future in running]
-        notes = [note for result in results for note in result.notes]
+        """See `Engine.feed`. Without rows nobody needs the receive times."""
+        lines, told = kraken_l3_native.feed_shares([engine.core for engine in self._engines], block, first_line, offset)
+        notes = [Note(*note) for notes in told for note in notes]
         notes.sort(key=lambda note: note.line)  # as one engine tells them, but for those of one line
-        return Result(lines=results[0].lines, notes=notes)
+        return Result(lines=lines, notes=notes)
 
     def advance(self, recv_ns: int) -> Result:
         """See `Engine.advance`: there are no rows here."""
@@ -174,6 +172,7 @@ class ThreadedNativeEngine:
             # Each line that is wanted at all is passed over by every engine but one.
             skipped=sum(part.skipped for part in totals) - lines * (len(totals) - 1),
             too_many_symbols=sum(part.too_many_symbols for part in totals),
+            level3_elsewhere=sum(part.level3_elsewhere for part in totals),
         )
 
     def _owner(self, symbol: str) -> NativeEngine:

@@ -365,13 +365,15 @@ _SUMS = ("messages", "snapshots", "ok", "mismatched", "incidents", "before_snaps
 @dataclass(frozen=True)
 class Totals:
     """Counts over all lines fed. `malformed` are lines malformed as a whole (no symbol); the tallies have those of a
-    symbol."""
+    symbol. `level3_elsewhere` are lines that are not data and have the text `level3` somewhere: they may hold a message
+    in a form that engines do not read."""
 
     lines: int = 0
     not_data: int = 0
     malformed: int = 0
     skipped: int = 0
     too_many_symbols: int = 0
+    level3_elsewhere: int = 0
 
     def then(self, later: Totals) -> Totals:
         """Over the lines of both."""

@@ -60,6 +60,7 @@ class PythonEngine:
         self._options = options
         self._books: dict[str, SymbolBook] = {}
         self._lines = self._not_data = self._malformed = self._skipped = self._too_many_symbols = 0
+        self._level3_elsewhere = 0
         self._noted: dict[tuple[str, str], int] = {}
         self._routing = Routing(options) if options.part[1] > 1 or options.only is not None else None
         self._line = self._offset = -1
@@ -138,7 +139,14 @@ class PythonEngine:
 
     def totals(self) -> Totals:
         """See `Engine.totals`."""
-        return Totals(self._lines, self._not_data, self._malformed, self._skipped, self._too_many_symbols)
+        return Totals(
+            self._lines,
+            self._not_data,
+            self._malformed,
+            self._skipped,
+            self._too_many_symbols,
+            self._level3_elsewhere,
+        )
 
     # Lines
 
@@ -234,6 +242,7 @@ class PythonEngine:
             return True
         if message is None:
             self._not_data += 1
+            self._level3_elsewhere += b"level3" in line
             return True
         if self._options.until_ns is not None and self._is_late(message, self._options.until_ns):
             return False

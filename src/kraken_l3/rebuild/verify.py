@@ -136,7 +136,7 @@ class _Judged:
 
 def _judge(engine: Engine, played: Iterator[Played], progress: Progress) -> _Judged:
     found = _Judged()
-    not_data = engine.totals().not_data
+    elsewhere = engine.totals().level3_elsewhere
     for each in played:
         if isinstance(each, FileEnd):
             found.files.append(FilePart(each.path.name, each.lines, each.bytes))
@@ -144,8 +144,8 @@ def _judge(engine: Engine, played: Iterator[Played], progress: Progress) -> _Jud
             continue
         name, block = each.path.name, each.block
         # What is no level3 message may hold one, where envelopes begin in the middle of a file.
-        before, not_data = not_data, engine.totals().not_data
-        count = block.left_out + (count_wrapped(block.data) if not_data > before else 0)
+        before, elsewhere = elsewhere, engine.totals().level3_elsewhere
+        count = block.left_out + (count_wrapped(block.data) if elsewhere > before else 0)
         if count:
             found.left_out[name, block.offset] = count
         if each.result.notes:
