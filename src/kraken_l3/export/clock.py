@@ -67,8 +67,7 @@ class ReceiveClock:
             return self._of_receipts(file, block)
         if not self._needs_times:
             return Times(block.first_line, None, None, None)
-        count = _lines_in(block)
-        return Times(block.first_line, self._rising(self._of_messages(block, count)), None, None)
+        return Times(block.first_line, self._rising(self._of_messages(block)), None, None)
 
     def _of_receipts(self, file: DataFile, block: Block) -> Times:
         # Damaged receipts may tell of more or fewer lines than there are: the lines themselves are counted.
@@ -82,12 +81,12 @@ class ReceiveClock:
         recv_ns = self._rising(raw)
         return Times(block.first_line, recv_ns, recv_ns, doubtful | (raw < recv_ns))
 
-    def _of_messages(self, block: Block, count: int) -> Any:
+    def _of_messages(self, block: Block) -> Any:
         if self._reader is None:
             self._reader = make_engine(EngineOptions(messages=True), self._engine_name)
         result = self._reader.feed(block.data, block.first_line, block.offset)
         line, msg_ns = (np.frombuffer(result.messages[name], "<i8") for name in ("line", "msg_ns"))
-        times = np.zeros(count, np.int64)
+        times = np.zeros(result.lines, np.int64)
         np.maximum.at(times, line - block.first_line, msg_ns)
         return times
 

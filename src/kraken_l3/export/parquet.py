@@ -23,6 +23,10 @@ COMPRESSION_LEVEL = 1
 _DELTA = ("ts_recv", "timestamp", "line", "price")
 #: Columns of few values.
 _FEW = ("level", "queue_position", "flags")
+#: Columns whose smallest and largest value are much the same in every row group, and let no reader pass one over.
+_NO_STATISTICS = ("order_id", "side", "action", "classification")
+#: Rows that the writer takes at a time, a whole row group: its own 1,024 cost a fifth more time.
+_BATCH_ROWS = 131_072
 
 
 class ParquetOutput:
@@ -48,7 +52,8 @@ class ParquetOutput:
                 compression_level=COMPRESSION_LEVEL,
                 use_dictionary=few,
                 column_encoding={name: "DELTA_BINARY_PACKED" for name in schema.names if name in _DELTA},
-                write_statistics=True,
+                write_statistics=[name for name in schema.names if name not in _NO_STATISTICS],
+                write_batch_size=_BATCH_ROWS,
             )
         except BaseException:
             output.abandon()
