@@ -103,13 +103,13 @@ class _Messages:
         columns = _columns_of(result.messages, MESSAGE_COLUMNS)
         self.line, self.symbol, self.msg_ns = columns["line"], columns["symbol"], columns["msg_ns"]
         self._verdict, self._reason = columns["verdict"], columns["reason"]
-        opens = (self._verdict == Verdict.MISMATCH) | (self._verdict == Verdict.MALFORMED)
-        decides = opens | (columns["kind"] == MessageKind.SNAPSHOT)
         self._before = suspect_books
-        self._changes = bool(decides.any())
+        verdicts = result.messages["verdict"]  # as bytes, which are searched faster than any array is compared
+        self._changes = _has_snapshot(result) or Verdict.MISMATCH in verdicts or Verdict.MALFORMED in verdicts
         if self._changes:
             self._before = suspect_books.copy()
-            self._follow(opens, decides, suspect_books)
+            opens = (self._verdict == Verdict.MISMATCH) | (self._verdict == Verdict.MALFORMED)
+            self._follow(opens, opens | (columns["kind"] == MessageKind.SNAPSHOT), suspect_books)
 
     def _follow(self, opens: Records, decides: Records, suspect_books: Records) -> None:
         order = _by_symbol(self.symbol)
@@ -146,6 +146,10 @@ class _Messages:
         at = np.searchsorted(self._sorted_keys, keys, side="right") - 1
         found = (at >= 0) & (self._sorted_keys[at] == keys)
         return np.where(found, self._sorted_suspect[at], self._before[symbol])
+
+
+def _has_snapshot(result: Result) -> bool:
+    return MessageKind.SNAPSHOT in result.messages["kind"]
 
 
 def _keys(symbol: Records, line: Records) -> Records:
@@ -188,14 +192,13 @@ class RecordBuilder:
         scales = self._scales
         changes: list[tuple[int, int, Records]] = []
         symbols = np.frombuffer(result.messages["symbol"], "<i4")
-        kinds = np.frombuffer(result.messages["kind"], "u1")
         # Snapshots change scales and bring symbols; so do the books of checkpoints, where a file begins with some, and
         # the first order of a book that was empty.
         begins_file = step.path != self._path
         self._path = step.path
         inferred = any(note.kind == "inferred" for note in result.notes)
         new_symbols = symbols.max(initial=-1) >= len(self.symbols)
-        if begins_file or inferred or new_symbols or MessageKind.SNAPSHOT in kinds:
+        if begins_file or inferred or new_symbols or _has_snapshot(result):
             self.look()
             changes = list(self._scale_changes(result, scales))
         messages = _Messages(result, self._suspect)
