@@ -11,7 +11,7 @@ import pytest
 from archives import record
 
 from kraken_l3.errors import UsageError
-from kraken_l3.export.bulk import export_table
+from kraken_l3.export.bulk import export_table, plan_jobs
 from kraken_l3.export.events import EventsTable
 from kraken_l3.export.snapshots import SnapshotsTable
 
@@ -35,6 +35,31 @@ def exported(source, tmp_path_factory):
     for options in (EVENTS, SNAPSHOTS):
         export_table(str(source), str(target), options)
     return target
+
+
+# -- jobs
+
+
+@pytest.mark.parametrize(
+    ("pairs", "wanted", "shares"),
+    [
+        (["BTC/USD"], None, 1),
+        (["BTC/USD", "ETH/USD", "ADA/USD"], None, 3),
+        (["BTC/USD", "ETH/USD", "ADA/USD"], ["ADA/USD"], 1),
+        (["BTC/USD", "ETH/USD", "ADA/USD"], ["ADA/USD", "BTC/USD", "XRP/USD"], 2),
+        (["BTC/USD"], ["XRP/USD"], 1),
+    ],
+)
+def test_no_job_reads_a_file_in_which_no_pair_is_its_own(tmp_path, pairs, wanted, shares):
+    source = record(tmp_path / "a", symbols=pairs, messages=60)
+    table = EventsTable(frozenset(wanted) if wanted is not None else None)
+    planned = plan_jobs(str(source), str(tmp_path / "o"), table, shares=4)
+    assert [job.part for job in planned] == [(part, shares) for part in range(shares)]
+
+
+def test_a_file_without_pairs_is_shared_out_all_the_same(tmp_path):
+    (tmp_path / "l3.ndjson").write_bytes(b"{}\n")
+    assert len(plan_jobs(str(tmp_path / "l3.ndjson"), str(tmp_path / "o"), EVENTS, shares=2)) == 2
 
 
 # -- readers of the tree

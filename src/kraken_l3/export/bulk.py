@@ -6,11 +6,14 @@ are shared out as well. For another tool each pair of each chain is one. Every s
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
-from kraken_l3.archive.reader import open_archive
-from kraken_l3.errors import UsageError
+from kraken_l3.archive.datafile import DataFile
+from kraken_l3.archive.reader import Archive, open_archive
+from kraken_l3.errors import DamageFound, UsageError
 from kraken_l3.export.format_job import FormatJob, run_format_job
 from kraken_l3.export.job import Job, run_job
 from kraken_l3.export.result import ExportResult
@@ -19,9 +22,13 @@ from kraken_l3.export.table import Table
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.rebuild.metadata import metadata_in
 from kraken_l3.rebuild.parallel import Progress, run_in_processes
-from kraken_l3.rebuild.playback import chains_in
+from kraken_l3.rebuild.playback import Chain, chains_in
 
 __all__ = ["export_format", "export_table", "plan_jobs"]
+
+_SYMBOL = re.compile(rb'"symbol"\s*:\s*"([^"]+)"')
+#: So much of a file tells whether it has enough pairs to share out; a job without any would read all of it in vain.
+_HEAD_BYTES = 16 * 1024 * 1024
 
 
 def export_table(
@@ -54,9 +61,7 @@ def export_table(
         results = run_in_processes(run_job, planned, jobs, progress, shares=planned[0].part[1])
     else:
         results = [run_job(job, progress) for job in planned]
-    result = ExportResult()
-    for other in results:
-        result.add(other)
+    result = _sum(results)
     result.files.sort(key=lambda file: (file.symbol, file.date or ""))
     return result
 
@@ -98,6 +103,10 @@ def export_format(
         results = run_in_processes(run_format_job, planned, jobs, progress)
     else:
         results = [run_format_job(job, progress) for job in planned]
+    return _sum(results)
+
+
+def _sum(results: Sequence[ExportResult]) -> ExportResult:
     result = ExportResult()
     for other in results:
         result.add(other)
@@ -113,16 +122,32 @@ def plan_jobs(
     engine: str = "auto",
     instruments: Sequence[Instrument] = (),
 ) -> list[Job]:
-    """The jobs that make up an export, for at least `shares` processes where pairs can be shared."""
+    """The jobs that make up an export, for about `shares` processes, as far as there are chains and pairs for them."""
     with fetched(source, heads=True) as path:
         archive = open_archive(path)
         metadata = tuple(metadata_in(archive, instruments))
         chains = chains_in(archive)
-    parts = -(-shares // len(chains)) if chains else 1
+        parts = -(-shares // len(chains)) if chains else 1
+        if parts > 1:
+            parts = max(_pairs_for(parts, archive, chain, table) for chain in chains)
     shares_of_symbols = [(part, parts) for part in range(parts)]
     return [
         Job(source, target, table, chain, metadata, share, engine) for chain in chains for share in shares_of_symbols
     ]
+
+
+def _pairs_for(parts: int, archive: Archive, chain: Chain, table: Table) -> int:
+    """So many parts, or as few as there are pairs at the chain's beginning; where there are none nothing tells."""
+    pairs: set[bytes] = set()
+    with DataFile(archive.directory / chain.files[0]) as file, contextlib.suppress(DamageFound):
+        for block in file.blocks(numbered=False):
+            pairs.update(_SYMBOL.findall(block.data))
+            if len(pairs) >= parts or block.offset >= _HEAD_BYTES:
+                break
+    if table.symbols is not None:
+        pairs &= {symbol.encode("utf-8", "surrogatepass") for symbol in table.symbols}
+        return max(1, min(parts, len(pairs)))
+    return min(parts, len(pairs)) or parts
 
 
 def _on_cluster(planned: Sequence[Job], address: str, progress: Optional[Progress]) -> list[ExportResult]:
