@@ -16,7 +16,6 @@ from typing import Callable, Optional
 
 import msgspec
 
-from kraken_l3.archive.checkpoints import decode_checkpoint
 from kraken_l3.archive.datafile import DataFile
 from kraken_l3.archive.journal import is_damaged
 from kraken_l3.archive.layout import JOURNAL_PREFIX, DayPaths, Stream
@@ -145,6 +144,8 @@ def _journal_fault(line: bytes) -> str:
 
 
 def _checkpoint_fault(line: bytes) -> str:
+    from kraken_l3.archive.checkpoints import decode_checkpoint  # as above
+
     try:
         decode_checkpoint(line)
     except MalformedMessage:

@@ -78,6 +78,8 @@ def written_order(days: Iterable[dt.date], next_day: Callable[[dt.date], Optiona
         next_day: the day that came after one, as far as its journal tells. What it tells may be nonsense.
     """
     by_date = sorted(days)
+    if len(by_date) < 2:
+        return by_date  # no journal need be read
     after = {day: next_day(day) for day in by_date}
     entered = set(after.values())
     order: dict[dt.date, None] = {}

@@ -8,13 +8,16 @@ from __future__ import annotations
 import gc
 import os
 from importlib import import_module
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import click
 
 from kraken_l3.errors import UsageError, did_you_mean
 
-__all__ = ["Argument", "Command", "Group", "colours"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Argument", "Command", "FilePath", "Group", "colours"]
 
 
 def colours() -> Optional[bool]:
@@ -37,6 +40,18 @@ class _HelpFormatter(click.HelpFormatter):
 
 class _Context(click.Context):
     formatter_class = _HelpFormatter
+
+
+class FilePath(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
+    """A path, whether or not something is there. click's own costs a catalogue of translations and pathlib at once."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> Path:
+        """See `click.ParamType`."""
+        from pathlib import Path
+
+        return Path(value)
 
 
 class Argument(click.Argument):
@@ -87,7 +102,8 @@ class Command(click.Command):
     def run(self, **parameters: Any) -> Any:
         """Do its work; the exit code, or None for 0."""
         work = getattr(import_module(self.module), self.function)
-        gc.enable()  # see `main`
+        gc.freeze()  # see `main`; what was imported is not looked through again
+        gc.enable()
         return work(**parameters)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

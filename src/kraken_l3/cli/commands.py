@@ -5,17 +5,16 @@ Kept apart from the modules that do the work, so that help and mistakes cost non
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from kraken_l3._version import __version__
-from kraken_l3.cli.command import Argument, Command, Group
+from kraken_l3.cli.command import Argument, Command, FilePath, Group
 
 __all__ = ["APP"]
 
-PATH: click.Path = click.Path(path_type=Path)
+PATH = FilePath()
 COUNT = click.IntRange(min=1)
 SECONDS = click.FloatRange(min=0.1)
 SHARE = click.FloatRange(min=0, max=1)
@@ -315,7 +314,7 @@ DEMO = Command(
     Exchange and recorder are separate processes that speak Kraken's protocol over sockets: token, subscriptions,
     snapshots, updates, heartbeats. Takes about 10 seconds.
     """,
-    _option("--out", type=PATH, default=Path("demo"), help="Directory for it; that of an earlier demo is replaced."),
+    _option("--out", type=PATH, default="demo", help="Directory for it; that of an earlier demo is replaced."),
 )
 
 
