@@ -111,7 +111,7 @@ class Book:
         trace: Optional[list[OrderEvent]],
     ) -> int:
         """Apply the changes of one side; gives the latest time that they state."""
-        orders = self.orders
+        orders, amending = self.orders, self.memory.amending
         newest = 0
         for event, order_id, price, qty, ns in changes:
             if ns > newest:
@@ -123,8 +123,11 @@ class Book:
                     self._replace(order, trace)
                 orders[order_id] = new
                 side.insert(new)
-                if trace is not None or self.memory.amending:
-                    self._classify_add(new, order is not None, trace)
+                if trace is None:
+                    amending.pop(order_id, None)
+                else:
+                    classification = self.memory.classify_add(order_id, ns, replaces=order is not None)
+                    trace.append(self._event(new, Action.ADD, classification, ns, qty, qty))
             elif order is None:
                 findings.append(Finding("unknown_id", order_id))
             elif order.is_bid is not is_bid:
@@ -144,11 +147,6 @@ class Book:
         if trace is not None:
             trace.append(self._event(old, Action.EVICT, Classification.NONE, 0, -old.qty, 0))
         self._take_out(old)
-
-    def _classify_add(self, new: Order, replaces: bool, trace: Optional[list[OrderEvent]]) -> None:
-        classification = self.memory.classify_add(new.order_id, new.ns, replaces=replaces)
-        if trace is not None:
-            trace.append(self._event(new, Action.ADD, classification, new.ns, new.qty, new.qty))
 
     def _classify_delete(
         self, order: Order, stated_qty: int, stated_ns: int, trace: Optional[list[OrderEvent]]

@@ -59,12 +59,12 @@ class BookSide:
 
     def insert(self, order: Order) -> None:
         """Queue the order behind all of its level whose time is not later."""
-        key = order.key
-        index = bisect_left(self.keys, key)
+        key, keys = order.key, self.keys
+        index = bisect_left(keys, key)
         orders = self.levels.get(key)
         if orders is None:
             self.levels[key] = [order]
-            self.keys.insert(index, key)
+            keys.insert(index, key)
             if index < CHECKSUM_LEVELS:
                 self.top_changed = True
                 self._texts.insert(index, None)
@@ -124,6 +124,8 @@ class BookSide:
         """Of each order the digits of price and quantity, without leading zeros."""
         price = abs(key) or ""
         orders = self.levels[key]
+        if len(orders) == 1:
+            return f"{price}{orders[0].qty or ''}".encode()
         return "".join([f"{price}{order.qty or ''}" for order in orders]).encode()
 
     def place(self, order: Order) -> tuple[int, int, int]:

@@ -7,15 +7,18 @@ accept, the fallback would read to the same content (a property test holds the t
 
 from __future__ import annotations
 
-from typing import Literal, Optional
+from typing import Literal, Optional, Union
 
 import msgspec
 
 from kraken_l3.book.book import Change
-from kraken_l3.engine.parse import PRICES, QUANTITIES, SHORT_ID, Content, Precision, read_checksum, read_time
+from kraken_l3.engine.parse import PRICES, QUANTITIES, SHORT_ID, Content, Precision, read_time
 from kraken_l3.engine.port import MAX_LINE_BYTES, MAX_NESTING
 
 __all__ = ["UpdateData", "decode_update", "read_update"]
+
+
+_LARGEST_CHECKSUM = (1 << 32) - 1
 
 
 class _Entry(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -30,7 +33,7 @@ class UpdateData(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """One update of one symbol, its numbers and times not read yet."""
 
     symbol: str
-    checksum: msgspec.Raw
+    checksum: Union[int, float]  # a float is what is no plain integer
     bids: list[_Entry]
     asks: list[_Entry]
     timestamp: str
@@ -57,17 +60,16 @@ def decode_update(line: bytes) -> Optional[UpdateData]:
 
 def read_update(data: UpdateData, precision: Precision) -> Optional[Content]:
     """Everything in an update, None when the fallback has to look at it."""
-    msg_time = data.timestamp
+    checksum, msg_time = data.checksum, data.timestamp
+    if not (isinstance(checksum, int) and 0 < checksum <= _LARGEST_CHECKSUM):
+        return None  # "-0" is an integer in JSON, but no checksum
+    msg_ns = read_time(msg_time)
     try:
-        msg_ns = read_time(msg_time)
-        return Content(
-            _read_entries(data.bids, precision, msg_time, msg_ns) if data.bids else (),
-            _read_entries(data.asks, precision, msg_time, msg_ns) if data.asks else (),
-            read_checksum(bytes(data.checksum)),
-            msg_ns,
-        )
+        bids = _read_entries(data.bids, precision, msg_time, msg_ns) if data.bids else ()
+        asks = _read_entries(data.asks, precision, msg_time, msg_ns) if data.asks else ()
     except ValueError:
         return None
+    return Content(bids, asks, checksum, msg_ns)
 
 
 def _read_entries(entries: list[_Entry], precision: Precision, msg_time: str, msg_ns: int) -> list[Change]:

@@ -37,7 +37,6 @@ __all__ = [
 
 _INT64_END = 1 << 63
 _CHECKSUM = re.compile(rb'"?(\d{1,19})"?')
-_SAFE_DIGITS = 18  # so many cannot reach 2**63
 _MAX_CACHED_SECONDS = 4_096
 #: For each precision, of prices and of quantities: 3 MB when full.
 _MAX_CACHED_NUMBERS = 16_384
@@ -92,7 +91,7 @@ def read_content(data: Level3Data, precision: Precision, *, snapshot: bool) -> C
     return Content(
         _read_entries(data.bids, precision, snapshot, known) if data.bids else (),
         _read_entries(data.asks, precision, snapshot, known) if data.asks else (),
-        read_checksum(bytes(data.checksum)),
+        _read_checksum(bytes(data.checksum)),
         msg_ns,
     )
 
@@ -189,6 +188,7 @@ QUANTITIES = [_Numbers(precision, NUMBER_END) for precision in range(MAX_PRECISI
 
 
 _seconds: dict[str, int] = {}
+_SECOND, _FRACTION = slice(20), slice(20, 29)
 
 
 def read_time(text: Optional[str]) -> int:
@@ -196,8 +196,8 @@ def read_time(text: Optional[str]) -> int:
     if not text:
         return 0
     if len(text) == 30 and text[29] == "Z":
-        start = _seconds.get(text[:20])
-        fraction = text[20:29]
+        start = _seconds.get(text[_SECOND])
+        fraction = text[_FRACTION]
         if start is not None and fraction.isdigit() and fraction.isascii():
             return start + int(fraction)
     return _read_any_time(text)
@@ -217,9 +217,7 @@ def _read_any_time(text: str) -> int:
     return ns
 
 
-def read_checksum(text: bytes) -> int:
-    if text.isdigit() and len(text) <= _SAFE_DIGITS:
-        return int(text)
+def _read_checksum(text: bytes) -> int:
     if not text or text == b"null":
         return -1
     match = _CHECKSUM.fullmatch(text)
@@ -244,7 +242,7 @@ def too_fine_number(data: Level3Data, precision: Precision, *, snapshot: bool) -
                 first = first or bytes(raw).decode()
         without_numbers = OrderEntry(entry.order_id, _ZERO, _ZERO, entry.timestamp, entry.event)
         _read_entries([without_numbers], Precision(0, 0), snapshot, (None, 0))
-    read_checksum(bytes(data.checksum))
+    _read_checksum(bytes(data.checksum))
     return first
 
 

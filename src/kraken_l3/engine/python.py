@@ -9,10 +9,8 @@ from typing import Optional
 
 from kraken_l3.book.book import Book, Finding
 from kraken_l3.book.side import CHECKSUM_LEVELS
-from kraken_l3.engine.columns import MessageRow, event_columns, message_columns
 from kraken_l3.engine.depth import InferredWindow
 from kraken_l3.engine.fastpath import decode_update, read_update
-from kraken_l3.engine.grid import BookRows
 from kraken_l3.engine.parse import (
     Content,
     Precision,
@@ -25,10 +23,8 @@ from kraken_l3.engine.parse import (
 )
 from kraken_l3.engine.port import (
     LARGEST_PRICE,
-    MAX_NOTES,
     MAX_ORDERS,
     MAX_SYMBOLS,
-    Bad,
     BookImage,
     EngineOptions,
     Note,
@@ -37,6 +33,7 @@ from kraken_l3.engine.port import (
     Totals,
 )
 from kraken_l3.engine.precision import lowest_precision, read_inferring
+from kraken_l3.engine.records import Records
 from kraken_l3.engine.routing import Owner, Routing
 from kraken_l3.engine.symbol import SymbolBook
 from kraken_l3.errors import MalformedMessage
@@ -49,6 +46,10 @@ __all__ = ["PythonEngine"]
 
 _INT64_END = 1 << 63
 _BOM = b"\xef\xbb\xbf"
+# Python 3.9 looks a member of an enumeration up by a function, which would be called for each message.
+_UPDATE = MessageKind.UPDATE
+_OK, _MISMATCH, _UNVERIFIABLE = Verdict.OK, Verdict.MISMATCH, Verdict.UNVERIFIABLE
+_SYNCED = State.SYNCED
 
 
 class PythonEngine:
@@ -61,14 +62,8 @@ class PythonEngine:
         self._books: dict[str, SymbolBook] = {}
         self._lines = self._not_data = self._malformed = self._skipped = self._too_many_symbols = 0
         self._level3_elsewhere = 0
-        self._noted: dict[tuple[str, str], int] = {}
         self._routing = Routing(options) if options.part[1] > 1 or options.only is not None else None
-        self._line = self._offset = -1
-        self._result = Result()
-        self._messages: list[MessageRow] = []
-        self._events: list[OrderEvent] = []
-        self._event_messages: list[int] = []
-        self._rows = BookRows(options.rows) if options.rows is not None else None
+        self._records = Records(options)
 
     # What the caller says
 
@@ -87,12 +82,12 @@ class PythonEngine:
 
     def invalidate(self, symbol: Optional[str] = None) -> list[Note]:
         """See `Engine.invalidate`."""
-        self._result = Result()
-        self._line = self._offset = -1
+        records = self._records
+        records.line = records.offset = -1
         for entry in list(self._books.values()) if symbol is None else filter(None, [self._books.get(symbol)]):
-            if entry.book is not None and entry.drop(gap=True):
-                self._note("incident_closed", entry.symbol, "gap")
-        return self._result.notes
+            if entry.book is not None:
+                records.drop(entry, gap=True)
+        return records.take_notes()
 
     def load_book(self, image: BookImage) -> bool:
         """See `Engine.load_book`."""
@@ -152,53 +147,45 @@ class PythonEngine:
 
     def feed(self, block: bytes, first_line: int, offset: int, recv_ns: Optional[bytes] = None) -> Result:
         """See `Engine.feed`."""
-        self._result = Result()
         lines = block.split(b"\n")
         if not lines[-1]:
             lines.pop()
         if recv_ns is not None and len(recv_ns) != 8 * len(lines):
             raise ValueError(f"{len(recv_ns)} bytes of receive times for {len(lines)} lines")
         times = iter_unpack("<q", recv_ns) if recv_ns is not None else None
-        self._line, self._offset = first_line, offset
+        records, routing = self._records, self._routing
+        records.line, records.offset = first_line, offset
         for line in lines:
-            if times is not None and self._rows is not None:
-                self._rows.tick(next(times)[0], self._books.values())
+            if times is not None and records.rows is not None:
+                records.rows.tick(next(times)[0], self._books.values())
             length = len(line) + 1
-            if self._offset == 0 and line.startswith(_BOM):
+            if records.offset == 0 and line.startswith(_BOM):
                 line = line[len(_BOM) :]
-            routing = self._routing
-            owner = routing.of_line(line) if routing is not None else Owner.OWN
-            if owner is Owner.OWN:
-                if not self._handle(line):
-                    break
-            elif owner is None and routing is not None:
-                self._handle_shared(line, routing)
-            else:
-                self._skipped += 1
-            self._line += 1
-            self._offset += length
-        self._result.lines = self._line - first_line
-        self._lines += self._result.lines
-        return self._take_result()
+            if routing is not None:
+                self._handle_routed(line, routing)
+            elif not self._follow(line) and not self._handle(line):
+                break
+            records.line += 1
+            records.offset += length
+        taken = records.line - first_line
+        self._lines += taken
+        return records.take(taken)
 
     def advance(self, recv_ns: int) -> Result:
         """See `Engine.advance`."""
-        self._result = Result()
-        if self._rows is not None:
-            self._rows.tick(recv_ns, self._books.values())
-        return self._take_result()
+        if self._records.rows is not None:
+            self._records.rows.tick(recv_ns, self._books.values())
+        return self._records.take()
 
-    def _take_result(self) -> Result:
-        result = self._result
-        if self._options.messages:
-            result.messages = message_columns(self._messages)
-            self._messages = []
-        if self._options.events:
-            result.events, result.overflow_ids = event_columns(self._event_messages, self._events)
-            self._events, self._event_messages = [], []
-        if self._rows is not None:
-            result.rows = self._rows.take()
-        return result
+    def _handle_routed(self, line: bytes, routing: Routing) -> None:
+        """A line that may be another engine's."""
+        owner = routing.of_line(line)
+        if owner is None:
+            self._handle_shared(line, routing)
+        elif owner is not Owner.OWN:
+            self._skipped += 1
+        elif not self._follow(line):
+            self._handle(line)
 
     def _handle_shared(self, line: bytes, routing: Routing) -> None:
         """A line that only parsing tells whose it is: each engine takes the messages of its own symbols."""
@@ -230,15 +217,13 @@ class PythonEngine:
         return message
 
     def _handle(self, line: bytes) -> bool:
-        """Handle a line; False when it comes too late and was not taken."""
-        if self._follow(line):
-            return True
+        """Handle a line of any form; False when it comes too late and was not taken."""
         try:
             message = self._decode(line)
         except MalformedMessage as error:
             self._malformed += 1
-            self._note("malformed", "", str(error))
-            self._record(-1, MessageKind.UNREADABLE, Verdict.MALFORMED)
+            self._records.note("malformed", "", str(error))
+            self._records.message(-1, MessageKind.UNREADABLE, Verdict.MALFORMED)
             return True
         if message is None:
             self._not_data += 1
@@ -273,9 +258,9 @@ class PythonEngine:
         if content is None or (self._options.until_ns is not None and content.msg_ns > self._options.until_ns):
             return False
         entry.tally.messages += 1
-        entry.tally.last_line = self._line
+        entry.tally.last_line = self._records.line
         self._apply_update(entry, content)
-        self._judge(entry, MessageKind.UPDATE, content)
+        self._judge(entry, _UPDATE, content)
         return True
 
     def _handle_data(self, data: Level3Data, snapshot: bool) -> None:
@@ -283,19 +268,19 @@ class PythonEngine:
         entry = self._book_of(data.symbol)
         if entry is None:
             self._too_many_symbols += 1
-            self._note("unverifiable", "", "too_many_symbols")
-            self._record(-1, kind, Verdict.UNVERIFIABLE, Reason.TOO_MANY_SYMBOLS)
+            self._records.note("unverifiable", "", "too_many_symbols")
+            self._records.message(-1, kind, Verdict.UNVERIFIABLE, Reason.TOO_MANY_SYMBOLS)
             return
         tally = entry.tally
         tally.messages += 1
         tally.snapshots += snapshot
-        tally.last_line = self._line
+        tally.last_line = self._records.line
         if entry.book is None and not snapshot:
             if entry.after_gap:
-                self._call_unverifiable(entry, kind, Reason.AFTER_GAP)
+                self._records.unverifiable(entry, kind, Reason.AFTER_GAP)
             else:
                 tally.before_snapshot += 1
-                self._record(entry.index, kind, Verdict.BEFORE_SNAPSHOT)
+                self._records.message(entry.index, kind, Verdict.BEFORE_SNAPSHOT)
             return
         try:
             if not snapshot and not (entry.open and (data.bids or data.asks)):
@@ -325,16 +310,13 @@ class PythonEngine:
             except ValueError as worse:
                 error = worse
             else:
-                self._note("unverifiable", entry.symbol, f"precision: {number}")
-                self._call_unverifiable(entry, kind, Reason.PRECISION)
-                self._drop(entry)
+                self._records.note("unverifiable", entry.symbol, f"precision: {number}")
+                self._records.unverifiable(entry, kind, Reason.PRECISION)
+                self._records.drop(entry)
                 return
-        entry.tally.malformed += 1
-        self._note("malformed", entry.symbol, str(error))
-        entry.blame(Bad("malformed", self._line, self._offset))
-        self._record(entry.index, kind, Verdict.MALFORMED)
+        self._records.malformed(entry, kind, str(error))
         if snapshot and entry.book is not None:
-            self._drop(entry)
+            self._records.drop(entry)
 
     def _apply_snapshot(self, entry: SymbolBook, content: Content, precision: Precision) -> None:
         parameters = entry.parameters
@@ -345,11 +327,11 @@ class PythonEngine:
         book.fill(content.bids, content.asks, trace)
         before = entry.tally.parameters()
         if self._adopt(entry, book, content):
-            self._note("incident_closed", entry.symbol, "snapshot")
-        self._trace(trace)
-        self._note_inferred(entry, before)
+            self._records.note("incident_closed", entry.symbol, "snapshot")
+        self._records.events(trace)
+        self._records.inferred(entry, before)
         if levels > depth and parameters.depth is not None:
-            self._find(entry, "too_deep", "")
+            self._records.finding(entry, "too_deep", "")
 
     def _apply_update(self, entry: SymbolBook, content: Content) -> None:
         assert entry.book is not None
@@ -359,11 +341,11 @@ class PythonEngine:
         else:
             findings = self._update_in_window(entry, entry.window, content, trace)
         for finding in findings:
-            self._find(entry, finding.kind, finding.order_id)
+            self._records.finding(entry, finding.kind, finding.order_id)
         entry.last_msg_ns = content.msg_ns
         entry.open = entry.open and not entry.book.orders
         if trace:
-            self._trace(trace)
+            self._records.events(trace)
 
     def _update_in_window(
         self, entry: SymbolBook, window: InferredWindow, content: Content, trace: Optional[list[OrderEvent]]
@@ -373,7 +355,7 @@ class PythonEngine:
         entry.book, findings = window.update(entry.book, content, trace)
         entry.tally.depth = entry.book.depth
         entry.window = window if window.open else None
-        self._note_inferred(entry, before)
+        self._records.inferred(entry, before)
         return findings
 
     def _adopt(self, entry: SymbolBook, book: Book, content: Content) -> bool:
@@ -396,115 +378,47 @@ class PythonEngine:
         entry.precision = precision
         entry.book.price_precision, entry.book.qty_precision = precision
         entry.tally.price_precision, entry.tally.qty_precision = precision
-        self._note_inferred(entry, before)
-
-    def _note_inferred(self, entry: SymbolBook, before: tuple[Optional[int], ...]) -> None:
-        price, qty, depth = now = entry.tally.parameters()
-        inferred = entry.tally.precision_inferred or entry.tally.depth_inferred
-        if inferred and now != before and price is not None:
-            self._note("inferred", entry.symbol, f"price_precision={price} qty_precision={qty} depth={depth}")
+        self._records.inferred(entry, before)
 
     def _judge(self, entry: SymbolBook, kind: MessageKind, content: Content) -> None:
         """The whole message is applied: compare."""
-        book, tally = entry.book, entry.tally
+        book, tally, records = entry.book, entry.tally, self._records
         assert book is not None
-        if book.crossed():
-            self._find(entry, "crossed", "")
+        bids, asks, expected = book.bids.keys, book.asks.keys, content.checksum
+        if bids and asks and -bids[0] >= asks[0]:
+            records.finding(entry, "crossed")
         if len(book.orders) > MAX_ORDERS:
-            self._note("unverifiable", entry.symbol, "too_many_orders")
-            self._call_unverifiable(entry, kind, Reason.TOO_MANY_ORDERS, content)
-            self._drop(entry)
+            records.note("unverifiable", entry.symbol, "too_many_orders")
+            records.unverifiable(entry, kind, Reason.TOO_MANY_ORDERS, content)
+            records.drop(entry)
             return
-        if content.checksum < 0 or _is_too_large(book):
-            reason = Reason.NO_CHECKSUM if content.checksum < 0 else Reason.TOO_LARGE
-            self._call_unverifiable(entry, kind, reason, content)
-            verdict = Verdict.UNVERIFIABLE
+        if expected < 0:
+            verdict = _UNVERIFIABLE
+            records.unverifiable(entry, kind, Reason.NO_CHECKSUM, content)
+        elif (bids and bids[0] == -LARGEST_PRICE) or (
+            asks and asks[-1] == LARGEST_PRICE and len(asks) <= CHECKSUM_LEVELS
+        ):  # the checksum covers the price at which all rest that are too large
+            verdict = _UNVERIFIABLE
+            records.unverifiable(entry, kind, Reason.TOO_LARGE, content)
         else:
             computed = book.checksum()
-            if computed == content.checksum:
+            if computed == expected:
+                verdict = _OK
                 tally.ok += 1
-                tally.last_ok_line = self._line
-                verdict = Verdict.OK
-                if entry.tracker.state is not State.SYNCED and entry.tracker.agree():
-                    self._note("incident_closed", entry.symbol, "match")
+                tally.last_ok_line = records.line
+                if entry.tracker.state is not _SYNCED and entry.tracker.agree():
+                    records.note("incident_closed", entry.symbol, "match")
             else:
-                verdict = Verdict.MISMATCH
-                self._differ(entry, content.checksum, computed)
+                verdict = _MISMATCH
+                records.mismatch(entry, expected, computed)
             if self._options.messages:
-                self._record(entry.index, kind, verdict, Reason.NONE, content.checksum, computed, content.msg_ns)
-        entry.last_verdict, entry.last_line = verdict, self._line
-        if self._rows is not None:
-            self._rows.after_message(entry)
-
-    def _differ(self, entry: SymbolBook, expected: int, computed: int) -> None:
-        entry.tally.mismatched += 1
-        entry.blame(Bad("mismatch", self._line, self._offset, expected, computed))
-        if entry.tracker.differ():
-            self._note("incident_opened", entry.symbol, "", expected, computed)
-
-    def _call_unverifiable(
-        self, entry: SymbolBook, kind: MessageKind, reason: Reason, content: Optional[Content] = None
-    ) -> None:
-        counts = entry.tally.unverifiable
-        name = reason.name.lower()
-        counts[name] = counts.get(name, 0) + 1
-        expected, msg_ns = (content.checksum, content.msg_ns) if content is not None else (-1, 0)
-        self._record(entry.index, kind, Verdict.UNVERIFIABLE, reason, expected, -1, msg_ns)
-
-    def _drop(self, entry: SymbolBook) -> None:
-        if entry.drop(gap=False):
-            self._note("incident_closed", entry.symbol, "dropped")
-
-    # Records of what happened
+                records.message(entry.index, kind, verdict, Reason.NONE, expected, computed, content.msg_ns)
+        entry.last_verdict, entry.last_line = verdict, records.line
+        if records.rows is not None:
+            records.rows.after_message(entry)
 
     def _book_of(self, symbol: str) -> Optional[SymbolBook]:
         entry = self._books.get(symbol)
         if entry is None and len(self._books) < MAX_SYMBOLS:
             entry = self._books[symbol] = SymbolBook(symbol, len(self._books))
         return entry
-
-    def _find(self, entry: SymbolBook, kind: str, order_id: str) -> None:
-        findings = entry.tally.findings
-        findings[kind] = findings.get(kind, 0) + 1
-        entry.blame(Bad(kind, self._line, self._offset))
-        self._note(kind, entry.symbol, order_id)
-
-    def _note(
-        self,
-        kind: str,
-        symbol: str,
-        detail: str = "",
-        expected: Optional[int] = None,
-        computed: Optional[int] = None,
-    ) -> None:
-        count = self._noted.get((symbol, kind), 0)
-        if count < MAX_NOTES:
-            self._noted[symbol, kind] = count + 1
-            self._result.notes.append(Note(kind, self._line, self._offset, symbol, detail, expected, computed))
-
-    def _record(
-        self,
-        index: int,
-        kind: MessageKind,
-        verdict: Verdict,
-        reason: Reason = Reason.NONE,
-        expected: int = -1,
-        computed: int = -1,
-        msg_ns: int = 0,
-    ) -> None:
-        if self._options.messages:
-            self._messages.append((self._line, index, kind, verdict, reason, expected, computed, msg_ns))
-
-    def _trace(self, trace: Optional[list[OrderEvent]]) -> None:
-        """Keep a message's events; its message row is the next to be written."""
-        if trace:
-            self._event_messages += [len(self._messages)] * len(trace)
-            self._events += trace
-
-
-def _is_too_large(book: Book) -> bool:
-    """Whether the checksum covers a price at which all rest that are too large. It is the largest of its side."""
-    bids, asks = book.bids.keys, book.asks.keys
-    if bids and bids[0] == -LARGEST_PRICE:
-        return True
-    return bool(asks) and asks[-1] == LARGEST_PRICE and len(asks) <= CHECKSUM_LEVELS
