@@ -15,6 +15,7 @@ from rich.table import Table
 
 from bench.rebuild.command import CommandRun, run_verify, sealed_copy
 from bench.rebuild.data import WORKLOADS, archive_of
+from bench.rebuild.division import division_runs
 from bench.rebuild.engines import VARIANTS, Speed, measure, split_speed
 from kraken_l3.errors import UsageError
 
@@ -114,6 +115,9 @@ def main() -> None:
         for jobs in (1, 2):
             runs[f"{jobs} job{'s' if jobs > 1 else ''}"] = run_verify(path, jobs)
         runs[SEALED_RUN] = run_verify(sealed_copy(path), 1)
+        for workload in WORKLOADS[:2]:  # those of one pair
+            console.print(f"one pair divided by time: {workload.title}, {arguments.messages:,} messages", style="dim")
+            runs.update(division_runs(workload, arguments.messages))
     if arguments.json:
         print(json.dumps(_as_dict(speeds, runs)))
         return

@@ -38,8 +38,8 @@ class CommandRun:
 
 
 def run_verify(path: Path, jobs: int, engine: str = "native") -> CommandRun:
-    """Verify a file that is in the page cache."""
-    size = _warm(path)
+    """Verify a file, or a directory, that is in the page cache."""
+    size = sum(map(_warm, path.glob("l3-*"))) if path.is_dir() else _warm(path)
     start, cpu_start = time.perf_counter(), _children_cpu_s()
     command = [
         sys.executable,

@@ -261,9 +261,11 @@ class DataFile:
         follow: Optional[Follow] = None,
         numbered: bool = True,
         digest: Optional[Digest] = None,
+        until: Optional[int] = None,
     ) -> Iterator[Block]:
         """The file in pieces of whole lines of about `size` bytes; `follow` waits at the end for more.
 
+        `until` is an offset at which a line begins: nothing from there on is read.
         `digest` is fed the bytes that were read. Counting lines takes as long as the rest of the reading. Whoever
         counts them anyway says `numbered=False`; then every block has the first line of the first.
         """
@@ -273,6 +275,8 @@ class DataFile:
         over = follow is None
         while True:
             end = self.end(growing=follow is not None)
+            if until is not None:
+                end = min(end, until)
             data, length = self._whole_lines(offset, end, size, growing=follow is not None)
             if data:
                 if digest is not None:

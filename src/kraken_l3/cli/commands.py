@@ -167,7 +167,7 @@ VERIFY = Command(
         metavar="PATH...",
     ),
     AS_JSON,
-    _option("--jobs", "-j", type=COUNT, default=1, help="Threads or processes; each takes a share of the symbols."),
+    _option("--jobs", "-j", type=COUNT, help="Threads or processes. Default: a core each, one for little data."),
     _flag("--require-complete", help="Also exit 3 on gaps."),
     SUBSCRIBED_DEPTH,
     INSTRUMENTS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -40,7 +41,8 @@ def seal(path: Path, day: Optional[str], as_json: bool, low_priority: bool) -> i
     lock = DirectoryLock(directory, SEAL_LOCK_NAME, holder="another `kraken-l3 seal` is running here")
     try:
         sealings, remarks = _sealings(path, day)
-        done, damaged = _seal_all(sealings)
+        # beside a recorder one core is enough: it is not to wait for this
+        done, damaged = _seal_all(sealings, jobs=1 if low_priority else None)
     finally:
         lock.release()
     code = DamageFound.exit_code if damaged else 0
@@ -93,19 +95,24 @@ def _parse_day(text: Optional[str]) -> Optional[dt.date]:
 # -- the work ----------------------------------------------------------------------------------------------------------
 
 
-def _seal_all(sealings: list[Sealing]) -> tuple[list[Manifest], list[str]]:
+def _seal_all(sealings: list[Sealing], jobs: Optional[int]) -> tuple[list[Manifest], list[str]]:
     """The manifests written, and the days that could not be sealed because two copies differ."""
     damaged: list[str] = []
     plain = [sealing.directory / name for sealing in sealings for name in sealing.data]
     # twice: each byte is compressed, and then compared
     with progress("sealing", 2 * sum(file.stat().st_size for file in plain if file.exists())) as on_bytes:
-        manifests = [_seal_one(sealing, on_bytes, damaged) for sealing in sealings]
+        manifests = [_seal_one(sealing, on_bytes, damaged, jobs) for sealing in sealings]
     return [manifest for manifest in manifests if manifest is not None], damaged
 
 
-def _seal_one(sealing: Sealing, on_bytes: Callable[[int], Any], damaged: list[str]) -> Optional[Manifest]:
+def _seal_one(
+    sealing: Sealing, on_bytes: Callable[[int], Any], damaged: list[str], jobs: Optional[int]
+) -> Optional[Manifest]:
+    files, clock = OsFileSystem(), SystemClock()
     try:
-        return seal_files(sealing, filesystem=OsFileSystem(), clock=SystemClock(), describe=describe, progress=on_bytes)
+        return seal_files(
+            sealing, filesystem=files, clock=clock, describe=partial(describe, jobs=jobs), progress=on_bytes
+        )
     except DamageFound as error:  # only this day is concerned; the others can be sealed
         damaged.append(str(error))
         return None

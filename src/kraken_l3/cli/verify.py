@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Optional
 
+from kraken_l3.archive.companions import companion_damage
 from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.unread import unread_files
@@ -14,6 +16,7 @@ from kraken_l3.cli.json_output import print_result
 from kraken_l3.cli.options import check_depth, warn_of_engine
 from kraken_l3.errors import UsageError
 from kraken_l3.rebuild.metadata import read_instruments
+from kraken_l3.rebuild.parallel import default_jobs
 from kraken_l3.rebuild.report import Report
 from kraken_l3.rebuild.verify import verify as run_verification
 
@@ -25,7 +28,7 @@ _SHOWN_NOTES = 20
 def verify(
     paths: tuple[Path, ...],
     as_json: bool,
-    jobs: int,
+    jobs: Optional[int],
     require_complete: bool,
     depth: Optional[int],
     instruments: Optional[Path],
@@ -44,12 +47,15 @@ def verify(
             hint = unread or "Its files are named l3-YYYY-MM-DD.ndjson"
             raise UsageError("no level3 data here", where=str(path), hint=hint)
         total = sum(content_size(file) for file in files)
-        with progress("verifying", total) as on_bytes:
+        wanted = jobs or default_jobs(total)
+        # What lies beside the data is looked at meanwhile; what a recorder has half written there is no damage yet.
+        with ThreadPoolExecutor(1) as beside, progress("verifying", total) as on_bytes:
+            companions = beside.submit(companion_damage, open_archive(path), is_growing=True) if wanted > 1 else None
             found = run_verification(
-                path, instruments=pairs, depth=depth, engine_name=engine, jobs=jobs, progress=on_bytes
+                path, instruments=pairs, depth=depth, engine_name=engine, jobs=wanted, progress=on_bytes
             )
         found.unread_files = [each for each in found.unread_files if path / each.file not in paths]
-        report.add(path, found)
+        report.add(path, found, companions.result() if companions is not None else None)
     seconds = time.perf_counter() - start
     if as_json:
         found_all = {"paths": [str(path) for path in paths], "seconds": seconds, **report.as_dict()}

@@ -221,7 +221,8 @@ def play(
     for number, turn in enumerate(turns):
         path = turn.path
         start = begin.position if begin is not None and number == 0 else BEGINNING
-        with DataFile(path) as file, ReadAhead(path, start, block_bytes, hashed=hashed) as blocks:
+        until = end.position.offset if end is not None and end.path == path else None
+        with DataFile(path) as file, ReadAhead(path, start, block_bytes, hashed=hashed, until=until) as blocks:
             if not (turn.follows and is_whole) and (begin is None or number > 0):
                 begin_alone(engine, path, is_first=number == 0, grid=grid)
                 teller.tell_again()
@@ -230,7 +231,7 @@ def play(
                     yield from reached.before(day_start_ns(file.day))
                 yield FileBegin(path, file.day, file)
             line, offset = start
-            readable = _Readable(_until(end, blocks), on_damage)
+            readable = _Readable(blocks, on_damage)
             for read in readable:
                 for piece in teller.cut(file, read._replace(first_line=line)):
                     if isinstance(piece, SymbolMetadata):
@@ -245,7 +246,7 @@ def play(
                     yield from reached.before_line(file, line, clock.now_ns if clock is not None else 0)
                     yield Step(path, file.day, piece, result, times)
             is_whole = readable.is_whole
-            if end is not None and end.path == path and is_whole:
+            if until is not None and is_whole:
                 return
             if grid and clock is not None and not turn.has_more_parts:
                 yield from _run_on(engine, turn, clock, reached, Block(b"", line, offset, file))
@@ -325,23 +326,10 @@ def begin_alone(engine: Engine, path: Path, *, is_first: bool = False, grid: boo
         engine.advance(min(day_start_ns(name.day), _LAST_NS))
 
 
-def _until(end: Optional[Place], blocks: Iterable[Block]) -> Iterator[Block]:
-    """The blocks before a place, the last one cut there."""
-    for block in blocks:
-        if end is None or block.file.path != end.path:
-            yield block
-            continue
-        left = end.position.offset - block.offset
-        if left > 0:
-            yield block._replace(data=block.data[:left])
-        if left <= len(block.data):
-            return
-
-
 class _Readable:
     """Blocks up to damage, which is told to whoever wants to go on behind it."""
 
-    def __init__(self, blocks: Iterator[Block], on_damage: Optional[Callable[[DamageFound], None]]) -> None:
+    def __init__(self, blocks: Iterable[Block], on_damage: Optional[Callable[[DamageFound], None]]) -> None:
         self._blocks = blocks
         self._on_damage = on_damage
         self.is_whole = True

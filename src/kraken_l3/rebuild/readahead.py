@@ -10,7 +10,7 @@ import queue
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Union
+from typing import Optional, Union
 
 from kraken_l3.archive.datafile import Block, DataFile, Position
 
@@ -28,12 +28,15 @@ class ReadAhead:
         start: where to begin.
         block_bytes: about how much to read at a time.
         hashed: compute the SHA-256 of what is read.
+        until: the offset at which to end (see `DataFile.blocks`).
     """
 
-    def __init__(self, path: Path, start: Position, block_bytes: int, *, hashed: bool = False) -> None:
+    def __init__(
+        self, path: Path, start: Position, block_bytes: int, *, hashed: bool = False, until: Optional[int] = None
+    ) -> None:
         self._sha256 = hashlib.sha256() if hashed else None
         self._file = DataFile(path)  # a handle of its own: the caller looks into the same file's receipts meanwhile
-        self._blocks = self._file.blocks(start, size=block_bytes, numbered=False, digest=self._sha256)
+        self._blocks = self._file.blocks(start, size=block_bytes, numbered=False, digest=self._sha256, until=until)
         self._read: queue.Queue[Union[Block, BaseException, None]] = queue.Queue(BLOCKS_AHEAD)
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="read-ahead", daemon=True)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -67,8 +68,11 @@ class Report:
         self.lines = self.bytes = self.not_data = self.malformed = 0
         self.engine = ""
 
-    def add(self, path: Path, found: Verification) -> None:
-        """One more path was verified."""
+    def add(self, path: Path, found: Verification, companions: Optional[Sequence[CompanionDamage]] = None) -> None:
+        """One more path was verified; `companions`: what is wrong beside its data, where that is known already."""
+        if companions is None:
+            # a recorder may be at work: what is half written is no damage yet
+            companions = companion_damage(open_archive(path), is_growing=True)
         gaps = _gaps_within(path)
         for symbol in sorted({*found.symbols, *gaps}):
             counts = _counts(found.symbols.get(symbol), gaps[symbol])
@@ -78,9 +82,7 @@ class Report:
         self.notes += found.notes
         self.unread += found.unread
         self.hidden += found.hidden
-        # a recorder may be at work: what is half written is no damage yet
-        self.companions += companion_damage(open_archive(path), is_growing=True)
-        self.companions += found.lies
+        self.companions += [*companions, *found.lies]
         self.lines += found.totals.lines
         self.bytes += sum(file.bytes for file in found.files)
         self.not_data += found.totals.not_data

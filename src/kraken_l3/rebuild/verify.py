@@ -30,6 +30,8 @@ __all__ = ["verify"]
 
 #: What threads share is larger, since they wait for each other at its end.
 SHARED_BLOCK_BYTES = 2 * BLOCK_BYTES
+#: What a part reads at a time is smaller: it stays in the cache, and its memory is not given back between parts.
+PART_BLOCK_BYTES = 256 * 1024
 #: Notes kept of one run; tallies count everything.
 MAX_NOTES = 1_000
 
@@ -62,7 +64,8 @@ def verify(
     reading = Reading(path, metadata, EngineOptions(), engine_name)
     has_one_symbol = len({told.symbol for told in metadata}) == 1
     if jobs <= 1 or len(parts) >= 2 * jobs or (has_one_symbol and len(parts) > 1):
-        found = _verify(reading, parts, jobs, progress)
+        block_bytes = PART_BLOCK_BYTES if len(parts) > 1 else BLOCK_BYTES
+        found = _verify(reading._replace(block_bytes=block_bytes), parts, jobs, progress)
     elif reading.engine().name == "native":
         reading = reading._replace(threads=jobs, block_bytes=SHARED_BLOCK_BYTES)
         found = _verify(reading, parts, 1, progress)
