@@ -1,12 +1,13 @@
 """Tasks in processes, and the progress of all of them."""
 
+import os
 import time
 from pathlib import Path
 
 import pytest
 
 from kraken_l3.errors import DamageFound
-from kraken_l3.rebuild.parallel import run_in_processes
+from kraken_l3.rebuild.parallel import default_jobs, in_order, run_in_processes
 
 
 def work(task, progress):
@@ -63,3 +64,41 @@ def test_what_progress_raises_stops_all(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run_in_processes(fail_or_go_on, [str(tmp_path / f"goes-on-{n}") for n in range(2)], 2, stop)
     assert (tmp_path / "cleared away").exists()
+
+
+@pytest.mark.parametrize("threads", [True, False])
+def test_answers_are_given_as_they_come_and_no_more_are_under_way_than_two_a_job(threads, tmp_path):
+    answers = in_order(leave_a_mark, [str(tmp_path / str(number)) for number in range(20)], 2, None, threads=threads)
+    for number in range(20):
+        assert next(answers).endswith(str(number))
+        assert len(list(tmp_path.iterdir())) <= number + 4
+    assert next(answers, None) is None
+
+
+def leave_a_mark(task, _progress):
+    Path(task).touch()
+    return task
+
+
+def test_who_stops_taking_answers_stops_the_tasks(tmp_path):
+    tasks = [str(tmp_path / "first"), *(str(tmp_path / f"goes-on-{number}") for number in range(3))]
+    (tmp_path / "goes-on").touch()
+    answers = in_order(mark_or_go_on, tasks, 2, None, threads=True)
+    next(answers)
+    answers.close()
+    assert (tmp_path / "cleared away").exists()
+
+
+def mark_or_go_on(task, progress):
+    if Path(task).name.startswith("goes-on"):
+        return fail_or_go_on(task, progress)
+    while not list(Path(task).parent.glob("goes-on-*")):
+        time.sleep(0.001)
+    return task
+
+
+def test_by_default_a_core_each_and_one_for_little_data():
+    many = default_jobs(1 << 50)
+    assert 1 <= many <= (os.cpu_count() or 1)
+    assert default_jobs(0) == 1
+    assert default_jobs(3, least_bytes=1) == min(3, many)

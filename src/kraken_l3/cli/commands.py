@@ -197,7 +197,9 @@ BOOK = Command(
 _SOURCE = Argument("source", "An archive directory or an NDJSON file; a path or a URL (s3://...).")
 _OUT = _option("--out", "-o", required=True, help="Directory to write to; a path or a URL.")
 _ONLY = _option("--symbols", help="Only these symbols, comma separated.")
-_JOBS = _option("--jobs", "-j", type=COUNT, default=1, help="Processes on this machine.")
+_JOBS = _option(
+    "--jobs", "-j", type=COUNT, help="Processes on this machine. Default: a core each, one for little data."
+)
 _CLUSTER = _option("--cluster", help="Run the jobs on this Dask scheduler: tcp://host:8786.")
 _LEVELS = click.IntRange(min=1, max=1000)
 

@@ -21,6 +21,7 @@ from kraken_l3.errors import DataMissing, LocalFault, UsageError
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.model.timestamps import format_rfc3339
 from kraken_l3.rebuild.metadata import read_instruments
+from kraken_l3.rebuild.parallel import default_jobs
 
 if TYPE_CHECKING:
     from kraken_l3.export.result import ExportResult
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["events", "hftbacktest", "lobster", "nautilus", "snapshots", "tardis"]
 
+#: A process that can export takes half a second to start.
+_LEAST_BYTES_A_JOB = 64 * 1024 * 1024
 _SHOWN_FILES = 12
 _SHOWN_ROWS = 5
 
@@ -40,7 +43,7 @@ def snapshots(
     wide: bool,
     keep_gaps: bool,
     symbols: Optional[str],
-    jobs: int,
+    jobs: Optional[int],
     cluster: Optional[str],
     instruments: Optional[Path],
     engine: str,
@@ -58,7 +61,7 @@ def events(
     source: str,
     out: str,
     symbols: Optional[str],
-    jobs: int,
+    jobs: Optional[int],
     cluster: Optional[str],
     instruments: Optional[Path],
     engine: str,
@@ -74,7 +77,13 @@ def events(
 
 
 def tardis(
-    source: str, out: str, symbols: Optional[str], jobs: int, instruments: Optional[Path], engine: str, as_json: bool
+    source: str,
+    out: str,
+    symbols: Optional[str],
+    jobs: Optional[int],
+    instruments: Optional[Path],
+    engine: str,
+    as_json: bool,
 ) -> int:
     """Run `kraken-l3 export tardis`; gives its exit code back."""
     return _export_format(source, out, "tardis", {}, symbols, jobs, instruments, engine, as_json)
@@ -85,7 +94,7 @@ def lobster(
     out: str,
     levels: int,
     symbols: Optional[str],
-    jobs: int,
+    jobs: Optional[int],
     instruments: Optional[Path],
     engine: str,
     as_json: bool,
@@ -99,7 +108,7 @@ def hftbacktest(
     out: str,
     resync: str,
     symbols: Optional[str],
-    jobs: int,
+    jobs: Optional[int],
     instruments: Optional[Path],
     engine: str,
     as_json: bool,
@@ -111,7 +120,13 @@ def hftbacktest(
 
 
 def nautilus(
-    source: str, out: str, symbols: Optional[str], jobs: int, instruments: Optional[Path], engine: str, as_json: bool
+    source: str,
+    out: str,
+    symbols: Optional[str],
+    jobs: Optional[int],
+    instruments: Optional[Path],
+    engine: str,
+    as_json: bool,
 ) -> int:
     """Run `kraken-l3 export nautilus`; gives its exit code back."""
     if "://" in out:
@@ -139,7 +154,7 @@ def _export_format(
     name: str,
     options: dict[str, Any],
     symbols: Optional[str],
-    jobs: int,
+    jobs: Optional[int],
     instruments: Optional[Path],
     engine: str,
     as_json: bool,
@@ -159,7 +174,7 @@ def _export_format(
             name,
             names,
             options=options,
-            jobs=jobs,
+            jobs=jobs or default_jobs(total or 0, least_bytes=_LEAST_BYTES_A_JOB),
             engine=engine,
             instruments=pairs,
             progress=step,
@@ -257,7 +272,7 @@ def _export_table(
     out: str,
     wanted: ExportTable,
     symbols: Optional[str],
-    jobs: int,
+    jobs: Optional[int],
     cluster: Optional[str],
     instruments: Optional[Path],
     engine: str,
@@ -273,7 +288,7 @@ def _export_table(
             source,
             out,
             wanted,
-            jobs=jobs,
+            jobs=jobs or (1 if cluster is not None else default_jobs(total or 0, least_bytes=_LEAST_BYTES_A_JOB)),
             cluster=cluster,
             engine=engine,
             instruments=pairs,

@@ -29,17 +29,20 @@ _Answer = TypeVar("_Answer")
 
 _POLL_S = 0.1
 _AHEAD = 2
-#: Less data is read sooner than a process has started.
-_LEAST_BYTES_A_JOB = 8 * 1024 * 1024
 _STOP = -1
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
-def default_jobs(size: int) -> int:
-    """How many jobs read `size` bytes when nobody says: a core each, and none for little data."""
+def default_jobs(size: int, *, least_bytes: int = 8 * 1024 * 1024) -> int:
+    """How many jobs are worth it when nobody says: a core each.
+
+    Args:
+        size: bytes to read.
+        least_bytes: less than so much for each is read sooner than a process has started.
+    """
     has_affinity = hasattr(os, "sched_getaffinity")  # the cores that this process may use; not on macOS and Windows
     cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-    return max(1, min(cores, size // _LEAST_BYTES_A_JOB))
+    return max(1, min(cores, size // least_bytes))
 
 
 class _Stopped(Exception):
