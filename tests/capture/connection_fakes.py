@@ -18,6 +18,9 @@ class FakeConnection:
     def end(self, cause: str, detail: str, *, kept_until_ns: int = 0) -> None:
         self.told.append(("end", cause, kept_until_ns))
 
+    def deliver(self) -> None:
+        self.told.append("deliver")
+
     def pause(self) -> None:
         self.told.append("pause")
 

@@ -65,6 +65,7 @@ def test_a_sign_of_life_every_ten_seconds_with_the_last_frame_of_each_connection
     assert isinstance(alive, Alive)
     assert (alive.at_ns, alive.mono_ns) == (scene.clock.wall, scene.clock.mono)
     assert (alive.last_frame_ns, alive.lines) == ({1: 77, 2: 0}, 42)
+    assert scene.data.told == ["deliver"]  # what has arrived counts
     assert scene.look_after(9 * NS_PER_S) == []
     assert len(scene.look_after(NS_PER_S)) == 1
 

@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from kraken_l3.capture.transport import PENDING_BYTES_MAX, ConnectFailed, connect
+from kraken_l3.capture.transport import (
+    PENDING_BYTES_MAX,
+    WAITING_MAX,
+    WAITING_MESSAGE_BYTES,
+    ConnectFailed,
+    connect,
+)
 from kraken_l3.clock import SystemClock
 from kraken_l3.exchange.server import Exchange
 from recording import Recording, flow, run
@@ -154,5 +160,118 @@ def test_a_handshake_slower_than_the_liveness_timeout_is_no_silence(tmp_path: Pa
                 await recording.until(lambda _: early.done())
         server.close()
         assert early.result() == b""
+
+    run(main())
+
+
+def frame(payload: bytes, opcode: int = 1, *, fin: bool = True) -> bytes:
+    """A frame of the server's."""
+    size = len(payload).to_bytes(1, "big") if len(payload) < 126 else b"\x7e" + len(payload).to_bytes(2, "big")
+    return bytes([opcode | (0x80 if fin else 0)]) + size + payload
+
+
+class Listening:
+    """Keeps what it is told; its `failing` message makes it fail, once."""
+
+    def __init__(self, failing: bytes = b"") -> None:
+        self.told: list[Any] = []
+        self.times: list[int] = []
+        self.failing = failing
+        self.message = asyncio.Event()
+        self.closed = asyncio.Event()
+
+    def on_opened(self, extensions: str) -> None:
+        self.told.append("opened")
+
+    def on_message(self, payload: bytes, recv_ns: int, mono_ns: int) -> None:
+        self.message.set()
+        if payload == self.failing:
+            raise ValueError("a defect")
+        self.told.append(payload)
+        self.times.append(mono_ns)
+
+    def on_sign_of_life(self, recv_ns: int, mono_ns: int) -> None:
+        self.told.append("life")
+        self.times.append(mono_ns)
+
+    def on_violation(self, payload: bytes, what: str) -> None:
+        self.told.append(("violation", payload))
+
+    def on_closed(self, code: Any, reason: str) -> None:
+        self.told.append(("closed", code))
+        self.closed.set()
+
+
+async def told_of(sent: bytes, receiver: Listening, until: asyncio.Event, *, then_break: bool = False) -> Any:
+    """What a receiver hears of a server that sends this all at once."""
+
+    async def send(reader: Reader, writer: Writer) -> None:
+        await upgrade(reader, writer, 0)
+        writer.write(sent)
+        if then_break:
+            writer.close()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(send, "127.0.0.1", 0) as server:
+        socket = await connect(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/v2", receiver, SystemClock())
+        await asyncio.wait_for(until.wait(), 10)
+        socket.abort()
+        await asyncio.wait_for(receiver.closed.wait(), 10)
+    return receiver.told
+
+
+def test_a_message_that_nothing_follows_is_handed_over() -> None:
+    async def main() -> None:
+        receiver = Listening()
+        told = await told_of(frame(b"{}"), receiver, receiver.message)
+        assert told[:2] == ["opened", b"{}"]
+
+    run(main())
+
+
+def test_messages_that_wait_keep_their_order_with_all_else() -> None:
+    many = [b"%d" % n for n in range(3 * WAITING_MAX + 5)]
+    large = b"l" * (WAITING_MESSAGE_BYTES + 1)
+    parts = frame(b"one ", fin=False) + frame(b"text", 0)
+    sent = b"".join(map(frame, many)) + frame(b"", 9) + frame(b"a") + frame(large) + frame(b"b") + parts + frame(b"c")
+
+    async def main() -> None:
+        receiver = Listening()
+        told = await told_of(sent + frame(b"\x03\xe8", 8), receiver, receiver.closed)
+        rest = ["life", b"a", large, b"b", "life", b"one text", b"c", ("closed", 1000)]
+        assert told == ["opened", *many, *rest]
+        assert receiver.times == sorted(receiver.times)
+
+    run(main())
+
+
+def test_messages_that_wait_when_the_connection_breaks_are_handed_over() -> None:
+    async def main() -> None:
+        receiver = Listening()
+        told = await told_of(frame(b"a") + frame(b"b"), receiver, receiver.closed, then_break=True)
+        assert told == ["opened", b"a", b"b", ("closed", None)]
+
+    run(main())
+
+
+def test_messages_before_a_violation_count_and_those_behind_it_do_not() -> None:
+    async def main() -> None:
+        for bad in (frame(b"\xff"), frame(b"\xff", 0x41)):  # no UTF-8; a reserved bit
+            receiver = Listening()
+            told = await told_of(frame(b"a") + bad + frame(b"b"), receiver, receiver.closed)
+            assert told[:3] == ["opened", b"a", ("violation", b"\xff")]
+            assert b"b" not in told
+
+    run(main())
+
+
+def test_a_receiver_that_fails_loses_its_connection_and_no_other_message() -> None:
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        receiver = Listening(failing=b"b")
+        told = await told_of(b"".join(map(frame, (b"a", b"b", b"c"))), receiver, receiver.closed)
+        assert told[:3] == ["opened", b"a", b"c"]
+        assert told[3][0] == "closed"
 
     run(main())

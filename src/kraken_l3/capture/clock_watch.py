@@ -58,6 +58,8 @@ class ClockWatch:
             self._on_step(wall_ns, mono_ns, step_ns)
         if mono_ns - self._alive_at_ns >= self._alive_ns:
             self._alive_at_ns = mono_ns
+            for connection in self._connections:
+                connection.deliver()
             last = {connection.number: connection.last_recv_ns for connection in self._connections}
             lines = self._sink.written_frames
             self._sink.journal(Alive(at_ns=wall_ns, mono_ns=mono_ns, last_frame_ns=last, lines=lines))

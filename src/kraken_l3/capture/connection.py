@@ -145,8 +145,14 @@ class Connection:
     def end(self, cause: str, detail: str, *, kept_until_ns: int = 0) -> None:
         """Make `run` end, with this cause. What was received after `kept_until_ns` is lost (0: nothing is)."""
         self._kept_until_ns = self._kept_until_ns or kept_until_ns
+        self.deliver()  # what has arrived comes before what the caller does next
         if not self._over.done():
             self._over.set_result(Dead(cause, detail))
+
+    def deliver(self) -> None:
+        """Put what has arrived into the sink, now; `last_recv_ns` is exact then."""
+        if self._socket is not None:
+            self._socket.deliver()
 
     def pause(self) -> None:
         """Stop reading: the archive cannot keep up."""
@@ -180,6 +186,7 @@ class Connection:
 
     def _end(self, dead: Dead) -> ConnectionResult:
         assert self._session is not None
+        self.deliver()  # the gaps begin after it
         self._journal.disconnected(dead, self._close_code, self.last_recv_ns)
         if self._journal.unrecognised_count > UNRECOGNISED_KEPT:
             log.warning("unrecognised frames", connection=self.number, count=self._journal.unrecognised_count)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections import deque
 from typing import Any, Optional, Protocol
 
 from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
@@ -25,10 +26,17 @@ CONNECT_S = 15.0
 HANDSHAKE_S = 10.0
 #: With this much waiting to be sent, pings are not answered: pongs for a server that reads none would pile up.
 PENDING_BYTES_MAX = 64 * 1024
+#: Messages are handed to the receiver together: woken for each, the processor would fetch code and data of all that
+#: comes after from memory again, which takes longer than the work. So long the first of them may wait.
+DELIVER_S = 0.01
+#: So many wait at most, and a larger message is handed over at once, with those before it.
+WAITING_MAX = 64
+WAITING_MESSAGE_BYTES = 16 * 1024
 #: RFC 6455, section 7.4.1: the code of a close frame that has none.
 CLOSE_WITHOUT_CODE = 1005
 _LOGGER = logging.getLogger("kraken_l3.picows")
 _LOGGER.setLevel(logging.ERROR)
+_TEXT = WSMsgType.TEXT
 
 
 class ConnectFailed(KrakenL3Error):
@@ -42,7 +50,10 @@ class Receiver(Protocol):
         """The handshake is complete, with these extensions ("": none); frames follow."""
 
     def on_message(self, payload: bytes, recv_ns: int, mono_ns: int) -> None:
-        """A complete message. Both clocks were read before anything else was done with its last frame."""
+        """A complete message, up to `DELIVER_S` ago, in order with everything else that is told here.
+
+        Both clocks were read before anything else was done with its last frame.
+        """
 
     def on_sign_of_life(self, recv_ns: int, mono_ns: int) -> None:
         """A ping or pong frame, or a fragment of a message."""
@@ -59,6 +70,9 @@ class WebSocket(Protocol):
 
     def send(self, message: bytes) -> None:
         """Send one text message."""
+
+    def deliver(self) -> None:
+        """Hand the receiver what has arrived, now."""
 
     def pause_reading(self) -> None:
         """Stop reading from the socket; TCP makes the server wait."""
@@ -79,7 +93,10 @@ class _PicowsSocket(WSListener):
     def __init__(self, receiver: Receiver, clock: Clock) -> None:
         self._receiver = receiver
         self._wall_ns, self._mono_ns = clock.wall_ns, clock.mono_ns
+        self._loop = asyncio.get_running_loop()
         self._transport: Optional[WSTransport] = None
+        self._waiting: deque[tuple[bytes, int, int]] = deque()
+        self._timer_runs = False
         self._parts: list[bytes] = []
         self._parts_bytes = 0
         self._binary = False
@@ -94,14 +111,33 @@ class _PicowsSocket(WSListener):
         if self._violated:
             return
         kind = frame.msg_type
-        if kind == WSMsgType.TEXT and frame.fin and not (self._parts or frame.rsv1 or frame.rsv2 or frame.rsv3):
+        if kind == _TEXT and frame.fin and not (self._parts or frame.rsv1 or frame.rsv2 or frame.rsv3):
             payload = frame.get_payload_as_bytes()
+            self._waiting.append((payload, recv_ns, mono_ns))
+            if not self._timer_runs:
+                self._timer_runs = True
+                self._loop.call_later(DELIVER_S, self._on_timer)
+            if len(self._waiting) >= WAITING_MAX or len(payload) > WAITING_MESSAGE_BYTES:
+                self.deliver()
+            return
+        self.deliver()
+        self._unusual(frame, kind, recv_ns, mono_ns)
+
+    def _on_timer(self) -> None:
+        self._timer_runs = False
+        try:
+            self.deliver()
+        except Exception:  # what picows does where a callback of its own fails; what still waits comes with the end
+            self.close(WSCloseCode.INTERNAL_ERROR.value)
+            raise
+
+    def deliver(self) -> None:
+        while self._waiting:
+            payload, recv_ns, mono_ns = self._waiting.popleft()
             if payload.isascii() or _is_utf8(payload):
                 self._receiver.on_message(payload, recv_ns, mono_ns)
             else:
                 self._violation(payload, "text that is not UTF-8", WSCloseCode.INVALID_TEXT)
-            return
-        self._unusual(frame, kind, recv_ns, mono_ns)
 
     def _unusual(self, frame: WSFrame, kind: WSMsgType, recv_ns: int, mono_ns: int) -> None:
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
@@ -152,6 +188,7 @@ class _PicowsSocket(WSListener):
 
     def _violation(self, payload: bytes, what: str, code: WSCloseCode = WSCloseCode.PROTOCOL_ERROR) -> None:
         self._drop_parts()
+        self._waiting.clear()  # they came after it
         self._violated = True
         self._receiver.on_violation(payload, what)
         self.close(code.value)
@@ -163,6 +200,12 @@ class _PicowsSocket(WSListener):
         self._transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
+        try:
+            self.deliver()
+        finally:
+            self._on_closed(transport)
+
+    def _on_closed(self, transport: WSTransport) -> None:
         handshake: Any = transport.close_handshake  # may be None, which picows' stub does not say
         received = None if handshake is None else handshake.recv
         self._drop_parts()
