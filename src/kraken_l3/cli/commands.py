@@ -102,7 +102,7 @@ VERIFY_LIVE = Command(
     "Follow an archive and say what is wrong, one JSON object a line, until stdin closes.",
     Argument("directory", "The archive directory that is being written.", type=PATH),
     ENGINE,
-    _option("--poll", type=click.FloatRange(min=0.01), default=0.1, help="Seconds between two looks at the files."),
+    _option("--poll", type=click.FloatRange(min=0.01), default=0.5, help="Seconds between two looks at the files."),
     runs="verify_live:verify_live",
     hidden=True,
 )

@@ -1,8 +1,8 @@
 """When checkpoints are due, making them, and going on from one.
 
 One for each symbol at the start of a day's file and at the end of the run, and whenever a symbol's data since the last
-is 20 times the checkpoint's size, so that they stay below a twentieth of the data. A symbol whose book is not in step
-gets a record with the reason instead.
+is 20 times the checkpoint's size, so that they stay below a twentieth of the data, and at least 1.3 MB. A symbol whose
+book is not in step gets a record with the reason instead.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from kraken_l3.model.events import State
 __all__ = ["Checkpointing", "image_of", "load_checkpoint"]
 
 _FACTOR = 20
-#: Stands for the size where there is none yet, and keeps tiny books from being written all the time.
-_LEAST_BYTES = 4 * 1024
+#: Stands for the size where there is none yet, and keeps small books from being written at every look.
+_LEAST_BYTES = 64 * 1024
 
 
 class Checkpointing:

@@ -36,10 +36,14 @@ from kraken_l3.rebuild.checkpointing import Checkpointing, load_checkpoint
 from kraken_l3.rebuild.metadata import MetadataReader, MetadataTeller, SymbolMetadata
 from kraken_l3.rebuild.silence import SilenceWatch
 
-__all__ = ["LiveVerifier"]
+__all__ = ["POLL_S", "LiveVerifier"]
 
 Say = Callable[[LiveMessage], None]
 
+#: Seconds between two looks at the files. A look takes as long as verifying hundreds of messages.
+POLL_S = 0.5
+#: So long an acknowledgement may take into the journal when its snapshot is in the data.
+_ACKNOWLEDGED_S = 0.1
 _BLOCK_BYTES = 1024 * 1024
 _EVERY_NS = NS_PER_S
 #: Notes that cost a symbol its book, or say that it is wrong.
@@ -65,7 +69,7 @@ class LiveVerifier:
         *,
         stop: Optional[threading.Event] = None,
         engine_name: str = "auto",
-        poll_s: float = 0.1,
+        poll_s: float = POLL_S,
         clock: Optional[Clock] = None,
     ) -> None:
         self._archive = open_archive(directory)
@@ -145,7 +149,7 @@ class LiveVerifier:
                 self._checkpointing.begin_file(self._checkpoint_path(path))
             self._file = path
         if b'"snapshot"' in block.data:
-            self._stop.wait(self._poll_s)  # its acknowledgement is on its way into the journal
+            self._stop.wait(min(self._poll_s, _ACKNOWLEDGED_S))  # its acknowledgement is on its way into the journal
         self._read_journal(path)
         for piece in self._teller.cut(block.file, block):
             if not isinstance(piece, SymbolMetadata):
