@@ -1,5 +1,6 @@
 """Companions are as untrusted as data: whatever lies beside it, the data is read, and what was passed over is told."""
 
+import datetime as dt
 import os
 import struct
 
@@ -10,7 +11,7 @@ from disk_fakes import FakeClock
 from kraken_l3.archive.checkpoints import Checkpoint, append_checkpoints
 from kraken_l3.archive.companions import companion_damage
 from kraken_l3.archive.datafile import DataFile, Position
-from kraken_l3.archive.journal import Started
+from kraken_l3.archive.journal import Alive, Started, encode_record
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.receipts import RECEIPT_BYTES, RECEIVE_TIME_UNKNOWN
 from kraken_l3.archive.writer import ArchiveWriter
@@ -20,6 +21,7 @@ DATA, RECEIPTS, CHECKPOINTS, MANIFEST = (
     f"l3-{DAY}.{s}" for s in ("ndjson", "receipts", "checkpoints", "manifest.json")
 )
 JOURNAL = f"journal-{DAY}.ndjson"
+DAY_OF_IT = dt.date.fromisoformat(DAY)
 LINES = [payload(number) for number in range(5)]
 
 
@@ -32,6 +34,24 @@ def archive(tmp_path):
     writer.close()
     append_checkpoints(tmp_path / CHECKPOINTS, [Checkpoint(line=0, end_offset=0, symbol="BTC/USD", depth=10)])
     return open_archive(tmp_path)
+
+
+@pytest.mark.parametrize("at", [0, 1, 7_999, 8_000, 20_000, 25_000])
+def test_a_line_of_a_long_journal_that_is_no_record(archive, at):
+    """Most of a journal is decoded many lines at a time; this must not show."""
+    path = archive.path / JOURNAL
+    before = path.read_bytes()
+    number = before.count(b"\n")
+    lines = [encode_record(Alive(at_ns=NOON_NS + n, last_frame_ns={1: NOON_NS}, lines=n)) for n in range(30_000)]
+    lines[at] = b'{"kind":"alive"}'
+    path.write_bytes(before + b"\n".join(lines) + b"\n")
+    records = [record for record in archive.journal(DAY_OF_IT) if isinstance(record, Alive)]
+    assert [record.lines for record in records] == [n for n in range(30_000) if n != at]
+    (damage,) = companion_damage(archive)
+    offset = len(before) + sum(len(line) + 1 for line in lines[:at])
+    assert (damage.file, damage.line, damage.offset) == (JOURNAL, number + at, offset)
+    with pytest.raises(ArchiveError, match=rf"line {number + at}\b"):
+        list(archive.journal(DAY_OF_IT, strict=True))
 
 
 def told(archive):

@@ -19,6 +19,7 @@ from kraken_l3.archive.journal import (
     Record,
     Started,
     decode_record,
+    decode_records,
     encode_record,
     is_damaged,
 )
@@ -146,3 +147,28 @@ class TestState:
         assert all(record.restated for record in restated)
         assert JournalState(restated).restate() == restated
         assert [msgspec.structs.replace(record, restated=False) for record in restated[:3]] == records[:3]
+
+
+PIECES = [
+    *LINES[:3],
+    LINES[0] + LINES[1],
+    LINES[0] + b" ",
+    b" " + LINES[0],
+    LINES[3].replace(b",", b",\n", 1),
+    b"",
+    b"{",
+    b"{}",
+]
+
+
+@given(pieces=st.lists(st.sampled_from([*LINES, *PIECES]), max_size=6), end=st.sampled_from([b"\n", b"", b"\r\n"]))
+def test_many_lines_are_decoded_at_once_only_where_each_is_a_record(pieces, end):
+    text = b"\n".join(pieces) + end
+    records = decode_records(text)
+    if records is not None:
+        assert text.endswith(b"\n")
+        assert records == [decode_record(line) for line in text[:-1].split(b"\n")]
+
+
+def test_many_records_are_decoded_at_once():
+    assert decode_records(b"\n".join(LINES) + b"\n") == [decode_record(line) for line in LINES]

@@ -20,7 +20,7 @@ from kraken_l3.archive.datafile import DataFile
 from kraken_l3.archive.journal import is_damaged
 from kraken_l3.archive.layout import JOURNAL_PREFIX, DayPaths, Stream
 from kraken_l3.archive.opening import PlainFile, existing, open_source
-from kraken_l3.archive.reader import Archive
+from kraken_l3.archive.reader import Archive, sound_records
 from kraken_l3.archive.receipts import RECEIPT_BYTES
 from kraken_l3.archive.scan import fault_of, segments
 from kraken_l3.errors import ArchiveError, DamageFound, DataMissing, MalformedMessage
@@ -126,7 +126,10 @@ def _in_lines(path: Path, fault: Callable[[bytes], str], *, is_growing: bool) ->
         return
     told = 0
     try:
-        for number, segment in enumerate(segments(source, 0)):
+        begin, first = 0, 0
+        for records, end in sound_records(source) if fault is _journal_fault else ():
+            begin, first = end, first + len(records)
+        for number, segment in enumerate(segments(source, begin), first):
             if not segment.whole and is_growing:
                 return
             what = fault_of(segment) or fault(segment.data)

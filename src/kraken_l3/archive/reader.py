@@ -13,15 +13,16 @@ from functools import partial
 from pathlib import Path
 from typing import Optional
 
+from kraken_l3.archive.bytesource import ByteSource
 from kraken_l3.archive.datafile import BLOCK_BYTES, Block, DataFile, Follow, Line, Position, Skipped
 from kraken_l3.archive.days import next_day_in, written_order
-from kraken_l3.archive.journal import Record, decode_record
+from kraken_l3.archive.journal import Record, decode_record, decode_records
 from kraken_l3.archive.layout import DayPaths, FileName, Stream, data_files, days_in, parse_name, stem
 from kraken_l3.archive.opening import PlainFile
-from kraken_l3.archive.scan import segments
+from kraken_l3.archive.scan import CHUNK_BYTES, segments
 from kraken_l3.errors import ArchiveError, MalformedMessage, UsageError
 
-__all__ = ["Archive", "open_archive"]
+__all__ = ["Archive", "open_archive", "sound_records"]
 
 
 class Archive:
@@ -104,7 +105,11 @@ class Archive:
                 raise
             return
         try:
-            for number, segment in enumerate(segments(source, 0)):
+            begin, first = 0, 0
+            for records, end in sound_records(source):
+                yield from records
+                begin, first = end, first + len(records)
+            for number, segment in enumerate(segments(source, begin), first):
                 try:
                     yield decode_record(segment.data)
                 except MalformedMessage as error:  # noqa: PERF203 - each line may be bad by itself
@@ -182,6 +187,21 @@ class _UntilNextFile(Follow):
             return True
         self.is_stopped = self._follow.is_over()
         return self.is_stopped
+
+
+def sound_records(journal: ByteSource) -> Iterator[tuple[list[Record], int]]:
+    """The records of a journal up to about where the first line is that is none; with each part of them, its end.
+
+    From there on, each line has to be looked at by itself.
+    """
+    at = 0
+    while lines := journal.read_at(at, CHUNK_BYTES):
+        lines = lines[: lines.rfind(b"\n") + 1]
+        records = decode_records(lines) if lines else None
+        if records is None:
+            return
+        at += len(lines)
+        yield records, at
 
 
 def open_archive(path: Path) -> Archive:

@@ -21,6 +21,7 @@ from kraken_l3.archive.envelope import count_wrapped
 from kraken_l3.archive.gaps import Gap, GapFolding, gaps_within, last_receive_ns
 from kraken_l3.archive.journal import (
     Acknowledged,
+    Alive,
     Connected,
     Disconnected,
     GapClosed,
@@ -30,6 +31,7 @@ from kraken_l3.archive.journal import (
     Rejected,
     Started,
     Stopped,
+    SyncPoint,
     TradeGap,
 )
 from kraken_l3.archive.layout import DayPaths, Stream, stem
@@ -382,6 +384,8 @@ class _Story:
                 file.symbols = [SymbolSummary(name, lines=None, bytes=None, snapshots=None) for name in names]
 
     def _apply(self, record: Record) -> None:
+        if isinstance(record, (SyncPoint, Alive)):  # nearly all are
+            return
         if isinstance(record, (GapOpened, GapClosed)):
             self._gaps.apply(record)
         elif isinstance(record, (Connected, Disconnected)):
