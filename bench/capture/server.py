@@ -1,7 +1,7 @@
 """A server that has nothing to do but send: Kraken's handshake, one snapshot, then frames made beforehand, over TLS.
 
 A process of its own, so that its work is not counted as the recorder's. One TLS record a frame. It speaks to its parent
-in JSON lines: "ready" with the port, "subscribed", then waits for a line `go` before the frames, "done" after them.
+in JSON lines: "ready" with the port, "subscribed", then for each line it reads the next frames, and "done" after them.
 The embedded exchange is not used here: it makes its order flow while it sends, and that would be the limit.
 """
 
@@ -243,14 +243,13 @@ class Session:
         if options.drop_after_s:
             self._steady_until_drop(options.rate, options.drop_after_s)
             return
-        if sys.stdin.readline().strip() != "go":
-            return
-        began = time.monotonic()
-        if options.rate:
-            self._steady(options.rate, options.frames)
-        else:
-            self._flood(options.frames)
-        say(event="done", sent=options.frames, seconds=time.monotonic() - began)
+        for turn, _ in enumerate(iter(sys.stdin.readline, "")):  # a line is a turn
+            began = time.monotonic()
+            if options.rate:
+                self._steady(options.rate, options.frames, first=turn * options.frames)
+            else:
+                self._flood(options.frames)
+            say(event="done", sent=options.frames, seconds=time.monotonic() - began)
 
     def _flood(self, count: int) -> None:
         frames = [frame(update) for update in self.server.updates]
@@ -261,13 +260,13 @@ class Session:
             if first % (FLOOD_CHUNK * 100) == 0:
                 self._listen(0)
 
-    def _steady(self, rate: float, count: int) -> None:
+    def _steady(self, rate: float, count: int, first: int = 0) -> None:
         began = time.monotonic()
         for n in range(count):
             ahead_s = began + n / rate - time.monotonic()
             if ahead_s > 0:
                 time.sleep(ahead_s)
-            self._send_stamped(n)
+            self._send_stamped(first + n)
             if n % 1000 == 0:
                 self._listen(0)
 
