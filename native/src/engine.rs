@@ -26,6 +26,8 @@ pub struct Engine {
     ids: InternedIds,
     routing: Routing,
     books: Books,
+    /// Buffers for `shares::feed`, kept from block to block.
+    pub spare: Vec<Scanned>,
 }
 
 impl Engine {
@@ -36,6 +38,7 @@ impl Engine {
             ids: InternedIds::default(),
             routing: Routing::new(options.part, options.only),
             books: Books::new(options.messages, options.events, options.rows, options.until_ns),
+            spare: Vec::new(),
         }
     }
 

@@ -14,10 +14,9 @@ use crate::message::{Kind, Parsed};
 use crate::scan;
 use crate::time::CachedTime;
 
-/// About how many bytes are scanned at a time: what comes of them still is in the second-level cache when it is applied.
-pub const PIECE_BYTES: usize = 1 << 17;
-/// Pieces that may be scanned and wait for an engine, for each thread: a bound on memory.
-const PIECES_AHEAD: usize = 3;
+/// About how many bytes are scanned at a time. With smaller pieces threads wake each other more often, with larger ones
+/// they wait longer for the first and the last of a block.
+pub const PIECE_BYTES: usize = 1 << 18;
 
 /// A line as it was scanned.
 #[derive(Clone, Copy)]
@@ -86,16 +85,18 @@ enum Task<'a> {
 }
 
 impl<'a> Work<'a> {
-    /// An engine comes first: what waits for it is what bounds the speed.
-    fn next(&mut self, ahead: usize) -> Option<Task<'a>> {
-        for (number, share) in self.shares.iter_mut().enumerate() {
-            if let Some(Some(scanned)) = self.scanned.get(share.pieces)
-                && let Some(engine) = share.engine.take()
-            {
-                return Some(Task::Apply(number, engine, scanned.clone(), share.lines));
-            }
+    /// An engine comes first, the one that is furthest behind: what waits for it is what bounds the speed.
+    fn next(&mut self) -> Option<Task<'a>> {
+        let scanned = &self.scanned;
+        let is_ready = |share: &Share| share.engine.is_some() && matches!(scanned.get(share.pieces), Some(Some(_)));
+        let ready = self.shares.iter_mut().enumerate().filter(|(_, share)| is_ready(share));
+        if let Some((number, share)) = ready.min_by_key(|(_, share)| share.pieces)
+            && let Some(scanned) = &scanned[share.pieces]
+            && let Some(engine) = share.engine.take()
+        {
+            return Some(Task::Apply(number, engine, scanned.clone(), share.lines));
         }
-        if self.begun < self.scanned.len().min(self.slowest() + ahead) {
+        if self.begun < self.scanned.len() {
             self.begun += 1;
             return Some(Task::Scan(self.begun - 1, self.spare.pop().unwrap_or_default()));
         }
@@ -125,7 +126,6 @@ struct Feeding<'a> {
     first_line: i64,
     offset: i64,
     pieces: Vec<(usize, usize)>,
-    ahead: usize,
     work: Mutex<Work<'a>>,
     /// Some work has been done.
     done: Condvar,
@@ -142,7 +142,7 @@ impl<'a> Feeding<'a> {
         let mut time = CachedTime::default();
         let mut work = self.lock();
         while work.slowest() < self.pieces.len() && !work.has_failed {
-            match work.next(self.ahead) {
+            match work.next() {
                 None => work = self.done.wait(work).unwrap_or_else(PoisonError::into_inner),
                 Some(Task::Scan(piece, mut scanned)) => {
                     drop(work);
@@ -177,23 +177,33 @@ impl Drop for Failing<'_, '_> {
 }
 
 /// Feeds a block of whole lines to engines that have a part of the symbols each, in as many threads: what each gave.
-pub fn feed(engines: Vec<&mut Engine>, block: &[u8], first_line: i64, offset: i64, piece_bytes: usize) -> Vec<Output> {
+pub fn feed(
+    mut engines: Vec<&mut Engine>,
+    block: &[u8],
+    first_line: i64,
+    offset: i64,
+    piece_bytes: usize,
+) -> Vec<Output> {
     let threads = engines.len();
+    let spare = engines.first_mut().map(|engine| std::mem::take(&mut engine.spare)).unwrap_or_default();
     let pieces = pieces_of(block, piece_bytes);
     let shares = engines.into_iter().map(|engine| Share { engine: Some(engine), pieces: 0, lines: 0 }).collect();
     let scanned = pieces.iter().map(|_| None).collect();
-    let work = Mutex::new(Work { shares, begun: 0, scanned, spare: Vec::new(), has_failed: false });
-    let feeding =
-        Feeding { block, first_line, offset, pieces, ahead: PIECES_AHEAD * threads, work, done: Condvar::new() };
+    let work = Mutex::new(Work { shares, begun: 0, scanned, spare, has_failed: false });
+    let feeding = Feeding { block, first_line, offset, pieces, work, done: Condvar::new() };
     std::thread::scope(|scope| {
         for _ in 1..threads {
             scope.spawn(|| feeding.run());
         }
         feeding.run();
     });
-    let work = feeding.work.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let finish = |share: Share| share.engine.map(|engine| engine.finish(share.lines)).unwrap_or_default();
-    work.shares.into_iter().map(finish).collect()
+    let Work { shares, mut spare, .. } = feeding.work.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut finish = |share: Share| {
+        let engine = share.engine?;
+        engine.spare = std::mem::take(&mut spare);
+        Some(engine.finish(share.lines))
+    };
+    shares.into_iter().map(|share| finish(share).unwrap_or_default()).collect()
 }
 
 /// Beginnings and ends of pieces of whole lines.

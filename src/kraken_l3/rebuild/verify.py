@@ -29,7 +29,7 @@ from kraken_l3.rebuild.verification import FilePart, HiddenRest, Located, Symbol
 __all__ = ["verify"]
 
 #: What threads share is larger, since they wait for each other at its end.
-SHARED_BLOCK_BYTES = 2 * BLOCK_BYTES
+SHARED_BLOCK_BYTES = 4 * BLOCK_BYTES
 #: What a part reads at a time is smaller: it stays in the cache, and its memory is not given back between parts.
 PART_BLOCK_BYTES = 256 * 1024
 #: Notes kept of one run; tallies count everything.
