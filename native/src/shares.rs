@@ -2,7 +2,8 @@
 //!
 //! A block is cut into pieces. Any thread scans any piece, which depends on nothing before it; an engine takes the
 //! scanned pieces in order. So threads that have no engine to serve scan ahead, and even one pair keeps two threads
-//! busy: one scans what the other applies.
+//! busy: one scans what the other applies. The threads are those of rayon's pool, which live on from block to block: new
+//! ones for each block would have done most of it before the system gives them a processor.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -191,9 +192,9 @@ pub fn feed(
     let scanned = pieces.iter().map(|_| None).collect();
     let work = Mutex::new(Work { shares, begun: 0, scanned, spare, has_failed: false });
     let feeding = Feeding { block, first_line, offset, pieces, work, done: Condvar::new() };
-    std::thread::scope(|scope| {
+    rayon::in_place_scope(|scope| {
         for _ in 1..threads {
-            scope.spawn(|| feeding.run());
+            scope.spawn(|_| feeding.run());
         }
         feeding.run();
     });
