@@ -11,7 +11,7 @@ from disk_fakes import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kraken_l3.archive.datafile import TOO_LONG, DataFile, Follow, Position, Skipped
+from kraken_l3.archive.datafile import BLOCK_BYTES, TOO_LONG, DataFile, Follow, Position, Skipped
 from kraken_l3.archive.layout import DayPaths, Stream, days_in, parse_name
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.receipts import MALFORMED
@@ -117,6 +117,16 @@ class TestOurs:
             assert theirs.at_line(line) == place
             assert theirs.at_offset(starts[expected]) == place
             assert theirs.at_time(NOON_NS + 5) == Position()
+
+    @pytest.mark.parametrize("last", [b"", b"x"])
+    def test_a_line_far_behind_is_found_without_receipts(self, tmp_path, last):
+        lines = BLOCK_BYTES // 10 * 2 + 5
+        path = tmp_path / "theirs.ndjson"
+        path.write_bytes(b"123456789\n" * lines + last)
+        with DataFile(path) as file:
+            for line in (0, 5, lines // 2, lines - 1, lines):
+                assert file.at_line(line) == Position(line, 10 * line)
+            assert file.at_line(lines + 9) == Position(lines + len(last), 10 * lines + len(last))
 
     def test_a_torn_tail_is_not_a_line(self, tmp_path, writer):
         writer.append("level3", [frame(0, NOON_NS)])

@@ -206,7 +206,7 @@ class DataFile:
             if (offset > 0) == (line > 0) and self._begins_line(offset):  # else they are damaged: count the lines
                 return Position(line, offset)
         position = Position()
-        for position in self._line_starts():
+        for position in self._line_starts(line):
             if position.line >= line:
                 break
         return position
@@ -233,11 +233,14 @@ class DataFile:
         newest = self.receipts.last() if self.receipts is not None else None
         return newest.end_offset if newest else 0
 
-    def _line_starts(self) -> Iterator[Position]:
-        """The beginning of every line, and last the end of the file."""
+    def _line_starts(self, first: int = 0) -> Iterator[Position]:
+        """The beginning of every line from a line on (and of some before it), and last the end of the file."""
         end = Position()
         for block in self.blocks():
             line, at, stop = block.first_line, 0, len(block.data)
+            if block.data.endswith(b"\n") and line + block.data.count(b"\n") <= first:
+                end = Position(line + block.data.count(b"\n"), block.offset + stop)
+                continue
             while 0 <= at < stop:
                 yield Position(line, block.offset + at)
                 line, at = line + 1, block.data.find(b"\n", at) + 1 or stop
