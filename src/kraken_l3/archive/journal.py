@@ -6,7 +6,7 @@ is repeated at the head of a new day's file, so that each day reads alone; it ke
 closes.
 """
 
-from __future__ import annotations
+# No postponed annotations here: msgspec would have to evaluate each, which takes half of this module's start.
 
 import datetime as dt
 from collections.abc import Iterable
