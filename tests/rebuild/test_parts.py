@@ -24,7 +24,7 @@ from kraken_l3.rebuild.division import divide
 from kraken_l3.rebuild.metadata import metadata_in
 from kraken_l3.rebuild.playback import FileBegin, Step, play
 from kraken_l3.rebuild.report import Report
-from kraken_l3.rebuild.verify import verify
+from kraken_l3.rebuild.verify import MAX_NOTES, verify
 
 MIDNIGHT_NS = parse_rfc3339("2026-11-23T00:00:00Z")
 ONE = ("BTC/USD",)
@@ -259,6 +259,19 @@ def test_nor_where_receipts_are_missing_or_a_checkpoint_stands_within_a_line(tmp
 def test_little_data_is_one_part(tmp_path):
     archive = open_archive(whole(tmp_path))
     assert len(divide(archive, metadata_in(archive))) == 1
+
+
+def test_no_more_notes_are_kept_than_of_one_run(tmp_path):
+    scene = Scene(tmp_path, symbols=ONE)
+    lines = scene.flow(1_600)
+    scene.write([each for line in lines for each in ((line, line[:-9]) if len(line) % 8 else (line,))])
+    scene.close()
+    write_checkpoints(tmp_path, 40_000)
+    assert len(parts_of(tmp_path)) > 5
+    expected = without_cuts(tmp_path)
+    assert len(expected[0]["notes"]) == MAX_NOTES
+    assert expected[0]["total"]["malformed"] > MAX_NOTES
+    assert found_in(tmp_path, jobs=3)[0] == expected
 
 
 # What a lie is told as

@@ -14,88 +14,27 @@ to read an archive from end to end, is divided alike. A `FileBegin` or `FileEnd`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, Callable, Generic, NamedTuple, Optional, TypeVar
 
-from kraken_l3.archive.checkpoints import read_checkpoint
 from kraken_l3.archive.companions import CompanionDamage
-from kraken_l3.archive.datafile import BEGINNING, BLOCK_BYTES, DataFile, Position
-from kraken_l3.archive.layout import DayPaths
+from kraken_l3.archive.datafile import BEGINNING, BLOCK_BYTES, Position
 from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.engine.choose import make_engine
-from kraken_l3.engine.port import BookImage, Engine, EngineOptions, SymbolTally, Totals
+from kraken_l3.engine.port import Engine, EngineOptions, SymbolTally, Totals
 from kraken_l3.errors import DamageFound
-from kraken_l3.model.events import State
-from kraken_l3.model.timestamps import day_start_ns
-from kraken_l3.rebuild.checkpointing import image_of
-from kraken_l3.rebuild.division import Cut, Part
-from kraken_l3.rebuild.metadata import MetadataTeller, SymbolMetadata
+from kraken_l3.rebuild.division import Part
+from kraken_l3.rebuild.metadata import SymbolMetadata
 from kraken_l3.rebuild.parallel import Progress, in_order
 from kraken_l3.rebuild.playback import FileBegin, FileEnd, Place, Played, Step, begin_alone, play
+from kraken_l3.rebuild.seams import Books, are_same, begin_at, books_of, lies_in
 
 __all__ = ["PartRead", "Reading", "read_in_parts"]
 
 _Output = TypeVar("_Output")
-
-
-# What is known of a book at a seam
-
-
-class _Book(NamedTuple):
-    """All there is to a book in step whose precision and depth were told.
-
-    Attributes:
-        parameters: price precision, quantity precision and depth.
-        image: the book.
-    """
-
-    parameters: tuple[Optional[int], Optional[int], Optional[int]]
-    image: BookImage
-
-
-#: By symbol; None stands for what an image cannot tell. A symbol that never had a book is left out.
-_Books = dict[str, Optional[_Book]]
-
-
-def _books_of(engine: Engine) -> _Books:
-    books: _Books = {}
-    for tally in engine.tallies():
-        if tally.depth is not None:
-            image = engine.export_book(tally.symbol) if _is_certain(tally) else None
-            books[tally.symbol] = _Book(tally.parameters(), image) if image is not None else None
-    return books
-
-
-def _is_certain(tally: SymbolTally) -> bool:
-    return tally.state is State.SYNCED and not tally.depth_inferred and not tally.precision_inferred
-
-
-def _are_same(books: _Books, others: _Books, engine_name: str) -> bool:
-    if books.keys() != others.keys():
-        return False
-    for symbol, one in books.items():
-        other = others[symbol]
-        if one is None or other is None or one.parameters != other.parameters:
-            return False
-        if not _is_image_of(other.image, one, engine_name):
-            return False
-    return True
-
-
-def _is_image_of(image: BookImage, book: _Book, engine_name: str) -> bool:
-    """Whether an image is of this book, whatever its text looks like."""
-    if image == book.image:
-        return True
-    engine = make_engine(EngineOptions(), engine_name)
-    price, qty, depth = book.parameters
-    engine.set_symbol(image.symbol, price_precision=price, qty_precision=qty, depth=depth)
-    return engine.load_book(image) and engine.export_book(image.symbol) == book.image
-
-
-# Reading
 
 
 class Reading(NamedTuple):
@@ -165,8 +104,8 @@ class _Answer(Generic[_Output]):
     """
 
     read: PartRead[_Output]
-    begun: _Books
-    ended: _Books
+    begun: Books
+    ended: Books
     reached: Optional[Place]
     engine: Optional[Engine] = None
 
@@ -212,8 +151,8 @@ def read_in_parts(
         else:
             assert cut is not None
             is_there = last.reached == cut.place
-            lies = _lies(last.ended, cut, reading.engine_name) if is_there else []
-            if is_there and answer is not None and _are_same(last.ended, answer.begun, reading.engine_name):
+            lies = lies_in(cut, last.ended, reading.engine_name) if is_there else []
+            if is_there and answer is not None and are_same(last.ended, answer.begun, reading.engine_name):
                 current = answer
             else:
                 engine = last.engine
@@ -234,31 +173,10 @@ def _key(order: dict[Path, int], place: Place) -> tuple[int, int]:
     return order[place.path], place.position.offset
 
 
-def _lies(books: _Books, cut: Cut, engine_name: str) -> list[CompanionDamage]:
-    lies = []
-    path = _checkpoints_of(cut.place.path)
-    for head in cut.heads:
-        book = books.get(head.symbol)
-        checkpoint = read_checkpoint(path, head) if book is not None else None
-        if book is None or checkpoint is None:
-            continue  # what cannot be read, `companion_damage` tells
-        image = image_of(checkpoint)
-        if image is not None and not _is_image_of(image, book, engine_name):
-            what = f"not the book of {head.symbol} that the data leads to"
-            lies.append(CompanionDamage(path.name, what, head.number, head.offset))
-    return lies
-
-
-def _checkpoints_of(path: Path) -> Path:
-    paths = DayPaths.of(path)
-    assert paths is not None  # a cut is in a file of ours
-    return paths.checkpoints
-
-
 def _read_part(task: _Task, progress: Progress) -> _Answer[Any]:
     engine = task.reading.engine()
     cut = task.part.begin
-    begun = _begin(engine, task.reading.metadata, cut) if cut is not None else {}
+    begun = begin_at(engine, task.reading.metadata, cut) if cut is not None else {}
     answer = _read(engine, task, cut and cut.place, progress)
     answer.begun = begun
     return answer
@@ -275,27 +193,6 @@ def _go_on(engine: Engine, task: _Task, begin: Place, progress: Progress) -> _An
     answer = _read(engine, task, begin, progress)
     answer.read.went_on = True
     return answer
-
-
-def _begin(engine: Engine, metadata: Iterable[SymbolMetadata], cut: Cut) -> _Books:
-    """Load the books of a cut as they stand in an engine that was told all up to there."""
-    path, position = cut.place
-    with DataFile(path) as file:
-        begin_ns = day_start_ns(file.day) if file.day is not None else 0
-        teller = MetadataTeller(engine, metadata, begin_ns=begin_ns)
-        if file.receipts is not None:
-            teller.tell_before_line(file.receipts, position.line)
-    images: dict[str, BookImage] = {}
-    for head in cut.heads:
-        checkpoint = read_checkpoint(_checkpoints_of(path), head)
-        image = image_of(checkpoint) if checkpoint is not None else None
-        if image is not None and engine.load_book(image):
-            images[head.symbol] = image
-    return {
-        tally.symbol: _Book(tally.parameters(), images[tally.symbol]) if _is_certain(tally) else None
-        for tally in engine.tallies()
-        if tally.symbol in images
-    }
 
 
 def _read(engine: Engine, task: _Task, begin: Optional[Place], progress: Progress) -> _Answer[Any]:
@@ -321,7 +218,7 @@ def _read(engine: Engine, task: _Task, begin: Optional[Place], progress: Progres
     elif end is None or end.position == BEGINNING:
         reached = end
     read = PartRead(output, engine.tallies(), engine.totals(), False, damage)
-    return _Answer(read, {}, _books_of(engine) if reached is not None else {}, reached, engine)
+    return _Answer(read, {}, books_of(engine) if reached is not None else {}, reached, engine)
 
 
 def _after(archive: Archive, path: Optional[Path]) -> Optional[Place]:
