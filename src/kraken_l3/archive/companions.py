@@ -132,7 +132,9 @@ def _in_lines(path: Path, fault: Callable[[bytes], str], *, is_growing: bool) ->
         for number, segment in enumerate(segments(source, begin), first):
             if not segment.whole and is_growing:
                 return
-            what = fault_of(segment) or fault(segment.data)
+            is_sound = segment.whole and not segment.is_cut and b"\0" not in segment.data and not fault(segment.data)
+            # a sound line is decoded once; only of another one it is asked what is wrong
+            what = "" if is_sound else fault_of(segment) or fault(segment.data)
             if what:
                 yield CompanionDamage(path.name, what, number, segment.offset)
                 told += 1
