@@ -28,8 +28,6 @@ from kraken_l3.rebuild.verification import FilePart, HiddenRest, Located, Symbol
 
 __all__ = ["verify"]
 
-#: What threads share is larger, since they wait for each other at its end.
-SHARED_BLOCK_BYTES = 4 * BLOCK_BYTES
 #: What a part reads at a time is smaller: it stays in the cache, and its memory is not given back between parts.
 PART_BLOCK_BYTES = 256 * 1024
 #: Notes kept of one run; tallies count everything.
@@ -67,7 +65,7 @@ def verify(
         block_bytes = PART_BLOCK_BYTES if len(parts) > 1 else BLOCK_BYTES
         found = _verify(reading._replace(block_bytes=block_bytes), parts, jobs, progress)
     elif reading.engine().name == "native":
-        reading = reading._replace(threads=jobs, block_bytes=SHARED_BLOCK_BYTES)
+        reading = reading._replace(threads=jobs, block_bytes=BLOCK_BYTES)
         found = _verify(reading, parts, 1, progress)
     else:
         shares = [_Share(reading._replace(options=EngineOptions(part=(n, jobs))), parts) for n in range(jobs)]
