@@ -262,26 +262,34 @@ class _Count:
         last = dict(zip(heads, range(first, first + len(heads)))) if has_times else {}
         others = set()
         for head, total in totals.items():
-            match = _USUAL.match(head)
-            if match is None:
-                others.add(head)
-                continue
             count, size = divmod(total, _ONE_LINE)
-            begin = first + heads.index(head)
-            self._count(match, counted, lines=count, size=size + count, first=begin, last=last.get(head, begin))
-        for number, line in enumerate(lines, first) if others - {b""} else ():
-            if line[:_HEAD_BYTES] in others and line.strip():
-                self._add_other(line, number, counted)
+            told: Optional[_Told] = _USUAL.match(head)
+            if told is None and len(head) < _HEAD_BYTES:  # heads that are the whole line, heartbeats mostly
+                told = _look_into(head)
+            if told is None:
+                others.add(head)
+            elif told[2]:
+                begin = first + heads.index(head)
+                self._count(told, counted, lines=count, size=size + count, first=begin, last=last.get(head, begin))
+            else:
+                self._add_unnamed(head, count, counted)
+        for at, head in enumerate(heads) if others else ():
+            if head in others:
+                self._add_other(lines[at], first + at, counted)
 
     def _add_other(self, line: bytes, number: int, counted: FileSummary) -> None:
-        match = _USUAL.match(line)
-        told = match if match is not None else _look_into(line)
+        told = _USUAL.match(line) or _look_into(line)
         if told[2]:
             self._count(told, counted, lines=1, size=len(line) + 1, first=number, last=number)
-            return
-        counted.other_lines += 1
-        counted.lines += 1
-        counted.left_out += count_wrapped(line)
+        else:
+            self._add_unnamed(line, 1, counted)
+
+    def _add_unnamed(self, line: bytes, count: int, counted: FileSummary) -> None:
+        """So many lines like this one, which names no symbol."""
+        if line.strip():
+            counted.other_lines += count
+            counted.lines += count
+            counted.left_out += count * count_wrapped(line)
 
     def _count(self, told: _Told, counted: FileSummary, *, lines: int, size: int, first: int, last: int) -> None:
         """Some lines of one symbol; the first and the last number among them."""
