@@ -1,4 +1,7 @@
-"""One measurement in a process of its own: python -m bench.export.measure WHAT ARCHIVE [CORES]. Prints JSON."""
+"""One measurement in a process of its own: python -m bench.export.measure WHAT ARCHIVE [JOBS]. Prints JSON.
+
+`cpu` is that of this process, so of all the work only where there is one job.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,7 @@ def main() -> None:
     if "pinned" in sys.argv:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     with tempfile.TemporaryDirectory(prefix="kraken-l3-bench-") as target, PeakMemory() as memory:
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         rows = bytes_ = 0
         if what == "verify":
             verify(source, jobs=jobs)
@@ -59,8 +62,8 @@ def main() -> None:
             report = export_table(str(source), target, TABLES[what], jobs=jobs)
             rows, bytes_ = sum(f.rows for f in report.files), sum(f.bytes for f in report.files)
             assert report.exit_code() == 0
-        seconds = time.perf_counter() - start
-    print(json.dumps({"seconds": seconds, "rows": rows, "bytes": bytes_, "anon_mb": memory.mb}))
+        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu_start
+    print(json.dumps({"seconds": seconds, "cpu": cpu, "rows": rows, "bytes": bytes_, "anon_mb": memory.mb}))
 
 
 if __name__ == "__main__":
