@@ -305,7 +305,7 @@ def test_checkpoints_survive_torn_lines(tmp_path):
 def test_checkpoints_come_with_the_data_and_only_for_books_in_step(tmp_path):
     path = tmp_path / "c.checkpoints"
     engine = PythonEngine()
-    keeper = Checkpointing(engine)
+    keeper = Checkpointing(engine, least_bytes=4 * 1024)  # so that a small file has some
     lines = list(generate(symbols=["BTC/USD"], messages=3000, seed=4))
     lines[2500:] = [line.replace(b'"checksum":', b'"checksum":1') for line in lines[2500:]]
     data = b"".join(line + b"\n" for line in lines)

@@ -24,10 +24,16 @@ _LEAST_BYTES = 64 * 1024
 
 
 class Checkpointing:
-    """Writes the checkpoints of one archive while an engine goes through it."""
+    """Writes the checkpoints of one archive while an engine goes through it.
 
-    def __init__(self, engine: Engine) -> None:
+    Args:
+        engine: has the books.
+        least_bytes: a checkpoint that is smaller counts as so large.
+    """
+
+    def __init__(self, engine: Engine, *, least_bytes: int = _LEAST_BYTES) -> None:
         self._engine = engine
+        self._least_bytes = least_bytes
         self._messages: dict[str, int] = {}
         self._data_bytes: dict[str, float] = {}
         self._sizes: dict[str, int] = {}
@@ -51,7 +57,7 @@ class Checkpointing:
             self._messages[symbol] = tally.messages
             # a block's bytes are shared out by messages: exact enough for "about 20 times"
             data = self._data_bytes[symbol] = self._data_bytes.get(symbol, 0.0) + size * messages / max(lines, 1)
-            if data >= _FACTOR * max(self._sizes.get(symbol, 0), _LEAST_BYTES):
+            if data >= _FACTOR * max(self._sizes.get(symbol, 0), self._least_bytes):
                 due.append(tally)
         if due:
             self._write(path, line, end_offset, due)
