@@ -133,19 +133,19 @@ def _lists(mantissas: Records, scales: Records, there: Records) -> pa.Array:
         doubles = to_doubles(np.ascontiguousarray(mantissas), scales[0] if same else scales.reshape(-1, 1))
     else:
         doubles = to_doubles(mantissas[there], np.repeat(scales, there.sum(axis=1)))
-    return pa.ListArray.from_arrays(_ends(there), pa.array(doubles.reshape(-1)))
+    return pa.ListArray.from_arrays(_ends(there), array_of(pa.float64(), doubles.reshape(-1)))
 
 
 def _ends(there: Records) -> pa.Array:
     """Where each row's levels end."""
     if there.all():
-        return pa.array(np.arange(len(there) + 1, dtype=np.int32) * np.int32(there.shape[1]))
-    return pa.array(np.append(0, np.cumsum(there.sum(axis=1))).astype(np.int32))
+        return array_of(pa.int32(), np.arange(len(there) + 1, dtype=np.int32) * np.int32(there.shape[1]))
+    return array_of(pa.int32(), np.append(0, np.cumsum(there.sum(axis=1))).astype(np.int32))
 
 
 def _order_counts(records: Records, side: str) -> pa.Array:
     there = records[f"{side}_price"] >= 0
-    return pa.ListArray.from_arrays(_ends(there), pa.array(records[f"{side}_orders"][there]))
+    return pa.ListArray.from_arrays(_ends(there), array_of(pa.uint32(), records[f"{side}_orders"][there]))
 
 
 def _wide_columns(records: Records) -> dict[str, pa.Array]:
