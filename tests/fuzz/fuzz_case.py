@@ -12,6 +12,7 @@ Time and memory are bounded by whoever runs the cases (`fuzz_worker`).
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
 import random
@@ -90,6 +91,7 @@ def run(*words: object) -> Ended:
         code = end.code
     finally:
         sys.argv = argv
+        gc.unfreeze()  # a command takes the process for its own, and what is there as it starts for what stays
     ended = Ended(texts, code if isinstance(code, int) else 0, *(_text(each) for each in (out, err)))
     if ended.code not in EXIT_CODES or "Traceback" in ended.err:
         raise Broken(f"not an end that the documentation has: {ended}")
