@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
 import struct
@@ -29,6 +28,7 @@ import trustme
 from rich.console import Console
 from rich.table import Table
 
+from bench.machine import describe_machine
 from kraken_l3.model.timestamps import parse_rfc3339
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -399,7 +399,7 @@ def main() -> None:
 
 
 def run_all(kinds: list[str], place: Place, scale: int, steps: Sequence[str], console: Console) -> dict:
-    results: dict = {"kinds": kinds, "machine": f"{os.cpu_count()} CPUs, Python {platform.python_version()}"}
+    results: dict = {"kinds": kinds, "machine": describe_machine()}
     # (frames, frames a second, rounds: the recorders take turns, so that a busy machine is busy for all)
     runs = {"flood": (200_000, 0, 3), "fast": (200_000, 10_000, 1)}
     for key, (frames, rate, rounds) in runs.items():

@@ -148,7 +148,9 @@ def main() -> None:
         table.add_column(heading, justify="right" if heading else "left")
     for what, measured, wanted, met in rows:
         table.add_row(what, measured, wanted, "" if met is None else "[green]yes" if met else "[red]no")
-    Console(width=110).print(table)
+    console = Console(width=110)
+    console.print(describe_machine(), style="dim")
+    console.print(table)
 
 
 #: What is exported, with the most that it may take against `verify`.

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.machine import describe_machine
 from bench.rebuild.command import CommandRun, run_verify, sealed_copy
 from bench.rebuild.data import WORKLOADS, archive_of
 from bench.rebuild.division import division_runs
@@ -124,6 +125,7 @@ def main() -> None:
         print(json.dumps(_as_dict(speeds, runs)))
         return
     out = Console(width=None if Console().is_terminal else 160)
+    out.print(describe_machine(), style="dim")
     out.print(engine_table(speeds))
     if runs:
         out.print(command_table(runs))
