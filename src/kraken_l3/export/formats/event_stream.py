@@ -16,6 +16,7 @@ from typing import NamedTuple, Optional, Protocol
 import numpy as np
 
 from kraken_l3.archive.reader import Archive
+from kraken_l3.engine.port import LARGEST_PRICE
 from kraken_l3.errors import DamageFound
 from kraken_l3.export.events import EventsDay, EventsTable
 from kraken_l3.export.formats.resting import Orders, RestingOrders
@@ -127,12 +128,37 @@ class _Run(NamedTuple):
     begins_day: bool = False
 
 
+class _MoreDecimals(Exception):
+    """Prices and quantities need more decimals than all before them: `scales`."""
+
+    def __init__(self, scales: tuple[int, int]) -> None:
+        super().__init__(scales)
+        self.scales = scales
+
+
 def write_days(source: Source, make_day: MakeDay) -> Written:
     """Send all events of a pair through a format.
 
+    No other tool's file can say that a precision changed. So all days of a chain have the most decimals that any of its
+    messages needs; where a later one needs more, which is rare, all of them are written again.
+
     Raises:
-        DamageFound: a precision changed, which no other tool's file can say.
+        DamageFound: with so many decimals a number does not fit 64 bits.
     """
+    scales = (0, 0)
+    while True:
+        counted = ExportResult()
+        try:
+            written = _write_days(source._replace(counted=counted), make_day, scales)
+        except _MoreDecimals as error:
+            scales, source = error.scales, source._replace(progress=None)  # what is read again is no progress
+            continue
+        if source.counted is not None:
+            source.counted.add(counted)
+        return written
+
+
+def _write_days(source: Source, make_day: MakeDay, scales: tuple[int, int]) -> Written:
     resting = RestingOrders()
     names: list[str] = []
     notes: list[str] = []
@@ -147,7 +173,7 @@ def write_days(source: Source, make_day: MakeDay) -> Written:
     file: Optional[DayFile] = None
     today: Optional[dt.date] = None
     try:
-        for run in _runs(source):
+        for run in _runs(source, scales):
             if run.begins_day:
                 resting = RestingOrders()
                 if len(run.records):
@@ -210,8 +236,9 @@ def _after(records: Records, before: Orders) -> Orders:
     return Orders(before.order_id, *columns, np.ones(len(records), bool), before.ids)
 
 
-def _runs(source: Source) -> Iterator[_Run]:
-    scales: Optional[tuple[int, int]] = None
+def _runs(source: Source, scales: tuple[int, int]) -> Iterator[_Run]:
+    """The messages with at least so many decimals."""
+    is_first = True
     table = EventsTable(frozenset([source.symbol]))
     for batch in read_chain(
         source.archive,
@@ -230,14 +257,12 @@ def _runs(source: Source) -> Iterator[_Run]:
             if batch.begins_day:
                 yield _Run(batch.day, records, records["ts_recv"], (), (0, 0), begins_day=True)
             continue
-        if scales is None:
-            scales = int(records["price_scale"][0]), int(records["qty_scale"][0])
-        if (records["price_scale"] != scales[0]).any() or (records["qty_scale"] != scales[1]).any():
-            raise DamageFound(
-                f"the precision of {source.symbol} changes within the data",
-                where=str(source.archive.path),
-                hint="export the days before and after the change separately",
-            )
+        needed = int(records["price_scale"].max()), int(records["qty_scale"].max())
+        more = max(scales[0], needed[0]), max(scales[1], needed[1])
+        if more != scales and not is_first:
+            raise _MoreDecimals(more)
+        is_first, scales = False, more
+        _rescale(records, scales, source)
         recv_ns = table.times(records)
         batch.builder.keep_rising(source.symbol, recv_ns)
         if batch.begins_day:
@@ -246,6 +271,26 @@ def _runs(source: Source) -> Iterator[_Run]:
         for start, end in _cuts(records, recv_ns):
             day = day_of(int(recv_ns[start])) if recv_ns[start] else None
             yield _Run(day, records[start:end], recv_ns[start:end], batch.builder.overflow_ids, scales)
+
+
+def _rescale(records: Records, scales: tuple[int, int], source: Source) -> None:
+    for scale, name, columns in zip(scales, ("price_scale", "qty_scale"), _SCALED):
+        missing = scale - records[name]
+        if not missing.any():
+            continue
+        factors = 10 ** missing.astype(np.int64)
+        for column in columns:
+            if (np.abs(records[column]) > LARGEST_PRICE // factors).any():
+                raise DamageFound(
+                    f"the precision of {source.symbol} changes, and with {scale} decimals a {column} does not fit",
+                    where=str(source.archive.path),
+                    hint="Export the files before and after the change separately",
+                )
+            records[column] = records[column] * factors
+
+
+#: Columns with the scale of prices, and with that of quantities.
+_SCALED = (("price",), ("qty", "change", "qty_ahead"))
 
 
 def _cuts(records: Records, recv_ns: Records) -> Iterator[tuple[int, int]]:
