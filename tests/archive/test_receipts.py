@@ -5,6 +5,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kraken_l3.archive.opening import PlainFile
 from kraken_l3.archive.receipts import (
     RECEIPT_BYTES,
     SLACK_NS,
@@ -107,3 +108,13 @@ def test_the_last_one_and_none():
     assert index_of([]).last() is None
     assert index_of([5, 7]).last().recv_ns == 7
     assert index_of([]).line_at_time(1) == 0
+
+
+def test_a_line_that_no_file_has_is_looked_for_nowhere(tmp_path):
+    path = tmp_path / "l3-2026-11-22.receipts"
+    path.write_bytes(pack_receipt(Receipt(7, 7, 100, 1, 0)))
+    source = PlainFile(path)
+    index = ReceiptIndex(source)
+    assert index.start_of(2**62) == 100
+    assert list(index.read(2**62, 1)) == []
+    source.close()

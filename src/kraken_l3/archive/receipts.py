@@ -130,6 +130,8 @@ class ReceiptIndex:
 
     def read(self, first: int, count: int) -> Iterator[Receipt]:
         """Up to `count` receipts from line `first` on."""
+        if first >= len(self):  # a damaged companion may name any line
+            return iter(())
         return unpack_receipts(self._source.read_at(first * RECEIPT_BYTES, count * RECEIPT_BYTES))
 
     def start_of(self, line: int) -> int:
