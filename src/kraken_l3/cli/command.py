@@ -104,7 +104,10 @@ class Command(click.Command):
         work = getattr(import_module(self.module), self.function)
         gc.freeze()  # see `main`; what was imported is not looked through again
         gc.enable()
-        return work(**parameters)
+        try:
+            return work(**parameters)
+        except KeyboardInterrupt as error:
+            raise click.Abort from error  # of the other click says a blank line, behind what the command has said
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """See `click.Command`."""
