@@ -1,7 +1,9 @@
 """Tasks in processes, and the progress of all of them."""
 
 import os
+import threading
 import time
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -102,3 +104,23 @@ def test_by_default_a_core_each_and_one_for_little_data():
     assert 1 <= many <= (os.cpu_count() or 1)
     assert default_jobs(0) == 1
     assert default_jobs(3, least_bytes=1) == min(3, many)
+
+
+def test_a_caller_that_is_told_to_stop_together_with_its_tasks_sees_that_alone():
+    """The first task is over when the second begins, and the caller first hears of it behind its own look."""
+    second_began, looks = threading.Event(), []
+
+    def work(number, _progress):
+        if number == 0:
+            raise BrokenProcessPool
+        second_began.set()
+
+    def progress(_count):
+        looks.append(_count)
+        second_began.wait()
+        if len(looks) > 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(in_order(work, [0, 1], 1, progress, threads=True))
+    assert looks == [0, 0]

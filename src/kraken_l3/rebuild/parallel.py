@@ -117,6 +117,8 @@ def in_order(
             for future in futures:
                 future.cancel()
             if isinstance(error, (BrokenProcessPool, _Stopped)):
+                if progress is not None:
+                    progress(0)  # the caller was told to stop too, but had not heard of it when a task had
                 hint = "If nobody ended it, memory may have run out: use fewer --jobs"
                 raise LocalFault("a process of this command was ended", hint=hint) from None
             raise
