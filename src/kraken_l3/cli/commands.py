@@ -204,50 +204,41 @@ _CLUSTER = _option("--cluster", help="Run the jobs on this Dask scheduler: tcp:/
 _LEVELS = click.IntRange(min=1, max=1000)
 
 
-def _other_format(name: str, text: str, *options: click.Option) -> Command:
-    taken = (_SOURCE, _OUT, *options, _ONLY, _JOBS, INSTRUMENTS, ENGINE, AS_JSON)
-    return Command(name, text, *taken, runs=f"export:{name}")
+def _export(name: str, text: str, *own: click.Option, runs: str, others: tuple[click.Option, ...] = ()) -> Command:
+    """A command of `export`: what is its own, and the options of `cli.export.request.ExportRequest`."""
+    common = (_ONLY, _JOBS, *others, INSTRUMENTS, ENGINE, AS_JSON)
+    return Command(name, text, _SOURCE, _OUT, *own, *common, runs=runs)
+
+
+def _table(name: str, text: str, *own: click.Option) -> Command:
+    return _export(name, text, *own, runs=f"export.tables:{name}", others=(_CLUSTER,))
+
+
+def _other_format(name: str, text: str, *own: click.Option) -> Command:
+    return _export(name, text, *own, runs=f"export.formats:{name}")
 
 
 EXPORT = Group(
     "export",
     "Write Parquet tables, or other tools' formats, from an archive. Every message is verified on the way.",
-    Command(
+    _table(
         "snapshots",
         """Book snapshots: timestamp, bid_prices, bid_qtys, ask_prices, ask_qtys; best level first, one row a snapshot.
 
         Rows over a gap are left out. Exit code 2: some rows are suspect (see --wide); 3: some data could not be
         verified.
         """,
-        _SOURCE,
-        _OUT,
         _option("--every", default="1s", help="Spacing on the receive clock (1s, 100ms, 5m), or change."),
         _option("--levels", type=_LEVELS, default=10, help="Price levels a side."),
         _flag("--wide", help="Add columns: verdict, suspect, mid, spread, ..."),
         _flag("--keep-gaps", help="Keep rows over gaps, marked in a column over_gap."),
-        _ONLY,
-        _JOBS,
-        _CLUSTER,
-        INSTRUMENTS,
-        ENGINE,
-        AS_JSON,
-        runs="export:snapshots",
     ),
-    Command(
+    _table(
         "events",
         """Order events: every change of every order, its classification, and the position in the queue.
 
         Exit code 2: some events are suspect (flag 4); 3: some data could not be verified.
         """,
-        _SOURCE,
-        _OUT,
-        _ONLY,
-        _JOBS,
-        _CLUSTER,
-        INSTRUMENTS,
-        ENGINE,
-        AS_JSON,
-        runs="export:events",
     ),
     _other_format("tardis", "Tardis' incremental_book_L2 and book_snapshot_25 (csv.gz), one file a symbol and day."),
     _other_format(

@@ -1,0 +1,109 @@
+"""`kraken-l3 export snapshots`, `events`: verified data as Parquet tables."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kraken_l3.api.arguments import span_ns
+from kraken_l3.cli.console import Screen, Table, number, size
+from kraken_l3.cli.export.request import ExportRequest, counts_text, export_command, hidden_texts
+from kraken_l3.cli.json_output import print_result
+from kraken_l3.errors import DataMissing
+from kraken_l3.model.timestamps import format_rfc3339
+
+if TYPE_CHECKING:
+    from kraken_l3.export.result import ExportResult
+    from kraken_l3.export.table import Table as ExportTable
+
+__all__ = ["events", "snapshots"]
+
+_SHOWN_FILES = 12
+_SHOWN_ROWS = 5
+
+
+@export_command
+def snapshots(request: ExportRequest, every: str, levels: int, wide: bool, keep_gaps: bool) -> int:
+    """Run `kraken-l3 export snapshots`; gives its exit code back."""
+    from kraken_l3.export.snapshots import SnapshotsTable
+
+    return _export(request, SnapshotsTable(levels, span_ns(every), wide, keep_gaps, request.symbols))
+
+
+@export_command
+def events(request: ExportRequest) -> int:
+    """Run `kraken-l3 export events`; gives its exit code back."""
+    from kraken_l3.export.events import EventsTable
+
+    return _export(request, EventsTable(request.symbols))
+
+
+def _export(request: ExportRequest, wanted: ExportTable) -> int:
+    from kraken_l3.export.bulk import export_table
+
+    unread = request.begin()
+    total = request.total()
+    with request.progress(total) as step:
+        result = export_table(
+            request.source,
+            request.out,
+            wanted,
+            jobs=request.jobs_for(total),
+            cluster=request.cluster,
+            engine=request.engine,
+            instruments=request.instruments,
+            progress=step,
+        )
+    exit_code = result.exit_code() or (DataMissing.exit_code if unread else 0)
+    if request.as_json:
+        return print_result({"out": request.out, **dataclasses.asdict(result)}, exit_code)
+    _print_result(request.out, wanted, result)
+    return exit_code
+
+
+def _print_result(out: str, wanted: ExportTable, result: ExportResult) -> None:
+    screen = Screen()
+    table = Table("symbol", "date", ">rows", ">left out", ">suspect", ">size")
+    for file in result.files[:_SHOWN_FILES]:
+        counts = (number(file.rows or 0), number(file.left_out), number(file.suspect), size(file.bytes))
+        table.add(file.symbol, file.date or "", *counts, style="red" if file.suspect else "")
+    screen.table(table)
+    if len(result.files) > _SHOWN_FILES:
+        screen.line(f"... {len(result.files) - _SHOWN_FILES:,} more files; --json lists them")
+    if wanted.name == "snapshots" and result.files and "://" not in out:
+        _print_rows(screen, Path(out) / result.files[0].name)
+    before = f" ({result.already_there:,} made before)" if result.already_there else ""
+    first = f", the first is {result.files[0].name}" if result.files else ""
+    rows = sum(file.rows or 0 for file in result.files)
+    screen.line(f"{rows:,} rows in {len(result.files):,} files{before} under {out}{first}")
+    for text in hidden_texts(result):
+        screen.line(text, "red")
+    screen.line(counts_text(result))
+
+
+def _print_rows(screen: Screen, path: Path) -> None:
+    """The first rows of a file of snapshots."""
+    import pyarrow.parquet as pq
+
+    batch = next(pq.ParquetFile(path).iter_batches(_SHOWN_ROWS, columns=list(_COLUMNS)), None)
+    if batch is None:
+        return
+    names = batch.schema.names
+    table = Table(*names, title=f"First rows of {path}")
+    for row in zip(*(batch.column(name) for name in names)):
+        table.add(*(_cell(value, name) for name, value in zip(names, row)))
+    screen.table(table)
+
+
+_COLUMNS = ("timestamp", "bid_prices", "bid_qtys", "ask_prices", "ask_qtys")
+
+
+def _cell(scalar: Any, name: str) -> str:
+    if name == "timestamp" and not scalar.is_valid:
+        return "unknown"
+    if name == "timestamp":
+        # as a datetime it would lose digits, or need pandas; the day is in the title
+        return format_rfc3339(scalar.value)[11:-1].rstrip("0").rstrip(".")
+    values = [f"{value:.10g}" if name.endswith("prices") else f"{value:.6g}" for value in scalar.as_py()[:1]]
+    return "[" + ", ".join(values + ["..."] * (len(scalar) > 1)) + "]"
