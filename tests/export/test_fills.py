@@ -3,6 +3,7 @@ import pytest
 from archives import record
 from test_events import events_of, export
 
+from kraken_l3.export.day_trades import trade_records
 from kraken_l3.export.fills import CLOSE_NS, WINDOW_NS, Matcher
 from kraken_l3.export.records import EVENT
 from kraken_l3.model.events import Classification, Side
@@ -44,21 +45,21 @@ def fills(*rows: tuple) -> np.ndarray:
     ],
 )
 def test_each_fill_gets_its_trade(trades, rows, expected):
-    _, trade_ids, confidence = Matcher(trades).match(fills(*rows))
+    _, trade_ids, confidence = Matcher(trade_records(trades)).match(fills(*rows))
     found = [(t, None if np.isnan(c) else pytest.approx(c)) for t, c in zip(trade_ids.tolist(), confidence.tolist())]
     assert found == [(t, c if c is None else pytest.approx(c)) for t, c in expected]
 
 
 def test_a_reduction_that_a_trade_explains_is_a_partial_fill():
     rows = fills((Classification.REDUCTION, AT_NS, 25), (Classification.REDUCTION, AT_NS, 26))
-    classification, trade_ids, confidence = Matcher([trade(7)]).match(rows)
+    classification, trade_ids, confidence = Matcher(trade_records([trade(7)])).match(rows)
     assert classification.tolist() == [Classification.PARTIAL_FILL, Classification.REDUCTION]
     assert trade_ids.tolist() == [7, -1]
     assert np.isnan(confidence[1])
 
 
 def test_a_trade_is_given_once_over_row_groups():
-    matcher = Matcher([trade(7)])
+    matcher = Matcher(trade_records([trade(7)]))
     assert matcher.match(fills((Classification.FILL, AT_NS, 25)))[1].tolist() == [7]
     assert matcher.match(fills((Classification.FILL, AT_NS, 25)))[1].tolist() == [-1]
 

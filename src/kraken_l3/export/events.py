@@ -16,7 +16,8 @@ from kraken_l3.archive.opening import content_size, existing
 from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.port import Engine, EngineOptions
 from kraken_l3.export.arrow import array_of, bitmap_of, times_of, words_of
-from kraken_l3.export.fills import DayTrades, Matcher
+from kraken_l3.export.day_trades import DayTrades
+from kraken_l3.export.fills import Matcher
 from kraken_l3.export.gap_rows import GapRows
 from kraken_l3.export.records import EVENT, OVERFLOW_ID, RecordBuilder, Records, ResultRecords
 from kraken_l3.export.schema import ACTIONS, CLASSIFICATIONS, EVENTS, EVENTS_VERSION, MAYBE_BAD_BOOK, SIDES, VERDICTS
@@ -72,9 +73,9 @@ class EventsTable:
 
     def day(self, archive: Archive, day: Optional[dt.date], gaps: GapRows) -> Callable[[str], SymbolDay]:
         """See `Table.day`."""
-        trades = DayTrades(archive, day) if day is not None else None
+        trades = DayTrades(archive, day, self.symbols) if day is not None else None
         recorded = trades if trades is not None and trades.recorded else None
-        return lambda symbol: EventsDay(recorded.matcher(symbol) if recorded is not None else None)
+        return lambda symbol: EventsDay(Matcher(recorded.of(symbol)) if recorded is not None else None)
 
     def depends_on(self, archive: Archive, day: dt.date, before_ns: int) -> list[Any]:
         """Trades: they tell fills. Gaps over midnight: the day begins without those books."""

@@ -16,72 +16,41 @@ twice (a reconnect repeats some): each `trade_id` counts once.
 
 from __future__ import annotations
 
-import datetime as dt
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kraken_l3.archive.datafile import DataFile, Skipped
-from kraken_l3.archive.layout import DayPaths, Stream
-from kraken_l3.archive.opening import existing
-from kraken_l3.archive.reader import Archive
-from kraken_l3.errors import KrakenL3Error, MalformedMessage
-from kraken_l3.model.decimals import parse_scaled
+from kraken_l3.export.day_trades import rescaled
+from kraken_l3.export.records import Records
 from kraken_l3.model.events import Classification, Side
-from kraken_l3.model.messages import Trade
-from kraken_l3.protocol.decoding import decode_trades
 
-__all__ = ["CLOSE_NS", "WINDOW_NS", "DayTrades", "Matcher"]
+__all__ = ["CLOSE_NS", "WINDOW_NS", "Matcher"]
 
 CLOSE_NS = 1_000_000
 WINDOW_NS = 100_000_000
 _FAR_CONFIDENCE = 0.9
-_MAKER_SIDE = {"buy": Side.ASK, "sell": Side.BID}
+_MAKER_SIDE = {int(Side.BID): int(Side.ASK), int(Side.ASK): int(Side.BID)}  # of the taker's
 _FILLS = (Classification.FILL, Classification.PARTIAL_FILL)
 
 
-class DayTrades:
-    """The trades of a day by symbol; `recorded` is False where there is no such file."""
-
-    def __init__(self, archive: Archive, day: dt.date) -> None:
-        path = existing(DayPaths(archive.directory, day).data(Stream.TRADE))
-        self.recorded = path is not None
-        self._trades: dict[str, list[Trade]] = defaultdict(list)
-        if path is None:
-            return
-        try:
-            self._read(path)
-        except KrakenL3Error:  # trades that cannot be read were not recorded; `verify` and `info` say so
-            self.recorded = False
-            self._trades.clear()
-
-    def _read(self, path: Path) -> None:
-        with DataFile(path) as file:
-            for line in file.lines(skipped=Skipped()):
-                try:
-                    trades = decode_trades(line.payload)
-                except MalformedMessage:
-                    continue
-                for trade in trades:
-                    self._trades[trade.symbol].append(trade)
-
-    def matcher(self, symbol: str) -> Matcher:
-        """For one symbol's events."""
-        return Matcher(self._trades.get(symbol, ()))
-
-
 class Matcher:
-    """Gives each fill of one symbol its trade; events come in row groups, in order."""
+    """Gives each fill of one symbol its trade; events come in row groups, in order.
 
-    def __init__(self, trades: Iterable[Trade]) -> None:
-        self._trades = list({trade.trade_id: trade for trade in trades}.values())
+    Args:
+        trades: the symbol's of the day, as `day_trades.DayTrades.of` gives them.
+
+    Attributes:
+        trades: the same.
+        used: which of them were given to a fill so far.
+    """
+
+    def __init__(self, trades: Records) -> None:
+        self.trades = trades
+        self.used = np.zeros(len(trades), bool)
         self._scales = (-1, -1)
         self._left: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
-        self._used: set[int] = set()
 
     def match(self, records: Any) -> tuple[Any, Any, Any]:
         """Classifications (reductions that were fills called so), trade ids (-1: none), confidences (NaN: no fill)."""
@@ -106,31 +75,29 @@ class Matcher:
         return classification, trade_ids, confidence
 
     def _index(self, price_scale: int, qty_scale: int) -> None:
-        """The trades that are left, by what an event asks for."""
+        """The trades that are left, by what an event asks for: the maker's side, price and quantity."""
         self._scales = (price_scale, qty_scale)
         self._left = {}
-        for trade in self._trades:
-            side = _MAKER_SIDE.get(trade.side)
-            if side is None or trade.trade_id in self._used:
-                continue
-            try:
-                price = parse_scaled(trade.price.encode(), price_scale)
-                qty = parse_scaled(trade.qty.encode(), qty_scale)
-            except ValueError:
-                continue
-            insort(self._left.setdefault((int(side), price, qty), []), (trade.timestamp_ns, trade.trade_id))
+        rows = np.flatnonzero(~self.used & (self.trades["taker_side"] != Side.NONE))
+        left = self.trades[rows]
+        left["line"] = rows  # leads back
+        left = rescaled(left, price_scale, qty_scale)
+        left = left[np.lexsort((left["trade_id"], left["ts_event"]))]
+        columns = (left[name].tolist() for name in ("taker_side", "price", "qty", "ts_event", "line"))
+        for taker, price, qty, at_ns, row in zip(*columns):
+            self._left.setdefault((_MAKER_SIDE[taker], price, qty), []).append((at_ns, row))
 
     def _take(self, key: tuple[int, int, int], at_ns: int, rivals: list[int]) -> tuple[int, float] | None:
         trades = self._left.get(key)
         if not trades:
             return None
-        low = bisect_left(trades, (at_ns - WINDOW_NS, 0))
-        high = bisect_left(trades, (at_ns + WINDOW_NS + 1, 0))
+        low = bisect_left(trades, (at_ns - WINDOW_NS, -1))
+        high = bisect_left(trades, (at_ns + WINDOW_NS + 1, -1))
         if low == high:
             return None
         nearest = min(range(low, high), key=lambda i: (abs(trades[i][0] - at_ns), i))
-        time_ns, trade_id = trades.pop(nearest)
-        self._used.add(trade_id)
+        time_ns, row = trades.pop(nearest)
+        self.used[row] = True
         others = sum(1 for rival in rivals if abs(rival - at_ns) <= WINDOW_NS)
         certainty = 1.0 if abs(time_ns - at_ns) <= CLOSE_NS else _FAR_CONFIDENCE
-        return trade_id, certainty / max(high - low, others, 1)
+        return int(self.trades["trade_id"][row]), certainty / max(high - low, others, 1)

@@ -41,7 +41,10 @@ class Level3Message(msgspec.Struct, gc=False):
 
 
 class Trade(msgspec.Struct, frozen=True, kw_only=True):
-    """One public trade; `side` and `ord_type` are the taker's, price and quantity exact wire text."""
+    """One public trade; `side` and `ord_type` are the taker's, price and quantity exact wire text.
+
+    `is_recent`: it came with the recent trades that Kraken sends when the channel is subscribed.
+    """
 
     symbol: str
     side: str
@@ -50,3 +53,4 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     ord_type: str
     trade_id: int
     timestamp_ns: int
+    is_recent: bool = False

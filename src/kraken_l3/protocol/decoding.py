@@ -42,6 +42,7 @@ class _WireTrade(msgspec.Struct, gc=False):
 
 class _TradeMessage(msgspec.Struct, gc=False):
     data: list[_WireTrade]
+    type: msgspec.Raw = msgspec.Raw()
 
 
 class _Timed(msgspec.Struct, gc=False):
@@ -131,6 +132,8 @@ def decode_trades(payload: bytes) -> list[Trade]:
         MalformedMessage: it is none.
     """
     try:
+        message = decode_json(_trades, payload)
+        is_recent = bytes(message.type) == b'"snapshot"'
         return [
             Trade(
                 symbol=t.symbol,
@@ -140,8 +143,9 @@ def decode_trades(payload: bytes) -> list[Trade]:
                 ord_type=t.ord_type,
                 trade_id=t.trade_id,
                 timestamp_ns=parse_rfc3339(t.timestamp),
+                is_recent=is_recent,
             )
-            for t in decode_json(_trades, payload).data
+            for t in message.data
         ]
     except (MalformedMessage, ValueError) as error:
         raise MalformedMessage(f"not a trade message: {_text(error)}") from None
