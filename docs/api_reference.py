@@ -16,7 +16,7 @@ RENAMED = {"open_for_research": "open"}
 def render() -> str:
     """The whole page."""
     parts = ["# Python API", "Generated from the docstrings by `docs/api_reference.py`.", _text(api)]
-    parts.append(_function(api.open_for_research, "kraken_l3."))
+    parts += [_function(function, "kraken_l3.") for function in (api.open_for_research, api.simulate)]
     for class_ in CLASSES:
         parts += [f"## `{class_.__name__}`", _text(class_)]
         for name, member in vars(class_).items():

@@ -1,6 +1,7 @@
 """Kraken's order-by-order book: recorded byte for byte, verified, rebuilt, exported.
 
-`kraken_l3.open(path)` opens an archive for research; `kraken_l3.api` describes what it gives. Importing this package
+`kraken_l3.open(path)` opens an archive for research, `kraken_l3.simulate(path)` makes one up; `kraken_l3.api` describes
+what it gives. Importing this package
 imports nothing else: what is heavy comes when it is used.
 """
 
@@ -9,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from kraken_l3._version import __version__
 
 if TYPE_CHECKING:
-    from kraken_l3.api import Archive
+    from kraken_l3.api import Archive, simulate
     from kraken_l3.api import open_for_research as open
 
-__all__ = ["Archive", "__version__", "open"]
+__all__ = ["Archive", "__version__", "open", "simulate"]
 
-_LAZY = {"open": "open_for_research", "Archive": "Archive"}
+_LAZY = {"open": "open_for_research", "Archive": "Archive", "simulate": "simulate"}
 
 
 def __getattr__(name: str) -> Any:

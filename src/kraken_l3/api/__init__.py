@@ -19,5 +19,6 @@ polars, pandas and DuckDB take them by the Arrow PyCapsule interface. A reader i
 from kraken_l3.api.archive import Archive, open_for_research
 from kraken_l3.api.arguments import Moment
 from kraken_l3.api.books import Book, BookLevel, BookOrder, Ladder
+from kraken_l3.api.simulation import simulate
 
-__all__ = ["Archive", "Book", "BookLevel", "BookOrder", "Ladder", "Moment", "open_for_research"]
+__all__ = ["Archive", "Book", "BookLevel", "BookOrder", "Ladder", "Moment", "open_for_research", "simulate"]

@@ -10,7 +10,7 @@ from typing import Any, Optional, Union
 from kraken_l3.errors import DataMissing, UsageError, did_you_mean
 from kraken_l3.model.timestamps import day_start_ns, parse_rfc3339
 
-__all__ = ["Moment", "count", "moment_ns", "one_of", "span_ns", "symbol_among", "window_ns"]
+__all__ = ["Moment", "count", "duration_ns", "moment_ns", "one_of", "span_ns", "symbol_among", "window_ns"]
 
 Moment = Union[str, int, dt.date]  # a datetime is a date; numpy.datetime64 is taken too, without importing numpy
 
@@ -79,11 +79,30 @@ def span_ns(every: str) -> Optional[int]:
     """
     if every == "change":
         return None
-    text = str(every)  # callers without a type checker pass numbers
+    ns = _length_ns(every)
+    if ns is None:
+        raise UsageError(f"every must be a time span or 'change', got {every!r}", hint="Use 1s, 100ms, 5m or change")
+    return ns
+
+
+def duration_ns(duration: str) -> int:
+    """Nanoseconds of "10m", "1h", ...
+
+    Raises:
+        UsageError: it is no length of time.
+    """
+    ns = _length_ns(duration)
+    if ns is None:
+        raise UsageError(f"duration must be a length of time, got {duration!r}", hint="Use 30s, 10m or 1h")
+    return ns
+
+
+def _length_ns(length: str) -> Optional[int]:
+    text = str(length)  # callers without a type checker pass numbers
     digits = text.rstrip("numsh")
     unit = _SPANS_NS.get(text[len(digits) :])
     if unit is None or not (digits.isascii() and digits.isdecimal() and int(digits)) or int(digits) * unit > _LAST_NS:
-        raise UsageError(f"every must be a time span or 'change', got {every!r}", hint="Use 1s, 100ms, 5m or change")
+        return None
     return int(digits) * unit
 
 

@@ -6,6 +6,7 @@ Help is what people and their shells ask for most, so nothing is imported for it
 from __future__ import annotations
 
 import gc
+import math
 import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Optional
@@ -17,7 +18,7 @@ from kraken_l3.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Argument", "Command", "FilePath", "Group", "colours"]
+__all__ = ["Argument", "Command", "Duration", "FilePath", "Group", "colours"]
 
 
 def colours() -> Optional[bool]:
@@ -52,6 +53,24 @@ class FilePath(click.ParamType):  # type: ignore[type-arg]  # generic from click
         from pathlib import Path
 
         return Path(value)
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]
+    """A length of time, in seconds: 90, 90s, 10m, 1h, 2d. At least 0.1 s."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> float:
+        """See `click.ParamType`."""
+        text = str(value)
+        unit = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}.get(text[-1:])
+        try:
+            seconds = float(text if unit is None else text[:-1]) * (unit or 1.0)
+        except ValueError:
+            seconds = math.nan
+        if not 0.1 <= seconds < math.inf:  # nan too
+            self.fail(f"{text!r} is no length of time of at least 0.1 s: write 90, 90s, 10m, 1h or 2d", param, ctx)
+        return seconds
 
 
 class Argument(click.Argument):

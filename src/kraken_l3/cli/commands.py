@@ -10,13 +10,12 @@ from typing import Any
 import click
 
 from kraken_l3._version import __version__
-from kraken_l3.cli.command import Argument, Command, FilePath, Group
+from kraken_l3.cli.command import Argument, Command, Duration, FilePath, Group
 
 __all__ = ["APP"]
 
 PATH = FilePath()
 COUNT = click.IntRange(min=1)
-SECONDS = click.FloatRange(min=0.1)
 SHARE = click.FloatRange(min=0, max=1)
 
 
@@ -34,7 +33,7 @@ CONFIG = _option("--config", "-c", type=PATH, help="Configuration file (default:
 SYMBOLS = _option("--symbols", help="Symbols, comma separated: BTC/USD,ETH/USD or '*/USD' or all.")
 DEPTH = _option("--depth", type=int, help="Price levels a side: 10, 100 or 1000.")
 TIER = _option("--tier", help="Your Kraken account's tier: standard or pro.")
-DURATION = _option("--duration", type=SECONDS, help="Stop after this many seconds.")
+DURATION = _option("--duration", type=Duration(), help="Stop after so long: 90 (seconds), 10m, 1h, 2d.")
 
 AS_JSON = _flag("--json", "as_json", help="Print one JSON object (docs/cli.md) instead of text.")
 ENGINE = _option("--engine", default="auto", help="auto, native or python.")
@@ -269,7 +268,14 @@ SIMULATE = Command(
 
     Prints lines to paste into a shell; after that `kraken-l3 record`, or any Kraken client, talks to it. Logs to stderr
     when clients come and go. Ctrl+C or SIGTERM stops it with exit code 0.
+
+    With --write no exchange runs: an archive of the same trading is written at once, as a recorder would have written
+    it, with trades, receipts and a journal. An hour takes seconds, and the same options give the same data.
     """,
+    _option("--write", type=PATH, help="Write an archive into this new or empty directory instead."),
+    _option("--depth", type=int, help="With --write: price levels a side: 10, 100 or 1000. Default: 10."),
+    _option("--start", help="With --write: when the recording begins. Default: 2026-01-02T12:00:00Z."),
+    _option("--gaps", type=click.IntRange(min=0), help="With --write: lost connections, evenly spread. Default: 0."),
     _option("--host", default="127.0.0.1", help="Loopback address to listen on."),
     _option("--port", type=click.IntRange(0, 65535), default=8765, help="Port; 0 takes a free one."),
     _option(
@@ -281,7 +287,7 @@ SIMULATE = Command(
         "--rate",
         type=float,
         default=50.0,
-        help="level3 messages per second over all pairs; inf: as fast as clients read.",
+        help="level3 messages per second over all pairs; inf: as fast as clients read (not with --write).",
     ),
     _option("--seed", type=int, default=0, help="The same seed makes the same trading."),
     _option("--tier", default="standard", help="Account tier whose limits apply: standard or pro."),

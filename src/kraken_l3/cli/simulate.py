@@ -1,4 +1,6 @@
-"""`kraken-l3 simulate`: an exchange on this machine that speaks Kraken's protocol, for any client in any language."""
+"""`kraken-l3 simulate`: an exchange on this machine that speaks Kraken's protocol, for any client in any language; or,
+with `--write`, an archive of its trading.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,14 @@ import shlex
 import signal
 import ssl
 import sys
+import time
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import click
+from click.core import ParameterSource
 
+from kraken_l3.api.arguments import moment_ns
 from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.errors import LocalFault, UsageError
 from kraken_l3.exchange.connection import Connection
@@ -25,6 +30,8 @@ from kraken_l3.exchange.flow.market import UNSORTED_ADDS
 from kraken_l3.exchange.limits import Limits
 from kraken_l3.exchange.sent_log import SentLog
 from kraken_l3.exchange.server import Exchange, made_up_keys
+from kraken_l3.exchange.written import DEFAULT_START_NS, write_archive
+from kraken_l3.model.timestamps import NS_PER_S, format_rfc3339
 from kraken_l3.telemetry import configure_logging, get_logger
 
 __all__ = ["simulate"]
@@ -32,7 +39,17 @@ __all__ = ["simulate"]
 log = get_logger("kraken_l3.exchange")
 
 
+#: What only one of the two ways of simulating knows.
+_OF_SERVER = ("host", "port", "tier", "keys", "api_key", "faults", "tls_cert", "tls_key", "sent_log")
+_OF_ARCHIVE = ("depth", "start", "gaps")
+_DEFAULT_WRITE_S = 3_600.0
+
+
 def simulate(
+    write: Optional[Path],
+    depth: Optional[int],
+    start: Optional[str],
+    gaps: Optional[int],
     host: str,
     port: int,
     symbols: str,
@@ -50,6 +67,24 @@ def simulate(
     duration: Optional[float],
 ) -> None:
     """Run `kraken-l3 simulate`."""
+    _refuse(_OF_SERVER if write is not None else _OF_ARCHIVE, "with" if write is not None else "without")
+    unsorted_adds = UNSORTED_ADDS if unsorted_adds is None else unsorted_adds
+    if write is not None:
+        start_ns = DEFAULT_START_NS if start is None else moment_ns(start, "--start")
+        duration_ns = int((duration or _DEFAULT_WRITE_S) * NS_PER_S)
+        _write(
+            write,
+            duration_ns=duration_ns,
+            symbols=_symbols(symbols),
+            depth=10 if depth is None else depth,
+            rate=rate,
+            seed=seed,
+            start_ns=start_ns,
+            gaps=gaps or 0,
+            odd_numbers=odd_numbers,
+            unsorted_adds=unsorted_adds,
+        )
+        return
     _must_be_loopback(host)
     if not rate >= 0:  # nan too
         raise UsageError(f"--rate must be 0 or more, got {rate}")
@@ -64,7 +99,7 @@ def simulate(
         rate=rate,
         seed=seed,
         odd_numbers=odd_numbers,
-        unsorted_adds=UNSORTED_ADDS if unsorted_adds is None else unsorted_adds,
+        unsorted_adds=unsorted_adds,
         now_ns=clock.wall_ns(),
     )
     exchange = Exchange(
@@ -80,6 +115,26 @@ def simulate(
         observer=_ClientLog(clock),
     )
     asyncio.run(_serve(exchange, duration))
+
+
+def _refuse(options: tuple[str, ...], how: str) -> None:
+    """Options that would do nothing."""
+    context = click.get_current_context()
+    for name in options:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(f"--{name.replace('_', '-')} has no meaning {how} --write")
+
+
+def _write(directory: Path, **how: Any) -> None:
+    began, cpu_began = time.perf_counter(), time.process_time()
+    written = write_archive(directory, **how)
+    seconds, cpu_s = time.perf_counter() - began, time.process_time() - cpu_began
+    lines = written.level3 + written.trade
+    click.echo(
+        f"{directory}: {written.level3:,} level3 messages and {written.trade:,} trade messages, "
+        f"{format_rfc3339(written.start_ns)[:19]} to {format_rfc3339(written.end_ns)[:19]} UTC"
+    )
+    click.echo(f"{lines / max(cpu_s, 1e-9):,.0f} lines/s of CPU time, {seconds:.1f} s in all", err=True)
 
 
 class _ClientLog:
