@@ -14,7 +14,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Optional, Protocol
+from typing import Callable, NamedTuple, Optional, Protocol
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.port import LARGEST_PRICE
 from kraken_l3.errors import DamageFound
 from kraken_l3.export.events import EventsDay, EventsTable
+from kraken_l3.export.formats.numbered_ids import IdsCollide
 from kraken_l3.export.formats.resting import Orders, RestingOrders
 from kraken_l3.export.formats.trade_stream import NO_TRADES, StreamedTrades, TradeQueue
 from kraken_l3.export.records import EVENT, Records
@@ -34,7 +35,7 @@ from kraken_l3.rebuild.metadata import SymbolMetadata
 from kraken_l3.rebuild.parallel import Progress
 from kraken_l3.rebuild.playback import Chain
 
-__all__ = ["DayFile", "MakeDay", "Moment", "Source", "Updates", "Written", "write_days"]
+__all__ = ["DayFile", "MakeDay", "Moment", "NewDay", "Source", "Updates", "Written", "write_days"]
 
 
 #: So many events wait at most until it is known what the trades between them filled. Reached where a trade's own time
@@ -129,11 +130,18 @@ class DayFile(Protocol):
         """Remove what is half written."""
 
 
-class MakeDay(Protocol):
-    """Begins a `DayFile`."""
+class NewDay(NamedTuple):
+    """What a day's file begins with: so many decimals have its prices and quantities; `salt` is for `NumberedIds`."""
 
-    def __call__(self, day: dt.date, price_scale: int, qty_scale: int) -> DayFile:
-        """Begin a day; prices and quantities come with so many decimals."""
+    symbol: str
+    date: dt.date
+    price_scale: int
+    qty_scale: int
+    salt: int = 0
+
+
+#: Begins a day's file.
+MakeDay = Callable[[NewDay], DayFile]
 
 
 class _Run(NamedTuple):
@@ -176,20 +184,23 @@ def write_days(source: Source, make_day: MakeDay) -> Written:
     Raises:
         DamageFound: with so many decimals a number does not fit 64 bits.
     """
-    scales = (0, 0)
+    scales, salt = (0, 0), 0
     while True:
         counted = ExportResult()
         try:
-            written = _write_days(source._replace(counted=counted), make_day, scales)
+            written = _write_days(source._replace(counted=counted), make_day, scales, salt)
         except _MoreDecimals as error:
             scales, source = error.scales, source._replace(progress=None)  # what is read again is no progress
+            continue
+        except IdsCollide:
+            salt, source = salt + 1, source._replace(progress=None)
             continue
         if source.counted is not None:
             source.counted.add(counted)
         return written
 
 
-def _write_days(source: Source, make_day: MakeDay, scales: tuple[int, int]) -> Written:
+def _write_days(source: Source, make_day: MakeDay, scales: tuple[int, int], salt: int) -> Written:
     resting = RestingOrders()
     names: list[str] = []
     notes: list[str] = []
@@ -220,7 +231,7 @@ def _write_days(source: Source, make_day: MakeDay, scales: tuple[int, int]) -> W
                     finish(file)
                     is_known_since_midnight = True
                 began_ns = day_start_ns(run.day) if is_known_since_midnight else int(run.recv_ns[0])
-                file, today = make_day(run.day, *run.scales), run.day
+                file, today = make_day(NewDay(source.symbol, run.day, *run.scales, salt)), run.day
                 if len(resting) and (is_known_since_midnight or not run.is_snapshot):
                     file.open_with(resting.in_order(), began_ns)
             if run.is_snapshot:
