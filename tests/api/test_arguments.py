@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kraken_l3.api.arguments import count, moment_ns, one_of, span_ns, symbol_among, window_ns
+from kraken_l3.api.arguments import count, moment_ns, one_of, span_ns, symbol_among, windows
 from kraken_l3.errors import DataMissing, UsageError, did_you_mean
 from kraken_l3.model.timestamps import format_rfc3339
 
@@ -62,12 +62,12 @@ def test_no_moment(moment):
 
 
 def test_windows():
-    assert window_ns(None, None) == (0, None)
-    assert window_ns(NOON_NS, NOON_NS) == (NOON_NS, NOON_NS)
+    assert windows() == [(0, None)]
+    assert windows(NOON_NS, NOON_NS) == [(NOON_NS, NOON_NS)]
     with pytest.raises(UsageError, match="lies before"):
-        window_ns(NOON_NS, NOON_NS - 1)
+        windows(NOON_NS, NOON_NS - 1)
     with pytest.raises(UsageError, match=r"^end: "):
-        window_ns(None, "later")
+        windows(None, "later")
 
 
 @pytest.mark.parametrize(

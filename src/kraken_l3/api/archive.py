@@ -6,10 +6,11 @@ import datetime as dt
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Optional, Union
 
-from kraken_l3.api.arguments import Moment, count, moment_ns, one_of, span_ns, symbol_among, window_ns
+from kraken_l3.api.arguments import Days, Moment, count, moment_ns, one_of, span_ns, symbol_among, windows
 from kraken_l3.api.books import Book, Ladder, as_book
 from kraken_l3.archive.companions import journal_damage
 from kraken_l3.archive.datafile import Line, Skipped
@@ -20,6 +21,7 @@ from kraken_l3.archive.unread import Unread, unread_in
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import EngineOptions
 from kraken_l3.errors import DataMissing, UsageError
+from kraken_l3.model.window import EVERYTHING, Window
 from kraken_l3.protocol.decoding import latest_time_ns
 from kraken_l3.rebuild.book_at import book_at
 from kraken_l3.rebuild.metadata import metadata_in
@@ -89,7 +91,12 @@ class Archive:
         return set(engine.symbols())
 
     def messages(
-        self, stream: str = "level3", *, start: Optional[Moment] = None, end: Optional[Moment] = None
+        self,
+        stream: str = "level3",
+        *,
+        start: Optional[Moment] = None,
+        end: Optional[Moment] = None,
+        day: Optional[Days] = None,
     ) -> Iterator[Line]:
         """Messages as they were received: `payload` (bytes), `number`, `offset`, and `receipt` if there is one.
 
@@ -97,28 +104,27 @@ class Archive:
             stream: "level3", "trade" or "instrument".
             start: first receive time.
             end: receive time before which to stop.
+            day: only these UTC days: "2026-11-22", a date, or several.
 
         Without receipts the latest of the messages' own times so far stands for the receive time; lines before the
         first that tells one are only in a window without a start.
 
         Raises:
-            UsageError: the stream is unknown, or `start` or `end` is no moment.
+            UsageError: the stream is unknown, `start` or `end` is no moment, or `day` no day.
         """
         stream = one_of(stream, "stream", [each.value for each in Stream])
-        start_ns, end_ns = window_ns(start, end)
-        return self._lines(Stream(stream), None if start is None else start_ns, end_ns)
+        return chain.from_iterable(self._lines(Stream(stream), window) for window in windows(start, end, day))
 
-    def _lines(self, stream: Stream, start_ns: Optional[int], end_ns: Optional[int]) -> Iterator[Line]:
-        is_window = start_ns is not None or end_ns is not None
+    def _lines(self, stream: Stream, window: Window) -> Iterator[Line]:
         latest_ns = 0
-        for line in self._files.lines(stream, start_ns=start_ns, skipped=Skipped()):
+        for line in self._files.lines(stream, start_ns=window.start_ns or None, skipped=Skipped()):
             if line.receipt is not None:
                 latest_ns = line.receipt.recv_ns
-            elif is_window:
+            elif window != EVERYTHING:
                 latest_ns = max(latest_ns, latest_time_ns(line.payload))
-                if start_ns is not None and latest_ns < start_ns:
+                if latest_ns < window.start_ns:
                     continue
-            if end_ns is not None and latest_ns >= end_ns:
+            if window.end_ns is not None and latest_ns >= window.end_ns:
                 return
             yield line
 
@@ -147,17 +153,25 @@ class Archive:
         *,
         start: Optional[Moment] = None,
         end: Optional[Moment] = None,
+        day: Optional[Days] = None,
     ) -> Iterator[Ladder]:
         """The rows of `snapshots`, one by one."""
-        return _ladders(self.snapshots(symbol, every, levels, start=start, end=end))
+        return _ladders(self.snapshots(symbol, every, levels, start=start, end=end, day=day))
 
-    def events(self, symbol: str, start: Optional[Moment] = None, end: Optional[Moment] = None) -> pa.RecordBatchReader:
+    def events(
+        self,
+        symbol: str,
+        start: Optional[Moment] = None,
+        end: Optional[Moment] = None,
+        day: Optional[Days] = None,
+    ) -> pa.RecordBatchReader:
         """Order events of a symbol, in order; docs/export.md describes the columns.
 
         Args:
             symbol: such as BTC/USD.
             start: first receive time.
             end: receive time before which to stop.
+            day: only these UTC days: "2026-11-22", a date, or several.
 
         Raises:
             DataMissing: the archive does not have the symbol.
@@ -165,7 +179,7 @@ class Archive:
         """
         with _research_libraries():
             from kraken_l3.export.events import EventsTable
-        return self._read(lambda: EventsTable(frozenset([symbol])), symbol, start, end)
+        return self._read(lambda: EventsTable(frozenset([symbol])), symbol, windows(start, end, day))
 
     def snapshots(
         self,
@@ -175,6 +189,7 @@ class Archive:
         *,
         start: Optional[Moment] = None,
         end: Optional[Moment] = None,
+        day: Optional[Days] = None,
         wide: bool = False,
         keep_gaps: bool = False,
     ) -> pa.RecordBatchReader:
@@ -186,6 +201,7 @@ class Archive:
             levels: price levels a side, 1 to 1000.
             start: first moment.
             end: moment before which to stop.
+            day: only these UTC days: "2026-11-22", a date, or several.
             wide: add the columns that docs/export.md lists.
             keep_gaps: keep rows over gaps, marked in a column `over_gap`.
 
@@ -197,18 +213,15 @@ class Archive:
         how = levels, span_ns(every), bool(wide), bool(keep_gaps)
         with _research_libraries():
             from kraken_l3.export.snapshots import SnapshotsTable
-        return self._read(lambda: SnapshotsTable(*how, frozenset([symbol])), symbol, start, end)
+        return self._read(lambda: SnapshotsTable(*how, frozenset([symbol])), symbol, windows(start, end, day))
 
-    def _read(
-        self, table: Callable[[], Table], symbol: str, start: Optional[Moment], end: Optional[Moment]
-    ) -> pa.RecordBatchReader:
+    def _read(self, table: Callable[[], Table], symbol: str, wanted: list[Window]) -> pa.RecordBatchReader:
         from kraken_l3.export.stream import read_table
 
-        start_ns, end_ns = window_ns(start, end)
         symbol_among(symbol, self.symbols, str(self.path))
         if self._metadata is None:
             self._metadata = metadata_in(self._files)
-        return read_table(self._files, table(), self._metadata, start_ns=start_ns, end_ns=end_ns, engine=self._engine)
+        return read_table(self._files, table(), self._metadata, windows=wanted, engine=self._engine)
 
     def unread(self) -> list[Unread]:
         """Level3 data that is not looked at: `file`, `what` (why, and what to do), and `lines` (None: all of the file).

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Optional, Union
 
 from kraken_l3.errors import DataMissing, UsageError, did_you_mean
 from kraken_l3.model.timestamps import day_start_ns, parse_rfc3339
+from kraken_l3.model.window import Window, windows_of
 
-__all__ = ["Moment", "count", "duration_ns", "moment_ns", "one_of", "span_ns", "symbol_among", "window_ns"]
+__all__ = ["Days", "Moment", "count", "duration_ns", "moment_ns", "one_of", "span_ns", "symbol_among", "windows"]
 
 Moment = Union[str, int, dt.date]  # a datetime is a date; numpy.datetime64 is taken too, without importing numpy
+Days = Union[str, dt.date, Iterable[Union[str, dt.date]]]
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 _LAST_NS = (1 << 63) - 1
@@ -27,7 +29,9 @@ def moment_ns(moment: Moment, name: str = "at") -> int:
     Raises:
         UsageError: it is no moment, or an integer that cannot be nanoseconds.
     """
-    if isinstance(moment, str):
+    if isinstance(moment, str) and moment.isascii() and moment.isdecimal():
+        ns = _integer_ns(int(moment), name)
+    elif isinstance(moment, str):
         try:
             ns = parse_rfc3339(moment)
         except ValueError as error:
@@ -58,17 +62,42 @@ def _integer_ns(moment: Any, name: str) -> int:
     return ns
 
 
-def window_ns(start: Optional[Moment], end: Optional[Moment]) -> tuple[int, Optional[int]]:
-    """First nanosecond of a window and the one after its last; None is an open side.
+def windows(start: Optional[Moment] = None, end: Optional[Moment] = None, day: Optional[Days] = None) -> list[Window]:
+    """What is left of a recording between `start` and just before `end`, on the UTC days of `day`, oldest first.
+
+    Args:
+        start: None: from the first moment on.
+        end: None: to the last one.
+        day: a date, a text (2026-11-22, or several, comma separated), or several of either; None for all.
 
     Raises:
-        UsageError: one is no moment, or `end` lies before `start`.
+        UsageError: one is no moment or no day, `end` lies before `start`, or none of the days holds any of it.
     """
     start_ns = 0 if start is None else moment_ns(start, "start")
     end_ns = None if end is None else moment_ns(end, "end")
     if end_ns is not None and end_ns < start_ns:
         raise UsageError(f"end ({end}) lies before start ({start})")
-    return start_ns, end_ns
+    if day is None:
+        return [Window(start_ns, end_ns)]
+    found = windows_of(Window(start_ns, end_ns), _days(day))
+    if not found:
+        raise UsageError(f"nothing of day {day} lies between start ({start}) and end ({end})")
+    return found
+
+
+def _days(day: Days) -> Iterator[dt.date]:
+    if isinstance(day, str):
+        day = [text.strip() for text in day.split(",")]
+    elif isinstance(day, dt.date) or not isinstance(day, Iterable):
+        day = [day]
+    for each in day:
+        if isinstance(each, dt.date) and not isinstance(each, dt.datetime):
+            yield each
+            continue
+        try:
+            yield dt.date.fromisoformat(each)  # type: ignore[arg-type]  # what is no text is told like a wrong one
+        except (TypeError, ValueError):
+            raise UsageError(f"not a day: {each!r}", where="day", hint="Use 2026-11-22") from None
 
 
 def span_ns(every: str) -> Optional[int]:

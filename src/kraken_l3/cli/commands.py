@@ -200,12 +200,15 @@ _JOBS = _option(
     "--jobs", "-j", type=COUNT, help="Processes on this machine. Default: a core each, one for little data."
 )
 _CLUSTER = _option("--cluster", help="Run the jobs on this Dask scheduler: tcp://host:8786.")
+_START = _option("--start", help="First moment on the receive clock: 2026-11-22T14:30:00Z, or nanoseconds.")
+_END = _option("--end", help="Moment before which to stop.")
+_DAY = _option("--day", help="Only these UTC days, comma separated: 2026-11-22,2026-11-23.")
 _LEVELS = click.IntRange(min=1, max=1000)
 
 
 def _export(name: str, text: str, *own: click.Option, runs: str, others: tuple[click.Option, ...] = ()) -> Command:
     """A command of `export`: what is its own, and the options of `cli.export.request.ExportRequest`."""
-    common = (_ONLY, _JOBS, *others, INSTRUMENTS, ENGINE, AS_JSON)
+    common = (_ONLY, _START, _END, _DAY, _JOBS, *others, INSTRUMENTS, ENGINE, AS_JSON)
     return Command(name, text, _SOURCE, _OUT, *own, *common, runs=runs)
 
 

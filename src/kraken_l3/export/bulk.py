@@ -20,9 +20,11 @@ from kraken_l3.export.result import ExportResult
 from kraken_l3.export.storage import fetched
 from kraken_l3.export.table import Table
 from kraken_l3.model.instruments import Instrument
+from kraken_l3.model.window import EVERYTHING, Window
 from kraken_l3.rebuild.metadata import metadata_in
 from kraken_l3.rebuild.parallel import Progress, run_in_processes
 from kraken_l3.rebuild.playback import Chain, chains_in
+from kraken_l3.rebuild.window import files_in
 
 __all__ = ["export_format", "export_table", "plan_jobs"]
 
@@ -38,6 +40,7 @@ def export_table(
     *,
     jobs: int = 1,
     cluster: Optional[str] = None,
+    windows: Sequence[Window] = (EVERYTHING,),
     engine: str = "auto",
     instruments: Sequence[Instrument] = (),
     progress: Optional[Progress] = None,
@@ -50,11 +53,12 @@ def export_table(
         table: what is wanted.
         jobs: processes on this machine.
         cluster: address of a Dask scheduler, whose workers do the work instead.
+        windows: only rows in these; in order, at most one within a UTC day.
         engine: see `engine.choose`.
         instruments: precisions that the user knows.
         progress: called with the bytes done.
     """
-    planned = plan_jobs(source, target, table, shares=jobs, engine=engine, instruments=instruments)
+    planned = plan_jobs(source, target, table, shares=jobs, windows=windows, engine=engine, instruments=instruments)
     if cluster is not None:
         results = _on_cluster(planned, cluster, progress)
     elif jobs > 1 and len(planned) > 1:
@@ -74,6 +78,7 @@ def export_format(
     *,
     options: Optional[Mapping[str, Any]] = None,
     jobs: int = 1,
+    windows: Sequence[Window] = (EVERYTHING,),
     engine: str = "auto",
     instruments: Sequence[Instrument] = (),
     progress: Optional[Progress] = None,
@@ -87,6 +92,7 @@ def export_format(
         symbols: which pairs.
         options: of that format's export: `levels`, `resync`.
         jobs: processes on this machine.
+        windows: as of `export_table`.
         engine: see `engine.choose`.
         instruments: precisions that the user knows.
         progress: called with the bytes done, of each pair and as often as the format reads them.
@@ -94,11 +100,14 @@ def export_format(
     with fetched(source, heads=True) as path:
         archive = open_archive(path)
         metadata = metadata_in(archive, instruments)
-        chains = chains_in(archive)
+        stretches = _stretches(archive, windows)
     planned = []
     for symbol in symbols:
         told = tuple(each for each in metadata if each.symbol == symbol)
-        planned += [FormatJob(source, target, name, symbol, chain, told, engine, options or {}) for chain in chains]
+        planned += [
+            FormatJob(source, target, name, symbol, chain, told, engine, options or {}, window)
+            for chain, window in stretches
+        ]
     if jobs > 1 and len(planned) > 1:
         results = run_in_processes(run_format_job, planned, jobs, progress)
     else:
@@ -119,6 +128,7 @@ def plan_jobs(
     table: Table,
     *,
     shares: int = 1,
+    windows: Sequence[Window] = (EVERYTHING,),
     engine: str = "auto",
     instruments: Sequence[Instrument] = (),
 ) -> list[Job]:
@@ -126,14 +136,21 @@ def plan_jobs(
     with fetched(source, heads=True) as path:
         archive = open_archive(path)
         metadata = tuple(metadata_in(archive, instruments))
-        chains = chains_in(archive)
-        parts = -(-shares // len(chains)) if chains else 1
+        stretches = _stretches(archive, windows)
+        parts = -(-shares // len(stretches)) if stretches else 1
         if parts > 1:
-            parts = max(_pairs_for(parts, archive, chain, table) for chain in chains)
+            parts = max(_pairs_for(parts, archive, chain, table) for chain, _ in stretches)
     shares_of_symbols = [(part, parts) for part in range(parts)]
     return [
-        Job(source, target, table, chain, metadata, share, engine) for chain in chains for share in shares_of_symbols
+        Job(source, target, table, chain, metadata, share, engine, window)
+        for chain, window in stretches
+        for share in shares_of_symbols
     ]
+
+
+def _stretches(archive: Archive, windows: Sequence[Window]) -> list[tuple[Chain, Window]]:
+    """The chains with each window that they may have lines of."""
+    return [(chain, window) for chain in chains_in(archive) for window in windows if files_in(archive, chain, window)]
 
 
 def _pairs_for(parts: int, archive: Archive, chain: Chain, table: Table) -> int:

@@ -20,9 +20,11 @@ from kraken_l3.export.result import ExportedFile, ExportResult
 from kraken_l3.export.resume import DoneMarker, depends_on
 from kraken_l3.export.snapshots import SnapshotsTable
 from kraken_l3.export.storage import Store, fetched, open_store
+from kraken_l3.model.window import EVERYTHING, Window
 from kraken_l3.rebuild.metadata import SymbolMetadata
 from kraken_l3.rebuild.parallel import Progress
 from kraken_l3.rebuild.playback import Chain
+from kraken_l3.rebuild.window import files_in
 
 __all__ = ["READINGS", "FormatJob", "run_format_job"]
 
@@ -42,6 +44,7 @@ class FormatJob:
     metadata: tuple[SymbolMetadata, ...] = ()
     engine: str = "auto"
     options: Mapping[str, Any] = field(default_factory=dict)
+    window: Window = EVERYTHING
 
 
 def run_format_job(job: FormatJob, progress: Optional[Progress] = None) -> ExportResult:
@@ -49,14 +52,15 @@ def run_format_job(job: FormatJob, progress: Optional[Progress] = None) -> Expor
     store = open_store(job.target)
     with fetched(job.source, job.chain.files) as path:
         archive = open_archive(path)
-        first = job.chain.files[0].removesuffix(SEALED_SUFFIX)
+        first = files_in(archive, job.chain, job.window)[0].removesuffix(SEALED_SUFFIX)
         marker = DoneMarker(store, f"{job.format}-{escape_symbol(job.symbol)}-{first}", _key(job, archive))
         if marker.result is not None:
             if progress is not None:
                 progress(marker.result.bytes * READINGS[job.format])
             return marker.result
         result = ExportResult()
-        written = _write(job, Source(archive, job.symbol, job.metadata, job.chain, job.engine, progress, result), store)
+        source = Source(archive, job.symbol, job.metadata, job.chain, job.engine, progress, result, job.window)
+        written = _write(job, source, store)
         result.files = [ExportedFile(job.symbol, None, name, None, store.size(name) or 0) for name in written.names]
         result.notes = list(written.notes)
         if not result.hidden:  # else it is to be done again from a copy that is whole
@@ -67,9 +71,9 @@ def run_format_job(job: FormatJob, progress: Optional[Progress] = None) -> Expor
 def _key(job: FormatJob, archive: Archive) -> Any:
     symbols = frozenset([job.symbol])
     rows = [
-        depends_on(archive, archive.directory / name, job.chain, table, (0, 1), job.metadata)
+        depends_on(archive, archive.directory / name, job.chain, table, (0, 1), job.metadata, job.window)
         for table in (EventsTable(symbols), SnapshotsTable(symbols=symbols))  # gaps count for the second
-        for name in job.chain.files
+        for name in files_in(archive, job.chain, job.window)
     ]
     return [job.format, dict(job.options), rows]
 

@@ -20,16 +20,21 @@ from kraken_l3.export.resume import DoneMarker, depends_on
 from kraken_l3.export.storage import Store, fetched, open_store
 from kraken_l3.export.table import Table
 from kraken_l3.export.table_files import Memory, TableFiles
+from kraken_l3.model.window import EVERYTHING, Window
 from kraken_l3.rebuild.metadata import SymbolMetadata
 from kraken_l3.rebuild.parallel import Progress
-from kraken_l3.rebuild.playback import Chain, FileBegin, FileEnd, Step, play
+from kraken_l3.rebuild.playback import Chain, FileBegin, FileEnd, Step
+from kraken_l3.rebuild.window import files_in, play_window
 
 __all__ = ["Job", "run_job"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """What one process does. `source` and `target` are paths or URLs; `part` = (k, n) takes a share of the symbols."""
+    """What one process does: a chain's rows in a window.
+
+    `source` and `target` are paths or URLs; `part` = (k, n) takes a share of the symbols.
+    """
 
     source: str
     target: str
@@ -38,6 +43,7 @@ class Job:
     metadata: tuple[SymbolMetadata, ...] = ()
     part: tuple[int, int] = (0, 1)
     engine: str = "auto"
+    window: Window = EVERYTHING
 
 
 def run_job(job: Job, progress: Optional[Progress] = None, *, memory: Optional[Memory] = None) -> ExportResult:
@@ -46,7 +52,8 @@ def run_job(job: Job, progress: Optional[Progress] = None, *, memory: Optional[M
     store = open_store(job.target)
     with fetched(job.source, job.chain.files) as path:
         archive = open_archive(path)
-        markers = {name: _marker(job, archive, store, name) for name in job.chain.files}
+        names = files_in(archive, job.chain, job.window)
+        markers = {name: _marker(job, archive, store, name) for name in names}
         if all(marker.result is not None for marker in markers.values()):
             result = ExportResult()
             for marker in markers.values():
@@ -69,7 +76,7 @@ def _allow_many_files() -> None:
 
 def _marker(job: Job, archive: Archive, store: Store, name: str) -> DoneMarker:
     path = archive.directory / name
-    key = depends_on(archive, path, job.chain, job.table, job.part, job.metadata)
+    key = depends_on(archive, path, job.chain, job.table, job.part, job.metadata, job.window)
     share, shares = job.part
     suffix = "" if shares == 1 else f".{share}-of-{shares}"
     return DoneMarker(store, f"{job.table.name}-{path.name.removesuffix(SEALED_SUFFIX)}{suffix}", key)
@@ -86,28 +93,34 @@ def _run(
     table = job.table
     engine = make_engine(table.engine_options(job.part), job.engine)
     result = ExportResult()
-    files = TableFiles(store, table, table.builder(engine), memory)
+    files = TableFiles(store, table, table.builder(engine), memory, job.window)
     try:
         counts = EngineCounts(engine)
-        played = play(
+        is_begun = False  # what comes before leads up to the window
+        played = play_window(
             engine,
             archive,
             job.metadata,
+            job.chain,
+            job.window,
             gaps=gaps_in(archive, channel=Stream.LEVEL3, symbols=table.symbols),
-            chain=job.chain,
             clock=ReceiveClock(engine.name, needs_times=table.grid_ns is not None),
             grid=table.grid_ns is not None,
             hashed=True,
             block_bytes=memory.block_of(table),
+            only=table.symbols,
             on_damage=result.hide,
         )
         for each in played:
             if isinstance(each, Step):
-                files.take(each, wanted=markers[each.path.name].result is None)
+                files.take(each, wanted=is_begun and markers[each.path.name].result is None)
+                if not is_begun:
+                    counts.since_last()
                 counts.left_out += each.block.left_out if not job.part[0] else 0
                 if progress is not None:
                     progress(len(each.block.data))
             elif isinstance(each, FileBegin):
+                is_begun = True
                 files.begin(each, archive, engine, wanted=markers[each.path.name].result is None)
             elif isinstance(each, Gap):
                 files.gaps.add(each)

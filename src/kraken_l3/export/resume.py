@@ -25,6 +25,7 @@ from kraken_l3.export.result import ExportedFile, ExportResult
 from kraken_l3.export.storage import Store, write_file
 from kraken_l3.export.table import Table
 from kraken_l3.model.timestamps import NS_PER_DAY, day_start_ns
+from kraken_l3.model.window import EVERYTHING, Window
 from kraken_l3.rebuild.metadata import SymbolMetadata
 from kraken_l3.rebuild.playback import Chain
 
@@ -75,6 +76,7 @@ def depends_on(
     table: Table,
     part: tuple[int, int],
     metadata: Sequence[SymbolMetadata],
+    window: Window = EVERYTHING,
 ) -> Any:
     """What a source file's rows depend on, and nothing else; as JSON gives it back.
 
@@ -88,7 +90,10 @@ def depends_on(
     name = parse_name(path.name)
     companions = _companions(archive, path, name.day, table, goes_on=goes_on) if name is not None else []
     told = [list(each) for each in metadata]
-    return json.loads(json.dumps([__version__, table.options(), part, sources, goes_on, told, companions]))
+    # a window that holds all of the day leaves out none of its rows
+    has_times = name is not None and existing(DayPaths(archive.directory, name.day).receipts(Stream.LEVEL3)) is not None
+    edges = window.within(name.day) if name is not None and has_times else window
+    return json.loads(json.dumps([__version__, table.options(), part, sources, goes_on, told, companions, edges]))
 
 
 def _companions(archive: Archive, path: Path, day: dt.date, table: Table, *, goes_on: bool) -> list[Any]:

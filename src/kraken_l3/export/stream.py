@@ -10,20 +10,20 @@ import numpy as np
 import pyarrow as pa
 
 from kraken_l3.archive.gaps import Gap, gaps_in
-from kraken_l3.archive.layout import DayPaths, Stream, parse_name
-from kraken_l3.archive.opening import existing
+from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.export.clock import ReceiveClock
-from kraken_l3.export.day_start import begins_known_day, books_at_midnight
+from kraken_l3.export.day_start import begins_known_day, books_at_begin
 from kraken_l3.export.gap_rows import GapRows
 from kraken_l3.export.records import RecordBuilder, Records
 from kraken_l3.export.result import EngineCounts, ExportResult
-from kraken_l3.export.table import SymbolDay, Table
-from kraken_l3.model.timestamps import NS_PER_DAY, day_start_ns
+from kraken_l3.export.table import SymbolDay, Table, records_in
+from kraken_l3.model.window import EVERYTHING, Window
 from kraken_l3.rebuild.metadata import SymbolMetadata
 from kraken_l3.rebuild.parallel import Progress
-from kraken_l3.rebuild.playback import Chain, FileBegin, FileEnd, Step, chains_in, play
+from kraken_l3.rebuild.playback import Chain, FileBegin, FileEnd, Step, chains_in
+from kraken_l3.rebuild.window import play_window
 
 __all__ = ["RecordBatch", "read_chain", "read_records", "read_table"]
 
@@ -38,7 +38,7 @@ class RecordBatch(NamedTuple):
         rows: turns them into Arrow rows.
         builder: what made them; it has the order ids that are too long for a record.
         records: of the table's dtype; whole messages.
-        begins_day: whether they are the books at midnight (none: not known), and no messages.
+        begins_day: whether they are the books at midnight, or where a window begins (none: not known), and no messages.
     """
 
     day: Optional[dt.date]
@@ -53,15 +53,11 @@ def read_table(
     table: Table,
     metadata: Sequence[SymbolMetadata],
     *,
-    start_ns: int = 0,
-    end_ns: Optional[int] = None,
+    windows: Sequence[Window] = (EVERYTHING,),
     engine: str = "auto",
 ) -> pa.RecordBatchReader:
-    """Rows of the one symbol that `table` names, at or after `start_ns` and before `end_ns` (None: all of them).
-
-    Reading begins with the chain of days that holds the start, since books have to be built from its beginning.
-    """
-    found = read_records(archive, table, metadata, start_ns=start_ns, end_ns=end_ns, engine=engine)
+    """Rows of the one symbol that `table` names, in any of the windows (which are in order, and do not overlap)."""
+    found = read_records(archive, table, metadata, windows=windows, engine=engine)
     tables = (batch.rows.to_arrow(batch.records, batch.builder.overflow_ids) for batch in found)
     return pa.RecordBatchReader.from_batches(table.schema, (batch for each in tables for batch in each.to_batches()))
 
@@ -71,45 +67,18 @@ def read_records(
     table: Table,
     metadata: Sequence[SymbolMetadata],
     *,
-    start_ns: int = 0,
-    end_ns: Optional[int] = None,
+    windows: Sequence[Window] = (EVERYTHING,),
     engine: str = "auto",
 ) -> Iterator[RecordBatch]:
     """As `read_table`, before they become Arrow rows."""
     for chain in chains_in(archive):
-        # without receipts a file by somebody else may be called after any day
-        if _has_receipts(archive, chain) and (_is_before(chain, start_ns) or _is_after(chain, end_ns)):
-            continue
-        for batch in read_chain(archive, chain, table, metadata, engine=engine):
-            times = table.times(batch.records)
-            wanted = times >= start_ns
-            if end_ns is not None:
-                if len(times) and times[0] >= end_ns:
-                    break
-                wanted &= times < end_ns
-            if wanted.any():
-                yield batch._replace(records=batch.rows.keep(batch.records[wanted]))
-
-
-def _has_receipts(archive: Archive, chain: Chain) -> bool:
-    names = [parse_name(name) for name in chain.files]
-    firsts = [DayPaths(archive.directory, name.day) for name in names if name is not None and not name.part]
-    return len(firsts) == len(names) and all(existing(paths.receipts(Stream.LEVEL3)) for paths in firsts)
-
-
-def _day_start(name: str) -> Optional[int]:
-    parsed = parse_name(name)
-    return day_start_ns(parsed.day) if parsed is not None else None
-
-
-def _is_before(chain: Chain, start_ns: int) -> bool:
-    last_day = _day_start(chain.files[-1])
-    return last_day is not None and last_day + NS_PER_DAY <= start_ns
-
-
-def _is_after(chain: Chain, end_ns: Optional[int]) -> bool:
-    first_day = _day_start(chain.files[0])
-    return first_day is not None and end_ns is not None and first_day >= end_ns
+        for window in windows:
+            for batch in read_chain(archive, chain, table, metadata, window=window, engine=engine):
+                if batch.begins_day and batch.day is not None and window.within(batch.day).start_ns:
+                    continue  # the books where the window begins are no rows of the table
+                records = records_in(window, table, batch.records)
+                if len(records):
+                    yield batch._replace(records=batch.rows.keep(records))
 
 
 def read_chain(
@@ -118,17 +87,21 @@ def read_chain(
     table: Table,
     metadata: Sequence[SymbolMetadata],
     *,
+    window: Window = EVERYTHING,
     engine: str = "auto",
     progress: Optional[Progress] = None,
     counted: Optional[ExportResult] = None,
 ) -> Iterator[RecordBatch]:
     """Records of the one symbol that `table` names, of one chain of days, before `SymbolDay.keep`.
 
+    Of a file whose lines have no receive times come those outside of the window too.
+
     Args:
         archive: holds the chain.
         chain: what to read.
         table: whose records.
         metadata: see `metadata.metadata_in`.
+        window: what of it.
         engine: see `engine.choose`.
         progress: called with the bytes done.
         counted: gains what was read, and damage that hides the rest of a file; without it that is raised.
@@ -140,15 +113,17 @@ def read_chain(
     date: Optional[dt.date] = None
     day: Optional[SymbolDay] = None
     gaps = GapRows()
-    played = play(
+    played = play_window(
         engine_made,
         archive,
         metadata,
+        chain,
+        window,
         gaps=gaps_in(archive, channel=Stream.LEVEL3, symbols=table.symbols),
-        chain=chain,
         clock=ReceiveClock(engine_made.name, needs_times=table.grid_ns is not None),
         grid=table.grid_ns is not None,
         block_bytes=_BLOCK_BYTES,
+        only=table.symbols,
         on_damage=counted.hide if counted is not None else None,
     )
     for each in played:
@@ -160,15 +135,17 @@ def read_chain(
             if day is None or date != each.day:
                 date, day = each.day, table.day(archive, each.day, gaps)(symbol)
             if table.has_day_starts and begins_known_day(each):
-                books = dict(books_at_midnight(each, engine_made, builder, gaps))
+                books = dict(books_at_begin(each, engine_made, builder, gaps, window))
                 yield RecordBatch(date, day, builder, books.get(symbol, np.zeros(0, table.dtype)), begins_day=True)
         if not isinstance(each, Step):
             continue
         counts.left_out += each.block.left_out
         if progress is not None:
             progress(len(each.block.data))
-        assert day is not None
         results = builder.build(each)
+        if day is None:  # it leads up to the window
+            counts.since_last()
+            continue
         records = next((records for _, records in table.records(results)), None)
         if records is not None:
             yield RecordBatch(date, day, builder, records)

@@ -14,8 +14,9 @@ from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.port import Engine, EngineOptions
 from kraken_l3.export.gap_rows import GapRows
 from kraken_l3.export.records import RecordBuilder, Records, ResultRecords
+from kraken_l3.model.window import EVERYTHING, Window
 
-__all__ = ["SymbolDay", "Table"]
+__all__ = ["SymbolDay", "Table", "records_in"]
 
 
 class SymbolDay(Protocol):
@@ -89,3 +90,14 @@ class Table(Protocol):
 
     def depends_on(self, archive: Archive, day: dt.date, before_ns: int) -> list[Any]:
         """What the rows of a day before a moment depend on besides lines, receipts and checkpoints; for JSON."""
+
+
+def records_in(window: Window, table: Table, records: Records) -> Records:
+    """The records of a table that are in a window."""
+    if window == EVERYTHING or not len(records):
+        return records
+    times = table.times(records)
+    wanted = times >= window.start_ns
+    if window.end_ns is not None:
+        wanted &= times < window.end_ns
+    return records if wanted.all() else records[wanted]

@@ -12,7 +12,7 @@ import numpy as np
 from kraken_l3.archive.layout import SEALED_SUFFIX
 from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.port import Engine
-from kraken_l3.export.day_start import books_at_midnight
+from kraken_l3.export.day_start import begins_with_day, books_at_begin
 from kraken_l3.export.gap_rows import GapRows
 from kraken_l3.export.naming import part_path
 from kraken_l3.export.parquet import ParquetOutput
@@ -20,8 +20,9 @@ from kraken_l3.export.records import RecordBuilder
 from kraken_l3.export.result import ExportedFile
 from kraken_l3.export.spool import Spool
 from kraken_l3.export.storage import Store
-from kraken_l3.export.table import SymbolDay, Table
+from kraken_l3.export.table import SymbolDay, Table, records_in
 from kraken_l3.model.timestamps import NS_PER_DAY, day_of
+from kraken_l3.model.window import EVERYTHING, Window
 from kraken_l3.rebuild.playback import FileBegin, FileEnd, Step
 
 __all__ = ["Memory", "TableFiles"]
@@ -69,8 +70,10 @@ class TableFiles:
         gaps: those that the playback has reached; the caller adds them.
     """
 
-    def __init__(self, store: Store, table: Table, builder: RecordBuilder, memory: Memory) -> None:
-        self._store, self._table, self._builder = store, table, builder
+    def __init__(
+        self, store: Store, table: Table, builder: RecordBuilder, memory: Memory, window: Window = EVERYTHING
+    ) -> None:
+        self._store, self._table, self._builder, self._window = store, table, builder, window
         self._spool = Spool(table.dtype, memory.group_rows(table), memory.spool_bytes, store.scratch)
         self._files: dict[tuple[str, str], _File] = {}
         self._last_day: dict[str, int] = {}
@@ -84,8 +87,8 @@ class TableFiles:
         """Take note of the file that begins, with its books where the table has them."""
         self._part = begin.file.part
         self._symbol_day = self._table.day(archive, begin.day, self.gaps)
-        if wanted and self._table.has_day_starts:
-            for symbol, records in books_at_midnight(begin, engine, self._builder, self.gaps):
+        if wanted and self._table.has_day_starts and begins_with_day(begin, self._window):
+            for symbol, records in books_at_begin(begin, engine, self._builder, self.gaps):
                 self._put(symbol, begin.day, records)
 
     def take(self, step: Step, *, wanted: bool) -> None:
@@ -96,7 +99,10 @@ class TableFiles:
         results = self._builder.build(step)
         if not wanted:
             return
-        for symbol, records in self._table.records(results):
+        for symbol, of_symbol in self._table.records(results):
+            records = records_in(self._window, self._table, of_symbol)
+            if not len(records):
+                continue
             if step.day is not None:
                 self._put(symbol, step.day, records)
                 continue

@@ -61,6 +61,7 @@ def _export(request: ExportRequest, name: str, **options: Any) -> int:
             names,
             options=options,
             jobs=request.jobs_for(total),
+            windows=request.windows,
             engine=request.engine,
             instruments=request.instruments,
             progress=step,

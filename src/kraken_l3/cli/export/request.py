@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from kraken_l3.api import Archive
-from kraken_l3.api.arguments import symbol_among
+from kraken_l3.api.arguments import symbol_among, windows
 from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.cli.console import print_error, progress, stoppable
 from kraken_l3.cli.options import warn_of_engine, warn_of_unread
 from kraken_l3.errors import DataMissing, LocalFault, UsageError
 from kraken_l3.model.instruments import Instrument
+from kraken_l3.model.window import Window
 from kraken_l3.rebuild.metadata import read_instruments
 from kraken_l3.rebuild.parallel import default_jobs
+from kraken_l3.rebuild.playback import chains_in
+from kraken_l3.rebuild.window import files_in
 
 if TYPE_CHECKING:
     from kraken_l3.export.result import ExportResult
@@ -41,6 +44,7 @@ class ExportRequest:
         instruments: precisions that the user knows.
         engine: see `engine.choose`.
         as_json: print one JSON object.
+        windows: what is wanted of the time.
         jobs: processes on this machine; None for as many as the data is worth.
         cluster: address of a Dask scheduler.
     """
@@ -51,6 +55,7 @@ class ExportRequest:
     instruments: list[Instrument]
     engine: str
     as_json: bool
+    windows: list[Window]
     jobs: Optional[int]
     cluster: Optional[str] = None
 
@@ -86,7 +91,10 @@ class ExportRequest:
         """Bytes that will be read; None where asking would mean to list a bucket."""
         if "://" in self.source:
             return None
-        return readings * sum(content_size(file) for file in open_archive(Path(self.source)).files())
+        archive = open_archive(Path(self.source))
+        chains = chains_in(archive)
+        names = {name for chain in chains for window in self.windows for name in files_in(archive, chain, window)}
+        return readings * sum(content_size(file) for file in archive.files() if file.name in names)
 
     def jobs_for(self, total: Optional[int]) -> int:
         """How many processes to use on this machine for so many bytes."""
@@ -128,13 +136,23 @@ def export_command(work: Callable[..., int]) -> Callable[..., int]:
     return run
 
 
-_COMMON = frozenset(field.name for field in dataclasses.fields(ExportRequest))
+_COMMON = frozenset({field.name for field in dataclasses.fields(ExportRequest)} | {"start", "end", "day"})
 
 
-def _request(*, symbols: Optional[str], instruments: Optional[Path], engine: str, **others: Any) -> ExportRequest:
+def _request(
+    *,
+    symbols: Optional[str],
+    start: Optional[str],
+    end: Optional[str],
+    day: Optional[str],
+    instruments: Optional[Path],
+    engine: str,
+    **others: Any,
+) -> ExportRequest:
     warn_of_engine(engine)
     pairs = read_instruments(instruments) if instruments is not None else []
-    return ExportRequest(symbols=_symbols(symbols), instruments=pairs, engine=engine, **others)
+    wanted = windows(start, end, day)
+    return ExportRequest(symbols=_symbols(symbols), windows=wanted, instruments=pairs, engine=engine, **others)
 
 
 def _need_research() -> None:

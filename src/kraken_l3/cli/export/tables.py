@@ -51,6 +51,7 @@ def _export(request: ExportRequest, wanted: ExportTable) -> int:
             wanted,
             jobs=request.jobs_for(total),
             cluster=request.cluster,
+            windows=request.windows,
             engine=request.engine,
             instruments=request.instruments,
             progress=step,
