@@ -136,6 +136,19 @@ impl Book {
         side.best_first().map(|slot| self.levels.get(slot))
     }
 
+    /// How many of the best bid and ask levels are as they were when this was last asked, each at most
+    /// `CHECKSUM_LEVELS`.
+    #[inline(always)]
+    pub fn show(&mut self) -> [usize; 2] {
+        [self.bids.show(), self.asks.show()]
+    }
+
+    /// None of its levels was shown.
+    pub fn hide(&mut self) {
+        self.bids.hide();
+        self.asks.hide();
+    }
+
     /// Kraken's CRC32 of the book as it stands.
     #[inline(always)]
     pub fn checksum(&mut self, tables: &Tables) -> u32 {

@@ -79,7 +79,6 @@ pub struct Books {
     row_columns: RowColumns,
     content: Content,
     findings: Vec<(Finding, Key)>,
-    top: Vec<i64>,
     order_counts: Vec<u32>,
 }
 
@@ -102,7 +101,6 @@ impl Books {
             row_columns: RowColumns::default(),
             content: Content::default(),
             findings: Vec::new(),
-            top: Vec::new(),
             order_counts: Vec::new(),
         }
     }
@@ -526,16 +524,15 @@ impl Books {
 
     fn row_at_change(&mut self, index: usize, rows: RowOptions) {
         let symbol = &mut self.symbols[index];
-        symbol.top(rows.levels, &mut self.top);
-        if symbol.last_top.as_ref() == Some(&self.top) {
+        if !symbol.show_top(rows.levels) {
             return;
         }
-        symbol.last_top.get_or_insert_default().clone_from(&self.top);
         let at_ns = self.grid.clock_ns.unwrap_or(symbol.last_msg_ns);
         if rows.orders {
             symbol.order_counts(rows.levels, &mut self.order_counts);
         }
-        self.row_columns.push(grid::head(index, symbol, at_ns), &self.top, &self.order_counts);
+        let top = symbol.last_top.as_deref().unwrap_or_default();
+        self.row_columns.push(grid::head(index, symbol, at_ns), top, &self.order_counts);
     }
 
     /// The receive clock runs on: show the grid instants that it passes.

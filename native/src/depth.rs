@@ -63,6 +63,7 @@ impl InferredWindow {
             let depth = smallest_depth(wide.level_count()).max(smallest_depth(book.depth + 1));
             *book = *wide;
             book.depth = depth;
+            book.hide();
             if T::ON {
                 book.tell(trace);
             }

@@ -69,6 +69,11 @@ impl Level {
         order.token = UNKNOWN;
     }
 
+    /// Quantity of all its orders, saturating.
+    pub fn qty(&self) -> i64 {
+        self.qty_ahead(self.orders.len())
+    }
+
     /// Quantity before this place, saturating.
     pub fn qty_ahead(&self, place: usize) -> i64 {
         let sum = self.orders[..place].iter().fold(0i128, |sum, order| sum.saturating_add(order.qty));

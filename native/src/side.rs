@@ -21,6 +21,8 @@ pub struct Side {
     /// `chain[n]`: the checksum text of the `n` best levels, correct for `n <= valid`.
     chain: [Piece; CHECKSUM_LEVELS + 1],
     valid: usize,
+    /// So many of the best levels, at most `CHECKSUM_LEVELS`, are as they were shown last.
+    shown: usize,
 }
 
 impl Side {
@@ -32,6 +34,7 @@ impl Side {
             start: 0,
             chain: [Piece { crc, len: 0 }; CHECKSUM_LEVELS + 1],
             valid: 0,
+            shown: 0,
         }
     }
 
@@ -124,6 +127,18 @@ impl Side {
     #[inline(always)]
     pub fn touch(&mut self, rank: usize) {
         self.valid = self.valid.min(rank);
+        self.shown = self.shown.min(rank);
+    }
+
+    /// How many of the best levels are as they were when this was last asked, at most `CHECKSUM_LEVELS`.
+    #[inline(always)]
+    pub fn show(&mut self) -> usize {
+        std::mem::replace(&mut self.shown, CHECKSUM_LEVELS)
+    }
+
+    /// None of the levels was shown.
+    pub fn hide(&mut self) {
+        self.shown = 0;
     }
 
     /// A level has changed; its rank matters only if the checksum covers it.

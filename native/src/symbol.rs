@@ -6,6 +6,7 @@ use crate::crc::Tables;
 use crate::depth::{InferredWindow, smallest_depth};
 use crate::ids::InternedIds;
 use crate::level::Level;
+use crate::side::CHECKSUM_LEVELS;
 use crate::time;
 
 pub const MAX_PRECISION: u32 = 18;
@@ -206,9 +207,35 @@ impl Symbol {
             let start = top.len();
             top.extend(book.levels(is_bid).take(levels).map(Level::price));
             top.resize(start + levels, -1);
-            top.extend(book.levels(is_bid).take(levels).map(|level| level.qty_ahead(level.orders.len())));
+            top.extend(book.levels(is_bid).take(levels).map(|level| level.qty()));
             top.resize(start + 2 * levels, 0);
         }
+    }
+
+    /// Brings `last_top` up to date; whether that changed anything.
+    #[inline(always)]
+    pub fn show_top(&mut self, levels: usize) -> bool {
+        let Some(book) = &mut self.book else { return false };
+        let mut same = book.show();
+        let changed = self.last_top.is_none();
+        if changed || levels > CHECKSUM_LEVELS {
+            same = [0; 2];
+        }
+        let top = self.last_top.get_or_insert_with(|| vec![0; 4 * levels]);
+        let mut changes = 0;
+        for ((same, is_bid), top) in same.into_iter().zip([true, false]).zip(top.chunks_exact_mut(2 * levels)) {
+            if same >= levels {
+                continue;
+            }
+            let (prices, qtys) = top.split_at_mut(levels);
+            let mut best_first = book.levels(is_bid).skip(same);
+            for (price, qty) in prices[same..].iter_mut().zip(&mut qtys[same..]) {
+                let now = best_first.next().map_or((-1, 0), |level| (level.price(), level.qty()));
+                changes |= (*price ^ now.0) | (*qty ^ now.1);
+                (*price, *qty) = now;
+            }
+        }
+        changed || changes != 0
     }
 
     /// The book in the shape of a Kraken snapshot.
