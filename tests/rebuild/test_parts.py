@@ -204,6 +204,22 @@ def test_the_python_engine_in_processes_too(lie, tmp_path):
     assert sum(done) == sum(path.stat().st_size for path in open_archive(tmp_path).files())
 
 
+def test_the_workers_of_a_cluster_too(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    record(tmp_path, ([(150, 100, False), (60, 10, True)], MIDNIGHT_NS - NS_PER_S, ONE, 1, 5, 8_000))
+    rng = random.Random(1)
+    rewrite(tmp_path, lambda each, before: swapped(each, before) if rng.random() < 0.5 else each)
+    expected = found_in(tmp_path)
+    done = []
+    in_threads = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=2, **in_threads) as cluster:
+        address = cluster.scheduler_address
+        assert found_in(tmp_path, cluster=address, progress=done.append) == expected
+        assert found_in(tmp_path, part_bytes=1 << 62, cluster=address)[0] == expected[0]  # nothing to divide
+    assert sum(done) == sum(path.stat().st_size for path in open_archive(tmp_path).files())
+    assert len(done) > 3
+
+
 # Where it is cut
 
 

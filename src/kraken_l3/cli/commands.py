@@ -38,6 +38,7 @@ DURATION = _option("--duration", type=Duration(), help="Stop after so long: 90 (
 AS_JSON = _flag("--json", "as_json", help="Print one JSON object (docs/cli.md) instead of text.")
 ENGINE = _option("--engine", default="auto", help="auto, native or python.")
 INSTRUMENTS = _option("--instruments", type=PATH, help="File of instrument channel messages, for precisions.")
+CLUSTER = _option("--cluster", help="Run the jobs on this Dask scheduler: tcp://host:8786.")
 SUBSCRIBED_DEPTH = _option("--depth", type=int, help="Subscribed depth: 10, 100 or 1000 (default: from the journal).")
 
 # -- the recorder ------------------------------------------------------------------------------------------------------
@@ -167,6 +168,7 @@ VERIFY = Command(
     ),
     AS_JSON,
     _option("--jobs", "-j", type=COUNT, help="Threads or processes. Default: a core each, one for little data."),
+    CLUSTER,
     _flag("--require-complete", help="Also exit 3 on gaps."),
     SUBSCRIBED_DEPTH,
     INSTRUMENTS,
@@ -199,7 +201,6 @@ _ONLY = _option("--symbols", help="Only these symbols, comma separated.")
 _JOBS = _option(
     "--jobs", "-j", type=COUNT, help="Processes on this machine. Default: a core each, one for little data."
 )
-_CLUSTER = _option("--cluster", help="Run the jobs on this Dask scheduler: tcp://host:8786.")
 _START = _option("--start", help="First moment on the receive clock: 2026-11-22T14:30:00Z, or nanoseconds.")
 _END = _option("--end", help="Moment before which to stop.")
 _DAY = _option("--day", help="Only these UTC days, comma separated: 2026-11-22,2026-11-23.")
@@ -213,7 +214,7 @@ def _export(name: str, text: str, *own: click.Option, runs: str, others: tuple[c
 
 
 def _table(name: str, text: str, *own: click.Option) -> Command:
-    return _export(name, text, *own, runs=f"export.tables:{name}", others=(_CLUSTER,))
+    return _export(name, text, *own, runs=f"export.tables:{name}", others=(CLUSTER,))
 
 
 def _other_format(name: str, text: str, *own: click.Option) -> Command:

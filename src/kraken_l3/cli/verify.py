@@ -29,6 +29,7 @@ def verify(
     paths: tuple[Path, ...],
     as_json: bool,
     jobs: Optional[int],
+    cluster: Optional[str],
     require_complete: bool,
     depth: Optional[int],
     instruments: Optional[Path],
@@ -50,9 +51,16 @@ def verify(
         wanted = jobs or default_jobs(total)
         # What lies beside the data is looked at meanwhile; what a recorder has half written there is no damage yet.
         with ThreadPoolExecutor(1) as beside, progress("verifying", total) as on_bytes:
-            companions = beside.submit(companion_damage, open_archive(path), is_growing=True) if wanted > 1 else None
+            has_time = wanted > 1 or cluster is not None
+            companions = beside.submit(companion_damage, open_archive(path), is_growing=True) if has_time else None
             found = run_verification(
-                path, instruments=pairs, depth=depth, engine_name=engine, jobs=wanted, progress=on_bytes
+                path,
+                instruments=pairs,
+                depth=depth,
+                engine_name=engine,
+                jobs=wanted,
+                cluster=cluster,
+                progress=on_bytes,
             )
         found.unread_files = [each for each in found.unread_files if path / each.file not in paths]
         report.add(path, found, companions.result() if companions is not None else None)

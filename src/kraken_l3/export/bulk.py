@@ -13,7 +13,7 @@ from typing import Any, Optional
 
 from kraken_l3.archive.datafile import DataFile
 from kraken_l3.archive.reader import Archive, open_archive
-from kraken_l3.errors import DamageFound, UsageError
+from kraken_l3.errors import DamageFound
 from kraken_l3.export.format_job import FormatJob, run_format_job
 from kraken_l3.export.job import Job, run_job
 from kraken_l3.export.result import ExportResult
@@ -21,6 +21,7 @@ from kraken_l3.export.storage import fetched
 from kraken_l3.export.table import Table
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.model.window import EVERYTHING, Window
+from kraken_l3.rebuild.cluster import in_order_on_cluster
 from kraken_l3.rebuild.metadata import metadata_in
 from kraken_l3.rebuild.parallel import Progress, run_in_processes
 from kraken_l3.rebuild.playback import Chain, chains_in
@@ -60,7 +61,7 @@ def export_table(
     """
     planned = plan_jobs(source, target, table, shares=jobs, windows=windows, engine=engine, instruments=instruments)
     if cluster is not None:
-        results = _on_cluster(planned, cluster, progress)
+        results = list(in_order_on_cluster(run_job, planned, cluster, progress))
     elif jobs > 1 and len(planned) > 1:
         results = run_in_processes(run_job, planned, jobs, progress, shares=planned[0].part[1])
     else:
@@ -165,21 +166,3 @@ def _pairs_for(parts: int, archive: Archive, chain: Chain, table: Table) -> int:
         pairs &= {symbol.encode("utf-8", "surrogatepass") for symbol in table.symbols}
         return max(1, min(parts, len(pairs)))
     return min(parts, len(pairs)) or parts
-
-
-def _on_cluster(planned: Sequence[Job], address: str, progress: Optional[Progress]) -> list[ExportResult]:
-    try:
-        from distributed import Client, as_completed
-    except ImportError:
-        raise UsageError("a cluster needs Dask", hint="pip install 'dask[distributed]'") from None
-    try:
-        client = Client(address, timeout="10s")
-    except (OSError, ValueError) as error:
-        raise UsageError(f"no Dask scheduler answers ({error})", where=address) from None
-    with client:
-        futures = [client.submit(run_job, job, pure=False, retries=2) for job in planned]
-        for future in as_completed(futures):
-            if progress is not None and future.status == "finished":
-                progress(future.result().bytes)
-        results: list[ExportResult] = client.gather(futures)
-        return results

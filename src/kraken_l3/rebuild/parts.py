@@ -6,10 +6,11 @@ that the next began with, and nothing is open that a checkpoint cannot tell (an 
 depth that nothing told). Where that is not so, the engine of the part before goes on through the next part, as one
 engine alone does anyway. A checkpoint that holds another book than the data leads to is a finding.
 
-`read_in_parts` plays the parts in threads or processes and gives what `work` made of each, in order. `work` is a
-function of a module: it is given an engine, all that `playback.play` yields of the part, and a place to tell its
-progress; what it gives back has to be pickled where the engine needs processes. So verification, and whatever else has
-to read an archive from end to end, is divided alike. A `FileBegin` or `FileEnd` is told in the part that has that edge.
+`read_in_parts` plays the parts in threads, in processes or on a cluster, and gives what `work` made of each, in order.
+`work` is a function of a module: it is given an engine, all that `playback.play` yields of the part, and a place to
+tell its progress; what it gives back has to be pickled unless the engine is native and here. So verification, and
+whatever else has to read an archive from end to end, is divided alike. A `FileBegin` or `FileEnd` is told in the part
+that has that edge.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import Engine, EngineOptions, SymbolTally, Totals
 from kraken_l3.errors import DamageFound
+from kraken_l3.rebuild.cluster import in_order_on_cluster
 from kraken_l3.rebuild.division import Part
 from kraken_l3.rebuild.metadata import SymbolMetadata
 from kraken_l3.rebuild.parallel import Progress, in_order
@@ -116,6 +118,7 @@ def read_in_parts(
     work: Work[_Output],
     *,
     jobs: int = 1,
+    cluster: Optional[str] = None,
     progress: Optional[Progress] = None,
 ) -> Iterator[PartRead[_Output]]:
     """Read the parts of an archive, each as soon as it and those before it are proved.
@@ -126,6 +129,8 @@ def read_in_parts(
         work: see the module text.
         jobs: so many parts at a time, in threads where the engine is native, else in processes. One goes through all
             of them with one engine.
+        cluster: address of a Dask scheduler, whose workers read the parts instead; they find the archive at the same
+            path. The seams are proved here.
         progress: called with the bytes done.
     """
     archive = open_archive(reading.path)
@@ -133,7 +138,9 @@ def read_in_parts(
     tasks = [_Task(reading, part, work) for part in parts]
     tell = progress if progress is not None else _say_nothing
     answers: Iterator[Optional[_Answer[_Output]]]
-    if jobs > 1 and len(parts) > 1:
+    if cluster is not None and len(parts) > 1:
+        answers = in_order_on_cluster(_read_part_for_others, tasks, cluster, progress)
+    elif jobs > 1 and len(parts) > 1:
         is_native = reading.engine().name == "native"
         read = _read_part if is_native else _read_part_for_others
         answers = in_order(read, tasks, min(jobs, len(parts)), progress, threads=is_native)
@@ -183,7 +190,7 @@ def _read_part(task: _Task, progress: Progress) -> _Answer[Any]:
 
 
 def _read_part_for_others(task: _Task, progress: Progress) -> _Answer[Any]:
-    """In a process of its own: an engine is not handed to another."""
+    """In a process of its own, here or elsewhere: an engine is not handed to another."""
     answer = _read_part(task, progress)
     answer.engine = None
     return answer

@@ -1,9 +1,9 @@
 """Verifies an archive: every checksum, and whatever cannot be in a book in step, counted for each symbol.
 
 "Verified" means consistent with Kraken's checksum, which covers price, quantity and queue order of the 10 best levels.
-Several jobs divide the archive by time where checkpoints allow it (`parts`). Else they take a share of the symbols each
-out of the same files: native engines share one reading of the files among threads; the Python engine needs processes.
-What is found does not depend on it.
+Several jobs, or the workers of a cluster, divide the archive by time where checkpoints allow it (`parts`). Else jobs
+take a share of the symbols each out of the same files: native engines share one reading of the files among threads; the
+Python engine needs processes. What is found does not depend on it.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ def verify(
     depth: Optional[int] = None,
     engine_name: str = "auto",
     jobs: int = 1,
+    cluster: Optional[str] = None,
     progress: Optional[Progress] = None,
     part_bytes: Optional[int] = None,
 ) -> Verification:
@@ -52,16 +53,22 @@ def verify(
         depth: the subscribed depth, if the user knows it; it outweighs the journal's.
         engine_name: see `engine.choose`.
         jobs: threads or processes.
+        cluster: address of a Dask scheduler, whose workers read the parts instead (see `read_in_parts`). What cannot
+            be divided is read here.
         progress: called with the bytes done.
         part_bytes: see `divide`.
     """
+    if cluster is not None:
+        path = path.absolute()
     archive = open_archive(path)
     depths = None if depth is None else dict.fromkeys(symbols_in(archive), depth)
     metadata = metadata_in(archive, instruments, depths)
     parts = divide(archive, metadata, part_bytes=part_bytes)
     reading = Reading(path, metadata, EngineOptions(), engine_name)
     has_one_symbol = len({told.symbol for told in metadata}) == 1
-    if jobs <= 1 or len(parts) >= 2 * jobs or (has_one_symbol and len(parts) > 1):
+    if cluster is not None and len(parts) > 1:
+        found = _verify(reading._replace(block_bytes=PART_BLOCK_BYTES), parts, 1, progress, cluster)
+    elif jobs <= 1 or len(parts) >= 2 * jobs or (has_one_symbol and len(parts) > 1):
         block_bytes = PART_BLOCK_BYTES if len(parts) > 1 else BLOCK_BYTES
         found = _verify(reading._replace(block_bytes=block_bytes), parts, jobs, progress)
     elif reading.engine().name == "native":
@@ -86,13 +93,15 @@ def _verify_share(share: _Share, progress: Progress) -> Verification:
     return _verify(share.reading, share.parts, 1, progress)
 
 
-def _verify(reading: Reading, parts: Sequence[Part], jobs: int, progress: Optional[Progress]) -> Verification:
+def _verify(
+    reading: Reading, parts: Sequence[Part], jobs: int, progress: Optional[Progress], cluster: Optional[str] = None
+) -> Verification:
     found = Verification(reading.engine().name, Totals(), {}, [])
     files: dict[str, FilePart] = {}
     first_bad_files: dict[str, str] = {}
     counted = _Counts()  # of engines that are done
     current = _Counts()
-    for read in read_in_parts(reading, parts, _judge, jobs=jobs, progress=progress):
+    for read in read_in_parts(reading, parts, _judge, jobs=jobs, cluster=cluster, progress=progress):
         if not read.went_on:
             counted = counted.then(current)
         current = _Counts(read.totals, {tally.symbol: tally for tally in read.tallies})
