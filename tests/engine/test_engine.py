@@ -3,6 +3,7 @@
 import random
 import re
 import struct
+from zlib import crc32
 
 import pytest
 from hypothesis import given, settings
@@ -362,6 +363,14 @@ def test_a_damaged_saved_book_is_refused(engine, message):
     e = engine()
     assert not e.load_book(BookImage("A/USD", message))
     assert e.export_book("A/USD") is None
+
+
+@pytest.mark.parametrize("route", [{"only": frozenset({"B/USD"})}, {"part": (crc32(b"A/USD") % 2 ^ 1, 2)}])
+def test_a_saved_book_of_a_symbol_that_is_not_handled_here_is_left_alone(engine, route):
+    e = engine(rows=RowOptions(1, grid_ns=10), **route)
+    assert not e.load_book(BookImage("A/USD", SNAPSHOT))
+    e.advance(5)
+    assert column(e.advance(50).rows, "at_ns", "q") == []
 
 
 def test_notes_are_bounded_and_counted_all_the_same(engine):

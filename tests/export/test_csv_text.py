@@ -9,9 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kraken_l3.export.formats.csv_text import csv_lines, decimals, multiplied
-from kraken_l3.export.formats.numbered_ids import NumberedIds
-from kraken_l3.export.formats.resting import Orders
-from kraken_l3.export.storage import LocalStore
 from kraken_l3.model.decimals import format_scaled
 
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
@@ -38,29 +35,6 @@ def test_lines_have_the_cells_between_commas(rows):
     texts = pa.array([text for _, text in rows], pa.string())
     expected = "".join(f"{number},x,{text}\n" for number, text in rows)
     assert csv_lines([numbers, "x", texts]) == expected.encode()
-
-
-def test_numbered_ids_do_not_collide_and_stay_the_same():
-    names = [b"O%d" % n for n in range(1_000)]
-    numbers = NumberedIds().of(names).tolist()
-    assert len(set(numbers)) == 1_000
-    assert NumberedIds().of(names[::-1]).tolist() == numbers[::-1]
-    assert all(0 < number < 1 << 63 for number in numbers)
-
-
-def test_a_collision_is_seen_and_solved():
-    tiny = NumberedIds(4)
-    assert len(set(tiny.of([b"O%d" % n for n in range(12)]).tolist())) == 12
-
-
-def test_the_map_leads_back_and_has_only_the_orders_that_were_numbered(tmp_path):
-    ids = NumberedIds()
-    column = np.zeros(3, np.int64)
-    orders = Orders(np.array([0, 1, 0]), column, column, column, column, column == 0, [b"OA", b"OB"])
-    [number, again] = ids.of_orders(orders, np.array([0, 2])).tolist()
-    assert number == again
-    ids.write(LocalStore(tmp_path), "ids.csv")
-    assert (tmp_path / "ids.csv").read_text() == f"number,order_id\n{number},OA\n"
 
 
 @pytest.mark.parametrize(("width", "factor"), [(16, 10**15), (16, 1), (8, 10)])

@@ -16,10 +16,12 @@ import kraken_l3
 from kraken_l3.archive.journal import GapClosed, GapOpened, encode_record
 from kraken_l3.archive.layout import DayPaths
 from kraken_l3.archive.reader import open_archive
-from kraken_l3.export.bulk import export_format, export_table
+from kraken_l3.export.bulk import export_format, export_table, plan_jobs
 from kraken_l3.export.day_start import NO_LINE
 from kraken_l3.export.events import EventsTable
+from kraken_l3.export.job import run_job
 from kraken_l3.export.schema import LAST, MAYBE_BAD_BOOK, SNAPSHOT
+from kraken_l3.export.snapshots import SnapshotsTable
 from kraken_l3.model.timestamps import day_start_ns
 
 SYMBOLS = ("BTC/USD", "ETH/USD")
@@ -147,3 +149,20 @@ def test_hftbacktest_changes_only_orders_that_the_days_file_has(source, tmp_path
             live -= {order_id} if kind == 11 else set()
     book = kraken_l3.open(source).book("BTC/USD")
     assert len(live) == sum(len(level.orders) for side in (book.bids, book.asks) for level in side)
+
+
+@pytest.mark.parametrize("engine", ["python", "auto"])
+@pytest.mark.parametrize("table", [EventsTable, SnapshotsTable])
+def test_a_day_that_begins_with_checkpoints_has_the_symbols_that_are_wanted_alone(source, tmp_path, engine, table):
+    write_checkpoints(source)
+    options = {} if table is EventsTable else {"grid_ns": 1_000_000_000}
+    wanted = table(symbols=frozenset(["ETH/USD"]), **options)
+    report = export_table(str(source), str(tmp_path / "o"), wanted, engine=engine)
+    assert [(file.symbol, file.date) for file in report.files] == [
+        ("ETH/USD", "2026-11-22"),
+        ("ETH/USD", "2026-11-23"),
+    ]
+    whole = export_table(str(source), str(tmp_path / "whole"), table(**options), engine=engine)
+    planned = plan_jobs(str(source), str(tmp_path / "shared"), table(**options), shares=4, engine=engine)
+    shared = [file for job in planned for file in run_job(job).files]
+    assert sorted((file.name, file.rows) for file in shared) == sorted((file.name, file.rows) for file in whole.files)

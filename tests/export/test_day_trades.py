@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 
-import numpy as np
 import pytest
 from archives import LATENCY_NS, record
 from hypothesis import given
@@ -101,9 +100,9 @@ def test_a_number_too_large_for_the_decimals_of_another_changes_none():
     records = trade_records([trade(1, "12345678901.5"), trade(2, "0.000000000000000001")])
     assert records["price"].tolist() == [123456789015, 1]
     assert records["price_scale"].tolist() == [1, 18]
-    assert rescaled(records, 8, 0)["trade_id"].tolist() == [1]
-    assert rescaled(records, 8, 0)["price"].tolist() == [1234567890150000000]
-    assert rescaled(records, 18, 0)["trade_id"].tolist() == [2]
+    finer, fits = rescaled(records, 8, 0)
+    assert finer["price"][fits].tolist() == [1234567890150000000]
+    assert rescaled(records, 18, 0)[1].tolist() == [False, True]
     assert records["price"].tolist() == [123456789015, 1]
 
 
@@ -115,5 +114,6 @@ def test_a_number_that_cannot_be_is_refused(text):
 
 def test_a_trade_that_needs_more_decimals_is_left_out():
     records = trade_records([trade(1, "1.25"), trade(2, "1.20"), trade(3, "1.2", "0.125")])
-    assert rescaled(records, 1, 2)["trade_id"].tolist() == [2]
-    assert np.array_equal(rescaled(records, 1, 2)["price"], [12])
+    coarser, fits = rescaled(records, 1, 2)
+    assert coarser["trade_id"][fits].tolist() == [2]
+    assert coarser["price"][fits].tolist() == [12]

@@ -201,6 +201,7 @@ def test_the_deltas_of_each_day_lead_to_its_book(library, tmp_path):
         for side, orders in zip((1, 2), oracle.orders("BTC/USD").values())
         for order in orders
     }
+    numbers.close()
     assert follow(tmp_path / "o" / days[1]) == expected
     assert len(follow(tmp_path / "o" / days[0])) > 10
     assert pq.ParquetFile(tmp_path / "o" / days[1]).metadata.row_group(0).num_rows == Catalog.max_rows_per_group

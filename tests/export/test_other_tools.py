@@ -279,3 +279,4 @@ def test_ob_analytics_reads_the_lobster_files(source, days, tmp_path, monkeypatc
         price, size = told["rests"][str(ids.of([order["order_id"].encode()])[0])]
         assert price == float(order["limit_price"])
         assert size == int(order["order_qty"].scaleb(8))
+    ids.close()

@@ -110,12 +110,3 @@ def test_each_event_meets_the_order_that_the_one_before_left(runs):
             assert listed(resting.apply(records_of(run, overflow_ids), overflow_ids)) == expected
         assert listed(resting.in_order()) == follower.in_order()
         assert len(resting) == len(follower.resting)
-
-
-def test_slots_are_used_again():
-    resting = RestingOrders()
-    for number in range(5_000):
-        step = Step(f"O{number}", Order(Side.BID, 1, 1, 1), False)
-        resting.apply(records_of([step, step._replace(gone=True)], []), [])
-    assert len(resting) == 0
-    assert len(resting._ids) < 5_000

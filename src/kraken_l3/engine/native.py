@@ -25,6 +25,7 @@ from kraken_l3.engine.port import (
     SymbolTally,
     Totals,
 )
+from kraken_l3.engine.routing import Owner, Routing
 from kraken_l3.model.events import State
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class NativeEngine:
         wanted = options.rows
         rows = (wanted.levels, wanted.grid_ns, wanted.orders) if wanted is not None else None
         only = {name for name in options.only if is_symbol(name)} if options.only is not None else None
+        self._routing = Routing(options) if options.part[1] > 1 or options.only is not None else None
         self.core = kraken_l3_native.Engine(
             options.messages, options.events, rows, options.part, only, options.until_ns
         )
@@ -83,6 +85,8 @@ class NativeEngine:
     def load_book(self, image: BookImage) -> bool:
         """See `Engine.load_book`."""
         if not is_symbol(image.symbol) or not -_INT64_END <= image.newest_ns < _INT64_END:
+            return False
+        if self._routing is not None and self._routing.of_symbol(image.symbol.encode()) is not Owner.OWN:
             return False
         return self.core.load_book(image.symbol, image.message, image.newest_ns, list(image.amending))
 

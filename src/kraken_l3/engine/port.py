@@ -442,8 +442,8 @@ class Engine(Protocol):
         """Go on from a book as if its snapshot had just come, without tallies, events or rows.
 
         Returns:
-            Whether its checksum matches; otherwise, or when it cannot be read, nothing was loaded. Images come from
-            files that anyone may have written.
+            Whether its checksum matches; otherwise, when it cannot be read, or when the symbol is not handled here
+            (`part`, `only`), nothing was loaded. Images come from files that anyone may have written.
         """
 
     def export_book(self, symbol: str) -> Optional[BookImage]:

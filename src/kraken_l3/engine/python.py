@@ -93,6 +93,8 @@ class PythonEngine:
         """See `Engine.load_book`."""
         if not is_symbol(image.symbol) or not -_INT64_END <= image.newest_ns < _INT64_END:
             return False
+        if self._routing is not None and self._routing.of_symbol(image.symbol.encode()) is not Owner.OWN:
+            return False
         entry = self._book_of(image.symbol)
         try:
             check_line(image.message)

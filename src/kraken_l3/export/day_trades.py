@@ -141,8 +141,11 @@ def trade_records(trades: Collection[Trade]) -> Records:
     return _finished(np.array([_row(trade, 0, 0) for trade in trades], TRADE))
 
 
-def rescaled(trades: Records, price_scale: int, qty_scale: int) -> Records:
-    """Trades with so many decimals; those that need more, or would not fit 64 bits so, are left out."""
+def rescaled(trades: Records, price_scale: int, qty_scale: int) -> tuple[Records, Records]:
+    """The same trades with so many decimals, and which of them have their numbers.
+
+    The others need more decimals, or would not fit 64 bits so: their numbers say nothing.
+    """
     trades = trades.copy()
     fits = np.ones(len(trades), bool)
     for name, scale in (("price", price_scale), ("qty", qty_scale)):
@@ -151,12 +154,12 @@ def rescaled(trades: Records, price_scale: int, qty_scale: int) -> Records:
             values, factor = trades[name][rows], 10 ** abs(scale - old)
             if scale >= old:
                 fits[rows] &= values <= (_TOO_LARGE - 1) // factor
-                trades[name][rows] = values * factor  # what does not fit wraps around, and is left out
+                trades[name][rows] = values * factor
             else:
                 trades[name][rows], rest = np.divmod(values, factor)
                 fits[rows] &= rest == 0
         trades[f"{name}_scale"] = scale
-    return trades[fits]
+    return trades, fits
 
 
 def _row(trade: Trade, recv_ns: int, line: int) -> tuple[Any, ...]:
@@ -200,5 +203,5 @@ def _finished(trades: Records) -> Records:
     trades = trades[np.sort(first)]
     if not len(trades):
         return trades
-    same = rescaled(trades, int(trades["price_scale"].max()), int(trades["qty_scale"].max()))
-    return same if len(same) == len(trades) else trades
+    same, fits = rescaled(trades, int(trades["price_scale"].max()), int(trades["qty_scale"].max()))
+    return same if fits.all() else trades

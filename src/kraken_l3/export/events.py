@@ -89,7 +89,7 @@ class EventsDay:
     """A symbol's events of a day; see `table.SymbolDay`. `matcher` finds the fills' trades, if they were recorded."""
 
     def __init__(self, matcher: Optional[Matcher]) -> None:
-        self._matcher = matcher
+        self.matcher = matcher
         self.left_out = self.suspect = 0
 
     def keep(self, records: Records) -> Records:
@@ -102,8 +102,8 @@ class EventsDay:
 
         The last two are None where no trades were recorded.
         """
-        if self._matcher is not None:
-            return self._matcher.match(records)
+        if self.matcher is not None:
+            return self.matcher.match(records)
         return records["classification"], None, None
 
     def to_arrow(self, records: Records, overflow_ids: Sequence[str]) -> pa.Table:

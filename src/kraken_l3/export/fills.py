@@ -79,12 +79,11 @@ class Matcher:
         self._scales = (price_scale, qty_scale)
         self._left = {}
         rows = np.flatnonzero(~self.used & (self.trades["taker_side"] != Side.NONE))
-        left = self.trades[rows]
-        left["line"] = rows  # leads back
-        left = rescaled(left, price_scale, qty_scale)
-        left = left[np.lexsort((left["trade_id"], left["ts_event"]))]
-        columns = (left[name].tolist() for name in ("taker_side", "price", "qty", "ts_event", "line"))
-        for taker, price, qty, at_ns, row in zip(*columns):
+        left, fits = rescaled(self.trades[rows], price_scale, qty_scale)
+        order = np.lexsort((left["trade_id"], left["ts_event"]))
+        order = order[fits[order]]
+        columns = (left[name][order].tolist() for name in ("taker_side", "price", "qty", "ts_event"))
+        for taker, price, qty, at_ns, row in zip(*columns, rows[order].tolist()):
             self._left.setdefault((_MAKER_SIDE[taker], price, qty), []).append((at_ns, row))
 
     def _take(self, key: tuple[int, int, int], at_ns: int, rivals: list[int]) -> tuple[int, float] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["MAX_DIGITS", "TooManyDecimals", "decimals_in", "format_scaled", "parse_scaled"]
+__all__ = ["MAX_DIGITS", "TooManyDecimals", "decimals_in", "exact", "format_scaled", "parse_scaled"]
 
 #: No real price or quantity comes near; a longer number is refused instead of growing memory.
 MAX_DIGITS = 38
@@ -73,3 +73,16 @@ def format_scaled(value: int, precision: int) -> str:
     sign = "-" if value < 0 else ""
     digits = str(abs(value)).rjust(precision + 1, "0")
     return f"{sign}{digits[:-precision]}.{digits[-precision:]}"
+
+
+def exact(text: bytes) -> tuple[int, int]:
+    """The number as digits and how many of them stand behind the point, without trailing zeros.
+
+    Two texts give the same where they are the same number: b"0.50", b"5e-1" and b'"0.5"' are (5, 1).
+
+    Raises:
+        ValueError: as `parse_scaled`.
+    """
+    digits, scale = _parts(text)
+    significant = digits.rstrip(b"0")
+    return (int(significant), scale - (len(digits) - len(significant))) if significant else (0, 0)

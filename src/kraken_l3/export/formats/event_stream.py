@@ -5,13 +5,16 @@ those are not known (midnight lies in a gap, the recording begins within the day
 
 The clock is the receive time; without receipts, the messages' own. It never falls, and a message of unknown time
 has that of the one before. Events before the first known time change the book but are in no file: they are counted.
+
+Recorded trades come beside the events, in the order of time, with what each of them filled (`trade_stream`).
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Optional, Protocol
+from typing import Callable, NamedTuple, Optional, Protocol
 
 import numpy as np
 
@@ -19,11 +22,13 @@ from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.port import LARGEST_PRICE
 from kraken_l3.errors import DamageFound
 from kraken_l3.export.events import EventsDay, EventsTable
+from kraken_l3.export.formats.numbered_ids import IdsCollide
 from kraken_l3.export.formats.resting import Orders, RestingOrders
-from kraken_l3.export.records import Records
+from kraken_l3.export.formats.trade_stream import NO_TRADES, StreamedTrades, TradeQueue
+from kraken_l3.export.records import EVENT, Records
 from kraken_l3.export.result import ExportResult
 from kraken_l3.export.schema import LAST
-from kraken_l3.export.stream import read_chain
+from kraken_l3.export.stream import RecordBatch, read_chain
 from kraken_l3.model.events import Action
 from kraken_l3.model.timestamps import NS_PER_DAY, day_of, day_start_ns
 from kraken_l3.model.window import EVERYTHING, Window
@@ -31,7 +36,17 @@ from kraken_l3.rebuild.metadata import SymbolMetadata
 from kraken_l3.rebuild.parallel import Progress
 from kraken_l3.rebuild.playback import Chain
 
-__all__ = ["DayFile", "MakeDay", "Moment", "Source", "Updates", "Written", "write_days"]
+__all__ = ["DayFile", "MakeDay", "Moment", "NewDay", "Source", "Updates", "Written", "write_days"]
+
+
+#: So many events wait at most until it is known what the trades between them filled. Reached where a trade's own time
+#: is wrong, or the trades run far ahead of the book.
+_MOST_WAITING = 1 << 18
+_END_NS = (1 << 63) - 1
+_LEFT_OUT = {
+    "events": "the data does not say when they happened",
+    "trades": "they have more decimals than the book",
+}
 
 
 class Source(NamedTuple):
@@ -68,8 +83,11 @@ class Updates(NamedTuple):
         message: counts the messages from 0.
         action, classification: as in `records.EVENT`.
         change: what the event did to the resting quantity.
+        trade_id: of the recorded trade that filled the order (-1: none).
         after: the orders as the events leave them (before a delete or an eviction: as they rested).
         before: the same orders just before each event.
+        trades: those received up to the last of these messages, and in no `Updates` before. In front of a snapshot and
+            at the end of a day there may be trades without events.
     """
 
     recv_ns: Records
@@ -78,8 +96,10 @@ class Updates(NamedTuple):
     action: Records
     classification: Records
     change: Records
+    trade_id: Records
     after: Orders
     before: Orders
+    trades: StreamedTrades = NO_TRADES
 
     @property
     def gone(self) -> Records:
@@ -101,7 +121,7 @@ class DayFile(Protocol):
         """The orders that rest when the day begins, in the order of the book (called when there are any)."""
 
     def updates(self, updates: Updates) -> None:
-        """Some more messages."""
+        """Some more messages, and the trades between them. There may be trades alone, without any event."""
 
     def snapshot(self, at: Moment, after: Orders, before: Orders, found: Orders, successor: Records) -> None:
         """A snapshot: the orders that rest now, and those before (see `RestingOrders.replace` for the last three)."""
@@ -113,22 +133,41 @@ class DayFile(Protocol):
         """Remove what is half written."""
 
 
-class MakeDay(Protocol):
-    """Begins a `DayFile`."""
+class NewDay(NamedTuple):
+    """What a day's file begins with: so many decimals have its prices and quantities; `salt` is for `NumberedIds`."""
 
-    def __call__(self, day: dt.date, price_scale: int, qty_scale: int) -> DayFile:
-        """Begin a day; prices and quantities come with so many decimals."""
+    symbol: str
+    date: dt.date
+    price_scale: int
+    qty_scale: int
+    salt: int = 0
+
+
+#: Begins a day's file.
+MakeDay = Callable[[NewDay], DayFile]
 
 
 class _Run(NamedTuple):
-    """Messages of one day (None: nothing tells): one snapshot, or updates alone; or the book at midnight."""
+    """Messages of one day (None: nothing tells): one snapshot, or updates alone; or the book at midnight.
+
+    Without records, it has the trades behind the last message of the day.
+
+    Attributes:
+        batch: where it comes from.
+        trades: those that were received up to its end, and since the run before it.
+    """
 
     day: Optional[dt.date]
+    batch: RecordBatch
     records: Records
     recv_ns: Records
-    overflow_ids: Sequence[str]
+    trade_ids: Records
     scales: tuple[int, int]
-    begins_day: bool = False
+    trades: StreamedTrades = NO_TRADES
+
+    @property
+    def is_snapshot(self) -> bool:
+        return bool((self.records["action"][:1] == Action.CLEAR).any())
 
 
 class _MoreDecimals(Exception):
@@ -148,24 +187,27 @@ def write_days(source: Source, make_day: MakeDay) -> Written:
     Raises:
         DamageFound: with so many decimals a number does not fit 64 bits.
     """
-    scales = (0, 0)
+    scales, salt = (0, 0), 0
     while True:
         counted = ExportResult()
         try:
-            written = _write_days(source._replace(counted=counted), make_day, scales)
+            written = _write_days(source._replace(counted=counted), make_day, scales, salt)
         except _MoreDecimals as error:
             scales, source = error.scales, source._replace(progress=None)  # what is read again is no progress
+            continue
+        except IdsCollide:
+            salt, source = salt + 1, source._replace(progress=None)
             continue
         if source.counted is not None:
             source.counted.add(counted)
         return written
 
 
-def _write_days(source: Source, make_day: MakeDay, scales: tuple[int, int]) -> Written:
+def _write_days(source: Source, make_day: MakeDay, scales: tuple[int, int], salt: int) -> Written:
     resting = RestingOrders()
     names: list[str] = []
     notes: list[str] = []
-    left_out = 0
+    left_out: Counter[str] = Counter()
     is_known_since_midnight = False
 
     def finish(file: DayFile) -> None:
@@ -176,21 +218,23 @@ def _write_days(source: Source, make_day: MakeDay, scales: tuple[int, int]) -> W
     file: Optional[DayFile] = None
     today: Optional[dt.date] = None
     try:
-        for run in _runs(source, scales):
-            if run.begins_day:
+        for run in _with_trades(_runs(source, scales), left_out):
+            if run.batch.begins_day:
                 resting = RestingOrders()
                 if len(run.records):
-                    resting.replace(run.records[1:], run.overflow_ids)
+                    resting.replace(run.records[1:], run.batch.builder.overflow_ids)
                     is_known_since_midnight = True
                 continue
-            is_snapshot = run.records["action"][0] == Action.CLEAR
-            if int(run.recv_ns[0]) < source.window.start_ns:
+            if len(run.records) and int(run.recv_ns[0]) < source.window.start_ns:
                 _follow(resting, run)
                 continue
-            if source.window.end_ns is not None and int(run.recv_ns[0]) >= source.window.end_ns:
+            if len(run.records) and source.window.end_ns is not None and int(run.recv_ns[0]) >= source.window.end_ns:
+                continue
+            run = run._replace(trades=_within(source.window, run.trades))
+            if not len(run.records) and not len(run.trades.records):
                 continue
             if run.day is None:
-                left_out += len(run.records)
+                left_out["events"] += len(run.records)
                 _follow(resting, run)
                 continue
             if file is None or run.day != today:
@@ -198,46 +242,104 @@ def _write_days(source: Source, make_day: MakeDay, scales: tuple[int, int]) -> W
                     finish(file)
                     is_known_since_midnight = True
                 day_ns = max(day_start_ns(run.day), source.window.start_ns)
-                began_ns = day_ns if is_known_since_midnight else int(run.recv_ns[0])
-                file, today = make_day(run.day, *run.scales), run.day
-                if len(resting) and (is_known_since_midnight or not is_snapshot):
+                first_ns = (run.recv_ns if len(run.records) else run.trades.recv_ns)[0]
+                began_ns = day_ns if is_known_since_midnight else int(first_ns)
+                file, today = make_day(NewDay(source.symbol, run.day, *run.scales, salt)), run.day
+                if len(resting) and (is_known_since_midnight or not run.is_snapshot):
                     file.open_with(resting.in_order(), began_ns)
-            if is_snapshot:
+            if run.is_snapshot:
+                if len(run.trades.records):
+                    file.updates(_trades_alone(run.trades))
                 _snapshot(file, run, resting)
             else:
-                file.updates(_updates(run, resting))
+                file.updates(_updates(run, resting) if len(run.records) else _trades_alone(run.trades))
         if file is not None:
             finish(file)
             file = None
     finally:
         if file is not None:
             file.abandon()
-    if left_out:
-        notes.append(f"{source.symbol}: {left_out:,} events left out: the data does not say when they happened")
+    for what, why in _LEFT_OUT.items():
+        if left_out[what]:
+            notes.append(f"{source.symbol}: {left_out[what]:,} {what} left out: {why}")
     return Written(names, notes)
 
 
+def _within(window: Window, trades: StreamedTrades) -> StreamedTrades:
+    wanted = trades.recv_ns >= window.start_ns
+    if window.end_ns is not None:
+        wanted &= trades.recv_ns < window.end_ns
+    return StreamedTrades(*(column[wanted] for column in trades))
+
+
+def _with_trades(runs: Iterator[_Run], left_out: Counter[str]) -> Iterator[_Run]:
+    """Runs with the trades up to them, once it is known what those filled; a last one of a day may have no records."""
+    waiting: deque[_Run] = deque()
+    last: Optional[_Run] = None
+    queue = TradeQueue(None, None)
+
+    def rest() -> Iterator[_Run]:
+        while waiting:
+            yield _take(waiting.popleft(), queue)
+        if last is not None and last.day == last.batch.day:
+            empty = last._replace(records=last.records[:0], recv_ns=last.recv_ns[:0], trade_ids=last.trade_ids[:0])
+            trades = queue.take(empty.recv_ns, empty.scales, _END_NS)
+            if len(trades.records):
+                yield empty._replace(trades=trades)
+        left_out["trades"] += queue.left_out
+
+    for run in runs:
+        if last is None or run.batch.rows is not last.batch.rows:
+            yield from rest()
+            assert isinstance(run.batch.rows, EventsDay)
+            queue = TradeQueue(run.batch.rows.matcher, run.batch.day)
+        last = run
+        waiting.append(run)
+        if not run.batch.begins_day:
+            queue.saw(run.records["ts_event"], is_snapshot=run.is_snapshot)
+        while waiting and (_is_sure(waiting[0], queue) or sum(len(each.records) for each in waiting) > _MOST_WAITING):
+            yield _take(waiting.popleft(), queue)
+    yield from rest()
+
+
+def _is_sure(run: _Run, queue: TradeQueue) -> bool:
+    return run.batch.begins_day or queue.is_sure_until(int(run.recv_ns[-1]))
+
+
+def _take(run: _Run, queue: TradeQueue) -> _Run:
+    if run.batch.begins_day or run.day != run.batch.day:
+        return run
+    return run._replace(trades=queue.take(run.recv_ns, run.scales, int(run.recv_ns[-1])))
+
+
 def _follow(resting: RestingOrders, run: _Run) -> None:
-    if run.records["action"][0] == Action.CLEAR:
-        resting.replace(run.records[1:], run.overflow_ids)
+    if run.is_snapshot:
+        resting.replace(run.records[1:], run.batch.builder.overflow_ids)
     else:
-        resting.apply(run.records, run.overflow_ids)
+        resting.apply(run.records, run.batch.builder.overflow_ids)
 
 
 def _snapshot(file: DayFile, run: _Run, resting: RestingOrders) -> None:
     records = run.records[1:]  # without the CLEAR
-    before, found, successor = resting.replace(records, run.overflow_ids)
+    before, found, successor = resting.replace(records, run.batch.builder.overflow_ids)
     at = Moment(int(run.recv_ns[-1]), int(run.records["ts_event"][-1]))
     file.snapshot(at, _after(records, found), before, found, successor)
 
 
 def _updates(run: _Run, resting: RestingOrders) -> Updates:
     records = run.records
-    before = resting.apply(records, run.overflow_ids)
+    before = resting.apply(records, run.batch.builder.overflow_ids)
     ends = (records["flags"] & LAST) != 0
     message = np.cumsum(ends) - ends
     columns = (records["ts_event"], message, records["action"], records["classification"], records["change"])
-    return Updates(run.recv_ns, *columns, _after(records, before), before)
+    return Updates(run.recv_ns, *columns, run.trade_ids, _after(records, before), before, run.trades)
+
+
+def _trades_alone(trades: StreamedTrades) -> Updates:
+    events, numbers = np.zeros(0, EVENT), np.zeros(0, np.int64)
+    nobody = Orders(numbers, events["side"], numbers, numbers, numbers, np.zeros(0, bool), ())
+    kinds = (events["action"], events["classification"])
+    return Updates(numbers, numbers, numbers, *kinds, numbers, numbers, nobody, nobody, trades)
 
 
 def _after(records: Records, before: Orders) -> Orders:
@@ -261,11 +363,14 @@ def _runs(source: Source, scales: tuple[int, int]) -> Iterator[_Run]:
     ):
         assert isinstance(batch.rows, EventsDay)
         records = batch.rows.keep(batch.records)
-        records["classification"], _, _ = batch.rows.match(records)
-        records = records[records["price_scale"] >= 0]  # an empty first snapshot tells no precision, nor anything else
+        records["classification"], trade_ids, _ = batch.rows.match(records)
+        if trade_ids is None:
+            trade_ids = np.full(len(records), -1)
+        known = records["price_scale"] >= 0  # an empty first snapshot tells no precision, nor anything else
+        records, trade_ids = records[known], trade_ids[known]
         if not len(records):
             if batch.begins_day:
-                yield _Run(batch.day, records, records["ts_recv"], (), (0, 0), begins_day=True)
+                yield _Run(batch.day, batch, records, records["ts_recv"], trade_ids, (0, 0))
             continue
         needed = int(records["price_scale"].max()), int(records["qty_scale"].max())
         more = max(scales[0], needed[0]), max(scales[1], needed[1])
@@ -276,11 +381,11 @@ def _runs(source: Source, scales: tuple[int, int]) -> Iterator[_Run]:
         recv_ns = table.times(records)
         batch.builder.keep_rising(source.symbol, recv_ns)
         if batch.begins_day:
-            yield _Run(batch.day, records, recv_ns, batch.builder.overflow_ids, scales, begins_day=True)
+            yield _Run(batch.day, batch, records, recv_ns, trade_ids, scales)
             continue
         for start, end in _cuts(records, recv_ns, source.window):
             day = day_of(int(recv_ns[start])) if recv_ns[start] else None
-            yield _Run(day, records[start:end], recv_ns[start:end], batch.builder.overflow_ids, scales)
+            yield _Run(day, batch, records[start:end], recv_ns[start:end], trade_ids[start:end], scales)
 
 
 def _rescale(records: Records, scales: tuple[int, int], source: Source) -> None:

@@ -11,7 +11,6 @@ shifted by the largest lag; `..._clock.json` beside the file says by how much.
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import tempfile
 from typing import Any, BinaryIO
@@ -20,7 +19,7 @@ from zipfile import ZipFile, ZipInfo
 import numpy as np
 
 from kraken_l3.export.arrow import to_doubles
-from kraken_l3.export.formats.event_stream import Moment, Source, Updates, Written, write_days
+from kraken_l3.export.formats.event_stream import Moment, NewDay, Source, Updates, Written, write_days
 from kraken_l3.export.formats.numbered_ids import NumberedIds
 from kraken_l3.export.formats.resting import Orders
 from kraken_l3.export.naming import escape_symbol
@@ -53,17 +52,17 @@ _ZIP64_BYTES = 1 << 30  # well below the 2 GiB that a file of an older zip may h
 
 def export_hftbacktest(source: Source, store: Store, resync: str = "diff") -> Written:
     """Events, the shift of their clock and the map of their ids for all days of a pair; gives the files' names."""
-    return write_days(source, lambda day, price, qty: _Day(store, source.symbol, day, price, qty, resync))
+    return write_days(source, lambda day: _Day(store, day, resync))
 
 
 class _Day:
     """Rows wait in a temporary file: how many there are, and how far the clocks lie apart, is known at the end."""
 
-    def __init__(self, store: Store, symbol: str, day: dt.date, price_scale: int, qty_scale: int, resync: str) -> None:
+    def __init__(self, store: Store, day: NewDay, resync: str) -> None:
         self._store, self._resync = store, resync
-        self._stem = f"hftbacktest/{escape_symbol(symbol)}_{day.isoformat()}"
-        self._price_scale, self._qty_scale = np.int8(price_scale), np.int8(qty_scale)
-        self._ids = NumberedIds(64)
+        self._stem = f"hftbacktest/{escape_symbol(day.symbol)}_{day.date.isoformat()}"
+        self._price_scale, self._qty_scale = np.int8(day.price_scale), np.int8(day.qty_scale)
+        self._ids = NumberedIds(64, salt=day.salt, scratch=store.scratch)
         self._rows = tempfile.TemporaryFile(dir=store.scratch, prefix=".rows-")  # noqa: SIM115 - closed at the end
         self._count = 0
         self._exch_ns = self._local_ns = -(1 << 63)
@@ -144,8 +143,6 @@ class _Day:
         except BaseException:
             output.abandon()
             raise
-        finally:
-            self.abandon()
         clock = {"local_ts_shift_ns": self._shift_ns}
         described = write_file(self._store, f"{self._stem}_clock.json", f"{json.dumps(clock)}\n".encode())
         notes = []
@@ -153,7 +150,9 @@ class _Day:
             shift = f"all local times are {self._shift_ns / NS_PER_S:.9f} s later than received"
             why = "the receiving clock was behind Kraken's by up to that, and hftbacktest refuses negative latencies"
             notes.append(f"{self._stem}.npz: {shift}: {why}")
-        return Written([f"{self._stem}.npz", described, self._ids.write(self._store, f"{self._stem}_ids.csv")], notes)
+        ids = self._ids.write(self._store, f"{self._stem}_ids.csv")
+        self.abandon()
+        return Written([f"{self._stem}.npz", described, ids], notes)
 
     def _copy_to(self, target: BinaryIO) -> None:
         self._rows.seek(0)
@@ -168,3 +167,4 @@ class _Day:
 
     def abandon(self) -> None:
         self._rows.close()
+        self._ids.close()

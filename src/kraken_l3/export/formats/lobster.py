@@ -15,7 +15,6 @@ Order ids are numbers of 63 bits, and `..._ids.csv` leads back.
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from bisect import bisect_left
 from typing import Any, NamedTuple, Optional
@@ -23,7 +22,7 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 
 from kraken_l3.export.formats.csv_text import csv_lines, decimals, multiplied
-from kraken_l3.export.formats.event_stream import Moment, Source, Updates, Written, write_days
+from kraken_l3.export.formats.event_stream import Moment, NewDay, Source, Updates, Written, write_days
 from kraken_l3.export.formats.numbered_ids import NumberedIds
 from kraken_l3.export.formats.resting import Orders
 from kraken_l3.export.naming import escape_symbol
@@ -43,7 +42,7 @@ _MS_NS = 10**6
 
 def export_lobster(source: Source, store: Store, levels: int = 10) -> Written:
     """Both files, the scales and the ids for all days of a pair; gives their names."""
-    return write_days(source, lambda day, price, qty: _Day(store, source.symbol, day, price, qty, levels))
+    return write_days(source, lambda day: _Day(store, day, levels))
 
 
 class _Lines(NamedTuple):
@@ -105,13 +104,14 @@ class _Side:
 
 
 class _Day:
-    def __init__(self, store: Store, symbol: str, day: dt.date, price_scale: int, qty_scale: int, levels: int) -> None:
+    def __init__(self, store: Store, day: NewDay, levels: int) -> None:
         self._store, self._levels = store, levels
-        self._stem, self._start_ns = f"lobster/{escape_symbol(symbol)}_{day.isoformat()}", day_start_ns(day)
-        shown_scale = max(price_scale, _LEAST_PRICE_SCALE)
-        self._factor = 10 ** (shown_scale - price_scale)
-        self._scales = {"symbol": symbol, "price_scale": shown_scale, "size_scale": qty_scale}
-        self._ids = NumberedIds()
+        self._stem = f"lobster/{escape_symbol(day.symbol)}_{day.date.isoformat()}"
+        self._start_ns = day_start_ns(day.date)
+        shown_scale = max(day.price_scale, _LEAST_PRICE_SCALE)
+        self._factor = 10 ** (shown_scale - day.price_scale)
+        self._scales = {"symbol": day.symbol, "price_scale": shown_scale, "size_scale": day.qty_scale}
+        self._ids = NumberedIds(salt=day.salt, scratch=store.scratch)
         self._bids = _Side(-1, levels, self._factor, _NO_BID)
         self._asks = _Side(1, levels, self._factor, _NO_ASK)
         self._cells = [_NO_ASK, _NO_BID] * levels
@@ -227,3 +227,4 @@ class _Day:
     def abandon(self) -> None:
         self._messages.abandon()
         self._books.abandon()
+        self._ids.close()

@@ -10,7 +10,6 @@ A snapshot is a Clear and Adds with F_SNAPSHOT; an eviction is a Delete. `ts_eve
 
 from __future__ import annotations
 
-import datetime as dt
 import tempfile
 from pathlib import Path
 from typing import Any, Optional
@@ -20,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kraken_l3.errors import LocalFault, UsageError
-from kraken_l3.export.formats.event_stream import Moment, Source, Updates, Written, write_days
+from kraken_l3.export.formats.event_stream import Moment, NewDay, Source, Updates, Written, write_days
 from kraken_l3.export.formats.numbered_ids import NumberedIds
 from kraken_l3.export.formats.resting import Orders
 from kraken_l3.export.naming import escape_symbol
@@ -72,25 +71,21 @@ def export_nautilus(source: Source, directory: Path) -> Written:
     # The library names its files, and would write into one that is there already: it works beside the catalog.
     with tempfile.TemporaryDirectory(prefix="kraken-l3-") as beside:
         catalog = ParquetDataCatalog(beside)
-        written = write_days(
-            source, lambda day, price, qty: _Day(catalog, Path(beside), root, source.symbol, day, price, qty)
-        )
+        written = write_days(source, lambda day: _Day(catalog, Path(beside), root, day))
     return written._replace(names=[f"nautilus/{name}" for name in written.names])
 
 
 class _Day:
-    def __init__(
-        self, catalog: Any, beside: Path, root: Path, symbol: str, day: dt.date, price_scale: int, qty_scale: int
-    ) -> None:
+    def __init__(self, catalog: Any, beside: Path, root: Path, day: NewDay) -> None:
         self._catalog, self._beside, self._root = catalog, beside, root
-        self._library = _Library(f"{symbol}.{_VENUE}", price_scale, qty_scale)
-        stem = f"{escape_symbol(symbol)}_{day.isoformat()}"
+        self._library = _Library(f"{day.symbol}.{_VENUE}", day.price_scale, day.qty_scale)
+        stem = f"{escape_symbol(day.symbol)}_{day.date.isoformat()}"
         self._ids_name = f"order_ids/{stem}.csv"
         self._temporary = root / f".{stem}.tmp"
         self._group_rows: int = catalog.max_rows_per_group
         self._writer: Optional[pq.ParquetWriter] = None
         self._held = np.zeros(0, DELTA)
-        self._ids = NumberedIds(64)
+        self._ids = NumberedIds(64, salt=day.salt, scratch=root)
         self._first: Optional[Records] = None
         self._last_init_ns = 0
 
@@ -180,6 +175,7 @@ class _Day:
     def abandon(self) -> None:
         self._close()
         self._temporary.unlink(missing_ok=True)
+        self._ids.close()
 
 
 def _at_message_start(updates: Updates) -> Records:

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from kraken_l3.export.arrow import to_doubles
 from kraken_l3.export.formats.csv_text import csv_lines, decimals
-from kraken_l3.export.formats.event_stream import Moment, Source, Updates, Written, write_days
+from kraken_l3.export.formats.event_stream import Moment, NewDay, Source, Updates, Written, write_days
 from kraken_l3.export.formats.resting import Orders
 from kraken_l3.export.naming import escape_symbol
 from kraken_l3.export.records import Records
@@ -40,7 +40,7 @@ _SIDES = pa.array(["bid", "ask"])
 
 def export_tardis(source: Source, store: Store) -> Written:
     """Both kinds of files for all days of a pair; gives their names."""
-    changes = write_days(source, lambda day, price, qty: _Changes(store, source.symbol, day, price, qty))
+    changes = write_days(source, lambda day: _Changes(store, day))
     return changes._replace(names=changes.names + _snapshots(source, store))
 
 
@@ -91,10 +91,10 @@ class _Deltas(NamedTuple):
 class _Changes:
     """A day of `incremental_book_L2`."""
 
-    def __init__(self, store: Store, symbol: str, day: dt.date, price_scale: int, qty_scale: int) -> None:
-        self._file = _CsvGz(store, _name("incremental_book_L2", day, symbol), _L2_HEAD)
-        self._symbol = symbol
-        self._price_scale, self._qty_scale = price_scale, qty_scale
+    def __init__(self, store: Store, day: NewDay) -> None:
+        self._file = _CsvGz(store, _name("incremental_book_L2", day.date, day.symbol), _L2_HEAD)
+        self._symbol = day.symbol
+        self._price_scale, self._qty_scale = day.price_scale, day.qty_scale
         self._amounts: dict[int, int] = {}
 
     def open_with(self, resting: Orders, at_ns: int) -> None:
