@@ -70,7 +70,7 @@ def record(
     """Write an archive. With `gap`, half way everything is lost for ten seconds and begins anew with snapshots."""
     clock = SetClock(start_ns)
     writer = ArchiveWriter.open(directory, clock=clock)
-    _begin(writer, clock, symbols, depth)
+    begin_recording(writer, clock, symbols, depth)
     counter = itertools.count()
     halves = 2 if gap else 1
     now_ns, gap_left_ns = start_ns, 0
@@ -110,7 +110,7 @@ def record(
     return directory
 
 
-def _begin(writer: ArchiveWriter, clock: SetClock, symbols: Sequence[str], depth: int) -> None:
+def begin_recording(writer: ArchiveWriter, clock: SetClock, symbols: Sequence[str], depth: int) -> None:
     now = {"at_ns": clock.now_ns, "mono_ns": clock.now_ns}
     writer.journal(Started(**now, version="0", host="h", boot_id="b", pid=1, config={}))
     writer.journal(Instruments(**now, instruments=instruments(symbols)))
@@ -160,7 +160,7 @@ def begin_second_day_with_snapshots(source: Path, target: Path) -> None:
     again = [image.message for image in map(books.export_book, books.symbols()) if image is not None]
     clock = SetClock(START_NS)
     writer = ArchiveWriter.open(target, clock=clock)
-    _begin(writer, clock, books.symbols(), 10)
+    begin_recording(writer, clock, books.symbols(), 10)
     for line in open_archive(source).lines():
         assert line.receipt is not None
         at_ns = clock.now_ns = line.receipt.recv_ns

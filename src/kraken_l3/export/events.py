@@ -15,20 +15,16 @@ from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.opening import content_size, existing
 from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.port import Engine, EngineOptions
-from kraken_l3.export.arrow import array_of, bitmap_of, times_of, words_of
+from kraken_l3.export.arrow import array_of, bitmap_of, ids_of, times_of, words_of
 from kraken_l3.export.day_trades import DayTrades
 from kraken_l3.export.fills import Matcher
 from kraken_l3.export.gap_rows import GapRows
-from kraken_l3.export.records import EVENT, OVERFLOW_ID, RecordBuilder, Records, ResultRecords
+from kraken_l3.export.records import EVENT, RecordBuilder, Records, ResultRecords
 from kraken_l3.export.schema import ACTIONS, CLASSIFICATIONS, EVENTS, EVENTS_VERSION, MAYBE_BAD_BOOK, SIDES, VERDICTS
-from kraken_l3.export.table import SymbolDay
 from kraken_l3.model.events import Action
 from kraken_l3.model.timestamps import day_start_ns
 
 __all__ = ["EventsDay", "EventsTable"]
-
-#: Letters of an order id of Kraken's: "OQCLML-BW3P3-BUCMWZ".
-_ID_BYTES = 19
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,7 @@ class EventsTable:
         """Receive times; the messages' own where there are none."""
         return np.where(records["ts_recv"] != 0, records["ts_recv"], records["ts_event"])
 
-    def day(self, archive: Archive, day: Optional[dt.date], gaps: GapRows) -> Callable[[str], SymbolDay]:
+    def day(self, archive: Archive, day: Optional[dt.date], gaps: GapRows) -> Callable[[str], EventsDay]:
         """See `Table.day`."""
         trades = DayTrades(archive, day, self.symbols) if day is not None else None
         recorded = trades if trades is not None and trades.recorded else None
@@ -120,7 +116,7 @@ class EventsDay:
             "side": words_of(SIDES, records["side"]),
             "action": words_of(ACTIONS, action),
             "classification": words_of(CLASSIFICATIONS, classification),
-            "order_id": _ids(records["order_id"], rests, there, overflow_ids),
+            "order_id": ids_of(records["order_id"], overflow_ids, rests),
             "price": array_of(pa.int64(), records["price"], there),
             "price_scale": array_of(pa.int8(), records["price_scale"]),
             "qty": array_of(pa.int64(), records["qty"], there),
@@ -139,23 +135,3 @@ class EventsDay:
             else array_of(pa.float32(), confidence, bitmap_of(~np.isnan(confidence))),
         }
         return pa.table([columns[name] for name in EVENTS.names], EVENTS)
-
-
-def _ids(ids: Records, valid: Records, bitmap: Optional[pa.Buffer], overflow_ids: Sequence[str]) -> pa.Array:
-    """Ids without their padding; UTF-8."""
-    ids = np.ascontiguousarray(ids)
-    letters = ids.view(np.uint8).reshape(len(ids), ids.dtype.itemsize)
-    if overflow_ids and (letters[:, 0] == OVERFLOW_ID[0]).any():
-        whole = [
-            overflow_ids[int(text[1:])] if text.startswith(OVERFLOW_ID) else text.decode() for text in ids.tolist()
-        ]
-        return pa.array([text if there else None for text, there in zip(whole, valid)], pa.string())
-    ends = np.zeros(len(ids) + 1, np.int32)
-    if (letters[:, _ID_BYTES - 1] != 0).all() and not letters[:, _ID_BYTES:].any():  # as all of Kraken's are
-        ends[:] = np.arange(len(ids) + 1) * _ID_BYTES
-        used = np.ascontiguousarray(letters[:, :_ID_BYTES])
-    else:
-        is_letter = letters != 0
-        np.cumsum(is_letter.sum(axis=1), out=ends[1:])
-        used = letters[is_letter]
-    return pa.Array.from_buffers(pa.string(), len(ids), [bitmap, pa.py_buffer(ends), pa.py_buffer(used)])

@@ -31,7 +31,9 @@ __all__ = [
     "TIME",
     "VERDICTS",
     "VERDICT_CODES",
+    "WORD",
     "snapshots_schema",
+    "words",
 ]
 
 EVENTS_VERSION = "3"
@@ -44,23 +46,24 @@ BAD_RECEIVE_TIME = 8
 MAYBE_BAD_BOOK = 4
 
 TIME = pa.timestamp("ns", tz="UTC")
-_WORD = pa.dictionary(pa.int8(), pa.string())
+WORD = pa.dictionary(pa.int8(), pa.string())
 
 
-def _words(values: Sequence[str]) -> pa.Array:
+def words(values: Sequence[str]) -> pa.Array:
+    """The words of a column of `WORD`, by their numbers."""
     # not `pa.array`, which imports pandas where it is installed: 0.3 s for a look at the type of a list
     ends = struct.pack(f"{len(values) + 1}i", *accumulate((len(value) for value in values), initial=0))
     letters = "".join(values).encode("ascii")
     return pa.Array.from_buffers(pa.string(), len(values), [None, pa.py_buffer(ends), pa.py_buffer(letters)])
 
 
-SIDES = _words([side.name.lower() for side in Side])
-ACTIONS = _words([action.name.lower() for action in Action])
-CLASSIFICATIONS = _words([classification.name.lower() for classification in Classification])
+SIDES = words([side.name.lower() for side in Side])
+ACTIONS = words([action.name.lower() for action in Action])
+CLASSIFICATIONS = words([classification.name.lower() for classification in Classification])
 
 _REASONS = [f"unverifiable_{reason.name.lower()}" for reason in Reason if reason is not Reason.NONE]
 #: Words of a verdict; one that is unverifiable names its reason.
-VERDICTS = _words([*(verdict.name.lower() for verdict in Verdict), *_REASONS])
+VERDICTS = words([*(verdict.name.lower() for verdict in Verdict), *_REASONS])
 #: Index into `VERDICTS` by verdict and reason.
 VERDICT_CODES = [[verdict.value for _ in Reason] for verdict in Verdict]
 VERDICT_CODES[Verdict.UNVERIFIABLE][1:] = range(len(Verdict), len(VERDICTS))
@@ -71,9 +74,9 @@ EVENTS = pa.schema(
         pa.field("ts_event", TIME),
         pa.field("ts_order", TIME),
         pa.field("line", pa.int64(), nullable=False),
-        pa.field("side", _WORD, nullable=False),
-        pa.field("action", _WORD, nullable=False),
-        pa.field("classification", _WORD, nullable=False),
+        pa.field("side", WORD, nullable=False),
+        pa.field("action", WORD, nullable=False),
+        pa.field("classification", WORD, nullable=False),
         pa.field("order_id", pa.string()),
         pa.field("price", pa.int64()),
         pa.field("price_scale", pa.int8(), nullable=False),
@@ -83,7 +86,7 @@ EVENTS = pa.schema(
         pa.field("level", pa.int32()),
         pa.field("queue_position", pa.int32()),
         pa.field("qty_ahead", pa.int64()),
-        pa.field("verdict", _WORD, nullable=False),
+        pa.field("verdict", WORD, nullable=False),
         pa.field("flags", pa.uint8(), nullable=False),
         pa.field("trade_id", pa.int64()),
         pa.field("fill_confidence", pa.float32()),
@@ -107,7 +110,7 @@ _COUNTS = pa.list_(pa.uint32())
 _WIDE = [
     pa.field("ts_event", TIME),
     pa.field("line", pa.int64(), nullable=False),
-    pa.field("verdict", _WORD, nullable=False),
+    pa.field("verdict", WORD, nullable=False),
     pa.field("suspect", pa.bool_(), nullable=False),
     pa.field("mid", pa.float64()),
     pa.field("spread", pa.float64()),

@@ -1,0 +1,1 @@
+"""The table `orders`: one row for each life of an order."""

@@ -1,0 +1,213 @@
+"""Plays days of an archive and follows the orders of all wanted pairs."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Callable, NamedTuple, Optional, Union
+
+import numpy as np
+import pyarrow as pa
+
+from kraken_l3.archive.gaps import Gap, gaps_in
+from kraken_l3.archive.layout import Stream
+from kraken_l3.archive.reader import Archive
+from kraken_l3.engine.choose import make_engine
+from kraken_l3.engine.port import Engine
+from kraken_l3.export.clock import ReceiveClock
+from kraken_l3.export.day_start import books_at_begin
+from kraken_l3.export.events import EventsDay, EventsTable
+from kraken_l3.export.gap_rows import GapRows
+from kraken_l3.export.orders.lives import OrderLives
+from kraken_l3.export.orders.table import ORDERS, to_arrow
+from kraken_l3.export.records import Records
+from kraken_l3.export.result import EngineCounts, ExportResult
+from kraken_l3.model.timestamps import day_start_ns
+from kraken_l3.model.window import EVERYTHING, Window
+from kraken_l3.rebuild.metadata import SymbolMetadata
+from kraken_l3.rebuild.parallel import Progress
+from kraken_l3.rebuild.playback import Chain, FileBegin, FileEnd, Step, chains_in
+from kraken_l3.rebuild.window import play_window
+
+__all__ = ["Lives", "follow_orders", "read_orders", "runs_in"]
+
+_BLOCK_BYTES = 1024 * 1024
+
+
+class Lives(NamedTuple):
+    """Some lives of a pair's orders that are complete, in the order of their ends.
+
+    Attributes:
+        symbol: the pair.
+        records: of `life.LIFE`.
+        overflow_ids: see `records.OVERFLOW_ID`.
+    """
+
+    symbol: str
+    records: Records
+    overflow_ids: Sequence[str]
+
+
+def runs_in(archive: Archive) -> list[Chain]:
+    """The chains of an archive, those joined that follow one another: an order lives on over midnight."""
+    runs: list[Chain] = []
+    for chain in chains_in(archive):
+        if runs and runs[-1].goes_on:
+            runs[-1] = Chain(runs[-1].files + chain.files, chain.goes_on)
+        else:
+            runs.append(chain)
+    return runs
+
+
+def read_orders(
+    archive: Archive,
+    symbol: str,
+    metadata: Sequence[SymbolMetadata],
+    *,
+    windows: Sequence[Window] = (EVERYTHING,),
+    engine: str = "auto",
+) -> pa.RecordBatchReader:
+    """Rows of one symbol's orders in each of the windows, in the order in which their lives end."""
+    batches = (
+        batch
+        for run in runs_in(archive)
+        for window in windows
+        for lives in follow_orders(archive, run, frozenset([symbol]), metadata, window=window, engine=engine)
+        if isinstance(lives, Lives)
+        for batch in to_arrow(lives.records, lives.overflow_ids).to_batches()
+    )
+    return pa.RecordBatchReader.from_batches(ORDERS, batches)
+
+
+def follow_orders(
+    archive: Archive,
+    run: Chain,
+    symbols: Optional[frozenset[str]],
+    metadata: Sequence[SymbolMetadata],
+    *,
+    window: Window = EVERYTHING,
+    part: tuple[int, int] = (0, 1),
+    engine: str = "auto",
+    hashed: bool = False,
+    progress: Optional[Progress] = None,
+    counted: Optional[ExportResult] = None,
+) -> Iterator[Union[Lives, FileEnd]]:
+    """Lives of orders, and the ends of the files that they were read from.
+
+    Args:
+        archive: holds the run.
+        run: days that follow one another (see `runs_in`).
+        symbols: which pairs; None for all.
+        metadata: see `metadata.metadata_in`.
+        window: what of it; orders that rest where it begins are first seen then, and those that rest where it ends
+            were last seen there. In a file whose lines have no receive times lives may have begun before.
+        part: share of the symbols, as in `port.EngineOptions`.
+        engine: see `engine.choose`.
+        hashed: have `FileEnd` tell the SHA-256 of each file.
+        progress: called with the bytes done.
+        counted: gains what was read, and damage that hides the rest of a file; without it that is raised.
+    """
+    table = EventsTable(symbols)
+    engine_made = make_engine(table.engine_options(part), engine)
+    following = _Following(archive, table, engine_made, window)
+    counts = EngineCounts(engine_made)
+    clock = ReceiveClock(engine_made.name, needs_times=False)
+    played = play_window(
+        engine_made,
+        archive,
+        metadata,
+        run,
+        window,
+        gaps=gaps_in(archive, channel=Stream.LEVEL3, symbols=symbols),
+        clock=clock,
+        hashed=hashed,
+        block_bytes=_BLOCK_BYTES,
+        only=symbols,
+        on_damage=counted.hide if counted is not None else None,
+    )
+    for each in played:
+        if isinstance(each, Gap):
+            following.gap(each)
+        elif isinstance(each, FileBegin):
+            yield from following.begin(each)
+        elif isinstance(each, FileEnd):
+            following.books_go_on = each.is_whole
+            if counted is not None:
+                counted.add(ExportResult([], each.lines, each.bytes, *counts.since_last()))
+            yield each
+        elif isinstance(each, Step):
+            if progress is not None:
+                progress(len(each.block.data))
+            counts.left_out += each.block.left_out if not part[0] else 0
+            yield from following.take(each)
+            if not following.is_begun:
+                counts.since_last()
+    yield from following.finish(clock.now_ns)
+
+
+class _Following:
+    """The lives of all symbols of a playback.
+
+    Attributes:
+        books_go_on: whether those of the file before go on in the next one.
+        is_begun: whether the window is reached; what comes before leads up to it.
+    """
+
+    def __init__(self, archive: Archive, table: EventsTable, engine: Engine, window: Window) -> None:
+        self._archive, self._table, self._engine, self._window = archive, table, engine, window
+        self._builder = table.builder(engine)
+        self._lives: dict[str, OrderLives] = defaultdict(OrderLives)
+        self.books_go_on = self.is_begun = False
+        self._day: Optional[dt.date] = None
+        self._rows: dict[str, EventsDay] = {}
+        self._make_rows: Callable[[str], EventsDay] = lambda _: EventsDay(None)
+
+    def gap(self, gap: Gap) -> None:
+        """A gap begins."""
+        self._lives[gap.symbol].gap(gap.left_ns)
+
+    def begin(self, begin: FileBegin) -> Iterator[Lives]:
+        """A file begins, with the books that the engine has where those of the file before do not go on."""
+        self._make_rows = self._table.day(self._archive, begin.day, GapRows())
+        self._day, self._rows, self.is_begun = begin.day, {}, True
+        if self.books_go_on:
+            return
+        if begin.day is not None:
+            for lives in self._lives.values():
+                lives.cut(day_start_ns(begin.day))
+        for symbol, records in books_at_begin(begin, self._engine, self._builder, GapRows(), self._window):
+            yield from self._follow(symbol, records)
+
+    def take(self, step: Step) -> Iterator[Lives]:
+        """Follow what came of a piece of a file."""
+        results = self._builder.build(step)
+        if self.is_begun:
+            for symbol, records in results.events():
+                yield from self._follow(symbol, records)
+
+    def _follow(self, symbol: str, records: Records) -> Iterator[Lives]:
+        times = self._table.times(records)
+        self._builder.keep_rising(symbol, times)
+        if self._window.end_ns is not None and times[-1] >= self._window.end_ns:
+            count = int(np.searchsorted(times, self._window.end_ns))
+            records, times = records[:count], times[:count]
+        rows = self._rows.get(symbol)
+        if rows is None:
+            rows = self._rows[symbol] = self._make_rows(symbol)
+        classification, _, confidence = rows.match(records)
+        followed, overflow_ids = self._lives[symbol], self._builder.overflow_ids
+        yield from self._wanted(
+            symbol, followed.take(records, times, classification, confidence, overflow_ids, self._day)
+        )
+
+    def finish(self, end_ns: int) -> Iterator[Lives]:
+        """The data ends."""
+        for symbol, lives in sorted(self._lives.items()):
+            yield from self._wanted(symbol, lives.finish(end_ns))
+
+    def _wanted(self, symbol: str, complete: Iterator[Records]) -> Iterator[Lives]:
+        for lives in complete:
+            wanted = lives["ts_end"] >= self._window.start_ns
+            if wanted.any():
+                yield Lives(symbol, lives[wanted], self._builder.overflow_ids)
