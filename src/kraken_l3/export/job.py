@@ -26,7 +26,7 @@ from kraken_l3.rebuild.parallel import Progress
 from kraken_l3.rebuild.playback import Chain, FileBegin, FileEnd, Step
 from kraken_l3.rebuild.window import files_in, play_window
 
-__all__ = ["Job", "run_job"]
+__all__ = ["Job", "allow_many_files", "run_job"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Job:
 
 def run_job(job: Job, progress: Optional[Progress] = None, *, memory: Optional[Memory] = None) -> ExportResult:
     """Do a job; source files whose done markers still hold are not exported again."""
-    _allow_many_files()
+    allow_many_files()
     store = open_store(job.target)
     with fetched(job.source, job.chain.files) as path:
         archive = open_archive(path)
@@ -65,7 +65,7 @@ def run_job(job: Job, progress: Optional[Progress] = None, *, memory: Optional[M
         return _run(job, archive, store, markers, progress, memory or Memory())
 
 
-def _allow_many_files() -> None:
+def allow_many_files() -> None:
     """Each pair with more than a row group has a file open until the day is through: as many as the system allows."""
     with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit
         import resource
@@ -129,7 +129,7 @@ def _run(
                 counted = counts.since_last()
                 of_file = marker.result
                 if of_file is None:
-                    of_file = ExportResult(files.end(each), each.lines, each.bytes, *counted)
+                    of_file = ExportResult(files.publish([each]), each.lines, each.bytes, *counted)
                     if not result.hidden:  # else it is to be done again from a copy that is whole
                         marker.write(of_file)
                 result.add(of_file)

@@ -1,13 +1,15 @@
-"""The table files of one source file after the other, in the making."""
+"""Table files in the making: rows are put into them by pair and day, and all of them appear together."""
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Protocol
 
 import numpy as np
+import pyarrow as pa
 
 from kraken_l3.archive.layout import SEALED_SUFFIX
 from kraken_l3.archive.reader import Archive
@@ -25,7 +27,7 @@ from kraken_l3.model.timestamps import NS_PER_DAY, day_of
 from kraken_l3.model.window import EVERYTHING, Window
 from kraken_l3.rebuild.playback import FileBegin, FileEnd, Step
 
-__all__ = ["Memory", "TableFiles"]
+__all__ = ["Memory", "RowFiles", "TableFiles"]
 
 _MOST_GROUP_ROWS = 131_072
 _FEWEST_GROUP_ROWS = 256
@@ -33,6 +35,25 @@ _FEWEST_BLOCK_BYTES = 64 * 1024
 _MESSAGE_BYTES = 200
 _ENCODING_AHEAD = 2
 _UNKNOWN = "unknown"
+
+
+class RowTable(Protocol):
+    """What files have to know of their table; see `table.Table`."""
+
+    @property
+    def name(self) -> str:
+        """As in the command and in paths."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the rows."""
+
+    @property
+    def dtype(self) -> Any:
+        """Of the records that they are made of."""
+
+    def description(self) -> dict[str, str]:
+        """For the files' metadata."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +64,7 @@ class Memory:
     group_bytes: int = 24 * 1024 * 1024
     spool_bytes: int = 128 * 1024 * 1024
 
-    def group_rows(self, table: Table) -> int:
+    def group_rows(self, table: RowTable) -> int:
         """Rows of a row group."""
         return int(max(_FEWEST_GROUP_ROWS, min(_MOST_GROUP_ROWS, self.group_bytes // table.dtype.itemsize)))
 
@@ -63,8 +84,83 @@ class _File:
         self.output: Optional[ParquetOutput] = None
 
 
-class TableFiles:
-    """Takes the records of source files in turn. Row groups are encoded in a thread beside the engine.
+class RowFiles:
+    """Files of one table by pair and day. Row groups are encoded in a thread beside the engine.
+
+    Args:
+        store: where they appear.
+        table: whose rows.
+        overflow_ids: see `records.OVERFLOW_ID`.
+        memory: bounds.
+    """
+
+    def __init__(self, store: Store, table: RowTable, overflow_ids: Sequence[str], memory: Memory) -> None:
+        self._store, self._row_table, self._overflow_ids = store, table, overflow_ids
+        self._spool = Spool(table.dtype, memory.group_rows(table), memory.spool_bytes, store.scratch)
+        self._files: dict[tuple[str, str], _File] = {}
+        self._thread = ThreadPoolExecutor(1)
+        self._encoding: list[Future[None]] = []
+
+    def put(
+        self, symbol: str, day: Optional[dt.date], part: int, rows: Callable[[str], SymbolDay], records: Any
+    ) -> None:
+        """Add records to a file; `day` is None where nothing tells the time, `rows` makes what turns them into rows."""
+        date = day.isoformat() if day is not None else _UNKNOWN
+        file = self._files.get((symbol, date))
+        if file is None:
+            file = _File(symbol, date, part_path(self._row_table.name, symbol, day, part), rows(symbol))
+            self._files[symbol, date] = file
+        for group in self._spool.add((symbol, date), file.rows.keep(records)):
+            self._encode(file, group)
+
+    def _encode(self, file: _File, records: Any) -> None:
+        # a bound on the row groups that wait: each holds its records until it is written
+        while len(self._encoding) >= _ENCODING_AHEAD:
+            self._encoding.pop(0).result()
+        self._encoding.append(self._thread.submit(self._write, file, records))
+
+    def _write(self, file: _File, records: Any) -> None:
+        if file.output is None:
+            described = {**self._row_table.description(), "symbol": _printable(file.symbol), "date": file.date}
+            file.output = ParquetOutput(self._store.begin(file.name), self._row_table.schema, described)
+        file.output.write(file.rows.to_arrow(records, self._overflow_ids))
+
+    def publish(self, ends: Sequence[FileEnd]) -> list[ExportedFile]:
+        """Publish all files; `ends` are those of the source files that their rows came from."""
+        sources = [
+            {"name": e.path.name.removesuffix(SEALED_SUFFIX), "sha256": e.sha256, "bytes": e.bytes, "lines": e.lines}
+            for e in ends
+        ]
+        made = []
+        for key, file in sorted(self._files.items()):
+            rest = self._spool.rest(key)
+            if len(rest):
+                self._encode(file, rest)
+            self._finish_encoding()
+            if file.output is None:
+                continue
+            counts = {"left_out": file.rows.left_out, "suspect": file.rows.suspect}
+            size = file.output.publish(sources=sources, **counts)
+            made.append(ExportedFile(file.symbol, file.date, file.name, file.output.rows, size, **counts))
+        self._files.clear()
+        self._spool.close()
+        return made
+
+    def _finish_encoding(self) -> None:
+        while self._encoding:
+            self._encoding.pop(0).result()
+
+    def close(self) -> None:
+        """Remove what is half written."""
+        self._thread.shutdown(wait=True)
+        for file in self._files.values():
+            if file.output is not None:
+                file.output.abandon()
+        self._spool.close()
+
+
+class TableFiles(RowFiles):
+    """Takes the records of one source file after the other; the files of each appear when it is through.
 
     Attributes:
         gaps: those that the playback has reached; the caller adds them.
@@ -73,15 +169,12 @@ class TableFiles:
     def __init__(
         self, store: Store, table: Table, builder: RecordBuilder, memory: Memory, window: Window = EVERYTHING
     ) -> None:
-        self._store, self._table, self._builder, self._window = store, table, builder, window
-        self._spool = Spool(table.dtype, memory.group_rows(table), memory.spool_bytes, store.scratch)
-        self._files: dict[tuple[str, str], _File] = {}
+        super().__init__(store, table, builder.overflow_ids, memory)
+        self._table, self._builder, self._window = table, builder, window
         self._last_day: dict[str, int] = {}
         self.gaps = GapRows()
         self._part = 0
         self._symbol_day: Optional[Callable[[str], SymbolDay]] = None
-        self._thread = ThreadPoolExecutor(1)
-        self._encoding: list[Future[None]] = []
 
     def begin(self, begin: FileBegin, archive: Archive, engine: Engine, *, wanted: bool) -> None:
         """Take note of the file that begins, with its books where the table has them."""
@@ -119,58 +212,8 @@ class TableFiles:
         return days
 
     def _put(self, symbol: str, day: Optional[dt.date], records: Any) -> None:
-        """`day` is None where nothing tells the time."""
-        date = day.isoformat() if day is not None else _UNKNOWN
-        file = self._files.get((symbol, date))
-        if file is None:
-            assert self._symbol_day is not None
-            file = _File(symbol, date, part_path(self._table.name, symbol, day, self._part), self._symbol_day(symbol))
-            self._files[symbol, date] = file
-        for group in self._spool.add((symbol, date), file.rows.keep(records)):
-            self._encode(file, group)
-
-    def _encode(self, file: _File, records: Any) -> None:
-        # a bound on the row groups that wait: each holds its records until it is written
-        while len(self._encoding) >= _ENCODING_AHEAD:
-            self._encoding.pop(0).result()
-        self._encoding.append(self._thread.submit(self._write, file, records))
-
-    def _write(self, file: _File, records: Any) -> None:
-        if file.output is None:
-            described = {**self._table.description(), "symbol": _printable(file.symbol), "date": file.date}
-            file.output = ParquetOutput(self._store.begin(file.name), self._table.schema, described)
-        file.output.write(file.rows.to_arrow(records, self._builder.overflow_ids))
-
-    def end(self, end: FileEnd) -> list[ExportedFile]:
-        """Publish all tables of the source file that ends here."""
-        name = end.path.name.removesuffix(SEALED_SUFFIX)
-        sources = [{"name": name, "sha256": end.sha256, "bytes": end.bytes, "lines": end.lines}]
-        made = []
-        for key, file in sorted(self._files.items()):
-            rest = self._spool.rest(key)
-            if len(rest):
-                self._encode(file, rest)
-            self._finish_encoding()
-            if file.output is None:
-                continue
-            counts = {"left_out": file.rows.left_out, "suspect": file.rows.suspect}
-            size = file.output.publish(sources=sources, **counts)
-            made.append(ExportedFile(file.symbol, file.date, file.name, file.output.rows, size, **counts))
-        self._files.clear()
-        self._spool.close()
-        return made
-
-    def _finish_encoding(self) -> None:
-        while self._encoding:
-            self._encoding.pop(0).result()
-
-    def close(self) -> None:
-        """Remove what is half written."""
-        self._thread.shutdown(wait=True)
-        for file in self._files.values():
-            if file.output is not None:
-                file.output.abandon()
-        self._spool.close()
+        assert self._symbol_day is not None
+        self.put(symbol, day, self._part, self._symbol_day, records)
 
 
 def _printable(symbol: str) -> str:
