@@ -1,14 +1,14 @@
 """Cells and lines of CSV files made in columns, against the texts that Python makes one by one."""
 
-import json
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kraken_l3.export.formats.csv_text import csv_lines, decimals, multiplied
+from kraken_l3.export.formats.csv_text import csv_lines, decimals, multiplied, shortest
 from kraken_l3.model.decimals import format_scaled
 
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
@@ -46,12 +46,14 @@ def test_fixed_point_numbers_are_little_endian_products(width, factor):
     assert [int.from_bytes(each, "little") for each in encoded.to_pylist()] == [value * factor for value in values]
 
 
-def test_snapshot_numbers_are_the_shortest_texts_of_their_doubles():
-    from kraken_l3.export.formats.tardis import _shortest
-
-    numbers = [(0, 8), (1, 8), (12345, 8), (100, 2), (10**15, 0), (123_456_789_012_345_678, 8)]
-    mantissas, scales = (np.array(each) for each in zip(*numbers))
-    texts = _shortest(mantissas.astype(np.int64), scales.astype(np.int8))
-    assert [float(text) for text in texts] == [m / 10**s for m, s in numbers]
-    assert texts[:4] == ["0.0", "0.00000001", "0.00012345", "1.0"]
-    assert not [text for text in texts if "e" in json.loads(f'"{text}"')]
+@given(st.lists(st.integers(0, (1 << 63) - 1)), st.integers(0, 18))
+@example([0, 1, 12345, 100, 10**15 - 1, 10**15, 123_456_789_012_345_678, 9 * 10**18], 8)
+@example([10**15 - 1, 10**15, 10**17, 9 * 10**18], 0)
+def test_snapshot_numbers_are_the_shortest_texts_of_their_doubles(values, scale):
+    texts = shortest(np.array(values, np.int64), scale).to_pylist()
+    assert [float(text) for text in texts] == [value / 10**scale for value in values]
+    assert not [text for text in texts if "e" in text or "." not in text or text.endswith(".")]
+    for value, text in zip(values, texts):
+        assert Decimal(text).as_tuple()[1] == Decimal(repr(value / 10**scale)).as_tuple()[1] or "e" in repr(
+            value / 10**scale
+        )

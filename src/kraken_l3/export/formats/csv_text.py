@@ -9,12 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kraken_l3.export.arrow import to_doubles
 from kraken_l3.export.records import Records
 from kraken_l3.model.decimals import format_scaled
 
-__all__ = ["csv_lines", "decimals", "multiplied"]
+__all__ = ["csv_lines", "decimals", "multiplied", "shortest"]
 
 _MOST = (1 << 63) - 1
+_EXACT_END = 10**15
 
 
 def decimals(values: Records, scale: int) -> pa.Array:
@@ -34,15 +36,40 @@ def multiplied(values: Records, factor: int) -> Records:
     return values * factor if fits else values.astype(object) * factor
 
 
+def shortest(values: Records, scale: int) -> pa.Array:
+    """The shortest decimals whose nearest doubles are those of scaled integers: as `repr`, but without an exponent."""
+    if scale == 0:
+        texts = pc.binary_join_element_wise(decimals(values, 0), "0", ".")
+    else:
+        texts = pc.utf8_rtrim(decimals(values, scale), "0")
+        texts = pc.if_else(pc.ends_with(texts, "."), pc.binary_join_element_wise(texts, "0", ""), texts)
+    if not (values >= _EXACT_END).any():  # decimals of so many digits are the shortest of their doubles
+        return texts
+    doubles = to_doubles(values, np.int8(scale)).tolist()
+    return pa.array(
+        [
+            text if value < _EXACT_END else _without_exponent(double)
+            for value, double, text in zip(values.tolist(), doubles, texts.to_pylist())
+        ],
+        pa.string(),
+    )
+
+
+def _without_exponent(number: float) -> str:
+    text = repr(number)
+    return text if "e" not in text else f"{number:.18f}".rstrip("0") + ("0" if number.is_integer() else "")
+
+
 def csv_lines(columns: Sequence[Union[pa.Array, Records, str]]) -> bytes:
     """Lines with the columns' cells between commas: texts, or NumPy integers; a single text stands in every line."""
     cells = [_cells(column) for column in columns]
     length = next(len(column) for column, given in zip(cells, columns) if not isinstance(given, str))
     if not length:
         return b""
-    rows = pc.binary_join_element_wise(*cells, _text(","))
-    _, ends, text = pc.binary_join_element_wise(rows, _text(""), _text("\n")).buffers()
-    return bytes(text[: np.frombuffer(ends, np.int64)[length]])
+    # the end of a line stands before the next: so the longest column need not be copied for it
+    cells[0] = pc.binary_join_element_wise(_text("\n"), cells[0], _text(""))
+    _, ends, text = pc.binary_join_element_wise(*cells, _text(",")).buffers()
+    return b"".join([memoryview(text)[1 : np.frombuffer(ends, np.int64)[length]], b"\n"])
 
 
 def _cells(column: Union[pa.Array, Records, str]) -> Union[pa.Array, pa.Scalar]:

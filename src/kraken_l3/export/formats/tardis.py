@@ -7,24 +7,23 @@ Kraken's level2 channel is separate: both files are what a level2 feed of this d
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
-import gzip
 from collections.abc import Iterator
 from typing import NamedTuple, Optional
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from kraken_l3.export.arrow import to_doubles
-from kraken_l3.export.formats.csv_text import csv_lines, decimals
+from kraken_l3.export.formats.csv_text import csv_lines, decimals, shortest
 from kraken_l3.export.formats.event_stream import Moment, NewDay, Source, Updates, Written, write_days
+from kraken_l3.export.formats.gzip_file import GzipFile
 from kraken_l3.export.formats.resting import Orders
 from kraken_l3.export.naming import escape_symbol
 from kraken_l3.export.records import Records
 from kraken_l3.export.result import ExportResult
 from kraken_l3.export.snapshots import SnapshotsTable
-from kraken_l3.export.storage import Output, Store
+from kraken_l3.export.storage import Store
 from kraken_l3.export.stream import read_chain
 from kraken_l3.export.table import records_in
 from kraken_l3.model.events import Side
@@ -32,7 +31,7 @@ from kraken_l3.model.timestamps import NS_PER_DAY, day_of
 
 __all__ = ["export_tardis"]
 
-_L2_HEAD = "exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount\n"
+_L2_HEAD = b"exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount\n"
 _LEVELS = 25
 _US_NS = 1000
 _SIDES = pa.array(["bid", "ask"])
@@ -42,32 +41,6 @@ def export_tardis(source: Source, store: Store) -> Written:
     """Both kinds of files for all days of a pair; gives their names."""
     changes = write_days(source, lambda day: _Changes(store, day))
     return changes._replace(names=changes.names + _snapshots(source, store))
-
-
-class _CsvGz:
-    """A CSV file, packed; the same rows give the same bytes."""
-
-    def __init__(self, store: Store, name: str, head: str) -> None:
-        self.name = name
-        self._output: Output = store.begin(name)
-        self._packed = gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=self._output.file, mtime=0)
-        self.write = self._packed.write
-        try:
-            self.write(head.encode())
-        except BaseException:
-            self.abandon()
-            raise
-
-    def publish(self) -> str:
-        self._packed.flush()
-        self._packed.close()
-        self._output.publish()
-        return self.name
-
-    def abandon(self) -> None:
-        with contextlib.suppress(OSError):
-            self._packed.close()
-        self._output.abandon()
 
 
 def _name(kind: str, day: dt.date, symbol: str) -> str:
@@ -92,7 +65,7 @@ class _Changes:
     """A day of `incremental_book_L2`."""
 
     def __init__(self, store: Store, day: NewDay) -> None:
-        self._file = _CsvGz(store, _name("incremental_book_L2", day.date, day.symbol), _L2_HEAD)
+        self._file = GzipFile(store, _name("incremental_book_L2", day.date, day.symbol), _L2_HEAD)
         self._symbol = day.symbol
         self._price_scale, self._qty_scale = day.price_scale, day.qty_scale
         self._amounts: dict[int, int] = {}
@@ -199,10 +172,9 @@ _SAFE = float(1 << 61)
 def _snapshots(source: Source, store: Store) -> list[str]:
     """`book_snapshot_25`: a row whenever the 25 best levels change."""
     names: list[str] = []
-    file: Optional[_CsvGz] = None
+    file: Optional[GzipFile] = None
     today: Optional[dt.date] = None
     table = SnapshotsTable(_LEVELS, symbols=frozenset([source.symbol]))
-    texts = _LevelTexts()
     try:
         for batch in read_chain(
             source.archive,
@@ -219,8 +191,8 @@ def _snapshots(source: Source, store: Store) -> list[str]:
                     if file is not None:
                         names.append(file.publish())
                     today = day
-                    file = _CsvGz(store, _name("book_snapshot_25", day, source.symbol), _SNAPSHOT_HEAD)
-                file.write(_snapshot_lines(source.symbol, records, texts).encode())
+                    file = GzipFile(store, _name("book_snapshot_25", day, source.symbol), _SNAPSHOT_HEAD)
+                file.write(_snapshot_lines(source.symbol, records))
         if file is not None:
             names.append(file.publish())
             file = None
@@ -233,7 +205,7 @@ def _snapshots(source: Source, store: Store) -> list[str]:
 _CELLS = [
     f"{side}[{level}].{cell}" for level in range(_LEVELS) for side in ("asks", "bids") for cell in ("price", "amount")
 ]
-_SNAPSHOT_HEAD = f"exchange,symbol,timestamp,local_timestamp,{','.join(_CELLS)}\n"
+_SNAPSHOT_HEAD = f"exchange,symbol,timestamp,local_timestamp,{','.join(_CELLS)}\n".encode()
 
 
 def _by_day(records: Records) -> Iterator[tuple[dt.date, Records]]:
@@ -245,47 +217,49 @@ def _by_day(records: Records) -> Iterator[tuple[dt.date, Records]]:
             yield day_of(int(records["timestamp"][start])), records[start:end]
 
 
-class _LevelTexts:
-    """The row before: levels that it has too need no new text."""
-
-    def __init__(self) -> None:
-        self.cells = [","] * (2 * _LEVELS)
-        self.values = np.full((2 * _LEVELS, 2), -1, np.int64)
-        self.scales = (-1, -1)
-
-
-def _snapshot_lines(symbol: str, records: Records, texts: _LevelTexts) -> str:
+def _snapshot_lines(symbol: str, records: Records) -> bytes:
     """Ask price, ask amount, bid price, bid amount of each level; empty where there is none."""
-    values = np.empty((len(records), 2 * _LEVELS, 2), np.int64)
+    scales = np.stack([records["price_scale"], records["qty_scale"]], axis=1)
+    starts = [0, *(np.flatnonzero((scales[1:] != scales[:-1]).any(axis=1)) + 1).tolist(), len(records)]
+    parts = [records[start:end] for start, end in zip(starts, starts[1:])]
+    return b"".join(_lines_of_one_scale(symbol, part) for part in parts)
+
+
+def _lines_of_one_scale(symbol: str, records: Records) -> bytes:
+    prices, amounts = (np.empty((len(records), 2 * _LEVELS), np.int64) for _ in range(2))
     for side, name in enumerate(("ask", "bid")):
-        values[:, side::2, 0], values[:, side::2, 1] = records[f"{name}_price"], records[f"{name}_qty"]
-    changed = np.ones(values.shape[:2], bool)
-    changed[1:] = (values[1:] != values[:-1]).any(axis=2)
-    row, cell = np.nonzero(changed)
-    prices, amounts = values[row, cell, 0], values[row, cell, 1]
-    there = prices >= 0
-    price_texts = _shortest(prices, records["price_scale"][row])
-    amount_texts = _shortest(amounts, records["qty_scale"][row])
-    new = [f"{p},{a}" if t else "," for p, a, t in zip(price_texts, amount_texts, there.tolist())]
-    cells = texts.cells
+        prices[:, side::2], amounts[:, side::2] = records[f"{name}_price"], records[f"{name}_qty"]
+    # a level that is as in the row before has its text: few are not
+    changed = np.ones(prices.shape, bool)
+    changed[1:] = (prices[1:] != prices[:-1]) | (amounts[1:] != amounts[:-1])
+    texts, text = _level_texts(
+        prices[changed], amounts[changed], int(records["price_scale"][0]), int(records["qty_scale"][0])
+    )
+    last = np.maximum.accumulate(np.where(changed, np.arange(len(prices))[:, None], 0), axis=0)
+    places = np.zeros(prices.shape, np.int32)
+    places[changed] = text
+    cells = texts.take(pa.array(places[last, np.arange(2 * _LEVELS)].reshape(-1)))
+    ends = np.arange(len(prices) + 1, dtype=np.int32) * (2 * _LEVELS)
+    rows = pc.binary_join(pa.ListArray.from_arrays(pa.array(ends), cells), ",")
     local_ns = records["timestamp"]
     event_ns = np.where(records["ts_event"] != 0, records["ts_event"], local_ns)
-    ends = np.cumsum(changed.sum(axis=1)).tolist()
-    places = cell.tolist()
-    lines, done = [], 0
-    for event_us, local_us, end in zip((event_ns // _US_NS).tolist(), (local_ns // _US_NS).tolist(), ends):
-        for at in range(done, end):
-            cells[places[at]] = new[at]
-        done = end
-        lines.append(f"kraken,{symbol},{event_us},{local_us},{','.join(cells)}\n")
-    return "".join(lines)
+    return csv_lines([f"kraken,{symbol}", event_ns // _US_NS, local_ns // _US_NS, rows])
 
 
-def _shortest(mantissas: Records, scales: Records) -> list[str]:
-    """The shortest decimals that are the nearest doubles, without an exponent."""
-    return [_text(number) for number in to_doubles(mantissas, scales).tolist()]
+def _level_texts(prices: Records, amounts: Records, price_scale: int, qty_scale: int) -> tuple[pa.Array, Records]:
+    """Each "price,amount" once, "," for no level, and for each level the index of its own."""
+    distinct_prices, price = _distinct(prices)
+    distinct_amounts, amount = _distinct(amounts)
+    both, place = _distinct(price.astype(np.int64) * len(distinct_amounts) + amount)
+    price, amount = np.divmod(both, len(distinct_amounts))
+    price_texts = shortest(np.maximum(distinct_prices, 0), price_scale).take(pa.array(price))
+    amount_texts = shortest(distinct_amounts, qty_scale).take(pa.array(amount))
+    is_none = pa.array(distinct_prices[price] < 0)
+    return pc.if_else(is_none, ",", pc.binary_join_element_wise(price_texts, amount_texts, ",")), place
 
 
-def _text(number: float) -> str:
-    text = repr(number)
-    return text if "e" not in text else f"{number:.18f}".rstrip("0")
+def _distinct(values: Records) -> tuple[Records, Records]:
+    """Each value once, as they come first, and for each the index of its own."""
+    encoded = pa.array(values).dictionary_encode()
+    distinct = np.frombuffer(encoded.dictionary.buffers()[1], np.int64, len(encoded.dictionary))
+    return distinct, np.frombuffer(encoded.indices.buffers()[1], np.int32, len(values))
