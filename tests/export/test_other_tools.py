@@ -18,11 +18,16 @@ from books import Oracle
 
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.cli.main import main
+from kraken_l3.export.day_trades import DayTrades
 from kraken_l3.export.formats.numbered_ids import NumberedIds
+from kraken_l3.model.events import Side
 
 ROOT = Path(__file__).resolve().parents[2]
 READERS = Path(__file__).parent / "readers"
 SECOND_NS = 1_000_000_000
+#: hftbacktest's codes.
+END_OF_DATA, ORDER_NOT_FOUND = 1, 12
+NOT_SENT, STILL_OPEN, EXPIRED = 0, 1, 2
 
 
 def python_of(tool: str) -> str:
@@ -100,8 +105,9 @@ def test_hftbacktest_events_are_possible_ones(source, days, tmp_path, monkeypatc
     for day in days:
         live: set[int] = set()
         data = np.load(tmp_path / f"hftbacktest/BTC-USD_{day}.npz")["data"]
+        told = json.loads((tmp_path / f"hftbacktest/BTC-USD_{day}.json").read_text())
         assert data.dtype.itemsize == 64
-        assert (np.diff(data["exch_ts"]) >= 0).all()
+        assert (np.diff(data["exch_ts"][data["ev"] & (1 << 31) != 0]) >= 0).all()
         assert (np.diff(data["local_ts"]) >= 0).all()
         assert (data["local_ts"] >= data["exch_ts"]).all()
         for ev, order_id in zip(data["ev"].tolist(), data["order_id"].tolist()):
@@ -112,15 +118,49 @@ def test_hftbacktest_events_are_possible_ones(source, days, tmp_path, monkeypatc
             elif kind == 10:
                 assert order_id not in live
                 live.add(order_id)
-            else:
+            elif kind != 2:
                 assert order_id in live
                 if kind == 11:
                     live.remove(order_id)
         with (tmp_path / f"hftbacktest/BTC-USD_{day}_ids.csv").open() as file:
             ids = {int(row["number"]): row["order_id"] for row in csv.DictReader(file)}
         assert set(ids) == set(data["order_id"].tolist()) - {0}
+        assert told["rows"] == len(data)
+        assert told["events"] == {
+            name: np.count_nonzero(data["ev"] & 0xFF == kind)
+            for name, kind in (("trade", 2), ("clear", 3), ("add", 10), ("cancel", 11), ("modify", 12), ("fill", 13))
+        }
+        prices = data["px"][data["px"] > 0]
+        assert (told["roi_lb"], told["roi_ub"]) == (prices.min(), prices.max())
+        assert (told["tick_size"], told["lot_size"]) == (0.1, 1e-8)
     assert kinds[3] == len(days)
     assert kinds[13] > 10
+
+
+def test_hftbacktest_gets_each_recorded_trade_where_it_was_received(source, days, tmp_path, monkeypatch):
+    export(monkeypatch, "hftbacktest", source, "--out", tmp_path, "--symbols", "BTC/USD")
+    archive = open_archive(source)
+    matched = 0
+    for day in archive.days:
+        data = np.load(tmp_path / f"hftbacktest/BTC-USD_{day.isoformat()}.npz")["data"]
+        recorded = DayTrades(archive, day).of("BTC/USD")
+        traded = data[data["ev"] & 0xFF == 2]
+        for name, expected in (
+            ("ival", recorded["trade_id"]),
+            ("exch_ts", recorded["ts_event"]),
+            ("local_ts", recorded["ts_recv"]),
+            ("px", recorded["price"] / 10.0 ** recorded["price_scale"]),
+            ("qty", recorded["qty"] / 10.0 ** recorded["qty_scale"]),
+            ("ev", np.where(recorded["taker_side"] == Side.BID, 1 << 29, 1 << 28) | 2 | 1 << 30 | 1 << 31),
+        ):
+            assert (traded[name] == expected).all()
+        trades = {row["ival"]: row for row in traded}
+        for fill in data[(data["ev"] & 0xFF == 13) & (data["ival"] != 0)]:
+            trade = trades.pop(fill["ival"])
+            assert (trade["px"], trade["qty"]) == (fill["px"], fill["qty"])
+            assert (trade["ev"] ^ fill["ev"]) & (3 << 28) == 3 << 28  # the side that rested, and the taker's
+            matched += 1
+    assert matched > 10 or not list(source.glob("trade-*"))
 
 
 def test_hftbacktest_tells_by_how_much_local_times_were_shifted(tmp_path, monkeypatch, capsys):
@@ -132,12 +172,31 @@ def test_hftbacktest_tells_by_how_much_local_times_were_shifted(tmp_path, monkey
     export(monkeypatch, "hftbacktest", source, "--out", tmp_path)
     assert "npz: all local times are 0.992345679 s later than received" in capsys.readouterr().err
     [npz] = tmp_path.glob("hftbacktest/*.npz")
-    [clock] = tmp_path.glob("hftbacktest/*_clock.json")
-    shift_ns = json.loads(clock.read_text())["local_ts_shift_ns"]
+    [told] = (json.loads(path.read_text()) for path in tmp_path.glob("hftbacktest/*.json"))
+    shift_ns = told["local_ts_shift_ns"]
     assert shift_ns == SECOND_NS - LATENCY_NS
+    assert told["feed_latency_ns"] == {"least": 0, "mean": 0, "most": 0}
     data = np.load(npz)["data"]
     assert (data["local_ts"] >= data["exch_ts"]).all()
     assert data["local_ts"][0] - shift_ns == behind[0, 0]
+
+
+@pytest.mark.parametrize(
+    ("how", "ended", "status"),
+    [("rows", END_OF_DATA, STILL_OPEN), ("whole", END_OF_DATA, EXPIRED), ("snapshot", ORDER_NOT_FOUND, NOT_SENT)],
+)
+def test_hftbacktest_days_in_a_row_keep_an_order_open(tmp_path, monkeypatch, how, ended, status):
+    """As docs/export.md says: without the second day's opening rows; with them, and with `initial_snapshot`, not."""
+    python_of("hftbacktest")
+    source = record(tmp_path / "a", symbols=("BTC/USD",), messages=1_500, start_ns=NIGHT_NS)
+    export(monkeypatch, "hftbacktest", source, "--out", tmp_path)
+    days = sorted(tmp_path.glob("hftbacktest/*.npz"))
+    assert len(days) == 2
+    told = read_with("hftbacktest", "hftbacktest_days.py", how, 0.1, 1e-8, *days)
+    assert (told["ended"], told["status"]) == (ended, status)
+    if ended == END_OF_DATA:
+        [[bids, asks]] = tops(source, [told["last_ns"]])
+        assert told["top"] == pytest.approx([bids[0][0], asks[0][0]])
 
 
 # -- NautilusTrader

@@ -251,7 +251,7 @@ EXPORT = Group(
     ),
     _other_format(
         "hftbacktest",
-        "hftbacktest's level 3 events (npz), with the clock's shift and the order ids in files beside them.",
+        "hftbacktest's level 3 events and trades (npz); beside them what a backtest must know, and the order ids.",
         _option(
             "--resync",
             default="diff",
