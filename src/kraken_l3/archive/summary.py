@@ -241,17 +241,24 @@ class _Count:
 
     def _add(self, block: Block, counted: FileSummary) -> None:
         counted.left_out += block.left_out
-        data, first = block.data, self._next_line
-        usual = _of_all_lines(data)
-        if usual is None:
-            lines = data.split(b"\n")
-            self._next_line += len(lines) - 1
-            self._add_mixed(lines, first, counted)
-        else:
-            count = data.count(b"\n") + (not data.endswith(b"\n"))
-            size = len(data) + (not data.endswith(b"\n"))
-            self._next_line += count
-            self._count(usual, counted, lines=count, size=size, first=first, last=first + count - 1)
+        lines, first = block.data.split(b"\n"), self._next_line
+        if not lines[-1]:
+            lines.pop()
+        self._next_line += len(lines)
+        told = _USUAL.match(lines[0]) if lines else None
+        if told is None:
+            return self._add_mixed(lines, first, counted)
+        # The data of one pair has type and symbol in common, but for heartbeats and snapshots.
+        head = told[0]
+        others = [(number, line) for number, line in enumerate(lines) if not line.startswith(head)]
+        if len(others) > len(lines) // 2:
+            return self._add_mixed(lines, first, counted)
+        size = sum(map(len, lines)) + len(lines) - sum(len(line) + 1 for _, line in others)
+        numbers = {number for number, _ in others}
+        last = next(number for number in reversed(range(len(lines))) if number not in numbers)
+        self._count(told, counted, lines=len(lines) - len(others), size=size, first=first, last=first + last)
+        for number, line in others:
+            self._add_other(line, first + number, counted)
 
     def _add_mixed(self, lines: list[bytes], first: int, counted: FileSummary) -> None:
         heads = [line[:_HEAD_BYTES] for line in lines]
@@ -313,15 +320,6 @@ class _Count:
         counted.connections = sorted({word & 0xFFFFFFFF for word in origins} - {0})
         counted.unknown_receive_times = _flagged(origins, RECEIVE_TIME_UNKNOWN)
         counted.malformed = _flagged(origins, MALFORMED)
-
-
-def _of_all_lines(data: bytes) -> Optional[re.Match[bytes]]:
-    """How all lines begin, if they have type and symbol in common, as the data of one pair has."""
-    match = _USUAL.match(data)
-    if match is None or not data.startswith(match[0], data.rfind(b"\n", 0, -1) + 1):
-        return None  # told by the first and the last line, mostly
-    count = data.count(b"\n" + match[0]) + 1
-    return match if count == data.count(b"\n") + (not data.endswith(b"\n")) else None
 
 
 def _look_into(line: bytes) -> tuple[bytes, bytes, bytes]:
