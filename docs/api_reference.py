@@ -9,7 +9,18 @@ from typing import Any
 
 from kraken_l3 import api
 
-CLASSES = (api.Archive, api.Book, api.BookLevel, api.BookOrder, api.Ladder)
+CLASSES = (
+    api.Archive,
+    api.Table,
+    api.Book,
+    api.BookLevel,
+    api.BookOrder,
+    api.PlacedOrder,
+    api.Ladder,
+    api.Gap,
+    api.DayCoverage,
+    api.Rows,
+)
 RENAMED = {"open_for_research": "open"}
 
 

@@ -168,19 +168,20 @@ def test_other_libraries_take_the_stream(source, name):
     library = pytest.importorskip(name)
     archive = kraken_l3.open(source)
     count = archive.events("BTC/USD").read_all().num_rows
-    reader = archive.events("BTC/USD")
+    table = archive.events("BTC/USD")
     if name == "polars":
-        assert len(library.DataFrame(reader)) == count
+        assert len(library.DataFrame(table)) == len(table.to_polars()) == count
+        assert table.scan().select(library.len()).collect().item() == count
     elif name == "duckdb":
-        assert library.connect().execute("select count(*) from reader").fetchall() == [(count,)]
+        assert library.connect().execute('select count(*) from "table"').fetchall() == [(count,)]
     else:
-        assert len(reader.read_pandas()) == count
+        assert len(table.to_pandas()) == count
 
 
 def test_two_readers_at_once_do_not_disturb_one_another(source):
     archive = kraken_l3.open(source)
     expected = [archive.events(symbol).read_all() for symbol in archive.symbols]
-    readers = [archive.events(symbol) for symbol in archive.symbols]
+    readers = [archive.events(symbol).reader() for symbol in archive.symbols]
     first = [reader.read_next_batch() for reader in readers]
     for batch, reader, table in zip(first, readers, expected):
         assert pa.Table.from_batches([batch, *reader]) == table

@@ -4,21 +4,44 @@
 
     archive = kraken_l3.open("data")
     archive.symbols                                           # ["BTC/USD", "ETH/USD"]
-    archive.book("BTC/USD", at="2026-11-22T14:30:00Z")        # every order, exact
-    archive.events("BTC/USD").read_all()                      # an Arrow table
-    polars.from_arrow(archive.snapshots("BTC/USD", every="1s", levels=10))
+    archive.coverage()                                        # how much of each day there is, and is verified
+    archive.gaps("BTC/USD")                                   # what is missing, and why
+    book = archive.book("BTC/USD", at="2026-11-22T14:30:00Z")  # every order, exact
+    book.mid, book.spread, book.order("OQCLML-BW3P3-BUCMWZ").qty_ahead
+    archive.events("BTC/USD").to_polars()                     # or to_pandas(), read_all(), scan()
+    archive.snapshots("BTC/USD", every="1s", levels=10).scan()
 
-A moment is an RFC 3339 text, a date or datetime (naive: UTC), a `numpy.datetime64`, or integer nanoseconds since
-1970 UTC, on the receive clock. An integer that would lie before 2000 is refused, since it is a time in seconds or
-milliseconds.
+A moment is an RFC 3339 text, a date or datetime (naive: UTC), a time stamp of pandas, polars, numpy or pyarrow, or
+integer nanoseconds since 1970 UTC, on the receive clock. An integer that would lie before 2000 is refused, since it is
+a time in seconds or milliseconds.
 
-`events` and `snapshots` are `pyarrow.RecordBatchReader`s: they are read as they are used, in bounded memory, and
-polars, pandas and DuckDB take them by the Arrow PyCapsule interface. A reader is read once.
+`events` and `snapshots` are `Table`s: nothing is read until one is used, each use reads it anew, in bounded memory.
+`scan()` gives a polars LazyFrame; polars, DuckDB and pyarrow take a table as it is, by the Arrow PyCapsule interface.
+Exported files are scanned by `polars.scan_parquet("tables/events", hive_partitioning=True)`.
+
+A notebook shows a book as its ladder, an archive as a bar of what it has, a table by its first rows, and a bar while
+something long is read.
 """
 
 from kraken_l3.api.archive import Archive, open_for_research
 from kraken_l3.api.arguments import Moment
-from kraken_l3.api.books import Book, BookLevel, BookOrder, Ladder
+from kraken_l3.api.books import Book, BookLevel, BookOrder, Ladder, PlacedOrder
+from kraken_l3.api.coverage import DayCoverage, Gap
 from kraken_l3.api.simulation import simulate
+from kraken_l3.api.tables import Rows, Table
 
-__all__ = ["Archive", "Book", "BookLevel", "BookOrder", "Ladder", "Moment", "open_for_research", "simulate"]
+__all__ = [
+    "Archive",
+    "Book",
+    "BookLevel",
+    "BookOrder",
+    "DayCoverage",
+    "Gap",
+    "Ladder",
+    "Moment",
+    "PlacedOrder",
+    "Rows",
+    "Table",
+    "open_for_research",
+    "simulate",
+]

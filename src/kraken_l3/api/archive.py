@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from html import escape
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Optional, Union
 
 from kraken_l3.api.arguments import Days, Moment, count, moment_ns, one_of, span_ns, symbol_among, windows
 from kraken_l3.api.books import Book, Ladder, as_book
+from kraken_l3.api.coverage import DayCoverage, Gap, coverage_of, gaps_of, stretches, verdicts_of
+from kraken_l3.api.display import coverage_bar
+from kraken_l3.api.progress import notebook_progress
+from kraken_l3.api.tables import Rows, Table
 from kraken_l3.archive.companions import journal_damage
 from kraken_l3.archive.datafile import Line, Skipped
-from kraken_l3.archive.layout import Stream
+from kraken_l3.archive.layout import Stream, parse_name
+from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import Archive as Files
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.unread import Unread, unread_in
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import EngineOptions
 from kraken_l3.errors import DataMissing, UsageError
+from kraken_l3.model.timestamps import NS_PER_DAY, day_start_ns
 from kraken_l3.model.window import EVERYTHING, Window
 from kraken_l3.protocol.decoding import latest_time_ns
 from kraken_l3.rebuild.book_at import book_at
@@ -32,13 +39,15 @@ from kraken_l3.rebuild.verify import verify
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from kraken_l3.export.table import Table
+    from kraken_l3.export.table import Table as TableKind
     from kraken_l3.rebuild.metadata import SymbolMetadata
+    from kraken_l3.rebuild.parallel import Progress
 
 __all__ = ["Archive", "open_for_research"]
 
 MOST_LEVELS = 1000
 MOST_JOBS = 1024
+_SHOWN_SYMBOLS = 5
 
 
 def open_for_research(path: Union[str, Path]) -> Archive:
@@ -68,7 +77,19 @@ class Archive:
         self._symbols: Optional[list[str]] = None
 
     def __repr__(self) -> str:
-        return f"kraken_l3.open({str(self.path)!r})"
+        days, symbols = self.days, self._told_symbols()
+        when = f"; {days[0]}" + (f" to {days[-1]}, {len(days)} days" if len(days) > 1 else "") if days else ""
+        some = ", ".join(symbols[:_SHOWN_SYMBOLS]) + (
+            f", ... ({len(symbols)} in all)" if symbols[_SHOWN_SYMBOLS:] else ""
+        )
+        return f"<Archive {self.path}{f': {some}' if some else ''}{when}>"
+
+    def _repr_html_(self) -> str:
+        known = stretches(self._files, self._told_symbols())
+        if not known:
+            return f"<code>{escape(repr(self))}</code>"
+        edges = [edge for each in known.values() for stretch in each for edge in stretch[:2]]
+        return f"<div><b>{escape(str(self.path))}</b></div>{coverage_bar(known, min(edges), max(edges))}"
 
     @property
     def days(self) -> list[dt.date]:
@@ -79,16 +100,54 @@ class Archive:
     def symbols(self) -> list[str]:
         """The symbols, sorted. They come from the journal; without a sound one the data is read through, once."""
         if self._symbols is None:
-            journalled = {entry.symbol for entry in metadata_in(self._files) if entry.depth is not None}
-            is_whole = journalled and not journal_damage(self._files)
-            self._symbols = sorted(journalled if is_whole else journalled | self._symbols_in_data())
+            told = self._told_symbols()
+            is_whole = told and not journal_damage(self._files)
+            self._symbols = told if is_whole else sorted({*told, *self._symbols_in_data()})
         return self._symbols
+
+    def _told_symbols(self) -> list[str]:
+        """Those that are known without reading data."""
+        if self._symbols is not None:
+            return self._symbols
+        return sorted({entry.symbol for entry in self._told() if entry.depth is not None})
+
+    def _told(self) -> list[SymbolMetadata]:
+        if self._metadata is None:
+            self._metadata = metadata_in(self._files)
+        return self._metadata
 
     def _symbols_in_data(self) -> set[str]:
         engine = make_engine(EngineOptions(), self._engine)
         for _ in play(engine, self._files, ()):
             pass
         return set(engine.symbols())
+
+    def gaps(self, symbol: Optional[str] = None) -> Rows[Gap]:
+        """What is missing, of all symbols or of one: every gap with its cause and both edges, as the journals tell.
+
+        The end of the recording is no gap. Files by other recorders have no journal, so their gaps are not known.
+
+        Raises:
+            DataMissing: the archive does not have the symbol.
+        """
+        if symbol is not None:
+            symbol_among(symbol, self.symbols, str(self.path))
+        return Rows("gaps", Gap, gaps_of(self._files, symbol))
+
+    def coverage(self, *, verify: bool = True) -> Rows[DayCoverage]:
+        """How much of each symbol's day there is, and how much of that agreed with Kraken's checksums.
+
+        Args:
+            verify: read and verify all of the data; else `messages` and `verified` are None, and it takes no time.
+
+        Raises:
+            UsageError: numpy is not installed.
+        """
+        if not verify:
+            return Rows("days of a symbol", DayCoverage, coverage_of(self._files, self.symbols, None))
+        with _research_libraries(), notebook_progress("verifying", self._size()) as progress:
+            verdicts = verdicts_of(self._files, self._told(), self._engine, progress)
+        return Rows("days of a symbol", DayCoverage, coverage_of(self._files, self.symbols, verdicts))
 
     def messages(
         self,
@@ -164,7 +223,7 @@ class Archive:
         start: Optional[Moment] = None,
         end: Optional[Moment] = None,
         day: Optional[Days] = None,
-    ) -> pa.RecordBatchReader:
+    ) -> Table:
         """Order events of a symbol, in order; docs/export.md describes the columns.
 
         Args:
@@ -192,7 +251,7 @@ class Archive:
         day: Optional[Days] = None,
         wide: bool = False,
         keep_gaps: bool = False,
-    ) -> pa.RecordBatchReader:
+    ) -> Table:
         """Book snapshots of a symbol: timestamp, bid_prices, bid_qtys, ask_prices, ask_qtys; best level first.
 
         Args:
@@ -215,13 +274,24 @@ class Archive:
             from kraken_l3.export.snapshots import SnapshotsTable
         return self._read(lambda: SnapshotsTable(*how, frozenset([symbol])), symbol, windows(start, end, day))
 
-    def _read(self, table: Callable[[], Table], symbol: str, wanted: list[Window]) -> pa.RecordBatchReader:
+    def _read(self, kind: Callable[[], TableKind], symbol: str, wanted: list[Window]) -> Table:
         from kraken_l3.export.stream import read_table
 
         symbol_among(symbol, self.symbols, str(self.path))
-        if self._metadata is None:
-            self._metadata = metadata_in(self._files)
-        return read_table(self._files, table(), self._metadata, windows=wanted, engine=self._engine)
+        table = kind()
+
+        def read(progress: Optional[Progress]) -> pa.RecordBatchReader:
+            return read_table(self._files, table, self._told(), windows=wanted, engine=self._engine, progress=progress)
+
+        return Table(table.name, symbol, table.schema, read, lambda: self._size(wanted))
+
+    def _size(self, wanted: Iterable[Window] = (EVERYTHING,)) -> int:
+        """Bytes of the days that windows touch."""
+        return sum(
+            content_size(path)
+            for path, name in ((path, parse_name(path.name)) for path in self._files.files())
+            if name is None or any(_touches(window, name.day) for window in wanted)
+        )
 
     def unread(self) -> list[Unread]:
         """Level3 data that is not looked at: `file`, `what` (why, and what to do), and `lines` (None: all of the file).
@@ -240,7 +310,9 @@ class Archive:
         Raises:
             UsageError: `jobs` is out of its range.
         """
-        return verify(self.path, engine_name=self._engine, jobs=count(jobs, "jobs", most=MOST_JOBS))
+        jobs = count(jobs, "jobs", most=MOST_JOBS)
+        with notebook_progress("verifying", self._size()) as progress:
+            return verify(self.path, engine_name=self._engine, jobs=jobs, progress=progress)
 
 
 @contextmanager
@@ -252,7 +324,12 @@ def _research_libraries() -> Iterator[None]:
         raise UsageError("tables need numpy and pyarrow", hint="pip install numpy pyarrow") from None
 
 
-def _ladders(batches: pa.RecordBatchReader) -> Iterator[Ladder]:
+def _touches(window: Window, day: dt.date) -> bool:
+    start_ns = day_start_ns(day)
+    return window.start_ns < start_ns + NS_PER_DAY and (window.end_ns is None or start_ns < window.end_ns)
+
+
+def _ladders(batches: Table) -> Iterator[Ladder]:
     for batch in batches:
         times, *sides = batch.columns
         columns = (times.cast("int64").to_pylist(), *(side.to_pylist() for side in sides))

@@ -13,7 +13,7 @@ from kraken_l3.model.window import Window, windows_of
 
 __all__ = ["Days", "Moment", "count", "duration_ns", "moment_ns", "one_of", "span_ns", "symbol_among", "windows"]
 
-Moment = Union[str, int, dt.date]  # a datetime is a date; numpy.datetime64 is taken too, without importing numpy
+Moment = Union[str, int, dt.date]  # a datetime is a date; numpy's and pyarrow's are taken too, without importing them
 Days = Union[str, dt.date, Iterable[Union[str, dt.date]]]
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
@@ -54,6 +54,8 @@ def _integer_ns(moment: Any, name: str) -> int:
     if type(moment).__name__ == "datetime64":
         # NaT is the smallest int64, which the range check refuses
         return int(moment.astype("datetime64[ns]").astype("int64"))
+    if type(moment).__name__ == "TimestampScalar" and moment.is_valid:  # a cell of a pyarrow table
+        return int(moment.cast("timestamp[ns]").value)
     if isinstance(moment, bool) or not hasattr(moment, "__index__"):
         raise UsageError(f"a {type(moment).__name__} is not a time", where=name, hint=_HOW_TO_SAY)
     ns = operator.index(moment)

@@ -55,9 +55,10 @@ def read_table(
     *,
     windows: Sequence[Window] = (EVERYTHING,),
     engine: str = "auto",
+    progress: Optional[Progress] = None,
 ) -> pa.RecordBatchReader:
     """Rows of the one symbol that `table` names, in any of the windows (which are in order, and do not overlap)."""
-    found = read_records(archive, table, metadata, windows=windows, engine=engine)
+    found = read_records(archive, table, metadata, windows=windows, engine=engine, progress=progress)
     tables = (batch.rows.to_arrow(batch.records, batch.builder.overflow_ids) for batch in found)
     return pa.RecordBatchReader.from_batches(table.schema, (batch for each in tables for batch in each.to_batches()))
 
@@ -69,11 +70,13 @@ def read_records(
     *,
     windows: Sequence[Window] = (EVERYTHING,),
     engine: str = "auto",
+    progress: Optional[Progress] = None,
 ) -> Iterator[RecordBatch]:
     """As `read_table`, before they become Arrow rows."""
     for chain in chains_in(archive):
         for window in windows:
-            for batch in read_chain(archive, chain, table, metadata, window=window, engine=engine):
+            played = read_chain(archive, chain, table, metadata, window=window, engine=engine, progress=progress)
+            for batch in played:
                 if batch.begins_day and batch.day is not None and window.within(batch.day).start_ns:
                     continue  # the books where the window begins are no rows of the table
                 records = records_in(window, table, batch.records)
