@@ -243,6 +243,14 @@ EXPORT = Group(
         Exit code 2: some events are suspect (flag 4); 3: some data could not be verified.
         """,
     ),
+    _table(
+        "orders",
+        """Order lives: where each order was placed, what filled it, how it ended, and the mid prices after.
+
+        Days that follow one another are exported as one. Exit code 2: some rows are suspect; 3: some data could not be
+        verified.
+        """,
+    ),
     _other_format("tardis", "Tardis' incremental_book_L2 and book_snapshot_25 (csv.gz), one file a symbol and day."),
     _other_format(
         "lobster",

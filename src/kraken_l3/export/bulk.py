@@ -1,7 +1,8 @@
 """All of an archive to one table or to another tool's files: by this process, by several, or by a Dask cluster.
 
-For a table each chain of files is a job of its own; where there are more processes than chains, the pairs of a chain
-are shared out as well. For another tool each pair of each chain is one. Every sharing gives the same files.
+For a table each chain of files is a job of its own (for `orders`, all days that follow one another); where there are
+more processes than chains, the pairs of a chain are shared out as well. For another tool each pair of each chain is
+one. Every sharing gives the same files.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Optional
+from typing import Any, Callable, Optional, TypeVar
 
 from kraken_l3.archive.datafile import DataFile
 from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.errors import DamageFound
 from kraken_l3.export.format_job import FormatJob, run_format_job
 from kraken_l3.export.job import Job, run_job
+from kraken_l3.export.orders.following import runs_in
+from kraken_l3.export.orders.job import OrdersJob, run_orders_job
 from kraken_l3.export.result import ExportResult
 from kraken_l3.export.storage import fetched
 from kraken_l3.export.table import Table
@@ -27,7 +30,9 @@ from kraken_l3.rebuild.parallel import Progress, run_in_processes
 from kraken_l3.rebuild.playback import Chain, chains_in
 from kraken_l3.rebuild.window import files_in
 
-__all__ = ["export_format", "export_table", "plan_jobs"]
+__all__ = ["export_format", "export_orders", "export_table", "plan_jobs"]
+
+_Job = TypeVar("_Job", Job, OrdersJob)
 
 _SYMBOL = re.compile(rb'"symbol"\s*:\s*"([^"]+)"')
 #: So much of a file tells whether it has enough pairs to share out; a job without any would read all of it in vain.
@@ -60,15 +65,63 @@ def export_table(
         progress: called with the bytes done.
     """
     planned = plan_jobs(source, target, table, shares=jobs, windows=windows, engine=engine, instruments=instruments)
+    return _run_all(run_job, planned, jobs, cluster, progress)
+
+
+def _run_all(
+    work: Callable[[_Job, Optional[Progress]], ExportResult],
+    planned: Sequence[_Job],
+    jobs: int,
+    cluster: Optional[str],
+    progress: Optional[Progress],
+) -> ExportResult:
     if cluster is not None:
-        results = list(in_order_on_cluster(run_job, planned, cluster, progress))
+        results = list(in_order_on_cluster(work, planned, cluster, progress))
     elif jobs > 1 and len(planned) > 1:
-        results = run_in_processes(run_job, planned, jobs, progress, shares=planned[0].part[1])
+        results = run_in_processes(work, planned, jobs, progress, shares=planned[0].part[1])
     else:
-        results = [run_job(job, progress) for job in planned]
+        results = [work(job, progress) for job in planned]
     result = _sum(results)
     result.files.sort(key=lambda file: (file.symbol, file.date or ""))
     return result
+
+
+def export_orders(
+    source: str,
+    target: str,
+    symbols: Optional[frozenset[str]] = None,
+    *,
+    jobs: int = 1,
+    cluster: Optional[str] = None,
+    windows: Sequence[Window] = (EVERYTHING,),
+    engine: str = "auto",
+    instruments: Sequence[Instrument] = (),
+    progress: Optional[Progress] = None,
+) -> ExportResult:
+    """Export the table `orders`, whose rows may end days after they began: days that follow one another are one job.
+
+    Args:
+        source: path or URL of an archive directory or an NDJSON file.
+        target: path or URL of a directory.
+        symbols: only these; None for all.
+        jobs: as of `export_table`, as is the rest.
+        cluster: likewise.
+        windows: likewise.
+        engine: likewise.
+        instruments: likewise.
+        progress: likewise.
+    """
+    with fetched(source, heads=True) as path:
+        archive = open_archive(path)
+        metadata = tuple(metadata_in(archive, instruments))
+        stretches = _stretches(archive, runs_in(archive), windows)
+        shares = _shares(jobs, archive, [run for run, _ in stretches], symbols)
+    planned = [
+        OrdersJob(source, target, symbols, run, metadata, share, engine, window)
+        for run, window in stretches
+        for share in shares
+    ]
+    return _run_all(run_orders_job, planned, jobs, cluster, progress)
 
 
 def export_format(
@@ -101,7 +154,7 @@ def export_format(
     with fetched(source, heads=True) as path:
         archive = open_archive(path)
         metadata = metadata_in(archive, instruments)
-        stretches = _stretches(archive, windows)
+        stretches = _stretches(archive, chains_in(archive), windows)
     planned = []
     for symbol in symbols:
         told = tuple(each for each in metadata if each.symbol == symbol)
@@ -137,11 +190,8 @@ def plan_jobs(
     with fetched(source, heads=True) as path:
         archive = open_archive(path)
         metadata = tuple(metadata_in(archive, instruments))
-        stretches = _stretches(archive, windows)
-        parts = -(-shares // len(stretches)) if stretches else 1
-        if parts > 1:
-            parts = max(_pairs_for(parts, archive, chain, table) for chain, _ in stretches)
-    shares_of_symbols = [(part, parts) for part in range(parts)]
+        stretches = _stretches(archive, chains_in(archive), windows)
+        shares_of_symbols = _shares(shares, archive, [chain for chain, _ in stretches], table.symbols)
     return [
         Job(source, target, table, chain, metadata, share, engine, window)
         for chain, window in stretches
@@ -149,12 +199,22 @@ def plan_jobs(
     ]
 
 
-def _stretches(archive: Archive, windows: Sequence[Window]) -> list[tuple[Chain, Window]]:
+def _stretches(archive: Archive, chains: Sequence[Chain], windows: Sequence[Window]) -> list[tuple[Chain, Window]]:
     """The chains with each window that they may have lines of."""
-    return [(chain, window) for chain in chains_in(archive) for window in windows if files_in(archive, chain, window)]
+    return [(chain, window) for chain in chains for window in windows if files_in(archive, chain, window)]
 
 
-def _pairs_for(parts: int, archive: Archive, chain: Chain, table: Table) -> int:
+def _shares(
+    wanted: int, archive: Archive, chains: Sequence[Chain], symbols: Optional[frozenset[str]]
+) -> list[tuple[int, int]]:
+    """The shares of the symbols of each chain, for so many processes in all."""
+    parts = -(-wanted // len(chains)) if chains else 1
+    if parts > 1:
+        parts = max(_pairs_for(parts, archive, chain, symbols) for chain in chains)
+    return [(part, parts) for part in range(parts)]
+
+
+def _pairs_for(parts: int, archive: Archive, chain: Chain, symbols: Optional[frozenset[str]]) -> int:
     """So many parts, or as few as there are pairs at the chain's beginning; where there are none nothing tells."""
     pairs: set[bytes] = set()
     with DataFile(archive.directory / chain.files[0]) as file, contextlib.suppress(DamageFound):
@@ -162,7 +222,7 @@ def _pairs_for(parts: int, archive: Archive, chain: Chain, table: Table) -> int:
             pairs.update(_SYMBOL.findall(block.data))
             if len(pairs) >= parts or block.offset >= _HEAD_BYTES:
                 break
-    if table.symbols is not None:
-        pairs &= {symbol.encode("utf-8", "surrogatepass") for symbol in table.symbols}
+    if symbols is not None:
+        pairs &= {symbol.encode("utf-8", "surrogatepass") for symbol in symbols}
         return max(1, min(parts, len(pairs)))
     return min(parts, len(pairs)) or parts

@@ -1,10 +1,11 @@
-"""`kraken-l3 export snapshots`, `events`: verified data as Parquet tables."""
+"""`kraken-l3 export snapshots`, `events`, `orders`: verified data as Parquet tables."""
 
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 from kraken_l3.api.arguments import span_ns
 from kraken_l3.cli.console import Screen, Table, number, size
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from kraken_l3.export.result import ExportResult
     from kraken_l3.export.table import Table as ExportTable
 
-__all__ = ["events", "snapshots"]
+__all__ = ["events", "orders", "snapshots"]
 
 _SHOWN_FILES = 12
 _SHOWN_ROWS = 5
@@ -28,7 +29,7 @@ def snapshots(request: ExportRequest, every: str, levels: int, wide: bool, keep_
     """Run `kraken-l3 export snapshots`; gives its exit code back."""
     from kraken_l3.export.snapshots import SnapshotsTable
 
-    return _export(request, SnapshotsTable(levels, span_ns(every), wide, keep_gaps, request.symbols))
+    return _export_table(request, SnapshotsTable(levels, span_ns(every), wide, keep_gaps, request.symbols))
 
 
 @export_command
@@ -36,19 +37,28 @@ def events(request: ExportRequest) -> int:
     """Run `kraken-l3 export events`; gives its exit code back."""
     from kraken_l3.export.events import EventsTable
 
-    return _export(request, EventsTable(request.symbols))
+    return _export_table(request, EventsTable(request.symbols))
 
 
-def _export(request: ExportRequest, wanted: ExportTable) -> int:
+@export_command
+def orders(request: ExportRequest) -> int:
+    """Run `kraken-l3 export orders`; gives its exit code back."""
+    from kraken_l3.export.bulk import export_orders
+
+    return _export(request, "orders", partial(export_orders, request.source, request.out, request.symbols))
+
+
+def _export_table(request: ExportRequest, wanted: ExportTable) -> int:
     from kraken_l3.export.bulk import export_table
 
+    return _export(request, wanted.name, partial(export_table, request.source, request.out, wanted))
+
+
+def _export(request: ExportRequest, name: str, export: Callable[..., ExportResult]) -> int:
     unread = request.begin()
     total = request.total()
     with request.progress(total) as step:
-        result = export_table(
-            request.source,
-            request.out,
-            wanted,
+        result = export(
             jobs=request.jobs_for(total),
             cluster=request.cluster,
             windows=request.windows,
@@ -59,11 +69,11 @@ def _export(request: ExportRequest, wanted: ExportTable) -> int:
     exit_code = result.exit_code() or (DataMissing.exit_code if unread else 0)
     if request.as_json:
         return print_result({"out": request.out, **dataclasses.asdict(result)}, exit_code)
-    _print_result(request.out, wanted, result)
+    _print_result(request.out, name, result)
     return exit_code
 
 
-def _print_result(out: str, wanted: ExportTable, result: ExportResult) -> None:
+def _print_result(out: str, name: str, result: ExportResult) -> None:
     screen = Screen()
     table = Table("symbol", "date", ">rows", ">left out", ">suspect", ">size")
     for file in result.files[:_SHOWN_FILES]:
@@ -72,7 +82,7 @@ def _print_result(out: str, wanted: ExportTable, result: ExportResult) -> None:
     screen.table(table)
     if len(result.files) > _SHOWN_FILES:
         screen.line(f"... {len(result.files) - _SHOWN_FILES:,} more files; --json lists them")
-    if wanted.name == "snapshots" and result.files and "://" not in out:
+    if name == "snapshots" and result.files and "://" not in out:
         _print_rows(screen, Path(out) / result.files[0].name)
     before = f" ({result.already_there:,} made before)" if result.already_there else ""
     first = f", the first is {result.files[0].name}" if result.files else ""

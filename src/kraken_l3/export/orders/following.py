@@ -21,7 +21,7 @@ from kraken_l3.export.events import EventsDay, EventsTable
 from kraken_l3.export.gap_rows import GapRows
 from kraken_l3.export.orders.lives import OrderLives
 from kraken_l3.export.orders.table import ORDERS, to_arrow
-from kraken_l3.export.records import Records
+from kraken_l3.export.records import RecordBuilder, Records
 from kraken_l3.export.result import EngineCounts, ExportResult
 from kraken_l3.model.timestamps import day_start_ns
 from kraken_l3.model.window import EVERYTHING, Window
@@ -92,6 +92,7 @@ def follow_orders(
     hashed: bool = False,
     progress: Optional[Progress] = None,
     counted: Optional[ExportResult] = None,
+    overflow_ids: Optional[list[str]] = None,
 ) -> Iterator[Union[Lives, FileEnd]]:
     """Lives of orders, and the ends of the files that they were read from.
 
@@ -107,10 +108,11 @@ def follow_orders(
         hashed: have `FileEnd` tell the SHA-256 of each file.
         progress: called with the bytes done.
         counted: gains what was read, and damage that hides the rest of a file; without it that is raised.
+        overflow_ids: gains the ids of `Lives.overflow_ids`.
     """
     table = EventsTable(symbols)
     engine_made = make_engine(table.engine_options(part), engine)
-    following = _Following(archive, table, engine_made, window)
+    following = _Following(archive, table, engine_made, window, overflow_ids)
     counts = EngineCounts(engine_made)
     clock = ReceiveClock(engine_made.name, needs_times=False)
     played = play_window(
@@ -154,9 +156,16 @@ class _Following:
         is_begun: whether the window is reached; what comes before leads up to it.
     """
 
-    def __init__(self, archive: Archive, table: EventsTable, engine: Engine, window: Window) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        table: EventsTable,
+        engine: Engine,
+        window: Window,
+        overflow_ids: Optional[list[str]] = None,
+    ) -> None:
         self._archive, self._table, self._engine, self._window = archive, table, engine, window
-        self._builder = table.builder(engine)
+        self._builder = RecordBuilder(engine, overflow_ids=overflow_ids)
         self._lives: dict[str, OrderLives] = defaultdict(OrderLives)
         self.books_go_on = self.is_begun = False
         self._day: Optional[dt.date] = None
