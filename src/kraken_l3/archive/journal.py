@@ -24,6 +24,7 @@ __all__ = [
     "Acknowledged",
     "Alive",
     "ClockStep",
+    "Conflict",
     "Connected",
     "Control",
     "Disconnected",
@@ -33,9 +34,12 @@ __all__ = [
     "GapOpened",
     "Instruments",
     "JournalState",
+    "MergedSource",
+    "NotSpliced",
     "Record",
     "Recovered",
     "Rejected",
+    "Repaired",
     "Resync",
     "Rotated",
     "Started",
@@ -249,6 +253,64 @@ class Stopped(_Base, frozen=True, kw_only=True, tag="stop"):
     reason: str
 
 
+class MergedSource(_Base, frozen=True, kw_only=True, tag="source"):
+    """An archive that a merge took this one from; `l3-D.sources` counts them from 0, in this order.
+
+    `lines` came from it, of the `read` that it has; `left_out` were damaged and no other source had them. Its clock is
+    ahead of source 0's by `clock_ahead_ns`, by the median of the messages that both received (None: there are none).
+    Nothing was aligned by that.
+    """
+
+    source: _Count
+    name: str
+    version: str = ""
+    first_ns: _Time = 0
+    last_ns: _Time = 0
+    read: _Count = 0
+    lines: _Count = 0
+    left_out: _Count = 0
+    clock_ahead_ns: Optional[_Time] = None
+
+
+class Repaired(_Base, frozen=True, kw_only=True, tag="repaired"):
+    """Messages that a source had lost were taken from another one.
+
+    The edges are receive times of the source that lost them, `cause` is its own journal's, or "lost" where it did not
+    know. `proof`: "book" (order by order at its next snapshot), "checksums" (they agree with the messages and not
+    without them), "unseen" (they agree either way: the messages change nothing that the checksum covers), "none".
+    """
+
+    symbol: str
+    cause: str
+    left_ns: _Time
+    right_ns: _Time
+    source: _Count
+    taken_from: _Count
+    lines: _Count
+    proof: str
+
+
+class Conflict(_Base, frozen=True, kw_only=True, tag="conflict"):
+    """Two sources have different content at the same place. That of `source` is in the data, that of `other` at
+    `offset` of `l3-D.conflicts`, D being the day of this record."""
+
+    channel: str
+    symbol: str
+    source: _Count
+    other: _Count
+    msg_ns: _Time
+    offset: _Count
+
+
+class NotSpliced(_Base, frozen=True, kw_only=True, tag="not_spliced"):
+    """Messages of a source could not be put beside those of `beside`, and are left out until its next snapshot."""
+
+    symbol: str
+    source: _Count
+    beside: _Count
+    reason: str
+
+
 Record = Union[
     Started,
     Connected,
@@ -270,6 +332,10 @@ Record = Union[
     Recovered,
     Rotated,
     Stopped,
+    MergedSource,
+    Repaired,
+    Conflict,
+    NotSpliced,
 ]
 
 _encoder = msgspec.json.Encoder()

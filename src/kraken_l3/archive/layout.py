@@ -60,7 +60,10 @@ _PREFIXES = {Stream.LEVEL3: "l3", Stream.TRADE: "trade", Stream.INSTRUMENT: "ins
 _NAME = re.compile(r"(l3|trade|instruments|journal)-([0-9]{4}-[0-9]{2}-[0-9]{2})(?:-([0-9]{4}))?\.([a-z.]+)")
 #: In this order: what stands first is read, where a file is there in several ways.
 _DATA_SUFFIXES = ("ndjson", "ndjson" + SEALED_SUFFIX, "ndjson" + GZIP_SUFFIX)
-_COMPANION_SUFFIXES = {"receipts", "torn", "repair", "repair.tmp", "repair.refused", "checkpoints", "manifest.json"}
+_COMPANION_SUFFIXES = {"receipts", "torn", "repair", "repair.tmp", "repair.refused", "checkpoints", "manifest.json"} | {
+    "sources",
+    "conflicts",
+}
 
 
 class FileName(NamedTuple):
@@ -172,6 +175,16 @@ class DayPaths(NamedTuple):
     def checkpoints(self) -> Path:
         """Verified books as of a line of the level3 data."""
         return self.path(Stream.LEVEL3.prefix, "checkpoints")
+
+    @property
+    def sources(self) -> Path:
+        """Of a merged archive: which source each line came from, and when the others received it."""
+        return self.path(Stream.LEVEL3.prefix, "sources")
+
+    @property
+    def conflicts(self) -> Path:
+        """Of a merged archive: lines that stood at the place of others that are in the data."""
+        return self.path(Stream.LEVEL3.prefix, "conflicts")
 
     @property
     def manifest(self) -> Path:

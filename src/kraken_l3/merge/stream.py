@@ -1,0 +1,557 @@
+"""One symbol's stream, put together from the runs that the sources have of it. See docs/gapless.md for the rules.
+
+A run begins with a snapshot, which belongs to the connection and not to the stream. Its place is before the update
+behind it. Updates stand in the order of Kraken's timestamps, those of one timestamp as the sources have them. Updates
+that all sources have are taken in one step, which is nearly all of them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Optional, Protocol
+
+from kraken_l3.archive.gaps import Gap
+from kraken_l3.archive.journal import Conflict, GapClosed, GapOpened, NotSpliced, Record, Repaired
+from kraken_l3.archive.layout import Stream
+from kraken_l3.merge.proof import Book, Proof
+from kraken_l3.merge.source import DONE, LED, Source
+from kraken_l3.protocol.alignment import anchors, identity_of
+
+__all__ = ["FOREVER_NS", "Output", "SymbolStream"]
+
+FOREVER_NS = 1 << 63
+#: Updates behind a snapshot that are looked for in the other sources; so many without a match belong to no common
+#: stream.
+_COMPARED = 64
+_ENOUGH = 8
+#: Updates in another form than the other source's that are compared at a time.
+_FORMS_AT_ONCE = 64
+#: Updates that a source had not delivered in time, remembered so that they are not taken twice when it does.
+_LATE_AT_MOST = 100_000
+
+
+class Output(Protocol):
+    """Where the findings of streams go."""
+
+    def journal(self, record: Record) -> None:
+        """One record, at the moment that the merge is at."""
+
+    def conflict(self, payload: bytes) -> int:
+        """Keep a line that is not in the data; its offset."""
+
+    @property
+    def now_ns(self) -> int:
+        """The receive time that the merge is at."""
+
+
+class _Run:
+    """What one source does for the stream now.
+
+    Attributes:
+        is_alive: its run goes on since its last snapshot.
+        is_muted: nothing of it is taken until its next snapshot.
+        has_begun: anything of it was taken.
+        missed: updates that were taken from others since its last one.
+        left_ns: receive time of its last one.
+        late: updates that were taken without waiting for it any longer.
+    """
+
+    def __init__(self) -> None:
+        self.is_alive = self.is_muted = self.has_begun = False
+        self.missed = 0
+        self.taken_from = 0
+        self.left_ns = 0
+        self.late: dict[Hashable, None] = {}
+
+
+class SymbolStream:
+    """See the module.
+
+    Args:
+        symbol: whose stream.
+        sources: by rank.
+        book: of the merged stream.
+        output: is told of gaps, repairs and conflicts.
+
+    Attributes:
+        conflicts: how often sources had different content at one place.
+        repairs: how many runs of lost messages were taken from another source.
+        gaps: how many gaps remain.
+        unspliced: how often a source was left out until its next snapshot.
+    """
+
+    def __init__(self, symbol: str, sources: Sequence[Source], book: Book, output: Output) -> None:
+        self._symbol = symbol
+        self._sources = sources
+        self._book = book
+        self._output = output
+        self._runs = [_Run() for _ in sources]
+        self._holders: tuple[int, ...] = ()
+        self._last: Optional[tuple[Source, int]] = None
+        self._last_recv_ns = 0
+        self.conflicts = self.repairs = self.gaps = self.unspliced = 0
+
+    def decide(self, limits: Sequence[int], *, forced: bool = False) -> None:
+        """Take what is certain.
+
+        Args:
+            limits: for each source the time before which it has delivered everything.
+            forced: too much waits: nothing more is waited for.
+        """
+        while self._decide_next(limits, forced):
+            pass
+
+    # -- where the sources stand
+
+    def _decide_next(self, limits: Sequence[int], forced: bool) -> bool:
+        heads: dict[int, int] = {}
+        bound = FOREVER_NS
+        for source, run, limit in zip(self._sources, self._runs, limits):
+            lines = source.pending.get(self._symbol)
+            if lines and (run.is_muted or run.late):
+                self._drop_known(source, run, lines)
+            if lines:
+                heads[source.rank] = self._place(source, lines)
+            elif not forced:
+                bound = min(bound, limit)
+        if not heads:
+            return False
+        place = min(heads.values())
+        if bound <= place:
+            return False
+        group = [rank for rank, at in heads.items() if at == place]
+        bound = min([bound, *(at for at in heads.values() if at > place)])
+        if any(self._lines(rank)[0] in self._sources[rank].snapshots for rank in group):
+            return self._take_snapshots(group, heads, limits, forced)
+        if len(group) == 1:
+            self._take({group[0]: self._before(group[0], bound)}, limits)
+            return True
+        return self._take_common(group, place, bound, limits, forced)
+
+    def _lines(self, rank: int) -> list[int]:
+        return self._sources[rank].pending[self._symbol]
+
+    def _place(self, source: Source, lines: Sequence[int]) -> int:
+        """Of the first line that waits; a snapshot's is that of the update behind it."""
+        if source.snapshots:
+            for line in lines:
+                if line not in source.snapshots:
+                    return source.ns[line - source.first]
+        return source.ns[lines[0] - source.first]
+
+    def _before(self, rank: int, bound: int) -> list[int]:
+        """The updates that wait, up to a snapshot or a place; at least one."""
+        source, lines = self._sources[rank], self._lines(rank)
+        end = len(lines)
+        if source.snapshots:
+            end = next((at for at, line in enumerate(lines) if line in source.snapshots), end)
+        first = source.first
+        if bound < FOREVER_NS and source.ns[lines[end - 1] - first] >= bound:
+            end = max(1, bisect_left([source.ns[line - first] for line in lines[:end]], bound))
+        return lines[:end]
+
+    def _drop_known(self, source: Source, run: _Run, lines: list[int]) -> None:
+        """Leave out what a muted source has, and what was taken before without waiting for it."""
+        count = 0
+        for line in lines:
+            if line in source.snapshots:
+                run.late.clear()
+                break
+            if not run.is_muted:
+                key = identity_of(source.payload[line - source.first])
+                if key not in run.late:
+                    break
+                del run.late[key]
+            source.state[line - source.first] = DONE
+            count += 1
+        del lines[:count]
+
+    # -- updates
+
+    def _take_common(self, group: Sequence[int], place: int, bound: int, limits: Sequence[int], forced: bool) -> bool:
+        lines = {rank: self._before(rank, bound) for rank in group}
+        most = min(map(len, lines.values()))
+        texts = [self._sources[rank].payloads(each[:most]) for rank, each in lines.items()]
+        common = min(_common(texts[0], text) for text in texts[1:])
+        if not common:
+            some = [[identity_of(line) for line in text[:_FORMS_AT_ONCE]] for text in texts]
+            common = min(_common(some[0], each) for each in some[1:])
+        if common:
+            self._take({rank: each[:common] for rank, each in lines.items()}, limits)
+            return True
+        return self._take_tied(lines, place, limits, forced)
+
+    def _take_tied(
+        self, lines: Mapping[int, Sequence[int]], place: int, limits: Sequence[int], forced: bool
+    ) -> bool:
+        """Updates of one timestamp that not all sources have, or that differ."""
+        tied: dict[int, Sequence[int]] = {}
+        for rank, each in lines.items():
+            source = self._sources[rank]
+            end = next((at for at, line in enumerate(each) if source.ns[line - source.first] != place), len(each))
+            if end == len(each) == len(self._lines(rank)) and limits[rank] <= place and not forced:
+                return False  # more of them may come
+            tied[rank] = each[:end]
+        leader = min(tied, key=lambda rank: (not self._sources[rank].bad.isdisjoint(tied[rank]), rank))
+        keys = {rank: [identity_of(text) for text in self._sources[rank].payloads(each)] for rank, each in tied.items()}
+        merged = [(key, {leader: line}) for key, line in zip(keys[leader], tied[leader])]
+        for rank in tied:
+            if rank != leader:
+                merged = self._merged(merged, rank, keys[rank], tied[rank], leader, place)
+        for _, holders in merged:
+            self._take({rank: [line] for rank, line in holders.items()}, limits)
+        return True
+
+    def _merged(
+        self,
+        merged: list[tuple[Hashable, dict[int, int]]],
+        rank: int,
+        keys: Sequence[Hashable],
+        lines: Sequence[int],
+        leader: int,
+        place: int,
+    ) -> list[tuple[Hashable, dict[int, int]]]:
+        """What is merged so far, and another source's lines of the same timestamp."""
+        result: list[tuple[Hashable, dict[int, int]]] = []
+        own, other = 0, 0
+        for at, beside in [*anchors([key for key, _ in merged], keys), (len(merged), len(keys))]:
+            result += merged[own:at]
+            for number in range(other, beside):
+                if own < at:
+                    self._conflict(leader, rank, lines[number], place)
+                    self._sources[rank].state[lines[number] - self._sources[rank].first] = DONE
+                    self._lines(rank).remove(lines[number])
+                else:
+                    result.append((keys[number], {rank: lines[number]}))
+            if at < len(merged):
+                key, holders = merged[at]
+                result.append((key, {**holders, rank: lines[beside]}))
+            own, other = at + 1, beside + 1
+        return result
+
+    def _conflict(self, leader: int, other: int, line: int, place: int) -> None:
+        source = self._sources[other]
+        offset = self._output.conflict(source.payload[line - source.first])
+        self.conflicts += 1
+        self._output.journal(
+            Conflict(
+                at_ns=self._output.now_ns,
+                channel=Stream.LEVEL3.value,
+                symbol=self._symbol,
+                source=leader,
+                other=other,
+                msg_ns=place,
+                offset=offset,
+            )
+        )
+
+    def _take(self, held: Mapping[int, Sequence[int]], limits: Sequence[int]) -> None:
+        """The next updates of the stream: for each source that has them, its lines."""
+        leader = self._sources[min(held)]
+        lines = held[leader.rank]
+        texts = leader.payloads(lines)
+        if len(held) < len(self._sources):
+            self._note_missing(held, leader, texts, limits)
+        for rank in held:
+            if self._runs[rank].missed:
+                self._repaired_within(rank, held[rank][0])
+        self._lead(leader, lines)
+        for rank, each in held.items():
+            source, run = self._sources[rank], self._runs[rank]
+            run.has_begun = True
+            run.left_ns = source.recv[each[-1] - source.first]
+            if rank != leader.rank:
+                self._follow(leader, lines, source, each)
+            if source.bad:
+                source.bad.difference_update(each)
+            del source.pending[self._symbol][: len(each)]
+        self._book.feed(texts)
+        self._holders = tuple(held)
+
+    def _lead(self, leader: Source, lines: Sequence[int]) -> None:
+        first = leader.first
+        if self._last is not None and self._last[0] is not leader:
+            leader.before[lines[0]] = self._last
+        self._last = (leader, lines[-1])
+        self._last_recv_ns = leader.recv[lines[-1] - first]
+        _mark(leader, lines, LED)
+
+    def _follow(self, leader: Source, lines: Sequence[int], source: Source, same: Sequence[int]) -> None:
+        _mark(source, same, DONE)
+        elsewhere, own, other = leader.elsewhere[source.rank], leader.first, source.first
+        if lines[-1] - lines[0] == same[-1] - same[0] == len(lines) - 1:
+            elsewhere[lines[0] - own : lines[-1] + 1 - own] = source.recv[same[0] - other : same[-1] + 1 - other]
+            return
+        recv = source.recv
+        for line, its in zip(lines, same):
+            elsewhere[line - own] = recv[its - other]
+
+    # -- what some have lost
+
+    def _note_missing(
+        self, held: Mapping[int, Sequence[int]], leader: Source, texts: Sequence[bytes], limits: Sequence[int]
+    ) -> None:
+        for source, run in zip(self._sources, self._runs):
+            if source.rank in held or not run.has_begun:
+                continue
+            run.missed += len(texts)
+            run.taken_from = leader.rank
+            waited_for = not source.pending.get(self._symbol) and not source.is_over
+            if waited_for and not run.is_muted:
+                for text in texts[-_LATE_AT_MOST:]:
+                    run.late[identity_of(text)] = None
+                for key in list(run.late)[:-_LATE_AT_MOST]:
+                    del run.late[key]
+
+    def _repaired_within(self, rank: int, line: int) -> None:
+        """A source goes on behind updates that it had lost without knowing."""
+        source, run = self._sources[rank], self._runs[rank]
+        if run.is_alive:
+            proof = "unseen"
+            if line in source.bad:
+                proof = "checksums" if self._book.is_in_step() else "none"
+            self._repaired(rank, "lost", run.left_ns, source.recv[line - source.first], proof)
+        run.missed = 0
+
+    def _repaired(self, rank: int, cause: str, left_ns: int, right_ns: int, proof: str) -> None:
+        run = self._runs[rank]
+        self.repairs += 1
+        self._output.journal(
+            Repaired(
+                at_ns=self._output.now_ns,
+                symbol=self._symbol,
+                cause=cause,
+                left_ns=left_ns,
+                right_ns=right_ns,
+                source=rank,
+                taken_from=run.taken_from,
+                lines=run.missed,
+                proof=proof,
+            )
+        )
+        run.missed = 0
+
+    # -- snapshots
+
+    def _take_snapshots(
+        self, group: Sequence[int], heads: Mapping[int, int], limits: Sequence[int], forced: bool
+    ) -> bool:
+        """The runs that begin here: each goes on from the stream, or the stream from one of them."""
+        new = [rank for rank in group if self._lines(rank)[0] in self._sources[rank].snapshots]
+        for rank in new:
+            if not forced and not self._sources[rank].is_over and self._is_without_update(rank):
+                return False  # its place is not known yet
+        carriers = [
+            rank
+            for rank in heads
+            if rank not in new and self._runs[rank].is_alive and self._lines(rank)[0] not in self._sources[rank].snapshots
+        ]
+        leader = new[0]
+        beside = carriers or new[:1]
+        for rank in new:
+            if rank not in beside:
+                shared = self._shares_stream(rank, beside, limits, forced)
+                if shared is None:
+                    return False
+                if not shared:
+                    self._part(rank, beside)
+                    return True
+        if carriers:
+            for rank in new:
+                if self._goes_on(rank, carriers):
+                    self._leave_out_snapshot(rank)
+                else:
+                    self._begin_from(rank, [], "mismatch")
+                    break
+        else:
+            self._begin_from(leader, new[1:])
+        return True
+
+    def _is_without_update(self, rank: int) -> bool:
+        source = self._sources[rank]
+        return all(line in source.snapshots for line in self._lines(rank))
+
+    def _shares_stream(
+        self, rank: int, beside: Sequence[int], limits: Sequence[int], forced: bool
+    ) -> Optional[bool]:
+        """Whether the run that begins shares a message with the others; None: not to be told yet."""
+        source = self._sources[rank]
+        depth = source.depth_of(self._symbol)
+        if any(self._sources[other].depth_of(self._symbol) != depth for other in beside):
+            return False
+        lines = self._lines(rank)
+        end = next((n for n, line in enumerate(lines) if n and line in source.snapshots), len(lines))
+        updates = lines[1:end][:_COMPARED]
+        texts = source.payloads(updates)
+        heads = [self._sources[other].payloads(self._lines(other)[:1]) for other in beside]
+        if source.payloads(lines[:1]) in heads or (not updates and end < len(lines)):
+            return True
+        ends = []
+        for other in beside:
+            theirs = self._sources[other].payloads(self._lines(other))
+            if not set(texts).isdisjoint(theirs):
+                return True
+            if texts and not {identity_of(text) for text in texts}.isdisjoint(map(identity_of, theirs)):
+                return True
+            its_end = self._sources[other].ns[self._lines(other)[-1] - self._sources[other].first]
+            ends.append(max(its_end, limits[other]))
+        comparable = sum(source.ns[line - source.first] < max(ends) for line in updates)
+        if comparable >= _ENOUGH:
+            return False
+        if forced or source.is_over or all(self._sources[other].is_over for other in beside):
+            return comparable < _ENOUGH and not (comparable and self._is_contradicted(updates, source, beside))
+        return None
+
+    def _is_contradicted(self, updates: Sequence[int], source: Source, beside: Sequence[int]) -> bool:
+        """Whether the others have updates of the same time, and none of them is one of these."""
+        begin, end = (source.ns[line - source.first] for line in (updates[0], updates[-1]))
+        return any(
+            begin <= self._sources[other].ns[line - self._sources[other].first] <= end
+            for other in beside
+            for line in self._lines(other)
+        )
+
+    def _part(self, rank: int, beside: Sequence[int]) -> None:
+        """Two runs cannot be put together: the source that has more of the symbol goes on, the other waits."""
+        source = self._sources[rank]
+        same_depth = all(
+            self._sources[other].depth_of(self._symbol) == source.depth_of(self._symbol) for other in beside
+        )
+        reason = "no message in common" if same_depth else "another depth"
+        covered = source.covered_ns(self._symbol)
+        is_better = all(self._sources[other].covered_ns(self._symbol) < covered for other in beside)
+        losers = [other for other in beside if self._runs[other].is_alive] if is_better else [rank]
+        if is_better and any(not self._runs[other].is_alive for other in beside):
+            losers = list(beside)
+        for loser in losers:
+            self._mute(loser, beside[0] if loser == rank else rank, reason)
+        if is_better and all(self._runs[other].is_muted for other in beside):
+            self._begin_from(rank, [], "not_spliced" if self._last is not None else "")
+
+    def _mute(self, rank: int, beside: int, reason: str) -> None:
+        source, run = self._sources[rank], self._runs[rank]
+        run.is_muted, run.is_alive, run.missed = True, False, 0
+        lines = self._lines(rank)
+        if lines and lines[0] in source.snapshots:
+            self._drop_snapshot(rank)
+        self.unspliced += 1
+        self._output.journal(
+            NotSpliced(at_ns=self._output.now_ns, symbol=self._symbol, source=rank, beside=beside, reason=reason)
+        )
+
+    def _goes_on(self, rank: int, carriers: Sequence[int]) -> bool:
+        """Whether the stream before a snapshot leads to it, order by order."""
+        source = self._sources[rank]
+        line = self._lines(rank)[0]
+        proof = self._book.compare(source.payload[line - source.first])
+        if proof is Proof.DIFFERENT or (proof is Proof.UNTOLD and not set(carriers) & set(self._holders)):
+            return False
+        run = self._runs[rank]
+        if run.has_begun and not run.is_muted:
+            recv_ns = source.recv[line - source.first]
+            gap = source.gap_before(self._symbol, recv_ns)
+            cause, left_ns = (gap.cause, gap.left_ns) if gap is not None else ("unknown", run.left_ns)
+            self._repaired(rank, cause, left_ns, recv_ns, "book" if proof is Proof.SAME else "none")
+        return True
+
+    def _leave_out_snapshot(self, rank: int) -> None:
+        self._drop_snapshot(rank)
+        self._runs[rank].is_alive, self._runs[rank].is_muted = True, False
+
+    def _drop_snapshot(self, rank: int) -> None:
+        source = self._sources[rank]
+        line = self._lines(rank).pop(0)
+        source.state[line - source.first] = DONE
+        source.snapshots.discard(line)
+        source.bad.discard(line)
+
+    def _begin_from(self, leader: int, others: Sequence[int], cause: str = "") -> None:
+        """The stream goes on from a snapshot that is written; others at the same place are the same, or a conflict."""
+        source = self._sources[leader]
+        line = self._lines(leader)[0]
+        recv_ns = source.recv[line - source.first]
+        self._gap_before(source, recv_ns, cause)
+        self._book.feed([source.payload[line - source.first]])
+        self._lead(source, [line])
+        held = [leader]
+        for rank in others:
+            other, its = self._sources[rank], self._lines(rank)[0]
+            text = other.payload[its - other.first]
+            if text == source.payload[line - source.first] or self._book.compare(text) is Proof.SAME:
+                self._follow(source, [line], other, [its])
+                held.append(rank)
+            else:
+                self._conflict(leader, rank, its, other.ns[its - other.first])
+            self._drop_snapshot(rank)
+        self._lines(leader).pop(0)
+        source.snapshots.discard(line)
+        source.bad.discard(line)
+        for rank in [leader, *others]:
+            run, each = self._runs[rank], self._sources[rank]
+            run.is_alive, run.is_muted, run.has_begun, run.missed = True, False, True, 0
+            run.left_ns = recv_ns if rank == leader else max(run.left_ns, each.first_recv_ns)
+        self._holders = tuple(held)
+
+    # -- gaps
+
+    def _gap_before(self, source: Source, right_ns: int, cause: str) -> None:
+        """What is missing before a snapshot that is written, if the journals or the sources themselves tell it."""
+        own = source.gap_before(self._symbol, right_ns)
+        if self._last is None or source.rank in self._holders:
+            if own is None and not cause:
+                return
+            left_ns = own.left_ns if own is not None else self._last_recv_ns
+            left_ns = max([left_ns, *self._lefts(right_ns)])
+            self._gap(own.cause if own is not None else cause, min(left_ns, right_ns), right_ns)
+            return
+        gaps = self._gaps_of_holders()
+        first = next((gap for gap in gaps if gap.left_ns < right_ns), gaps[0] if gaps else None)
+        left_ns = max([first.left_ns if first is not None else self._last_recv_ns, *self._lefts(right_ns)])
+        self._gap(cause or (first.cause if first is not None else "stop"), min(left_ns, right_ns), right_ns)
+
+    def _gaps_of_holders(self) -> list[Gap]:
+        """The gaps in which the sources that had the last update are now."""
+        found = (self._sources[rank].gap_after(self._symbol, self._runs[rank].left_ns) for rank in self._holders)
+        return [gap for gap in found if gap is not None]
+
+    def _lefts(self, right_ns: int) -> list[int]:
+        return [gap.left_ns for gap in self._gaps_of_holders() if gap.left_ns < right_ns]
+
+    def _gap(self, cause: str, left_ns: int, right_ns: int) -> None:
+        self.gaps += 1
+        told = {"channel": Stream.LEVEL3.value, "symbol": self._symbol, "cause": cause, "left_ns": left_ns}
+        now_ns = self._output.now_ns
+        self._output.journal(GapOpened(at_ns=now_ns, **told))  # type: ignore[arg-type]
+        self._output.journal(GapClosed(at_ns=now_ns, right_ns=right_ns, **told))  # type: ignore[arg-type]
+
+    def finish(self) -> None:
+        """All sources are at their ends: what is open then is open in the merged archive too."""
+        gaps = [gap for gap in self._gaps_of_holders() if gap.right_ns is None]
+        if gaps:
+            last = max(gaps, key=lambda gap: gap.left_ns)
+            self._output.journal(
+                GapOpened(
+                    at_ns=self._output.now_ns,
+                    channel=Stream.LEVEL3.value,
+                    symbol=self._symbol,
+                    cause=last.cause,
+                    left_ns=last.left_ns,
+                )
+            )
+
+
+def _mark(source: Source, lines: Sequence[int], state: int) -> None:
+    first, states = source.first, source.state
+    if lines[-1] - lines[0] == len(lines) - 1:
+        states[lines[0] - first : lines[-1] + 1 - first] = bytes([state]) * len(lines)
+        return
+    for line in lines:
+        states[line - first] = state
+
+
+def _common(one: Sequence[Hashable], other: Sequence[Hashable]) -> int:
+    """How many of their first items are equal."""
+    if one == other:
+        return len(one)
+    return next((at for at, (mine, its) in enumerate(zip(one, other)) if mine != its), min(len(one), len(other)))
