@@ -51,6 +51,11 @@ LINES = [
     b'{"kind":"recovery","at_ns":5,"file":"l3-2026-11-22.ndjson","torn":[[1,2,"torn"]],"torn_file":"x"}',
     b'{"kind":"rotated","at_ns":5,"next_day":"2026-11-23"}',
     b'{"kind":"stop","at_ns":5,"reason":"SIGTERM"}',
+    b'{"kind":"source","at_ns":5,"source":1,"name":"data","read":3,"lines":2,"clock_ahead_ns":-7}',
+    b'{"kind":"repaired","at_ns":5,"symbol":"A/USD","cause":"network","left_ns":4,"right_ns":6,"source":0,'
+    b'"taken_from":1,"lines":9,"proof":"book"}',
+    b'{"kind":"conflict","at_ns":5,"channel":"level3","symbol":"A/USD","source":0,"other":1,"msg_ns":4}',
+    b'{"kind":"not_spliced","at_ns":5,"symbol":"A/USD","source":1,"beside":0,"reason":"another depth"}',
 ]
 
 

@@ -291,15 +291,14 @@ class Repaired(_Base, frozen=True, kw_only=True, tag="repaired"):
 
 
 class Conflict(_Base, frozen=True, kw_only=True, tag="conflict"):
-    """Two sources have different content at the same place. That of `source` is in the data, that of `other` at
-    `offset` of `l3-D.conflicts`, D being the day of this record."""
+    """Two sources have different content at the same place. That of `source` is in the data, that of `other` is a line
+    of the day's `l3-D.conflicts`: the n-th of these records tells of its n-th line."""
 
     channel: str
     symbol: str
     source: _Count
     other: _Count
     msg_ns: _Time
-    offset: _Count
 
 
 class NotSpliced(_Base, frozen=True, kw_only=True, tag="not_spliced"):

@@ -150,6 +150,21 @@ CHECK = Command(
     Argument("path", "An archive directory, or one sealed file or its manifest.", type=PATH),
     AS_JSON,
 )
+MERGE = Command(
+    "merge",
+    """Make one archive of several recordings of the same symbols: no message is lost that any of them has.
+
+    Messages are aligned by content, never by clocks, and each seam is proved by the book on both sides. Every line is
+    the bytes of one source; l3-D.sources tells which, and when the others received it. Exit code 2: sources contradict
+    one another; 3: gaps remain. What is interrupted is gone on with by the same command.
+    """,
+    Argument(
+        "paths", "Archive directories, or NDJSON files.", type=PATH, nargs=-1, required=True, metavar="ARCHIVE..."
+    ),
+    _option("--out", "-o", type=PATH, required=True, help="Directory of the merged archive."),
+    ENGINE,
+    AS_JSON,
+)
 VERIFY = Command(
     "verify",
     """Rebuild every book and compare every checksum.
@@ -360,6 +375,7 @@ APP = Group(
     RECOVER,
     SEAL,
     CHECK,
+    MERGE,
     VERIFY,
     BOOK,
     EXPORT,

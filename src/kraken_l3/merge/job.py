@@ -158,9 +158,7 @@ class _Merging:
     # -- deciding
 
     def _limits(self) -> list[int]:
-        return [
-            FOREVER_NS if source.is_over else source.position_ns - self._slack_ns for source in self._sources
-        ]
+        return [FOREVER_NS if source.is_over else source.position_ns - self._slack_ns for source in self._sources]
 
     def _decide(self, symbols: Sequence[str], source: Source) -> None:
         limits = self._limits()

@@ -37,8 +37,7 @@ class _Message(NamedTuple):
 
 def _lines(source: Source, stream: Stream) -> Iterator[Line]:
     if source.archive.is_directory:
-        for line in source.archive.lines(stream, skipped=Skipped()):
-            yield line
+        yield from source.archive.lines(stream, skipped=Skipped())
 
 
 def _frame(source: Source, line: Line, otherwise_ns: int) -> Frame:
@@ -147,17 +146,15 @@ class MergedTrades:
             known = self._known.get(trade.symbol, {}).get(trade.trade_id, trade)
             if known != trade:
                 self.conflicts += 1
-                self._output.journal(
-                    Conflict(
-                        at_ns=self._output.now_ns,
-                        channel=Stream.TRADE.value,
-                        symbol=trade.symbol,
-                        source=0,
-                        other=message.source.rank,
-                        msg_ns=trade.timestamp_ns,
-                        offset=self._output.conflict(message.frame.payload),
-                    )
+                record = Conflict(
+                    at_ns=self._output.now_ns,
+                    channel=Stream.TRADE.value,
+                    symbol=trade.symbol,
+                    source=0,
+                    other=message.source.rank,
+                    msg_ns=trade.timestamp_ns,
                 )
+                self._output.conflict(record, message.frame.payload)
 
     def _note(self, trade: Trade, source: Source, frame: Frame) -> None:
         known = self._known.setdefault(trade.symbol, {})
@@ -184,6 +181,11 @@ class MergedTrades:
         gaps = gaps_in(source.archive, channel=Stream.TRADE, symbols=[trade.symbol])
         gap = next((gap for gap in gaps if gap.right_ns == frame.recv_ns), None)
         if gap is not None:
-            told = {"channel": "trade", "symbol": trade.symbol, "cause": gap.cause, "left_ns": max(left_ns, gap.left_ns)}
+            told = {
+                "channel": "trade",
+                "symbol": trade.symbol,
+                "cause": gap.cause,
+                "left_ns": max(left_ns, gap.left_ns),
+            }
             self._output.journal(GapOpened(at_ns=now_ns, **told))  # type: ignore[arg-type]
             self._output.journal(GapClosed(at_ns=now_ns, right_ns=frame.recv_ns, **told))  # type: ignore[arg-type]

@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
+import msgspec
+
 from kraken_l3._version import __version__
 from kraken_l3.archive.days import closed_days
 from kraken_l3.archive.filesystem import File, FileSystem, OsFileSystem, opened
-from kraken_l3.archive.journal import Record, Started, Stopped
+from kraken_l3.archive.journal import Conflict, Record, Started, Stopped
 from kraken_l3.archive.layout import DayPaths, Stream, days_in, parse_name
 from kraken_l3.archive.reader import Archive
 from kraken_l3.archive.writer import ArchiveWriter
@@ -123,7 +125,7 @@ class MergedArchive:
         self._companions_day: Optional[dt.date] = None
         self._started = started
         self._writer: Optional[ArchiveWriter] = None
-        self._early: list[Record] = []
+        self._early: list[tuple[Record, Optional[bytes]]] = []
 
     @property
     def now_ns(self) -> int:
@@ -149,7 +151,7 @@ class MergedArchive:
         self._clock.now_ns = max(self._clock.now_ns, last)
         writer.append(stream.value, frames)
         if rows:
-            self._row_file(writer.day).append(array("q", [value for row in rows for value in row]).tobytes())
+            self._open_companions(writer.day).append(array("q", [value for row in rows for value in row]).tobytes())
         self._unsynced += sum(len(frame[0]) for frame in frames)
         if self._unsynced > _SYNC_BYTES:
             self._unsynced = 0
@@ -158,20 +160,20 @@ class MergedArchive:
     def journal(self, record: Record) -> None:
         """Write a record."""
         if self._writer is None:
-            self._early.append(record)  # the first line says which day it is
+            self._early.append((record, None))  # the first line says which day it is
         else:
             self._writer.journal(record)
 
-    def conflict(self, payload: bytes) -> int:
-        """Keep a line that is not in the data; where it begins in the day's file of conflicts."""
+    def conflict(self, record: Conflict, payload: bytes) -> None:
+        """Keep a line that is not in the data, with the record that tells of it."""
         if self._writer is None:
-            self._open(self._clock.now_ns)
-        self._row_file(self._opened().day)
+            self._early.append((record, payload))
+            return
+        self._writer.journal(record)
+        self._open_companions(self._writer.day)
         if self._conflicts is None:
-            self._conflicts = self._filesystem.open(DayPaths(self._directory, self._opened().day).conflicts)
-        offset = self._conflicts.size()
-        self._conflicts.append(payload + b"\n")
-        return offset
+            self._conflicts = self._filesystem.open(DayPaths(self._directory, self._writer.day).conflicts)
+        self._conflicts.append(payload.replace(b"\n", b" ") + b"\n")
 
     def close(self, *, is_whole: bool) -> None:
         """Let go of the directory; `is_whole` says that all of the sources is in it."""
@@ -193,12 +195,15 @@ class MergedArchive:
     def _open(self, first_ns: int) -> None:
         self._clock.now_ns = first_ns
         self._writer = ArchiveWriter.open(self._directory, clock=self._clock, filesystem=self._filesystem)
-        self._writer.journal(self._started)
-        for record in self._early:
-            self._writer.journal(record)
+        self._writer.journal(msgspec.structs.replace(self._started, at_ns=first_ns))
+        for record, payload in self._early:
+            if isinstance(record, Conflict) and payload is not None:
+                self.conflict(record, payload)
+            else:
+                self._writer.journal(record)
         self._early.clear()
 
-    def _row_file(self, day: dt.date) -> File:
+    def _open_companions(self, day: dt.date) -> File:
         if self._companions_day != day or self._rows is None:
             self._close_companions()
             self._companions_day = day

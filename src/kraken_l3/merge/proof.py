@@ -1,17 +1,25 @@
-"""The books of the merged streams: every message that is taken goes through them, and a snapshot is held against them."""
+"""The books of the merged streams: every message that is taken goes through them, snapshots are held against them."""
 
 from __future__ import annotations
 
 import enum
+from collections import deque
 from collections.abc import Sequence
+from itertools import takewhile
+from typing import Optional
 
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import BookImage, Engine, EngineOptions, SymbolTally
 from kraken_l3.model.events import State
+from kraken_l3.protocol.alignment import time_of
 from kraken_l3.protocol.decoding import decode_level3
 from kraken_l3.rebuild.metadata import SymbolMetadata
 
 __all__ = ["Book", "Books", "Proof"]
+
+
+#: Updates of a symbol that a source may have lost directly behind its snapshot, so that the snapshot is understood.
+_REMEMBERED = 1_000
 
 
 class Proof(enum.Enum):
@@ -49,22 +57,23 @@ class Books:
         """Of one symbol."""
         return next((tally for tally in self.engine.tallies() if tally.symbol == symbol), SymbolTally(symbol))
 
-    def image(self, symbol: str, snapshot: bytes) -> tuple[object, object]:
-        """A symbol's book and a snapshot, in a form in which they can be compared; None for what is no book."""
+    def compare(self, symbol: str, lines: Sequence[bytes]) -> Proof:
+        """Hold a symbol's book against the one that a snapshot and the updates behind it lead to, order by order."""
         tally = self.tally(symbol)
         own = self.engine.export_book(symbol)
         if own is None:
-            return None, None
+            return Proof.UNTOLD
         other = make_engine(EngineOptions(), self._engine_name)
         price, qty, depth = tally.parameters()
         other.set_symbol(symbol, price_precision=price, qty_precision=qty, depth=depth)
-        other.feed(snapshot + b"\n", 0, 1)
-        return _orders(own), _orders(other.export_book(symbol))
+        other.feed(b"\n".join(lines) + b"\n", 0, 1)
+        image = other.export_book(symbol)
+        if image is None:
+            return Proof.UNTOLD
+        return Proof.SAME if _orders(own) == _orders(image) else Proof.DIFFERENT
 
 
-def _orders(image: object) -> object:
-    if not isinstance(image, BookImage):
-        return None
+def _orders(image: BookImage) -> list[list[tuple[str, bytes, bytes, Optional[str]]]]:
     message = decode_level3(image.message)
     assert message is not None  # an engine wrote it
     data = message.data[0]
@@ -85,18 +94,28 @@ class Book:
     def __init__(self, symbol: str, books: Books) -> None:
         self._symbol = symbol
         self._books = books
+        self._recent: deque[bytes] = deque(maxlen=_REMEMBERED)
 
     def feed(self, lines: Sequence[bytes]) -> None:
         """The next messages."""
         self._books.feed(lines)
+        self._recent.extend(lines[-_REMEMBERED:])
 
     def is_in_step(self) -> bool:
         """Whether its last checksum came out."""
         return self._books.tally(self._symbol).state is State.SYNCED
 
     def compare(self, snapshot: bytes) -> Proof:
-        """Hold a snapshot against the book as it stands, order by order."""
-        own, other = self._books.image(self._symbol, snapshot)
-        if own is None or other is None:
-            return Proof.UNTOLD
-        return Proof.SAME if own == other else Proof.DIFFERENT
+        """Whether the stream leads to a snapshot, order by order.
+
+        It does where the book is the snapshot's, and where the updates later than the snapshot make it the book: then
+        its source has lost those directly behind it.
+        """
+        proof = self._books.compare(self._symbol, [snapshot])
+        if proof is not Proof.DIFFERENT:
+            return proof
+        at_ns = time_of(snapshot)
+        later = list(takewhile(lambda line: time_of(line) > at_ns, reversed(self._recent)))
+        if not at_ns or not later or len(later) == self._recent.maxlen:
+            return proof
+        return self._books.compare(self._symbol, [snapshot, *reversed(later)])

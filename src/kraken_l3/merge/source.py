@@ -30,12 +30,11 @@ from kraken_l3.archive.journal import (
     Unrecognised,
 )
 from kraken_l3.archive.layout import Stream
-from kraken_l3.archive.opening import open_source
 from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.archive.receipts import RECEIVE_TIME_UNKNOWN
 from kraken_l3.archive.scan import BOM
 from kraken_l3.engine.choose import make_engine
-from kraken_l3.engine.port import Columns, EngineOptions
+from kraken_l3.engine.port import MESSAGE_COLUMNS, Columns, EngineOptions
 from kraken_l3.errors import DamageFound, UsageError
 from kraken_l3.model.events import MessageKind, Verdict
 from kraken_l3.model.frames import Frame
@@ -231,8 +230,8 @@ class Source:
 
     def _take_messages(self, step: Step, begin: int, lines: int) -> list[str]:
         messages = step.result.messages
-        symbols, times = _column(messages, "symbol", "i"), _column(messages, "ns", "q")
-        numbers = _column(messages, "line", "q")
+        symbols, times = _column(messages, "symbol"), _column(messages, "msg_ns")
+        numbers = _column(messages, "line")
         first = step.block.first_line
         if len(numbers) != lines or numbers[0] != first or numbers[-1] != first + lines - 1:
             symbols, times, messages = _one_a_line(messages, first, lines)
@@ -343,7 +342,7 @@ class Source:
             return
         self.pending_bytes -= sum(map(len, self.payload[:count_done])) + count_done
         for each in (self.payload, self.ns, self.recv, self.mono, self.connection, self.flags, self.symbol):
-            del each[:count_done]  # type: ignore[attr-defined]
+            del each[:count_done]
         for times in self.elsewhere:
             del times[:count_done]
         del self.state[:count_done]
@@ -391,9 +390,11 @@ class Source:
         return next((tally.depth for tally in self._engine.tallies() if tally.symbol == symbol), None)
 
 
-def _column(messages: Columns, name: str, code: str) -> list[int]:
-    column = messages["msg_ns" if name == "ns" else name]
-    return memoryview(column).cast(code).tolist()
+def _column(messages: Columns, name: str) -> list[int]:
+    column = array(MESSAGE_COLUMNS[name], messages[name])
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column.tolist()
 
 
 def _one_a_line(messages: Columns, first: int, lines: int) -> tuple[list[int], list[int], Columns]:
@@ -402,9 +403,9 @@ def _one_a_line(messages: Columns, first: int, lines: int) -> tuple[list[int], l
     kinds = bytearray([MessageKind.UNREADABLE]) * lines
     verdicts = bytearray([Verdict.MALFORMED]) * lines
     told = zip(
-        _column(messages, "line", "q"),
-        _column(messages, "symbol", "i"),
-        _column(messages, "ns", "q"),
+        _column(messages, "line"),
+        _column(messages, "symbol"),
+        _column(messages, "msg_ns"),
         messages["kind"],
         messages["verdict"],
     )

@@ -37,8 +37,8 @@ class Output(Protocol):
     def journal(self, record: Record) -> None:
         """One record, at the moment that the merge is at."""
 
-    def conflict(self, payload: bytes) -> int:
-        """Keep a line that is not in the data; its offset."""
+    def conflict(self, record: Conflict, payload: bytes) -> None:
+        """Keep a line that is not in the data, with the record that tells of it."""
 
     @property
     def now_ns(self) -> int:
@@ -122,7 +122,7 @@ class SymbolStream:
             return False
         group = [rank for rank, at in heads.items() if at == place]
         bound = min([bound, *(at for at in heads.values() if at > place)])
-        if any(self._lines(rank)[0] in self._sources[rank].snapshots for rank in group):
+        if any(map(self._is_at_snapshot, group)):
             return self._take_snapshots(group, heads, limits, forced)
         if len(group) == 1:
             self._take({group[0]: self._before(group[0], bound)}, limits)
@@ -131,6 +131,9 @@ class SymbolStream:
 
     def _lines(self, rank: int) -> list[int]:
         return self._sources[rank].pending[self._symbol]
+
+    def _is_at_snapshot(self, rank: int) -> bool:
+        return self._lines(rank)[0] in self._sources[rank].snapshots
 
     def _place(self, source: Source, lines: Sequence[int]) -> int:
         """Of the first line that waits; a snapshot's is that of the update behind it."""
@@ -182,9 +185,7 @@ class SymbolStream:
             return True
         return self._take_tied(lines, place, limits, forced)
 
-    def _take_tied(
-        self, lines: Mapping[int, Sequence[int]], place: int, limits: Sequence[int], forced: bool
-    ) -> bool:
+    def _take_tied(self, lines: Mapping[int, Sequence[int]], place: int, limits: Sequence[int], forced: bool) -> bool:
         """Updates of one timestamp that not all sources have, or that differ."""
         tied: dict[int, Sequence[int]] = {}
         for rank, each in lines.items():
@@ -232,19 +233,16 @@ class SymbolStream:
 
     def _conflict(self, leader: int, other: int, line: int, place: int) -> None:
         source = self._sources[other]
-        offset = self._output.conflict(source.payload[line - source.first])
         self.conflicts += 1
-        self._output.journal(
-            Conflict(
-                at_ns=self._output.now_ns,
-                channel=Stream.LEVEL3.value,
-                symbol=self._symbol,
-                source=leader,
-                other=other,
-                msg_ns=place,
-                offset=offset,
-            )
+        record = Conflict(
+            at_ns=self._output.now_ns,
+            channel=Stream.LEVEL3.value,
+            symbol=self._symbol,
+            source=leader,
+            other=other,
+            msg_ns=place,
         )
+        self._output.conflict(record, source.payload[line - source.first])
 
     def _take(self, held: Mapping[int, Sequence[int]], limits: Sequence[int]) -> None:
         """The next updates of the stream: for each source that has them, its lines."""
@@ -338,14 +336,16 @@ class SymbolStream:
         self, group: Sequence[int], heads: Mapping[int, int], limits: Sequence[int], forced: bool
     ) -> bool:
         """The runs that begin here: each goes on from the stream, or the stream from one of them."""
-        new = [rank for rank in group if self._lines(rank)[0] in self._sources[rank].snapshots]
+        new = [rank for rank in group if self._is_at_snapshot(rank)]
         for rank in new:
             if not forced and not self._sources[rank].is_over and self._is_without_update(rank):
                 return False  # its place is not known yet
         carriers = [
             rank
             for rank in heads
-            if rank not in new and self._runs[rank].is_alive and self._lines(rank)[0] not in self._sources[rank].snapshots
+            if rank not in new
+            and self._runs[rank].is_alive
+            and self._lines(rank)[0] not in self._sources[rank].snapshots
         ]
         leader = new[0]
         beside = carriers or new[:1]
@@ -372,9 +372,7 @@ class SymbolStream:
         source = self._sources[rank]
         return all(line in source.snapshots for line in self._lines(rank))
 
-    def _shares_stream(
-        self, rank: int, beside: Sequence[int], limits: Sequence[int], forced: bool
-    ) -> Optional[bool]:
+    def _shares_stream(self, rank: int, beside: Sequence[int], limits: Sequence[int], forced: bool) -> Optional[bool]:
         """Whether the run that begins shares a message with the others; None: not to be told yet."""
         source = self._sources[rank]
         depth = source.depth_of(self._symbol)
@@ -512,8 +510,13 @@ class SymbolStream:
 
     def _gaps_of_holders(self) -> list[Gap]:
         """The gaps in which the sources that had the last update are now."""
-        found = (self._sources[rank].gap_after(self._symbol, self._runs[rank].left_ns) for rank in self._holders)
-        return [gap for gap in found if gap is not None]
+        return [gap for gap in map(self._gap_of, self._holders) if gap is not None]
+
+    def _gap_of(self, rank: int) -> Optional[Gap]:
+        source, lines = self._sources[rank], self._lines(rank)
+        if lines and lines[0] in source.snapshots:  # which tells it for certain, whatever the clock did
+            return source.gap_before(self._symbol, source.recv[lines[0] - source.first])
+        return source.gap_after(self._symbol, self._runs[rank].left_ns)
 
     def _lefts(self, right_ns: int) -> list[int]:
         return [gap.left_ns for gap in self._gaps_of_holders() if gap.left_ns < right_ns]
