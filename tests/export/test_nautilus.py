@@ -21,9 +21,12 @@ from hypothesis import strategies as st
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.errors import LocalFault, UsageError
 from kraken_l3.export.bulk import export_format
+from kraken_l3.export.day_trades import DayTrades
 from kraken_l3.export.formats.event_stream import Source
-from kraken_l3.export.formats.nautilus import export_nautilus, fixed_point
+from kraken_l3.export.formats.nautilus import export_nautilus
+from kraken_l3.export.formats.nautilus_library import fixed_point
 from kraken_l3.export.formats.numbered_ids import NumberedIds
+from kraken_l3.model.events import Side
 from kraken_l3.rebuild.playback import chains_in
 
 INT64 = st.integers(0, (1 << 63) - 1)
@@ -51,7 +54,7 @@ def source(tmp_path):
 
 @pytest.mark.skipif(importlib.util.find_spec("nautilus_trader") is not None, reason="nautilus_trader is installed")
 def test_without_the_library_it_says_what_to_install(source, tmp_path):
-    with pytest.raises(UsageError, match="pip install nautilus_trader"):
+    with pytest.raises(UsageError, match="pip install 'nautilus_trader<2'"):
         export_nautilus(source, tmp_path / "o")
     assert not (tmp_path / "o").exists()
 
@@ -82,6 +85,9 @@ class Decimals:
     def __init__(self, raw: int) -> None:
         self.raw = raw
 
+    def text(self) -> bytes:
+        return self.raw.to_bytes(16, "little")
+
     @classmethod
     def from_str(cls, text: str) -> Decimals:
         return cls(int(Decimal(text).scaleb(FIXED_PRECISION)))
@@ -108,23 +114,56 @@ class Delta(NamedTuple):
         return cls(instrument, 4, Order(0, Decimals(0), Decimals(0), 0), 0, sequence, ts_event, ts_init)
 
 
+class Tick(NamedTuple):
+    instrument: str
+    price: Decimals
+    size: Decimals
+    aggressor_side: int
+    trade_id: str
+    ts_event: int
+    ts_init: int
+
+
+TICKS = pa.schema(
+    [
+        ("price", _FIXED),
+        ("size", _FIXED),
+        ("aggressor_side", pa.uint8()),
+        ("trade_id", pa.string()),
+        ("ts_event", pa.uint64()),
+        ("ts_init", pa.uint64()),
+    ]
+)
+
+
+class Defined(SimpleNamespace):
+    """An instrument: what it was defined with."""
+
+    @property
+    def instrument(self) -> str:
+        return self.instrument_id
+
+
 class Serializer:
     @staticmethod
-    def serialize_batch(deltas, data_cls):
-        assert data_cls is Delta
+    def serialize_batch(events, data_cls):
+        assert {type(event) for event in events} == {data_cls}
+        if data_cls is Tick:
+            rows = [(t.price.text(), t.size.text(), *t[3:]) for t in events]
+            return pa.Table.from_arrays([pa.array(c, f.type) for c, f in zip(zip(*rows), TICKS)], schema=TICKS)
         rows = [
             (
                 d.action,
                 d.order.side,
-                d.order.price.raw.to_bytes(16, "little"),
-                d.order.size.raw.to_bytes(16, "little"),
+                d.order.price.text(),
+                d.order.size.text(),
                 d.order.order_id,
                 d.flags,
                 d.sequence,
                 d.ts_event,
                 d.ts_init,
             )
-            for d in deltas
+            for d in events
         ]
         return pa.Table.from_arrays([pa.array(c, f.type) for c, f in zip(zip(*rows), SCHEMA)], schema=SCHEMA)
 
@@ -135,26 +174,42 @@ class Catalog:
     def __init__(self, path: str) -> None:
         self._path = Path(path)
 
-    def write_data(self, deltas) -> None:
-        directory = self._path / "data/order_book_deltas" / deltas[0].instrument
+    def write_data(self, events) -> None:
+        kind = {Delta: "order_book_deltas", Tick: "trade_tick", Defined: "currency_pair"}[type(events[0])]
+        directory = self._path / "data" / kind / events[0].instrument.replace("/", "")
         directory.mkdir(parents=True, exist_ok=True)
-        path = directory / f"{deltas[0].ts_init}_{deltas[-1].ts_init}.parquet"
+        path = directory / f"{events[0].ts_init}_{events[-1].ts_init}.parquet"
         assert not path.exists()
-        pq.write_table(Serializer.serialize_batch(deltas, Delta), path)
+        if kind == "currency_pair":
+            told = {name: str(getattr(value, "raw", value)) for name, value in vars(events[0]).items()}
+            pq.write_table(pa.table({name: [value] for name, value in told.items()}), path)
+        else:
+            pq.write_table(Serializer.serialize_batch(events, type(events[0])), path)
 
 
 @pytest.fixture
 def library(monkeypatch):
-    actions = SimpleNamespace(ADD=1, UPDATE=2, DELETE=3)
+    enums = {
+        "BookAction": SimpleNamespace(ADD=1, UPDATE=2, DELETE=3),
+        "OrderSide": SimpleNamespace(BUY=1, SELL=2),
+        "AggressorSide": SimpleNamespace(NO_AGGRESSOR=0, BUYER=1, SELLER=2),
+    }
+    text = SimpleNamespace(from_str=str)
     contents = {
         "": {"__version__": "0"},
         ".persistence": {},
         ".persistence.catalog": {"ParquetDataCatalog": Catalog},
         ".model": {},
-        ".model.identifiers": {"InstrumentId": SimpleNamespace(from_str=str)},
-        ".model.objects": {"FIXED_PRECISION": FIXED_PRECISION, "Price": Decimals, "Quantity": Decimals},
-        ".model.enums": {"BookAction": actions, "OrderSide": SimpleNamespace(BUY=1, SELL=2)},
-        ".model.data": {"BookOrder": Order, "OrderBookDelta": Delta},
+        ".model.identifiers": {"InstrumentId": text, "TradeId": str, "Symbol": str},
+        ".model.instruments": {"CurrencyPair": Defined},
+        ".model.objects": {
+            "FIXED_PRECISION": FIXED_PRECISION,
+            "Price": Decimals,
+            "Quantity": Decimals,
+            "Currency": text,
+        },
+        ".model.enums": enums,
+        ".model.data": {"BookOrder": Order, "OrderBookDelta": Delta, "TradeTick": Tick},
         ".serialization": {},
         ".serialization.arrow": {},
         ".serialization.arrow.serializer": {"ArrowSerializer": Serializer},
@@ -187,7 +242,7 @@ def test_the_deltas_of_each_day_lead_to_its_book(library, tmp_path):
     source = record(tmp_path / "a", symbols=("BTC/USD",), messages=1_500, start_ns=NIGHT_NS, gap=True)
     result = export_format(str(source), str(tmp_path / "o"), "nautilus", ["BTC/USD"])
     assert result.exit_code() == 0
-    days, ids = ([file.name for file in result.files if file.name.endswith(end)] for end in (".parquet", ".csv"))
+    days, ids = ([file.name for file in result.files if part in file.name] for part in ("order_book_deltas", ".csv"))
     assert (len(days), len(ids)) == (2, 2)
     oracle = Oracle(source)
     oracle.go_to(1 << 62)
@@ -212,10 +267,34 @@ def test_the_deltas_of_each_day_lead_to_its_book(library, tmp_path):
     assert not list((tmp_path / "o").rglob("*.tmp"))
 
 
+def test_recorded_trades_and_the_pair_are_there(library, tmp_path):
+    source = record(tmp_path / "a", symbols=("BTC/USD",), messages=1_500, start_ns=NIGHT_NS, trades=True)
+    result = export_format(str(source), str(tmp_path / "o"), "nautilus", ["BTC/USD"])
+    ticks, pairs = ([f.name for f in result.files if part in f.name] for part in ("trade_tick", "currency_pair"))
+    archive = open_archive(source)
+    assert len(ticks) == len(archive.days) == 2
+    for day, name in zip(archive.days, ticks):
+        recorded = DayTrades(archive, day).of("BTC/USD")
+        rows = pq.ParquetFile(tmp_path / "o" / name).read().to_pylist()
+        for trade, row in zip(recorded, rows):
+            assert row["trade_id"] == str(trade["trade_id"])
+            assert (row["ts_event"], row["ts_init"]) == (trade["ts_event"], trade["ts_recv"])
+            assert row["aggressor_side"] == {Side.BID: 1, Side.ASK: 2}[trade["taker_side"]]
+            for part, column in (("price", "price"), ("size", "qty")):
+                scale = FIXED_PRECISION - int(trade[f"{column}_scale"])
+                assert int.from_bytes(row[part], "little") == int(trade[column]) * 10**scale
+        assert len(rows) == len(recorded) > 2
+    [pair] = (pq.ParquetFile(tmp_path / "o" / name).read().to_pylist()[0] for name in pairs)
+    assert (pair["base_currency"], pair["quote_currency"]) == ("BTC", "USD")
+    assert (pair["price_precision"], pair["size_precision"]) == ("1", "8")
+    assert (pair["price_increment"], pair["size_increment"]) == (str(10**15), str(10**8))
+    assert (pair["maker_fee"], pair["taker_fee"]) == ("0.0025", "0.0040")
+
+
 def test_an_encoding_that_is_not_known_is_refused_and_leaves_nothing(library, monkeypatch, tmp_path):
     source = record(tmp_path / "a", symbols=("BTC/USD",), messages=100)
     monkeypatch.setattr(Decimals, "from_str", classmethod(lambda cls, text: cls(int(Decimal(text).scaleb(9)))))
-    with pytest.raises(UsageError, match="encodes order book deltas in a way that this export does not know"):
+    with pytest.raises(UsageError, match="encodes Delta in a way that this export does not know"):
         export_format(str(source), str(tmp_path / "o"), "nautilus", ["BTC/USD"])
     assert not [path for path in (tmp_path / "o").rglob("*") if path.is_file()]
 

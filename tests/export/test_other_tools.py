@@ -20,6 +20,7 @@ from kraken_l3.archive.reader import open_archive
 from kraken_l3.cli.main import main
 from kraken_l3.export.day_trades import DayTrades
 from kraken_l3.export.formats.numbered_ids import NumberedIds
+from kraken_l3.model.decimals import format_scaled
 from kraken_l3.model.events import Side
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -213,6 +214,33 @@ def test_the_nautilus_book_has_the_same_top(source, tmp_path):
     for (_, bid, bid_qty, ask, ask_qty), ([want_bid], [want_ask]) in zip(chosen, expected):
         assert (float(bid), float(bid_qty)) == want_bid
         assert (float(ask), float(ask_qty)) == want_ask
+
+
+def test_the_nautilus_catalog_has_the_trades_and_the_pair(source, tmp_path):
+    python = python_of("nautilus")
+    command = [python, "-m", "kraken_l3", "export", "nautilus", source, "--out", tmp_path, "--symbols", "BTC/USD"]
+    subprocess.run([str(part) for part in command], check=True, capture_output=True)
+    told = read_with("nautilus", "nautilus_catalog.py", tmp_path / "nautilus", "BTC/USD.KRAKEN")
+    archive = open_archive(source)
+    expected = [
+        [
+            str(trade["trade_id"]),
+            format_scaled(int(trade["price"]), int(trade["price_scale"])),
+            format_scaled(int(trade["qty"]), int(trade["qty_scale"])),
+            {Side.BID: "BUYER", Side.ASK: "SELLER"}[trade["taker_side"]],
+            int(trade["ts_event"]),
+            int(trade["ts_recv"]),
+        ]
+        for day in archive.days
+        for trade in DayTrades(archive, day).of("BTC/USD")
+    ]
+    assert told["trades"] == expected
+    for pair in told["pairs"]:
+        assert (pair["base_currency"], pair["quote_currency"]) == ("BTC", "USD")
+        assert (pair["price_precision"], pair["price_increment"]) == (1, "0.1")
+        assert (pair["size_precision"], pair["size_increment"]) == (8, "0.00000001")
+        assert (float(pair["maker_fee"]), float(pair["taker_fee"])) == (0.0025, 0.004)
+    assert told["pairs"]
 
 
 # -- Tardis

@@ -283,7 +283,7 @@ EXPORT = Group(
     ),
     _other_format(
         "nautilus",
-        "NautilusTrader's data catalog of OrderBookDelta, written through the installed nautilus_trader.",
+        "NautilusTrader's catalog: deltas, trade ticks and the pair, written through the installed nautilus_trader.",
     ),
 )
 

@@ -1,8 +1,7 @@
-"""NautilusTrader's ParquetDataCatalog of OrderBookDelta.
+"""NautilusTrader's ParquetDataCatalog: order book deltas, trade ticks and the instrument.
 
-The installed nautilus_trader gives the schema, the file names and the encoding: the first deltas of each file are
-encoded by it too, and must come out the same. The rest goes straight from columns to Parquet, which takes a tenth of
-the time and bounded memory.
+The installed nautilus_trader gives the schemas, the file names and the instrument's file; `nautilus_library` writes its
+encoding from columns, which takes a tenth of the time and bounded memory.
 
 A snapshot is a Clear and Adds with F_SNAPSHOT; an eviction is a Delete. `ts_event` is Kraken's time of the message,
 `ts_init` the receive time. A 64-bit number stands for the order id; `order_ids` beside the catalog leads back.
@@ -15,53 +14,57 @@ from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kraken_l3.errors import LocalFault, UsageError
 from kraken_l3.export.formats.event_stream import Moment, NewDay, Source, Updates, Written, write_days
+from kraken_l3.export.formats.increments import Increments, increments
+from kraken_l3.export.formats.nautilus_library import (
+    ADD,
+    AGGRESSORS,
+    BUY,
+    CLEAR,
+    DELETE,
+    DELTA,
+    SELL,
+    TRADE_TICK,
+    UPDATE,
+    Deltas,
+    Encoding,
+    Pair,
+    TradeTicks,
+    currency_pair,
+    library_schema,
+    table_of,
+)
 from kraken_l3.export.formats.numbered_ids import NumberedIds
 from kraken_l3.export.formats.resting import Orders
+from kraken_l3.export.formats.trade_stream import StreamedTrades
 from kraken_l3.export.naming import escape_symbol
 from kraken_l3.export.records import Records
 from kraken_l3.export.storage import LocalStore
-from kraken_l3.model.decimals import format_scaled
 from kraken_l3.model.events import Action, Side
 
-__all__ = ["DELTA", "export_nautilus", "fixed_point"]
+__all__ = ["export_nautilus"]
 
-_ADD, _UPDATE, _DELETE, _CLEAR = 1, 2, 3, 4
-_BUY, _SELL = 1, 2
 _LAST, _SNAPSHOT = 128, 32
-_VENUE = "KRAKEN"
 _SAMPLE_ROWS = 64
-
-#: A delta before prices and sizes are brought to the library's fixed point.
-DELTA = np.dtype(
-    [
-        ("action", "u1"),
-        ("side", "u1"),
-        ("price", "<i8"),
-        ("size", "<i8"),
-        ("order_id", "<u8"),
-        ("flags", "u1"),
-        ("ts_event", "<u8"),
-        ("ts_init", "<u8"),
-    ]
-)
+#: Columns of few values; dictionaries of the others cost time and save next to nothing.
+_DICTIONARIES = ["action", "side", "flags", "sequence", "aggressor_side"]
 
 
 def export_nautilus(source: Source, directory: Path) -> Written:
     """The catalog's files for all days of a pair, below `directory`/nautilus.
 
     Raises:
-        UsageError: nautilus_trader is not installed, or encodes deltas in a way that this export does not know.
+        UsageError: nautilus_trader 1.x is not installed, or encodes data in a way that this export does not know.
     """
     try:
         from nautilus_trader.persistence.catalog import ParquetDataCatalog
     except ImportError:
         raise UsageError(
-            "this export writes through nautilus_trader", hint="pip install nautilus_trader (Python 3.12 or later)"
+            "this export writes through nautilus_trader 1.x",
+            hint="pip install 'nautilus_trader<2' (Python 3.12 or later)",
         ) from None
     root = directory / "nautilus"
     try:
@@ -70,24 +73,50 @@ def export_nautilus(source: Source, directory: Path) -> Written:
         raise LocalFault(f"cannot write: {error.strerror}", where=str(root)) from error
     # The library names its files, and would write into one that is there already: it works beside the catalog.
     with tempfile.TemporaryDirectory(prefix="kraken-l3-") as beside:
-        catalog = ParquetDataCatalog(beside)
-        written = write_days(source, lambda day: _Day(catalog, Path(beside), root, day))
-    return written._replace(names=[f"nautilus/{name}" for name in written.names])
+        library = _Catalog(ParquetDataCatalog(beside), Path(beside), root)
+        days: list[_Day] = []
+
+        def make_day(day: NewDay) -> _Day:
+            days.append(_Day(library, day, increments(source.archive, day)))
+            return days[-1]
+
+        written = write_days(source, make_day)
+        names = [*written.names, *(_define(library, days) if written.names else ())]
+    return written._replace(names=[f"nautilus/{name}" for name in names])
+
+
+class _Catalog:
+    """The library's catalog, in a directory beside the one that its files go to."""
+
+    def __init__(self, catalog: Any, beside: Path, root: Path) -> None:
+        self.root = root
+        self.group_rows: int = catalog.max_rows_per_group
+        self._catalog, self._beside = catalog, beside
+
+    def write(self, objects: list[Any], instead: Optional[Path] = None) -> str:
+        """What the library writes of these, or another file in its place; gives its name."""
+        self._catalog.write_data(objects)
+        [written] = self._beside.rglob("*.parquet")
+        name = written.relative_to(self._beside)
+        (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+        content = written.read_bytes()
+        written.unlink()
+        if instead is None:
+            instead = self.root / f".{name.name}.tmp"
+            instead.write_bytes(content)
+        instead.replace(self.root / name)
+        return name.as_posix()
 
 
 class _Day:
-    def __init__(self, catalog: Any, beside: Path, root: Path, day: NewDay) -> None:
-        self._catalog, self._beside, self._root = catalog, beside, root
-        self._library = _Library(f"{day.symbol}.{_VENUE}", day.price_scale, day.qty_scale)
+    def __init__(self, library: _Catalog, day: NewDay, steps: Increments) -> None:
+        self.pair, self.steps = Pair(day.symbol, day.price_scale, day.qty_scale), steps
+        self._root = library.root
         stem = f"{escape_symbol(day.symbol)}_{day.date.isoformat()}"
         self._ids_name = f"order_ids/{stem}.csv"
-        self._temporary = root / f".{stem}.tmp"
-        self._group_rows: int = catalog.max_rows_per_group
-        self._writer: Optional[pq.ParquetWriter] = None
-        self._held = np.zeros(0, DELTA)
-        self._ids = NumberedIds(64, salt=day.salt, scratch=root)
-        self._first: Optional[Records] = None
-        self._last_init_ns = 0
+        self.deltas = _Rows(library, self.pair, Deltas(self.pair), self._root / f".{stem}.deltas.tmp")
+        self._trades = _Rows(library, self.pair, TradeTicks(self.pair), self._root / f".{stem}.trades.tmp")
+        self._ids = NumberedIds(64, salt=day.salt, scratch=self._root)
 
     def open_with(self, resting: Orders, at_ns: int) -> None:
         self._fill(resting, at_ns, at_ns)
@@ -97,85 +126,68 @@ class _Day:
 
     def _fill(self, orders: Orders, event_ns: int, init_ns: int) -> None:
         everything = np.arange(len(orders.price))
-        rows = np.append(np.zeros(1, DELTA), self._rows(orders, everything, _ADD))
-        rows["action"][0] = _CLEAR
+        rows = np.append(np.zeros(1, DELTA), self._rows(orders, everything, ADD))
+        rows["action"][0] = CLEAR
         rows["flags"][1:] = _SNAPSHOT
         rows["flags"][1:][-1:] |= _LAST
-        self._take(rows, event_ns, init_ns)
+        self.deltas.take(rows, event_ns, init_ns)
 
     def updates(self, updates: Updates) -> None:
+        if len(updates.trades.records):
+            self._take_trades(updates.trades)
+        if not len(updates.action):
+            return
         modified = ~updates.gone & (updates.action == Action.MODIFY)
         start = _at_message_start(updates)
         rests, rested_ns = updates.before.rests[start], updates.before.order_ns[start]
         moved = modified & rests & (rested_ns != updates.after.order_ns)  # it lost its place: deleted, then added
-        action = np.where(updates.gone | moved, _DELETE, np.where(modified, _UPDATE, _ADD))
+        action = np.where(updates.gone | moved, DELETE, np.where(modified, UPDATE, ADD))
         event = np.repeat(np.arange(len(action)), 1 + moved)
         is_second = np.append(False, event[1:] == event[:-1])
-        rows = self._rows(updates.after, event, np.where(is_second, _ADD, action[event]))
+        rows = self._rows(updates.after, event, np.where(is_second, ADD, action[event]))
         message = updates.message[event]
         rows["flags"][np.append(message[1:] != message[:-1], True)] = _LAST
         event_ns = np.where(updates.event_ns != 0, updates.event_ns, updates.recv_ns)
-        self._take(rows, event_ns[event], updates.recv_ns[event])
+        self.deltas.take(rows, event_ns[event], updates.recv_ns[event])
+
+    def _take_trades(self, trades: StreamedTrades) -> None:
+        new = ~trades.records["is_recent"]  # what Kraken repeats at a subscription had happened before
+        records = trades.records[new]
+        rows = np.zeros(len(records), TRADE_TICK)
+        rows["price"], rows["size"], rows["trade_id"] = (records[name] for name in ("price", "qty", "trade_id"))
+        rows["aggressor_side"] = AGGRESSORS[records["taker_side"]]
+        self._trades.take(rows, records["ts_event"], trades.recv_ns[new])
 
     def _rows(self, orders: Orders, index: Records, action: Any) -> Records:
         rows = np.zeros(len(index), DELTA)
         rows["action"] = action
-        rows["side"] = np.where(orders.side[index] == Side.BID, _BUY, _SELL)
+        rows["side"] = np.where(orders.side[index] == Side.BID, BUY, SELL)
         rows["price"], rows["size"] = orders.price[index], orders.qty[index]
         rows["order_id"] = self._ids.of_orders(orders, index)
         return rows
 
-    def _take(self, rows: Records, event_ns: Any, init_ns: Any) -> None:
-        rows["ts_event"], rows["ts_init"] = event_ns, init_ns
-        rows["ts_init"] = np.maximum(np.maximum.accumulate(rows["ts_init"]), np.uint64(self._last_init_ns))
-        self._last_init_ns = int(rows["ts_init"][-1])
-        if self._first is None:
-            self._first = rows[:1].copy()
-        self._held = np.append(self._held, rows)
-        if self._writer is None and (self._held["action"] != _CLEAR).any():
-            self._begin()
-        if self._writer is not None:
-            # the library's files have row groups of this size from end to end
-            whole = len(self._held) - len(self._held) % self._group_rows
-            self._write(self._held[:whole])
-            self._held = self._held[whole:].copy()
-
-    def _begin(self) -> None:
-        """Open the file with the library's schema, which has the precisions of the first orders."""
-        schema = self._library.check(self._held[:_SAMPLE_ROWS] if len(self._held) > 1 else self._held)
-        self._writer = pq.ParquetWriter(self._temporary, schema)
-
-    def _write(self, rows: Records) -> None:
-        if len(rows) and self._writer is not None:
-            self._writer.write_table(self._library.table(rows), row_group_size=self._group_rows)
-
     def finish(self) -> Written:
-        if self._first is None:
-            return Written([])
-        if self._writer is None:
-            self._begin()
-        self._write(self._held)
-        self._close()
-        # the library names the file after its first and last delta
-        last = self._first.copy()
-        last["ts_init"] = self._last_init_ns
-        self._catalog.write_data(self._library.objects(np.append(self._first, last)))
-        [sample] = self._beside.rglob("*.parquet")
-        name = sample.relative_to(self._beside)
-        sample.unlink()
-        (self._root / name).parent.mkdir(parents=True, exist_ok=True)
-        self._temporary.replace(self._root / name)
-        return Written([name.as_posix(), self._ids.write(LocalStore(self._root), self._ids_name)])
-
-    def _close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        files = [rows.finish() for rows in (self.deltas, self._trades)]
+        names = [name for name in files if name is not None]
+        if names:
+            names.append(self._ids.write(LocalStore(self._root), self._ids_name))
+        self._ids.close()
+        return Written(names)
 
     def abandon(self) -> None:
-        self._close()
-        self._temporary.unlink(missing_ok=True)
+        self.deltas.abandon()
+        self._trades.abandon()
         self._ids.close()
+
+
+def _define(library: _Catalog, days: list[_Day]) -> list[str]:
+    """The file with the instrument, as of the first delta."""
+    last = days[-1].pair  # days that were begun with fewer decimals were written again
+    for day in days:
+        if day.pair == last and day.deltas.first is not None:
+            instrument = currency_pair(last, day.steps, int(day.deltas.first["ts_init"][0]))
+            return [library.write([instrument])]
+    return []
 
 
 def _at_message_start(updates: Updates) -> Records:
@@ -185,87 +197,69 @@ def _at_message_start(updates: Updates) -> Records:
     return first[group]
 
 
-class _Library:
-    """nautilus_trader's own encoding of deltas, and ours, which must be the same."""
+class _Rows:
+    """One file of a day in the making.
 
-    def __init__(self, instrument: str, price_scale: int, qty_scale: int) -> None:
-        from nautilus_trader.model.identifiers import InstrumentId
-        from nautilus_trader.model.objects import FIXED_PRECISION
+    Attributes:
+        first: its first row, once there is one.
+    """
 
-        self._instrument = InstrumentId.from_str(instrument)
-        self._price_scale, self._qty_scale = price_scale, qty_scale
-        self._price_factor, self._qty_factor = (
-            10 ** (FIXED_PRECISION - price_scale),
-            10 ** (FIXED_PRECISION - qty_scale),
-        )
-        self._schema: Optional[pa.Schema] = None
+    def __init__(self, library: _Catalog, pair: Pair, encoding: Encoding, temporary: Path) -> None:
+        self.first: Optional[Records] = None
+        self._library, self._pair, self._encoding, self._temporary = library, pair, encoding, temporary
+        self._writer: Optional[pq.ParquetWriter] = None
+        self._held = np.zeros(0, encoding.dtype)
+        self._last_init_ns = 0
 
-    def objects(self, rows: Records) -> list[Any]:
-        """Rows as the library's objects, which checks them."""
-        from nautilus_trader.model.data import BookOrder, OrderBookDelta
-        from nautilus_trader.model.enums import BookAction, OrderSide
-        from nautilus_trader.model.objects import Price, Quantity
+    def take(self, rows: Records, event_ns: Any, init_ns: Any) -> None:
+        """Some more rows, which get these times."""
+        if not len(rows):
+            return
+        rows["ts_event"], rows["ts_init"] = event_ns, init_ns
+        rows["ts_init"] = np.maximum(np.maximum.accumulate(rows["ts_init"]), np.uint64(self._last_init_ns))
+        self._last_init_ns = int(rows["ts_init"][-1])
+        if self.first is None:
+            self.first = rows[:1].copy()
+        self._held = np.append(self._held, rows)
+        if self._writer is None and (self._held["price"] != 0).any():
+            self._begin()
+        if self._writer is not None:
+            # the library's files have row groups of this size from end to end
+            whole = len(self._held) - len(self._held) % self._library.group_rows
+            self._write(self._held[:whole])
+            self._held = self._held[whole:].copy()
 
-        actions = {_ADD: BookAction.ADD, _UPDATE: BookAction.UPDATE, _DELETE: BookAction.DELETE}
-        made = []
-        for action, side, price, size, order_id, flags, event_ns, init_ns in rows.tolist():
-            if action == _CLEAR:
-                made.append(OrderBookDelta.clear(self._instrument, 0, event_ns, init_ns))
-                continue
-            order = BookOrder(
-                side=OrderSide.BUY if side == _BUY else OrderSide.SELL,
-                price=Price.from_str(format_scaled(price, self._price_scale)),
-                size=Quantity.from_str(format_scaled(size, self._qty_scale)),
-                order_id=order_id,
-            )
-            delta = OrderBookDelta(self._instrument, actions[action], order, flags, 0, event_ns, init_ns)
-            made.append(delta)
-        return made
+    def _begin(self) -> None:
+        """Open the file with the library's schema, which has the precisions of the first row with a price."""
+        sample = self._held[:_SAMPLE_ROWS] if len(self._held) > 1 else self._held
+        schema = library_schema(self._encoding, self._pair, sample)
+        dictionaries = [name for name in _DICTIONARIES if name in schema.names]
+        self._writer = pq.ParquetWriter(self._temporary, schema, use_dictionary=dictionaries)
 
-    def check(self, rows: Records) -> pa.Schema:
-        """The library's schema.
+    def _write(self, rows: Records) -> None:
+        if len(rows) and self._writer is not None:
+            table = table_of(self._encoding, self._pair, rows, self._writer.schema)
+            self._writer.write_table(table, row_group_size=self._library.group_rows)
 
-        Raises:
-            UsageError: it encodes these rows otherwise than we do.
-        """
-        from nautilus_trader import __version__
-        from nautilus_trader.model.data import OrderBookDelta
-        from nautilus_trader.serialization.arrow.serializer import ArrowSerializer
+    def finish(self) -> Optional[str]:
+        """Publish; gives the file's name, None where there is no row."""
+        if self.first is None:
+            return None
+        if self._writer is None:
+            self._begin()
+        self._write(self._held)
+        self._close()
+        # the library names the file after its first and last row
+        last = self.first.copy()
+        last["ts_init"] = self._last_init_ns
+        return self._library.write(self._encoding.objects(np.append(self.first, last)), self._temporary)
 
-        encoded = ArrowSerializer.serialize_batch(self.objects(rows), data_cls=OrderBookDelta)
-        theirs = pa.Table.from_batches([encoded]) if isinstance(encoded, pa.RecordBatch) else encoded
-        self._schema = theirs.schema
-        if not theirs.equals(self.table(rows)):
-            raise UsageError(
-                f"nautilus_trader {__version__} encodes order book deltas in a way that this export does not know",
-                hint="pip install 'nautilus_trader<=1.231'",
-            )
-        return theirs.schema
+    def _close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
-    def table(self, rows: Records) -> pa.Table:
-        """Rows in the library's schema."""
-        assert self._schema is not None
-        price, size = self._schema.field("price").type, self._schema.field("size").type
-        columns = {
-            "price": fixed_point(rows["price"], self._price_factor, price),
-            "size": fixed_point(rows["size"], self._qty_factor, size),
-            "sequence": pa.array(np.zeros(len(rows), np.uint64)),
-            **{n: pa.array(rows[n]) for n in ("action", "side", "order_id", "flags", "ts_event", "ts_init")},
-        }
-        return pa.table([columns[name] for name in self._schema.names], self._schema)
-
-
-def fixed_point(values: Records, factor: int, kind: pa.DataType) -> pa.Array:
-    """values * factor as little-endian integers of 8 or 16 bytes; neither is negative, and factor is below 2**54."""
-    values = values.astype(np.uint64)
-    low32 = np.uint64(0xFFFFFFFF)
-    shift = np.uint64(32)
-    factor_low, factor_high = np.uint64(factor & 0xFFFFFFFF), np.uint64(factor >> 32)
-    value_low, value_high = values & low32, values >> shift
-    # schoolbook multiplication of 32-bit digits; the middle sum stays below 2**64
-    low = value_low * factor_low
-    middle = (low >> shift) + value_low * factor_high + value_high * factor_low
-    words = np.empty((len(values), kind.byte_width // 8), np.uint64)
-    words[:, 0] = (middle << shift) | (low & low32)
-    words[:, 1:] = (value_high * factor_high + (middle >> shift)).reshape(-1, 1)
-    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(words)])
+    def abandon(self) -> None:
+        """Remove what is half written."""
+        self._close()
+        self._temporary.unlink(missing_ok=True)
