@@ -96,7 +96,8 @@ def check(seed: int) -> None:
     lines = damaged_file(rng)
     rows = RowOptions(3, rng.choice([None, 250_000_000]), rng.random() < 0.5) if rng.random() < 0.5 else None
     on = rng.random() < 0.7
-    twins = Twins(EngineOptions(messages=on, events=on, rows=rows))
+    best = (rows is None or rows.grid_ns is not None) and rng.random() < 0.5
+    twins = Twins(EngineOptions(messages=on, events=on, rows=rows, best=best))
     feed_lines(twins, lines, Cut(rng.choice([1, 7, 1000]), rng.random() < 0.5), rng)
     twins.advance(START_NS + 10**12)
     twins.check()

@@ -445,6 +445,29 @@ def test_grid_rows_with_the_number_of_orders(engine):
     assert column(result.rows, "bid_orders", "I") == [1, 0, 1, 0, 2, 0]
 
 
+def test_best_rows_beside_a_grid(engine):
+    e = engine(rows=RowOptions(2, grid_ns=10), best=True)
+    deep = update((), [order("d", "14.0", "1.0", event="add")])
+    close = update((), [order("c", "10.5", "1.5", event="add")])
+    block = b"".join(line + b"\n" for line in (SNAPSHOT, deep, close))
+    result = e.feed(block, 0, 0, struct.pack("<3q", 15, 25, 35))
+    assert column(result.rows, "at_ns", "q") == [20, 30]
+    assert column(result.best, "at_ns", "q") == [15, 35]
+    assert column(result.best, "line", "q") == [0, 2]
+    assert column(result.best, "ask_price", "q") == [110, 105]
+    assert column(result.best, "bid_qty", "q") == [20, 20]
+
+
+def test_a_loaded_book_has_a_best_row(engine):
+    e = engine(best=True)
+    assert e.load_book(BookImage("A/USD", SNAPSHOT))
+    e.advance(100)
+    result = feed(e, update((), [order("c", "10.5", "1.5", event="add")]), update())
+    assert column(result.best, "line", "q") == [-1, 0]
+    assert column(result.best, "ask_price", "q") == [110, 105]
+    assert result.rows == {}
+
+
 def test_rows_on_a_grid(engine):
     e = engine(rows=RowOptions(1, grid_ns=10))
     other = SNAPSHOT.replace(b"10.0", b"9.0").replace(b"A/USD", b"B/USD")

@@ -34,6 +34,12 @@ class BookRows:
             entry.last_top = top
             self._append(entry, entry.last_msg_ns if self._clock_ns is None else self._clock_ns, top)
 
+    def after_load(self, entry: SymbolBook) -> None:
+        """A book was taken in that no line brought."""
+        entry.last_top = entry.top(self._options.levels)
+        at_ns = entry.last_msg_ns if self._clock_ns is None else self._clock_ns
+        self._columns.append(entry.index, at_ns, entry.last_msg_ns, -1, entry.last_verdict, entry.last_top)
+
     def tick(self, recv_ns: int, books: Iterable[SymbolBook]) -> None:
         """The receive clock runs on: show the grid instants that it passes, before the line at `recv_ns`."""
         grid_ns = self._options.grid_ns

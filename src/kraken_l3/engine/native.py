@@ -50,6 +50,7 @@ class NativeEngine:
         self.core = kraken_l3_native.Engine(
             options.messages, options.events, rows, options.part, only, options.until_ns
         )
+        self._best = _BestRows(options.part, only) if options.best else None
 
     def set_symbol(
         self,
@@ -67,19 +68,29 @@ class NativeEngine:
             raise ValueError(f"depth {depth} is not positive")
         if is_symbol(symbol):
             self.core.set_symbol(symbol, price_precision, qty_precision, depth)
+            if self._best is not None:
+                self._best.core.set_symbol(symbol, price_precision, qty_precision, depth)
 
     def feed(self, block: bytes, first_line: int, offset: int, recv_ns: Optional[bytes] = None) -> Result:
         """See `Engine.feed`."""
-        return _result(*self.core.feed(block, first_line, offset, recv_ns))
+        result = _result(*self.core.feed(block, first_line, offset, recv_ns))
+        if self._best is not None:
+            result.best = self._best.feed(block, first_line, offset, recv_ns)
+        return result
 
     def advance(self, recv_ns: int) -> Result:
         """See `Engine.advance`."""
-        return _result(*self.core.advance(recv_ns))
+        result = _result(*self.core.advance(recv_ns))
+        if self._best is not None:
+            *_, result.best, _ = self._best.core.advance(recv_ns)
+        return result
 
     def invalidate(self, symbol: Optional[str] = None) -> list[Note]:
         """See `Engine.invalidate`."""
         if symbol is not None and not is_symbol(symbol):
             return []
+        if self._best is not None:
+            self._best.core.invalidate(symbol)
         return [Note(*note) for note in self.core.invalidate(symbol)]
 
     def load_book(self, image: BookImage) -> bool:
@@ -88,7 +99,10 @@ class NativeEngine:
             return False
         if self._routing is not None and self._routing.of_symbol(image.symbol.encode()) is not Owner.OWN:
             return False
-        return self.core.load_book(image.symbol, image.message, image.newest_ns, list(image.amending))
+        loaded = self.core.load_book(image.symbol, image.message, image.newest_ns, list(image.amending))
+        if self._best is not None:
+            self._best.load_book(image, wanted=loaded)
+        return loaded
 
     def export_book(self, symbol: str) -> Optional[BookImage]:
         """See `Engine.export_book`."""
@@ -109,6 +123,30 @@ class NativeEngine:
     def totals(self) -> Totals:
         """See `Engine.totals`."""
         return Totals(*self.core.totals())
+
+
+class _BestRows:
+    """The best rows of an engine: a core gives one kind of rows, so they come from one of their own.
+
+    Measured, it adds a third to what an export spends in the engine, and a tenth to what it spends in all.
+    """
+
+    def __init__(self, part: tuple[int, int], only: Optional[set[str]]) -> None:
+        self.core = kraken_l3_native.Engine(False, False, (1, None, False), part, only, None)
+        self._loaded: list[Columns] = []
+
+    def feed(self, block: bytes, first_line: int, offset: int, recv_ns: Optional[bytes]) -> Columns:
+        *_, rows, _ = self.core.feed(block, first_line, offset, recv_ns)
+        pieces, self._loaded = [*self._loaded, rows], []
+        return {name: b"".join(piece[name] for piece in pieces) for name in pieces[-1]}
+
+    def load_book(self, image: BookImage, *, wanted: bool) -> None:
+        """As a snapshot, which is what a book that is loaded counts as, for a snapshot has a row."""
+        if wanted:
+            *_, rows, _ = self.core.feed(image.message + b"\n", -1, 0, None)
+            self._loaded.append({**rows, "verdict": bytes(len(rows["verdict"]))})  # OK, as of every book that is loaded
+        else:  # the symbol has a number all the same
+            self.core.load_book(image.symbol, image.message, image.newest_ns, list(image.amending))
 
 
 class ThreadedNativeEngine:
@@ -197,4 +235,4 @@ def _result(
     rows: Columns,
     notes: list[_Note],
 ) -> Result:
-    return Result(lines, messages, events, overflow_ids, rows, [Note(*note) for note in notes])
+    return Result(lines, messages, events, overflow_ids, rows, notes=[Note(*note) for note in notes])

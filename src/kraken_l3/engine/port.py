@@ -121,6 +121,9 @@ row for each symbol that has a book is due for every g < r not yet shown, symbol
 The clock is the running maximum of `recv_ns`; the first instant is the first multiple >= the first line's time. A
 step over more than `MAX_GRID_STEP` instants shows none of them. Absent levels have price -1, quantity 0 and no orders.
 A number of orders that changes while no price or quantity does makes no row: asking for them changes no rows.
+
+Best rows (with `best`): rows of one level a side at every change, beside rows on a grid or without any other. A book
+that `load_book` takes in has one as well, of line -1, among those of the next feed.
 """
 
 from __future__ import annotations
@@ -256,9 +259,10 @@ class RowOptions:
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """What an engine handles and gives back. `events` needs `messages`.
+    """What an engine handles and gives back. `events` needs `messages`; `best` goes with no rows at every change.
 
-    See the module text for `part`, `only` and `until_ns`; `until_ns` goes with neither of the others, nor with `rows`.
+    See the module text for `part`, `only` and `until_ns`; `until_ns` goes with neither of the others, nor with `rows`
+    or `best`.
     """
 
     messages: bool = False
@@ -267,6 +271,7 @@ class EngineOptions:
     part: tuple[int, int] = (0, 1)
     only: Optional[frozenset[str]] = None
     until_ns: Optional[int] = None
+    best: bool = False
 
 
 @dataclass(frozen=True)
@@ -300,6 +305,7 @@ class Result:
     events: Columns = field(default_factory=dict)
     overflow_ids: dict[int, str] = field(default_factory=dict)
     rows: Columns = field(default_factory=dict)
+    best: Columns = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
 
 

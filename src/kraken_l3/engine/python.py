@@ -9,6 +9,7 @@ from typing import Optional
 
 from kraken_l3.book.book import Book, Finding
 from kraken_l3.book.side import CHECKSUM_LEVELS
+from kraken_l3.engine.columns import RowColumns
 from kraken_l3.engine.depth import InferredWindow
 from kraken_l3.engine.fastpath import decode_update, read_update
 from kraken_l3.engine.parse import (
@@ -117,6 +118,8 @@ class PythonEngine:
             book.memory.remember_amend(order_id)
         self._adopt(entry, book, content)
         entry.last_verdict = Verdict.OK
+        if self._records.best is not None:
+            self._records.best.after_load(entry)
         return True
 
     # What the caller asks
@@ -154,12 +157,13 @@ class PythonEngine:
             lines.pop()
         if recv_ns is not None and len(recv_ns) != 8 * len(lines):
             raise ValueError(f"{len(recv_ns)} bytes of receive times for {len(lines)} lines")
-        times = iter_unpack("<q", recv_ns) if recv_ns is not None else None
         records, routing = self._records, self._routing
+        shows_rows = records.rows is not None or records.best is not None
+        times = iter_unpack("<q", recv_ns) if recv_ns is not None and shows_rows else None
         records.line, records.offset = first_line, offset
         for line in lines:
-            if times is not None and records.rows is not None:
-                records.rows.tick(next(times)[0], self._books.values())
+            if times is not None:
+                records.tick(next(times)[0], self._books.values())
             length = len(line) + 1
             if records.offset == 0 and line.startswith(_BOM):
                 line = line[len(_BOM) :]
@@ -171,13 +175,18 @@ class PythonEngine:
             records.offset += length
         taken = records.line - first_line
         self._lines += taken
-        return records.take(taken)
+        result = records.take(taken)
+        if records.best is not None:
+            result.best = records.best.take()
+        return result
 
     def advance(self, recv_ns: int) -> Result:
         """See `Engine.advance`."""
-        if self._records.rows is not None:
-            self._records.rows.tick(recv_ns, self._books.values())
-        return self._records.take()
+        self._records.tick(recv_ns, self._books.values())
+        result = self._records.take()
+        if self._records.best is not None:
+            result.best = RowColumns().take()  # those of loaded books come with lines
+        return result
 
     def _handle_routed(self, line: bytes, routing: Routing) -> None:
         """A line that may be another engine's."""
@@ -416,8 +425,7 @@ class PythonEngine:
             if self._options.messages:
                 records.message(entry.index, kind, verdict, Reason.NONE, expected, computed, content.msg_ns)
         entry.last_verdict, entry.last_line = verdict, records.line
-        if records.rows is not None:
-            records.rows.after_message(entry)
+        records.after_message(entry)
 
     def _book_of(self, symbol: str) -> Optional[SymbolBook]:
         entry = self._books.get(symbol)

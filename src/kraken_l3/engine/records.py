@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Optional
 
 from kraken_l3.engine.columns import MessageRow, event_columns, message_columns
 from kraken_l3.engine.grid import BookRows
 from kraken_l3.engine.parse import Content
-from kraken_l3.engine.port import MAX_NOTES, Bad, EngineOptions, Note, Result
+from kraken_l3.engine.port import MAX_NOTES, Bad, EngineOptions, Note, Result, RowOptions
 from kraken_l3.engine.symbol import SymbolBook
 from kraken_l3.model.events import MessageKind, OrderEvent, Reason, Verdict
 
@@ -19,10 +20,21 @@ class Records:
 
     Attributes:
         line, offset: where the line that is handled stands; -1 between lines.
-        rows: the book rows, where they are asked for.
+        rows, best: the book rows, where they are asked for.
     """
 
-    __slots__ = ("_event_messages", "_events", "_messages", "_noted", "_options", "_result", "line", "offset", "rows")
+    __slots__ = (
+        "_event_messages",
+        "_events",
+        "_messages",
+        "_noted",
+        "_options",
+        "_result",
+        "best",
+        "line",
+        "offset",
+        "rows",
+    )
 
     def __init__(self, options: EngineOptions) -> None:
         self._options = options
@@ -32,6 +44,7 @@ class Records:
         self._events: list[OrderEvent] = []
         self._event_messages: list[int] = []
         self.rows = BookRows(options.rows) if options.rows is not None else None
+        self.best = BookRows(RowOptions(levels=1)) if options.best else None
         self.line = self.offset = -1
 
     def take(self, lines: int = 0) -> Result:
@@ -47,6 +60,20 @@ class Records:
         if self.rows is not None:
             result.rows = self.rows.take()
         return result
+
+    def tick(self, recv_ns: int, books: Iterable[SymbolBook]) -> None:
+        """The receive clock runs on."""
+        if self.rows is not None:
+            self.rows.tick(recv_ns, books)
+        if self.best is not None:
+            self.best.tick(recv_ns, books)
+
+    def after_message(self, entry: SymbolBook) -> None:
+        """A message was applied to this book."""
+        if self.rows is not None:
+            self.rows.after_message(entry)
+        if self.best is not None:
+            self.best.after_message(entry)
 
     def take_notes(self) -> list[Note]:
         """The notes alone."""
