@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kraken_l3.api.arguments import count, moment_ns, one_of, span_ns, symbol_among, windows
+from kraken_l3.api.arguments import bar_ns, count, moment_ns, one_of, span_ns, symbol_among, windows
 from kraken_l3.errors import DataMissing, UsageError, did_you_mean
 from kraken_l3.model.timestamps import format_rfc3339
 
@@ -119,3 +119,14 @@ def test_an_unknown_symbol_is_told_what_there_is():
 )
 def test_did_you_mean(name, known, meant):
     assert did_you_mean(name, known) == (f"Did you mean {meant}?" if meant else "")
+
+
+@pytest.mark.parametrize(("text", "ns"), [("1s", 10**9), ("250ms", 250_000_000), ("24h", 86_400 * 10**9)])
+def test_lengths_of_bars(text, ns):
+    assert bar_ns(text) == ns
+
+
+@pytest.mark.parametrize("text", ["7s", "change", "25h", "0s", "1"])
+def test_a_bar_divides_a_day(text):
+    with pytest.raises(UsageError, match="divides a day"):
+        bar_ns(text)

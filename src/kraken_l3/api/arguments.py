@@ -8,10 +8,21 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Optional, Union
 
 from kraken_l3.errors import DataMissing, UsageError, did_you_mean
-from kraken_l3.model.timestamps import day_start_ns, parse_rfc3339
+from kraken_l3.model.timestamps import NS_PER_DAY, day_start_ns, parse_rfc3339
 from kraken_l3.model.window import Window, windows_of
 
-__all__ = ["Days", "Moment", "count", "duration_ns", "moment_ns", "one_of", "span_ns", "symbol_among", "windows"]
+__all__ = [
+    "Days",
+    "Moment",
+    "bar_ns",
+    "count",
+    "duration_ns",
+    "moment_ns",
+    "one_of",
+    "span_ns",
+    "symbol_among",
+    "windows",
+]
 
 Moment = Union[str, int, dt.date]  # a datetime is a date; numpy's and pyarrow's are taken too, without importing them
 Days = Union[str, dt.date, Iterable[Union[str, dt.date]]]
@@ -113,6 +124,19 @@ def span_ns(every: str) -> Optional[int]:
     ns = _length_ns(every)
     if ns is None:
         raise UsageError(f"every must be a time span or 'change', got {every!r}", hint="Use 1s, 100ms, 5m or change")
+    return ns
+
+
+def bar_ns(every: str) -> int:
+    """Nanoseconds of a bar, "1s", "5m", ...
+
+    Raises:
+        UsageError: it is no length of time, or a day has no whole number of them.
+    """
+    ns = _length_ns(every)
+    if ns is None or NS_PER_DAY % ns:
+        hint = "Use 100ms, 1s, 5m, 1h or 24h"
+        raise UsageError(f"every must be a length of time that divides a day, got {every!r}", hint=hint)
     return ns
 
 

@@ -266,6 +266,16 @@ EXPORT = Group(
         verified.
         """,
     ),
+    _table(
+        "features",
+        """Bars of what people compute first: mid, spread, depth, imbalance, arrivals, cancels, fills, order flow
+        imbalance, trades, realised variance, lag.
+
+        Bars over a gap are kept, marked in a column over_gap. Exit code 2: some bars are suspect; 3: some data could
+        not be verified.
+        """,
+        _option("--every", default="1s", help="Length of a bar on the receive clock (1s, 100ms, 5m); divides a day."),
+    ),
     _other_format("tardis", "Tardis' incremental_book_L2 and book_snapshot_25 (csv.gz), one file a symbol and day."),
     _other_format(
         "lobster",

@@ -23,6 +23,7 @@ from kraken_l3.export.records import EVENT, RecordBuilder, Records, ResultRecord
 from kraken_l3.export.schema import ACTIONS, CLASSIFICATIONS, EVENTS, EVENTS_VERSION, MAYBE_BAD_BOOK, SIDES, VERDICTS
 from kraken_l3.model.events import Action
 from kraken_l3.model.timestamps import day_start_ns
+from kraken_l3.rebuild.metadata import SymbolMetadata
 
 __all__ = ["EventsDay", "EventsTable"]
 
@@ -38,6 +39,7 @@ class EventsTable:
     symbols: Optional[frozenset[str]] = None
     name: ClassVar[str] = "events"
     grid_ns: ClassVar[Optional[int]] = None
+    has_bars: ClassVar[bool] = False
     has_day_starts: ClassVar[bool] = True
     schema: ClassVar[pa.Schema] = EVENTS
     dtype: ClassVar[Any] = EVENT
@@ -51,7 +53,7 @@ class EventsTable:
         symbols = sorted(self.symbols) if self.symbols is not None else None
         return {**self.description(), "symbols": symbols}
 
-    def engine_options(self, part: tuple[int, int] = (0, 1)) -> EngineOptions:
+    def engine_options(self, part: tuple[int, int] = (0, 1), metadata: Sequence[SymbolMetadata] = ()) -> EngineOptions:
         """See `Table.engine_options`."""
         return EngineOptions(messages=True, events=True, part=part, only=self.symbols)
 

@@ -22,9 +22,12 @@ class GapRows:
         """One more gap."""
         self._edges[gap.symbol].append((gap.left_ns, gap.end_ns))
 
-    def over(self, symbol: str, times: Any) -> Any:
-        """Which of the times (int64 nanoseconds on the receive clock) lie over a gap of the symbol, as booleans."""
+    def over(self, symbol: str, times: Any, span_ns: int = 0) -> Any:
+        """Which of the times (int64 nanoseconds on the receive clock) lie over a gap of the symbol, as booleans.
+
+        With `span_ns`: which of the spans so long that end at these times lie over one in part.
+        """
         over = np.zeros(len(times), bool)
         for left_ns, right_ns in self._edges.get(symbol, ()):
-            over |= (times > left_ns) & (times < right_ns)
+            over |= (times > left_ns) & (times - span_ns < right_ns)
         return over

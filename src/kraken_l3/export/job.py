@@ -91,7 +91,7 @@ def _run(
     memory: Memory,
 ) -> ExportResult:
     table = job.table
-    engine = make_engine(table.engine_options(job.part), job.engine)
+    engine = make_engine(table.engine_options(job.part, job.metadata), job.engine)
     result = ExportResult()
     files = TableFiles(store, table, table.builder(engine), memory, job.window)
     try:
@@ -106,6 +106,7 @@ def _run(
             gaps=gaps_in(archive, channel=Stream.LEVEL3, symbols=table.symbols),
             clock=ReceiveClock(engine.name, needs_times=table.grid_ns is not None),
             grid=table.grid_ns is not None,
+            through_midnight=table.has_bars,
             hashed=True,
             block_bytes=memory.block_of(table),
             only=table.symbols,

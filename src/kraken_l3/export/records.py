@@ -60,8 +60,9 @@ OVERFLOW_ID = b"\xff"
 
 _BOOK_SIDES = ("bid_price", "bid_qty", "ask_price", "ask_qty")
 _ORDER_COUNTS = ("bid_orders", "ask_orders")
-_INFERRED = re.compile(r"price_precision=(\d+) qty_precision=(\d+) ")
+_INFERRED = re.compile(r"price_precision=(\d+) qty_precision=(\d+) depth=(\d+)")
 _VERDICTS = np.array(VERDICT_CODES, np.uint8)
+_LINE_BITS = 40
 #: Fields of `EVENT` that are columns of the engine as they are.
 _AS_THEY_ARE = (
     "price",
@@ -102,6 +103,7 @@ class _Messages:
     def __init__(self, result: Result, suspect_books: Records) -> None:
         columns = _columns_of(result.messages, MESSAGE_COLUMNS)
         self.line, self.symbol, self.msg_ns = columns["line"], columns["symbol"], columns["msg_ns"]
+        self.kind = columns["kind"]
         self._verdict, self._reason = columns["verdict"], columns["reason"]
         self._before = suspect_books
         verdicts = result.messages["verdict"]  # as bytes, which are searched faster than any array is compared
@@ -130,6 +132,10 @@ class _Messages:
         self._suspect = np.empty(count, bool)
         self._suspect[order] = suspect
 
+    def is_ok(self) -> Records:
+        """Whether each was verified."""
+        return self._verdict == Verdict.OK
+
     def verdict(self, message: Records) -> Records:
         """Indices into the words of verdicts."""
         return _VERDICTS[self._verdict, self._reason][message]
@@ -139,12 +145,11 @@ class _Messages:
         return self._suspect[message] if self._changes else self._before[self.symbol[message]]
 
     def suspect_at(self, symbol: Records, line: Records) -> Records:
-        """Whether the book of a symbol was suspect after its message in a line, this block's or an earlier one."""
+        """Whether the book of a symbol was suspect after its last message up to a line of this block or before it."""
         if not self._changes:
             return self._before[symbol]
-        keys = _keys(symbol, line)
-        at = np.searchsorted(self._sorted_keys, keys, side="right") - 1
-        found = (at >= 0) & (self._sorted_keys[at] == keys)
+        at = np.searchsorted(self._sorted_keys, _keys(symbol, line), side="right") - 1
+        found = (at >= 0) & (self._sorted_keys[at] >> _LINE_BITS == symbol)
         return np.where(found, self._sorted_suspect[at], self._before[symbol])
 
 
@@ -153,7 +158,7 @@ def _has_snapshot(result: Result) -> bool:
 
 
 def _keys(symbol: Records, line: Records) -> Records:
-    return (symbol.astype(np.int64) << 40) + line
+    return (symbol.astype(np.int64) << _LINE_BITS) + line
 
 
 class RecordBuilder:
@@ -164,13 +169,20 @@ class RecordBuilder:
     """
 
     def __init__(
-        self, engine: Engine, levels: int = 0, *, orders: bool = False, overflow_ids: Optional[list[str]] = None
+        self,
+        engine: Engine,
+        levels: int = 0,
+        *,
+        orders: bool = False,
+        grid: bool = False,
+        overflow_ids: Optional[list[str]] = None,
     ) -> None:
         self._engine = engine
+        self.grid = grid
         self._row = row_dtype(levels, orders=orders)
-        self._sides = (*_BOOK_SIDES, *_ORDER_COUNTS) if orders else _BOOK_SIDES
+        self.sides = (*_BOOK_SIDES, *_ORDER_COUNTS) if orders else _BOOK_SIDES
         self._suspect = np.zeros(0, bool)
-        self._scales = np.full((0, 2), -1, np.int8)
+        self._parameters = np.full((0, 3), -1, np.int64)
         self._shown_ns: dict[str, int] = {}
         self._path: Optional[Path] = None
         self.overflow_ids: list[str] = overflow_ids if overflow_ids is not None else []
@@ -182,14 +194,14 @@ class RecordBuilder:
         self.symbols = [tally.symbol for tally in tallies]
         new = len(tallies) - len(self._suspect)
         self._suspect = np.append(self._suspect, np.zeros(new, bool))
-        scales = [(-1 if t.price_precision is None else t.price_precision, _or_none(t.qty_precision)) for t in tallies]
-        self._scales = np.array(scales, np.int8).reshape(len(tallies), 2)
+        parameters = [[-1 if each is None else each for each in tally.parameters()] for tally in tallies]
+        self._parameters = np.array(parameters, np.int64).reshape(len(tallies), 3)
 
     def build(self, step: Step) -> ResultRecords:
         """Records of a step's result. A clock other than `ReceiveClock` tells no receive times."""
         result = step.result
         times = step.times if isinstance(step.times, Times) else Times(step.block.first_line, None, None, None)
-        scales = self._scales
+        parameters = self._parameters
         changes: list[tuple[int, int, Records]] = []
         symbols = np.frombuffer(result.messages["symbol"], "<i4")
         # Snapshots change scales and bring symbols; so do the books of checkpoints, where a file begins with some, and
@@ -200,31 +212,31 @@ class RecordBuilder:
         new_symbols = symbols.max(initial=-1) >= len(self.symbols)
         if begins_file or inferred or new_symbols or _has_snapshot(result):
             self.look()
-            changes = list(self._scale_changes(result, scales))
+            changes = list(self._changes(result, parameters))
         messages = _Messages(result, self._suspect)
         return ResultRecords(self, result, times, messages, changes)
 
-    def _scale_changes(self, result: Result, before: Records) -> Iterator[tuple[int, int, Records]]:
-        """(symbol, first line, scales that hold from there on) for symbols whose scales changed within the result."""
+    def _changes(self, result: Result, before: Records) -> Iterator[tuple[int, int, Records]]:
+        """(symbol, first line, parameters that hold from there on) for symbols whose own changed within the result."""
         inferred: dict[str, list[tuple[int, Records]]] = {}
         for note in result.notes:
             match = _INFERRED.match(note.detail) if note.kind == "inferred" else None
             if match is not None:
-                scales = np.array([int(match[1]), int(match[2])], np.int8)
-                inferred.setdefault(note.symbol, []).append((note.line, scales))
+                parameters = np.array([int(each) for each in match.groups()], np.int64)
+                inferred.setdefault(note.symbol, []).append((note.line, parameters))
         columns = _columns_of(result.messages, MESSAGE_COLUMNS)
         for index, symbol in enumerate(self.symbols):
             was_known = index < len(before) and before[index, 0] >= 0
             if symbol in inferred:
                 yield index, -1, before[index] if was_known else inferred[symbol][0][1]
-                for line, scales in inferred[symbol]:
-                    yield index, line, scales
-            elif was_known and (self._scales[index] != before[index]).any():
+                for line, parameters in inferred[symbol]:
+                    yield index, line, parameters
+            elif was_known and (self._parameters[index] != before[index]).any():
                 of_symbol = (columns["symbol"] == index) & (columns["kind"] == MessageKind.SNAPSHOT)
                 yield index, -1, before[index]
-                # without a snapshot, the file begins with the book of a checkpoint: the new scales hold from there
+                # without a snapshot, the file begins with the book of a checkpoint: the new ones hold from there
                 first_line = int(columns["line"][of_symbol][0]) if of_symbol.any() else -1
-                yield index, first_line, self._scales[index]
+                yield index, first_line, self._parameters[index]
 
     def is_suspect(self, symbol: str) -> bool:
         """Whether a symbol's book may be wrong now."""
@@ -238,15 +250,15 @@ class RecordBuilder:
         np.maximum(timestamp, self._shown_ns.get(symbol, 0), out=timestamp)
         self._shown_ns[symbol] = int(timestamp[-1])
 
-    def scales_at(
+    def parameters_at(
         self, symbol: Records, line: Records, changes: Sequence[tuple[int, int, Records]]
-    ) -> tuple[Records, Records]:
-        """The scales of rows' prices and quantities."""
-        price_scale, qty_scale = self._scales[symbol, 0], self._scales[symbol, 1]
+    ) -> tuple[Records, Records, Records]:
+        """The scales of rows' prices and quantities, and the depths of their books."""
+        parameters = self._parameters[symbol]
         for index, first_line, values in changes:
-            changed = (symbol == index) & (line >= first_line)
-            price_scale[changed], qty_scale[changed] = values
-        return price_scale, qty_scale
+            parameters[(symbol == index) & (line >= first_line)] = values
+        price_scale, qty_scale, depth = parameters.T
+        return price_scale.astype(np.int8), qty_scale.astype(np.int8), depth
 
 
 def _known(times: Records) -> Records:
@@ -254,12 +266,13 @@ def _known(times: Records) -> Records:
     return np.maximum(times, 0)
 
 
-def _or_none(precision: Optional[int]) -> int:
-    return -1 if precision is None else precision
-
-
 class ResultRecords:
-    """The records of one result; made by `RecordBuilder.build`."""
+    """The records of one result; made by `RecordBuilder.build`.
+
+    Attributes:
+        messages: what it says of messages.
+        times: when its lines came.
+    """
 
     def __init__(
         self,
@@ -269,22 +282,36 @@ class ResultRecords:
         messages: _Messages,
         changes: Sequence[tuple[int, int, Records]],
     ) -> None:
-        self._builder, self._result, self._times = builder, result, times
-        self._messages, self._changes = messages, changes
+        self._builder, self._result, self._changes = builder, result, changes
+        self.times, self.messages = times, messages
+
+    @property
+    def events_of_all(self) -> dict[str, Records]:
+        """The engine's event columns."""
+        return _columns_of(self._result.events, EVENT_COLUMNS)
+
+    @property
+    def best(self) -> dict[str, Records]:
+        """The engine's best rows, of all symbols."""
+        return _columns_of(self._result.best, ROW_COLUMNS)
+
+    def parameters_at(self, symbol: Records, line: Records) -> tuple[Records, Records, Records]:
+        """The scales of prices and of quantities of symbols at lines, and the depths of their books."""
+        return self._builder.parameters_at(symbol, line, self._changes)
 
     def events(self) -> Iterator[tuple[str, Records]]:
         """Each symbol with its events in the order they happened."""
-        columns = _columns_of(self._result.events, EVENT_COLUMNS)
-        messages, message = self._messages, columns["message"]
+        columns = self.events_of_all
+        messages, message = self.messages, columns["message"]
         if not len(message):
             return
         symbol, line = messages.symbol[message], messages.line[message]
-        price_scale, qty_scale = self._builder.scales_at(symbol, line, self._changes)
-        recv_ns = self._times.recv_ns
+        price_scale, qty_scale, _ = self.parameters_at(symbol, line)
+        recv_ns = self.times.recv_ns
         records = ColumnRecords(
             EVENT,
             {
-                "ts_recv": _known(recv_ns[line - self._times.first_line])
+                "ts_recv": _known(recv_ns[line - self.times.first_line])
                 if recv_ns is not None
                 else np.zeros(len(message), np.int64),
                 "ts_event": _known(messages.msg_ns[message]),
@@ -299,7 +326,7 @@ class ResultRecords:
         )
         if self._result.overflow_ids:
             records["order_id"] = self._with_overflow_ids(columns["order_id"])
-        yield from self._by_symbol(symbol, records)
+        yield from self.by_symbol(symbol, records)
 
     def _with_overflow_ids(self, order_id: Records) -> Records:
         order_id = order_id.copy()
@@ -311,43 +338,55 @@ class ResultRecords:
     def _flags(self, message: Records, action: Records, line: Records) -> Records:
         flags = np.append(message[1:] != message[:-1], True) * np.uint8(LAST)
         flags[(action == Action.SNAPSHOT) | (action == Action.CLEAR)] |= SNAPSHOT
-        flags[self._messages.suspect(message)] |= MAYBE_BAD_BOOK
-        if self._times.doubtful is not None:
-            flags[self._times.doubtful[line - self._times.first_line]] |= BAD_RECEIVE_TIME
+        flags[self.messages.suspect(message)] |= MAYBE_BAD_BOOK
+        if self.times.doubtful is not None:
+            flags[self.times.doubtful[line - self.times.first_line]] |= BAD_RECEIVE_TIME
         return flags
 
-    def rows(self) -> Iterator[tuple[str, Records]]:
-        """Each symbol with its book rows in the order of time."""
+    def rows_of_all(self) -> tuple[Records, ColumnRecords]:
+        """The symbol of each book row, and the rows as the engine gave them."""
         columns = _columns_of(self._result.rows, ROW_COLUMNS)
         symbol, line = columns["symbol"], columns["line"]
-        if not len(symbol):
-            return
-        price_scale, qty_scale = self._builder.scales_at(symbol, line, self._changes)
-        records = ColumnRecords(
+        levels = len(columns["bid_price"]) // max(1, len(symbol))
+        price_scale, qty_scale, _ = self.parameters_at(symbol, line)
+        return symbol, ColumnRecords(
             self._builder._row,
             {
                 "timestamp": _known(columns["at_ns"]),
                 "ts_event": _known(columns["msg_ns"]),
                 "line": line,
                 "verdict": columns["verdict"],
-                "suspect": self._messages.suspect_at(symbol, line),
+                "suspect": self.messages.suspect_at(symbol, self._seen_lines(columns) if self._builder.grid else line),
                 "price_scale": price_scale,
                 "qty_scale": qty_scale,
                 "over_gap": np.zeros(len(symbol), bool),
-                **{name: columns[name].reshape(len(symbol), -1) for name in self._builder._sides},
+                **{name: columns[name].reshape(len(symbol), levels) for name in self._builder.sides},
             },
         )
-        for name, of_symbol in self._by_symbol(symbol, records):
+
+    def _seen_lines(self, columns: dict[str, Records]) -> Records:
+        """The last line before each instant of a grid; a message that could not be read is no row's own."""
+        clock_ns = self.times.clock_ns if self.times.clock_ns is not None else np.zeros(0, np.int64)
+        return self.times.first_line - 1 + np.searchsorted(clock_ns, columns["at_ns"], side="right")
+
+    def rows(self) -> Iterator[tuple[str, Records]]:
+        """Each symbol with its book rows in the order of time."""
+        symbol, records = self.rows_of_all()
+        for name, of_symbol in self.by_symbol(symbol, records):
             self._builder.keep_rising(name, of_symbol["timestamp"])
             yield name, of_symbol
 
-    def _by_symbol(self, symbol: Records, records: ColumnRecords) -> Iterator[tuple[str, Records]]:
+    def by_symbol(self, symbol: Records, records: Any) -> Iterator[tuple[str, Records]]:
+        """Each symbol with its own of the records, in their order."""
+        if not len(symbol):
+            return
         names = self._builder.symbols
         order = _by_symbol(symbol)
         if order is None:
             yield names[symbol[0]], records
             return
-        symbol, packed = symbol[order], records.packed()[order]
+        packed = records.packed() if isinstance(records, ColumnRecords) else records
+        symbol, packed = symbol[order], packed[order]
         starts = _starts(symbol)
         for start, end in zip(starts, np.append(starts[1:], len(symbol))):
             yield names[symbol[start]], packed[start:end].copy()

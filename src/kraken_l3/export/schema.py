@@ -20,8 +20,12 @@ __all__ = [
     "ACTIONS",
     "BAD_RECEIVE_TIME",
     "CLASSIFICATIONS",
+    "DEPTH_BPS",
     "EVENTS",
     "EVENTS_VERSION",
+    "FEATURES",
+    "FEATURES_VERSION",
+    "IMBALANCE_LEVELS",
     "LAST",
     "MAYBE_BAD_BOOK",
     "SIDES",
@@ -37,6 +41,7 @@ __all__ = [
 ]
 
 EVENTS_VERSION = "3"
+FEATURES_VERSION = "1"
 SNAPSHOTS_VERSION = "1"
 
 # Bits of `flags`, as Databento defines them (dbn `flags.rs`).
@@ -120,6 +125,47 @@ _WIDE = [
     pa.field("ask_orders", _COUNTS),
 ]
 _OVER_GAP = pa.field("over_gap", pa.bool_(), nullable=False)
+
+
+def _both_sides(names: str, kind: pa.DataType, *, nullable: bool = False) -> list[pa.Field]:
+    return [pa.field(f"{side}_{name}", kind, nullable=nullable) for name in names.split() for side in ("bid", "ask")]
+
+
+#: Distances from the mid within which `features` tells the depth, in basis points.
+DEPTH_BPS = (1, 5, 10, 25, 50)
+#: Numbers of levels whose imbalance it tells.
+IMBALANCE_LEVELS = (1, 5, 10)
+
+FEATURES = pa.schema(
+    [
+        pa.field("timestamp", TIME),
+        pa.field("mid", pa.float64()),
+        pa.field("spread", pa.float64()),
+        pa.field("microprice", pa.float64()),
+        *_both_sides(" ".join(f"depth_{bps}bps" for bps in DEPTH_BPS), pa.float64(), nullable=True),
+        *_both_sides("window_bps", pa.float64(), nullable=True),
+        *_both_sides("window_qty", pa.float64()),
+        *_both_sides("orders", pa.uint32()),
+        *(pa.field(f"imbalance_{levels}", pa.float64()) for levels in IMBALANCE_LEVELS),
+        *_both_sides("arrivals", pa.uint32()),
+        *_both_sides("arrival_qty", pa.float64()),
+        *_both_sides("cancels", pa.uint32()),
+        *_both_sides("cancel_qty", pa.float64()),
+        *_both_sides("fills", pa.uint32()),
+        *_both_sides("fill_qty", pa.float64()),
+        pa.field("ofi", pa.float64(), nullable=False),
+        pa.field("trades", pa.uint32()),
+        pa.field("volume", pa.float64()),
+        pa.field("vwap", pa.float64()),
+        pa.field("signed_volume", pa.float64()),
+        pa.field("realised_variance", pa.float64(), nullable=False),
+        pa.field("messages", pa.uint32(), nullable=False),
+        pa.field("verified", pa.float64()),
+        pa.field("mean_lag_ns", pa.float64()),
+        pa.field("suspect", pa.bool_(), nullable=False),
+        pa.field("over_gap", pa.bool_(), nullable=False),
+    ]
+)
 
 
 def snapshots_schema(*, wide: bool, over_gap: bool) -> pa.Schema:

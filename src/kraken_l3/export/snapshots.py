@@ -14,11 +14,13 @@ from kraken_l3.archive.gaps import gaps_in
 from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.port import Engine, EngineOptions, RowOptions
-from kraken_l3.export.arrow import array_of, bitmap_of, times_of, to_doubles, words_of
+from kraken_l3.export.arrow import array_of, times_of, to_doubles, words_of
 from kraken_l3.export.gap_rows import GapRows
 from kraken_l3.export.records import RecordBuilder, Records, ResultRecords, row_dtype
 from kraken_l3.export.schema import SNAPSHOTS_VERSION, VERDICTS, snapshots_schema
 from kraken_l3.export.table import SymbolDay
+from kraken_l3.export.top_of_book import imbalance, top_of_book
+from kraken_l3.rebuild.metadata import SymbolMetadata
 
 __all__ = ["SnapshotsTable"]
 
@@ -41,6 +43,7 @@ class SnapshotsTable:
     keep_gaps: bool = False
     symbols: Optional[frozenset[str]] = None
     name: ClassVar[str] = "snapshots"
+    has_bars: ClassVar[bool] = False
     has_day_starts: ClassVar[bool] = False
 
     @property
@@ -68,14 +71,14 @@ class SnapshotsTable:
         symbols = sorted(self.symbols) if self.symbols is not None else None
         return {"table": self.name, **asdict(self), "symbols": symbols}
 
-    def engine_options(self, part: tuple[int, int] = (0, 1)) -> EngineOptions:
+    def engine_options(self, part: tuple[int, int] = (0, 1), metadata: Sequence[SymbolMetadata] = ()) -> EngineOptions:
         """See `Table.engine_options`."""
         rows = RowOptions(self.levels, self.grid_ns, orders=self.wide)
         return EngineOptions(messages=True, rows=rows, part=part, only=self.symbols)
 
     def builder(self, engine: Engine) -> RecordBuilder:
         """See `Table.builder`."""
-        return RecordBuilder(engine, self.levels, orders=self.wide)
+        return RecordBuilder(engine, self.levels, orders=self.wide, grid=self.grid_ns is not None)
 
     def records(self, results: ResultRecords) -> Iterator[tuple[str, Records]]:
         """See `Table.records`."""
@@ -151,23 +154,13 @@ def _order_counts(records: Records, side: str) -> pa.Array:
 def _wide_columns(records: Records) -> dict[str, pa.Array]:
     bid, ask = records["bid_price"][:, 0], records["ask_price"][:, 0]
     bid_qty, ask_qty = records["bid_qty"][:, 0], records["ask_qty"][:, 0]
-    both = (bid >= 0) & (ask >= 0)
-    there = bitmap_of(both)
-    scales = records["price_scale"]
-    weight = np.where(both, bid_qty.astype(float) + ask_qty, 1.0)
-    weight[weight == 0] = np.nan
-    best_bid, best_ask = to_doubles(bid, scales), to_doubles(ask, scales)
-    microprice = (best_bid * ask_qty + best_ask * bid_qty) / weight
-    imbalance = (bid_qty.astype(float) - ask_qty) / weight
     return {
         "ts_event": times_of(records["ts_event"]),
         "line": array_of(pa.int64(), records["line"]),
         "verdict": words_of(VERDICTS, records["verdict"]),
         "suspect": pa.array(records["suspect"]),
-        "mid": array_of(pa.float64(), to_doubles(bid + ask, scales) / 2, there),
-        "spread": array_of(pa.float64(), to_doubles(ask - bid, scales), there),
-        "microprice": array_of(pa.float64(), microprice, bitmap_of(both & ~np.isnan(microprice))),
-        "imbalance": array_of(pa.float64(), imbalance, bitmap_of(both & ~np.isnan(imbalance))),
+        **top_of_book(bid, ask, bid_qty, ask_qty, records["price_scale"]),
+        "imbalance": imbalance(bid_qty, ask_qty, (bid >= 0) & (ask >= 0)),
         "bid_orders": _order_counts(records, "bid"),
         "ask_orders": _order_counts(records, "ask"),
     }

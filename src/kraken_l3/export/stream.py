@@ -109,7 +109,7 @@ def read_chain(
         progress: called with the bytes done.
         counted: gains what was read, and damage that hides the rest of a file; without it that is raised.
     """
-    engine_made = make_engine(table.engine_options(), engine)
+    engine_made = make_engine(table.engine_options(metadata=metadata), engine)
     builder = table.builder(engine_made)
     counts = EngineCounts(engine_made)
     symbol = next(iter(table.symbols or ("",)))
@@ -125,6 +125,7 @@ def read_chain(
         gaps=gaps_in(archive, channel=Stream.LEVEL3, symbols=table.symbols),
         clock=ReceiveClock(engine_made.name, needs_times=table.grid_ns is not None),
         grid=table.grid_ns is not None,
+        through_midnight=table.has_bars,
         block_bytes=_BLOCK_BYTES,
         only=table.symbols,
         on_damage=counted.hide if counted is not None else None,

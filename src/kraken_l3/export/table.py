@@ -1,5 +1,5 @@
-"""What every table has: the port between the code that reads archives and writes files, and the two tables there are
-(`events.EventsTable`, `snapshots.SnapshotsTable`).
+"""What every table has: the port between the code that reads archives and writes files, and the tables there are
+(`events.EventsTable`, `snapshots.SnapshotsTable`, `features.FeaturesTable`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from kraken_l3.engine.port import Engine, EngineOptions
 from kraken_l3.export.gap_rows import GapRows
 from kraken_l3.export.records import RecordBuilder, Records, ResultRecords
 from kraken_l3.model.window import EVERYTHING, Window
+from kraken_l3.rebuild.metadata import SymbolMetadata
 
 __all__ = ["SymbolDay", "Table", "records_in"]
 
@@ -70,8 +71,17 @@ class Table(Protocol):
     def options(self) -> dict[str, Any]:
         """Everything that was asked for, as JSON can hold it."""
 
-    def engine_options(self, part: tuple[int, int] = (0, 1)) -> EngineOptions:
-        """For the engine whose results the records are made of; `part` = (k, n) takes a share of the symbols."""
+    @property
+    def has_bars(self) -> bool:
+        """Whether a row tells of the time before it: then a row at midnight belongs to the day that ends there."""
+
+    def engine_options(self, part: tuple[int, int] = (0, 1), metadata: Sequence[SymbolMetadata] = ()) -> EngineOptions:
+        """For the engine whose results the records are made of.
+
+        Args:
+            part: (k, n) takes a share of the symbols.
+            metadata: what is told of the symbols (see `metadata.metadata_in`).
+        """
 
     def builder(self, engine: Engine) -> RecordBuilder:
         """Makes the records of an engine's results."""

@@ -191,6 +191,7 @@ def play(
     end: Optional[Place] = None,
     clock: Optional[LineClock] = None,
     grid: bool = False,
+    through_midnight: bool = False,
     hashed: bool = False,
     block_bytes: int = BLOCK_BYTES,
     on_damage: Optional[Callable[[DamageFound], None]] = None,
@@ -208,6 +209,7 @@ def play(
         clock: hands the engine and the steps the receive times.
         grid: let the clock run on at the edges of files, for an engine that was asked for rows on a grid. A day that
             another one follows is shown to midnight, the last one to the time of its last line.
+        through_midnight: show midnight itself as well at the end of a day that another one follows.
         hashed: have `FileEnd` tell the SHA-256 of each file.
         block_bytes: about how much to feed at a time.
         on_damage: told of damage that hides the rest of a file; the next file is played as one that follows no other.
@@ -249,7 +251,8 @@ def play(
             if until is not None and is_whole:
                 return
             if grid and clock is not None and not turn.has_more_parts:
-                yield from _run_on(engine, turn, clock, reached, Block(b"", line, offset, file))
+                rest = Block(b"", line, offset, file)
+                yield from _run_on(engine, turn, clock, reached, rest, through_midnight=through_midnight)
             yield FileEnd(path, file.day, line, offset, blocks.sha256, is_whole)
 
 
@@ -285,11 +288,13 @@ def _turns(archive: Archive, chain: Optional[Chain], begin: Optional[Place], end
 
 
 def _run_on(
-    engine: Engine, turn: _Turn, clock: LineClock, reached: _GapsReached, rest: Block
+    engine: Engine, turn: _Turn, clock: LineClock, reached: _GapsReached, rest: Block, *, through_midnight: bool
 ) -> Iterator[Union[Gap, Step]]:
     """Let the clock run on at the end of a day: to midnight where another day follows, else to just behind its line."""
     day = turn.name.day if turn.name is not None else None
-    until_ns = day_start_ns(day) + NS_PER_DAY if day is not None and turn.goes_on else clock.now_ns + 1
+    until_ns = clock.now_ns + 1
+    if day is not None and turn.goes_on:
+        until_ns = day_start_ns(day) + NS_PER_DAY + through_midnight
     yield from reached.before(until_ns)
     yield Step(turn.path, day, rest, engine.advance(min(until_ns, _LAST_NS)))
 

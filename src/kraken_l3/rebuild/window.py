@@ -56,6 +56,7 @@ def play_window(
     gaps: Sequence[Gap] = (),
     clock: LineClock,
     grid: bool = False,
+    through_midnight: bool = False,
     hashed: bool = False,
     block_bytes: int = BLOCK_BYTES,
     only: Optional[frozenset[str]] = None,
@@ -77,13 +78,22 @@ def play_window(
         gaps: see `playback.play`.
         clock: likewise.
         grid: likewise.
+        through_midnight: likewise; the instant at which the window ends is shown as well, with what came just then.
         hashed: have `FileEnd` tell the SHA-256 of each file that was read whole.
         block_bytes: about how much to feed at a time.
         only: the symbols that the engine follows; None for all.
         on_damage: see `playback.play`.
     """
     feed = partial(
-        play, engine, archive, metadata, clock=clock, grid=grid, block_bytes=block_bytes, on_damage=on_damage
+        play,
+        engine,
+        archive,
+        metadata,
+        clock=clock,
+        grid=grid,
+        through_midnight=through_midnight,
+        block_bytes=block_bytes,
+        on_damage=on_damage,
     )
     if window == EVERYTHING:
         yield from feed(gaps=gaps, chain=chain, hashed=hashed)
@@ -106,7 +116,7 @@ def play_window(
     if begin == end:
         return
     yield from (gap for gap in gaps if window.end_ns is None or gap.left_ns < window.end_ns)
-    stop = _end_in(archive.directory / chain.files[end - 1], window)
+    stop = _end_in(archive.directory / chain.files[end - 1], window, closed=through_midnight)
     reached = first = first if first is not None and first.path.name == chain.files[begin] else None
     if first is not None and first.position != BEGINNING:
         with DataFile(first.path) as file:
@@ -167,13 +177,16 @@ class _Stop(NamedTuple):
     next_ns: int
 
 
-def _end_in(path: Path, window: Window) -> Optional[_Stop]:
-    """None where a file ends before the window does, or its lines have no receive times."""
+def _end_in(path: Path, window: Window, *, closed: bool) -> Optional[_Stop]:
+    """None where a file ends before the window does, or its lines have no receive times.
+
+    `closed`: what was received at the very end is in it.
+    """
     with DataFile(path) as file:
         end_ns = window.within(file.day).end_ns if file.day is not None else None
         if end_ns is None or file.receipts is None:
             return None
-        place = Place(path, file.at_time(end_ns))
+        place = Place(path, file.at_time(end_ns + closed))
         is_there = place.position.line < len(file.receipts)
         return _Stop(place, file.receipts[place.position.line].recv_ns) if is_there else None
 

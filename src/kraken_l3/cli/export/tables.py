@@ -1,4 +1,4 @@
-"""`kraken-l3 export snapshots`, `events`, `orders`: verified data as Parquet tables."""
+"""`kraken-l3 export snapshots`, `events`, `orders`, `features`: verified data as Parquet tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
-from kraken_l3.api.arguments import span_ns
+from kraken_l3.api.arguments import bar_ns, span_ns
 from kraken_l3.cli.console import Screen, Table, number, size
 from kraken_l3.cli.export.request import ExportRequest, counts_text, export_command, hidden_texts
 from kraken_l3.cli.json_output import print_result
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kraken_l3.export.result import ExportResult
     from kraken_l3.export.table import Table as ExportTable
 
-__all__ = ["events", "orders", "snapshots"]
+__all__ = ["events", "features", "orders", "snapshots"]
 
 _SHOWN_FILES = 12
 _SHOWN_ROWS = 5
@@ -46,6 +46,14 @@ def orders(request: ExportRequest) -> int:
     from kraken_l3.export.bulk import export_orders
 
     return _export(request, "orders", partial(export_orders, request.source, request.out, request.symbols))
+
+
+@export_command
+def features(request: ExportRequest, every: str) -> int:
+    """Run `kraken-l3 export features`; gives its exit code back."""
+    from kraken_l3.export.features import FeaturesTable
+
+    return _export_table(request, FeaturesTable(bar_ns(every), request.symbols))
 
 
 def _export_table(request: ExportRequest, wanted: ExportTable) -> int:
