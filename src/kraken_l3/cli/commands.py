@@ -297,6 +297,33 @@ EXPORT = Group(
     ),
 )
 
+# -- pictures ----------------------------------------------------------------------------------------------------------
+
+
+def _picture(name: str, text: str, *own: click.Option) -> Command:
+    source = Argument("source", "An archive directory or an NDJSON file.", type=PATH)
+    symbol = _option("--symbol", "-s", help="Symbol, e.g. BTC/USD; not needed where there is one alone.")
+    out = _option("--out", "-o", type=PATH, required=True, help="File to write: .png, .svg or .pdf.")
+    return Command(name, text, source, symbol, out, *own, _START, _END, _DAY, runs=f"plot:{name}")
+
+
+PLOT = Group(
+    "plot",
+    "Draw pictures of an archive. Needs the extra plot (matplotlib, scipy).",
+    _picture(
+        "depth",
+        "The depth of the book over time as a heat map, with the mid price, trades and gaps.",
+        _option("--levels", type=_LEVELS, default=100, help="Price levels a side that are looked at."),
+    ),
+    _picture(
+        "queue",
+        "The queue of a price level over time: every order a block, the next to be served at the bottom.",
+        _option("--price", help="Price of the level. Default: the one with the longest queue, while it was longest."),
+        _option("--side", type=click.Choice(["bid", "ask"]), help="Needed only where a price was on both sides."),
+    ),
+    _picture("spread", "The mid price and the spread over time, with the median spread and gaps."),
+)
+
 # -- the embedded exchange ---------------------------------------------------------------------------------------------
 
 SIMULATE = Command(
@@ -389,6 +416,7 @@ APP = Group(
     VERIFY,
     BOOK,
     EXPORT,
+    PLOT,
     SIMULATE,
     DEMO,
     SERVICE,

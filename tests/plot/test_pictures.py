@@ -1,0 +1,134 @@
+"""Pictures of archives: that each is drawn from the data that it says, from Python and as a command."""
+
+import subprocess
+import sys
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+import kraken_l3
+from kraken_l3.errors import DataMissing, UsageError
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("scipy")
+
+from kraken_l3 import plot
+from kraken_l3.plot.picture import Span
+from kraken_l3.plot.reading import trades_of
+
+PNG = b"\x89PNG\r\n\x1a\n"
+DAY_NS = 86_400 * 10**9
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("pictures") / "data"
+    return kraken_l3.simulate(directory, "6m", symbols=["ETH/USD", "SOL/USD"], rate=20, gaps=1, depth=100)
+
+
+def words(picture):
+    return {text.get_text() for text in picture.findobj(lambda each: hasattr(each, "get_text"))}
+
+
+@pytest.mark.parametrize("draw", [plot.depth, plot.queue, plot.spread])
+def test_each_picture_has_a_title_units_and_is_legible_at_800_pixels(archive, draw):
+    picture = draw(archive, "ETH/USD")
+    png = picture._repr_png_()
+    assert png.startswith(PNG)
+    assert int.from_bytes(png[16:20], "big") == 800
+    said = words(picture)
+    assert any(text.startswith("ETH/USD: ") and text.endswith(" UTC") for text in said)
+    assert "receive time (UTC)" in said
+    assert any("(USD)" in text or "(ETH)" in text for text in said)
+    sizes = [text.get_fontsize() for text in picture.findobj(lambda each: hasattr(each, "get_fontsize"))]
+    assert min(sizes) >= 8
+    assert tuple(picture.get_facecolor()) == (1, 1, 1, 1)
+
+
+def test_depth_shows_what_rests_and_what_was_traded(archive):
+    picture = plot.depth(archive, "ETH/USD", levels=100)
+    axes, bar = picture.axes
+    (mesh,) = [each for each in axes.collections if each.get_array() is not None]
+    last = archive.book("ETH/USD")
+    low, high = axes.get_ylim()
+    resting = sum(
+        float(level.qty) for level in (*last.bids[:100], *last.asks[:100]) if low <= float(level.price) < high
+    )
+    columns = np.nansum(np.asarray(mesh.get_array().filled(np.nan)), axis=0)
+    assert columns[columns > 0][-1] == pytest.approx(resting, rel=0.05)  # the last grid instant lies before the end
+    assert "ETH at" in bar.get_ylabel()
+    trades = trades_of(archive, "ETH/USD", Span(0, 1 << 62))
+    assert {f"buy ({trades.buys.sum()})", f"sell ({(~trades.buys).sum()})", "gap", "mid price"} <= words(picture)
+
+
+def test_the_queue_ends_as_the_book_says(archive):
+    book = archive.book("ETH/USD")
+    level = max(book.asks, key=lambda each: len(each.orders))
+    picture = plot.queue(archive, "ETH/USD", level.price)
+    (axes,) = picture.axes
+    end = max(path.vertices[:, 0].max() for each in axes.collections for path in each.get_paths())
+    tops = [
+        path.vertices[:, 1].max()
+        for each in axes.collections
+        for path in each.get_paths()
+        if path.vertices[:, 0].max() == end
+    ]
+    assert len(tops) == len(level.orders)
+    assert max(tops) == pytest.approx(float(level.qty))
+    assert end * DAY_NS == pytest.approx(archive.coverage(verify=False)[0].end_ns, abs=1e6)
+
+
+def test_a_window_is_drawn_and_nothing_else(archive):
+    start = "2026-01-02T12:04:00Z"
+    picture = plot.spread(archive, "SOL/USD", start=start, end="2026-01-02T12:05:00Z")
+    assert any("12:04:00 to 12:05:00 UTC" in text for text in words(picture))
+    low, high = picture.axes[1].get_xlim()
+    assert (high - low) * 86_400 == pytest.approx(60, abs=1e-3)
+    assert "gap" not in words(picture)
+    assert "gap" in words(plot.spread(archive, "SOL/USD"))
+
+
+@pytest.mark.parametrize(
+    ("draw", "arguments", "error", "said"),
+    [
+        (plot.depth, {"symbol": "XYZ/USD"}, DataMissing, "nothing of XYZ/USD"),
+        (plot.depth, {"symbol": "ETH/USD", "start": "2027-01-01"}, DataMissing, "nothing of ETH/USD"),
+        (plot.depth, {"symbol": "ETH/USD", "levels": 0}, UsageError, "levels must be"),
+        (plot.queue, {"symbol": "ETH/USD", "price": "much"}, UsageError, "price must be a number"),
+        (plot.queue, {"symbol": "ETH/USD", "price": Decimal(1)}, DataMissing, "nothing rested at 1"),
+        (plot.queue, {"symbol": "ETH/USD", "side": "left"}, UsageError, "unknown side"),
+        (plot.spread, {"symbol": "ETH/USD", "end": "soon"}, UsageError, "end: "),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(archive, draw, arguments, error, said):
+    with pytest.raises(error, match=said):
+        draw(archive, **arguments)
+
+
+def command(*options):
+    done = [sys.executable, "-m", "kraken_l3", "plot", *map(str, options)]
+    return subprocess.run(done, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_command_writes_a_file_and_says_where(archive, tmp_path):
+    target = tmp_path / "depth.png"
+    done = command("depth", archive.path, "--symbol", "SOL/USD", "--out", target, "--end", "2026-01-02T12:01:00Z")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(target)
+    assert target.read_bytes().startswith(PNG)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["spread", "--out", "x.txt", "--symbol", "SOL/USD"], "--out must end in .png, .svg, .pdf, got 'x.txt'"),
+        (["spread", "--out", "x.png"], "--symbol is needed. The archive has ETH/USD, SOL/USD"),
+        (["spread", "--out", "/nowhere/x.png", "--symbol", "SOL/USD"], "cannot write: No such file or directory"),
+    ],
+)
+def test_the_command_says_what_is_wrong(archive, options, said):
+    what, *others = options
+    done = command(what, archive.path, *others)
+    assert done.returncode != 0
+    assert said in done.stderr
