@@ -23,9 +23,11 @@ TRIES = 5
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """Two days of as much each; the second goes on from the first."""
+    """Two days of as much each; the second goes on from the first. Two pairs for each of two processes."""
     midnight_ns = parse_rfc3339("2026-11-23T00:00:00Z")
-    return record(tmp_path_factory.mktemp("long") / "a", messages=6_000, start_ns=midnight_ns - HALF_NS)
+    symbols = ("ADA/USD", "BTC/USD", "ETH/USD", "SOL/USD")
+    directory = tmp_path_factory.mktemp("long") / "a"
+    return record(directory, symbols=symbols, messages=6_000, start_ns=midnight_ns - HALF_NS)
 
 
 def begin(source: Path, out: Path, command: str, jobs: int) -> subprocess.Popen:

@@ -1,8 +1,7 @@
 """All of an archive to one table or to another tool's files: by this process, by several, or by a Dask cluster.
 
-For a table each chain of files is a job of its own (for `orders`, all days that follow one another); where there are
-more processes than chains, the pairs of a chain are shared out as well. For another tool each pair of each chain is
-one. Every sharing gives the same files.
+Each chain of files is a job of its own (for `orders`, all days that follow one another); where there are more processes
+than chains, the pairs of a chain are shared out as well. Every sharing gives the same files.
 """
 
 from __future__ import annotations
@@ -149,24 +148,27 @@ def export_format(
         windows: as of `export_table`.
         engine: see `engine.choose`.
         instruments: precisions that the user knows.
-        progress: called with the bytes done, of each pair and as often as the format reads them.
+        progress: called with the bytes done.
     """
     with fetched(source, heads=True) as path:
         archive = open_archive(path)
         metadata = metadata_in(archive, instruments)
         stretches = _stretches(archive, chains_in(archive), windows)
+    parts = max(1, min(-(-jobs // max(1, len(stretches))), len(symbols)))
     planned = []
-    for symbol in symbols:
-        told = tuple(each for each in metadata if each.symbol == symbol)
-        planned += [
-            FormatJob(source, target, name, symbol, chain, told, engine, options or {}, window)
-            for chain, window in stretches
-        ]
+    for chain, window in stretches:
+        for part in range(parts):
+            names = tuple(symbols[part::parts])
+            told = tuple(each for each in metadata if each.symbol in names)
+            planned.append(FormatJob(source, target, name, names, chain, told, engine, options or {}, window))
     if jobs > 1 and len(planned) > 1:
-        results = run_in_processes(run_format_job, planned, jobs, progress)
+        results = run_in_processes(run_format_job, planned, jobs, progress, shares=parts)
     else:
         results = [run_format_job(job, progress) for job in planned]
-    return _sum(results)
+    result = _sum(results)
+    place = {symbol: number for number, symbol in enumerate(symbols)}
+    result.files.sort(key=lambda file: place[file.symbol])
+    return result
 
 
 def _sum(results: Sequence[ExportResult]) -> ExportResult:

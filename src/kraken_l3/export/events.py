@@ -95,6 +95,10 @@ class EventsDay:
         self.suspect += int(np.count_nonzero(records["flags"] & MAYBE_BAD_BOOK))
         return records
 
+    def again(self) -> EventsDay:
+        """The same day, with all of its trades still to give."""
+        return EventsDay(Matcher(self.matcher.trades) if self.matcher is not None else None)
+
     def match(self, records: Records) -> tuple[Records, Optional[Records], Optional[Records]]:
         """Classifications, trade ids (-1: none) and confidences (NaN: no fill); a trade is given only once.
 

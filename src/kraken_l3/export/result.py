@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Optional
 
-from kraken_l3.engine.port import Engine
+from kraken_l3.engine.port import Engine, SymbolTally
 from kraken_l3.errors import DamageFound
 
-__all__ = ["EngineCounts", "ExportResult", "ExportedFile"]
+__all__ = ["EngineCounts", "ExportResult", "ExportedFile", "SymbolCounts"]
 
 
 @dataclass
@@ -85,11 +85,34 @@ class EngineCounts:
 
     def since_last(self) -> tuple[int, int, int, int]:
         """(messages, ok, bad, unverified)."""
-        tallies = self._engine.tallies()
-        bad = sum(t.mismatched + t.malformed + sum(t.findings.values()) for t in tallies)
-        bad += self._engine.totals().malformed
-        unverified = self.left_out + sum(t.before_snapshot + sum(t.unverifiable.values()) for t in tallies)
-        now = (sum(t.messages for t in tallies), sum(t.ok for t in tallies), bad, unverified)
+        now = _counts(self._engine.tallies(), self._engine.totals().malformed, self.left_out)
         messages, ok, bad, unverified = (a - b for a, b in zip(now, self._last))
         self._last = now
         return messages, ok, bad, unverified
+
+
+class SymbolCounts:
+    """As `EngineCounts`, for each symbol; lines that have none count for all."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.left_out = 0
+        self._last: dict[str, tuple[int, int, int, int]] = {}
+
+    def since_last(self, symbols: Iterable[str]) -> dict[str, tuple[int, int, int, int]]:
+        """(messages, ok, bad, unverified) of each."""
+        tallies = {tally.symbol: [tally] for tally in self._engine.tallies()}
+        malformed = self._engine.totals().malformed
+        now = {symbol: _counts(tallies.get(symbol, ()), malformed, self.left_out) for symbol in symbols}
+        found = {}
+        for symbol, counts in now.items():
+            messages, ok, bad, unverified = (a - b for a, b in zip(counts, self._last.get(symbol, (0, 0, 0, 0))))
+            found[symbol] = messages, ok, bad, unverified
+        self._last = now
+        return found
+
+
+def _counts(tallies: Sequence[SymbolTally], malformed: int, left_out: int) -> tuple[int, int, int, int]:
+    bad = malformed + sum(t.mismatched + t.malformed + sum(t.findings.values()) for t in tallies)
+    unverified = left_out + sum(t.before_snapshot + sum(t.unverifiable.values()) for t in tallies)
+    return sum(t.messages for t in tallies), sum(t.ok for t in tallies), bad, unverified

@@ -48,11 +48,10 @@ def nautilus(request: ExportRequest) -> int:
 
 def _export(request: ExportRequest, name: str, **options: Any) -> int:
     from kraken_l3.export.bulk import export_format
-    from kraken_l3.export.format_job import READINGS
 
     unread = request.begin()
     names = sorted(request.symbols) if request.symbols is not None else _all_symbols(request)
-    total = request.total(readings=len(names) * READINGS[name])
+    total = request.total()
     with request.progress(total) as step:
         result = export_format(
             request.source,

@@ -87,14 +87,14 @@ class ExportRequest:
         except DataMissing as error:
             raise UsageError(error.what, where=error.where, hint=error.hint) from None
 
-    def total(self, readings: int = 1) -> Optional[int]:
+    def total(self) -> Optional[int]:
         """Bytes that will be read; None where asking would mean to list a bucket."""
         if "://" in self.source:
             return None
         archive = open_archive(Path(self.source))
         chains = chains_in(archive)
         names = {name for chain in chains for window in self.windows for name in files_in(archive, chain, window)}
-        return readings * sum(content_size(file) for file in archive.files() if file.name in names)
+        return sum(content_size(file) for file in archive.files() if file.name in names)
 
     def jobs_for(self, total: Optional[int]) -> int:
         """How many processes to use on this machine for so many bytes."""

@@ -21,14 +21,15 @@ import numpy as np
 from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.port import LARGEST_PRICE
 from kraken_l3.errors import DamageFound
-from kraken_l3.export.events import EventsDay, EventsTable
 from kraken_l3.export.formats.numbered_ids import IdsCollide
 from kraken_l3.export.formats.resting import Orders, RestingOrders
 from kraken_l3.export.formats.trade_stream import NO_TRADES, StreamedTrades, TradeQueue
+from kraken_l3.export.pair_spool import PairSpool
+from kraken_l3.export.pairs import EventBatch, in_larger_batches, read_pairs
 from kraken_l3.export.records import EVENT, Records
 from kraken_l3.export.result import ExportResult
 from kraken_l3.export.schema import LAST
-from kraken_l3.export.stream import RecordBatch, read_chain
+from kraken_l3.export.snapshots import SnapshotsTable
 from kraken_l3.model.events import Action
 from kraken_l3.model.timestamps import NS_PER_DAY, day_of, day_start_ns
 from kraken_l3.model.window import EVERYTHING, Window
@@ -56,6 +57,9 @@ class Source(NamedTuple):
         progress: called with the bytes done.
         counted: gains what was read.
         window: what of the days is wanted; a day that it begins within begins with the orders that rest then.
+        spool: has what was read already, with that of other pairs; `progress` and `counted` gain nothing more then.
+        book: the rows wanted beside the events (see `pairs.read_pairs`).
+        through: sees the batches of each reading on their way.
     """
 
     archive: Archive
@@ -66,6 +70,27 @@ class Source(NamedTuple):
     progress: Optional[Progress] = None
     counted: Optional[ExportResult] = None
     window: Window = EVERYTHING
+    spool: Optional[PairSpool] = None
+    book: Optional[SnapshotsTable] = None
+    through: Callable[[Iterator[EventBatch]], Iterator[EventBatch]] = iter
+
+    def batches(self) -> Iterator[EventBatch]:
+        """What there is of the pair, from the beginning on."""
+        if self.spool is not None:
+            return self.through(self.spool.batches(self.symbol))
+        counted = self.counted if self.counted is not None else ExportResult()
+        read = read_pairs(
+            self.archive,
+            self.chain,
+            [self.symbol],
+            self.metadata,
+            {self.symbol: counted},
+            book=self.book,
+            window=self.window,
+            engine=self.engine,
+            progress=self.progress,
+        )
+        return self.through(in_larger_batches(read))
 
 
 class Moment(NamedTuple):
@@ -158,7 +183,7 @@ class _Run(NamedTuple):
     """
 
     day: Optional[dt.date]
-    batch: RecordBatch
+    batch: EventBatch
     records: Records
     recv_ns: Records
     trade_ids: Records
@@ -222,7 +247,7 @@ def _write_days(source: Source, make_day: MakeDay, scales: tuple[int, int], salt
             if run.batch.begins_day:
                 resting = RestingOrders()
                 if len(run.records):
-                    resting.replace(run.records[1:], run.batch.builder.overflow_ids)
+                    resting.replace(run.records[1:], run.batch.overflow_ids)
                     is_known_since_midnight = True
                 continue
             if len(run.records) and int(run.recv_ns[0]) < source.window.start_ns:
@@ -291,7 +316,6 @@ def _with_trades(runs: Iterator[_Run], left_out: Counter[str]) -> Iterator[_Run]
     for run in runs:
         if last is None or run.batch.rows is not last.batch.rows:
             yield from rest()
-            assert isinstance(run.batch.rows, EventsDay)
             queue = TradeQueue(run.batch.rows.matcher, run.batch.day)
         last = run
         waiting.append(run)
@@ -314,21 +338,21 @@ def _take(run: _Run, queue: TradeQueue) -> _Run:
 
 def _follow(resting: RestingOrders, run: _Run) -> None:
     if run.is_snapshot:
-        resting.replace(run.records[1:], run.batch.builder.overflow_ids)
+        resting.replace(run.records[1:], run.batch.overflow_ids)
     else:
-        resting.apply(run.records, run.batch.builder.overflow_ids)
+        resting.apply(run.records, run.batch.overflow_ids)
 
 
 def _snapshot(file: DayFile, run: _Run, resting: RestingOrders) -> None:
     records = run.records[1:]  # without the CLEAR
-    before, found, successor = resting.replace(records, run.batch.builder.overflow_ids)
+    before, found, successor = resting.replace(records, run.batch.overflow_ids)
     at = Moment(int(run.recv_ns[-1]), int(run.records["ts_event"][-1]))
     file.snapshot(at, _after(records, found), before, found, successor)
 
 
 def _updates(run: _Run, resting: RestingOrders) -> Updates:
     records = run.records
-    before = resting.apply(records, run.batch.builder.overflow_ids)
+    before = resting.apply(records, run.batch.overflow_ids)
     ends = (records["flags"] & LAST) != 0
     message = np.cumsum(ends) - ends
     columns = (records["ts_event"], message, records["action"], records["classification"], records["change"])
@@ -350,24 +374,13 @@ def _after(records: Records, before: Orders) -> Orders:
 def _runs(source: Source, scales: tuple[int, int]) -> Iterator[_Run]:
     """The messages with at least so many decimals."""
     is_first = True
-    table = EventsTable(frozenset([source.symbol]))
-    for batch in read_chain(
-        source.archive,
-        source.chain,
-        table,
-        source.metadata,
-        engine=source.engine,
-        window=source.window,
-        progress=source.progress,
-        counted=source.counted,
-    ):
-        assert isinstance(batch.rows, EventsDay)
-        records = batch.rows.keep(batch.records)
+    shown_ns = 0
+    for batch in source.batches():
+        # an empty first snapshot tells no precision, nor anything else
+        records = batch.records[batch.records["price_scale"] >= 0]
         records["classification"], trade_ids, _ = batch.rows.match(records)
         if trade_ids is None:
             trade_ids = np.full(len(records), -1)
-        known = records["price_scale"] >= 0  # an empty first snapshot tells no precision, nor anything else
-        records, trade_ids = records[known], trade_ids[known]
         if not len(records):
             if batch.begins_day:
                 yield _Run(batch.day, batch, records, records["ts_recv"], trade_ids, (0, 0))
@@ -378,8 +391,10 @@ def _runs(source: Source, scales: tuple[int, int]) -> Iterator[_Run]:
             raise _MoreDecimals(more)
         is_first, scales = False, more
         _rescale(records, scales, source)
-        recv_ns = table.times(records)
-        batch.builder.keep_rising(source.symbol, recv_ns)
+        # without receipts the messages tell the time, and theirs may step back; what is not known is that before
+        recv_ns = np.where(records["ts_recv"] != 0, records["ts_recv"], records["ts_event"])
+        recv_ns = np.maximum(np.maximum.accumulate(recv_ns), shown_ns)
+        shown_ns = int(recv_ns[-1])
         if batch.begins_day:
             yield _Run(batch.day, batch, records, recv_ns, trade_ids, scales)
             continue

@@ -20,11 +20,10 @@ from kraken_l3.export.formats.event_stream import Moment, NewDay, Source, Update
 from kraken_l3.export.formats.gzip_file import GzipFile
 from kraken_l3.export.formats.resting import Orders
 from kraken_l3.export.naming import escape_symbol
+from kraken_l3.export.pairs import EventBatch
 from kraken_l3.export.records import Records
-from kraken_l3.export.result import ExportResult
 from kraken_l3.export.snapshots import SnapshotsTable
 from kraken_l3.export.storage import Store
-from kraken_l3.export.stream import read_chain
 from kraken_l3.export.table import records_in
 from kraken_l3.model.events import Side
 from kraken_l3.model.timestamps import NS_PER_DAY, day_of
@@ -33,14 +32,20 @@ __all__ = ["export_tardis"]
 
 _L2_HEAD = b"exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount\n"
 _LEVELS = 25
+_BOOK = SnapshotsTable(_LEVELS)
 _US_NS = 1000
 _SIDES = pa.array(["bid", "ask"])
 
 
 def export_tardis(source: Source, store: Store) -> Written:
     """Both kinds of files for all days of a pair; gives their names."""
-    changes = write_days(source, lambda day: _Changes(store, day))
-    return changes._replace(names=changes.names + _snapshots(source, store))
+    snapshots = _Snapshots(store, source)
+    try:
+        both = source._replace(book=_BOOK, through=lambda batches: snapshots.write(source.through(batches)))
+        changes = write_days(both, lambda day: _Changes(store, day))
+        return changes._replace(names=changes.names + snapshots.finish())
+    finally:
+        snapshots.abandon()
 
 
 def _name(kind: str, day: dt.date, symbol: str) -> str:
@@ -169,37 +174,47 @@ def _deltas(updates: Updates) -> _Deltas:
 _SAFE = float(1 << 61)
 
 
-def _snapshots(source: Source, store: Store) -> list[str]:
+class _Snapshots:
     """`book_snapshot_25`: a row whenever the 25 best levels change."""
-    names: list[str] = []
-    file: Optional[GzipFile] = None
-    today: Optional[dt.date] = None
-    table = SnapshotsTable(_LEVELS, symbols=frozenset([source.symbol]))
-    try:
-        for batch in read_chain(
-            source.archive,
-            source.chain,
-            table,
-            source.metadata,
-            window=source.window,
-            engine=source.engine,
-            progress=source.progress,
-            counted=ExportResult(),  # the first reading has told what there is
-        ):
-            for day, records in _by_day(batch.rows.keep(records_in(source.window, table, batch.records))):
-                if file is None or day != today:
-                    if file is not None:
-                        names.append(file.publish())
-                    today = day
-                    file = GzipFile(store, _name("book_snapshot_25", day, source.symbol), _SNAPSHOT_HEAD)
-                file.write(_snapshot_lines(source.symbol, records))
-        if file is not None:
-            names.append(file.publish())
-            file = None
-    finally:
-        if file is not None:
-            file.abandon()
-    return names
+
+    def __init__(self, store: Store, source: Source) -> None:
+        self._store, self._symbol, self._window = store, source.symbol, source.window
+        self._names: list[str] = []
+        self._file: Optional[GzipFile] = None
+        self._today: Optional[dt.date] = None
+
+    def write(self, batches: Iterator[EventBatch]) -> Iterator[EventBatch]:
+        """Write the rows that stand beside events on their way; those of a reading before are done again."""
+        self.abandon()
+        self._names.clear()
+        for batch in batches:
+            if batch.book is not None:
+                self._write(batch.book)
+            yield batch
+
+    def _write(self, records: Records) -> None:
+        for day, of_day in _by_day(records_in(self._window, _BOOK, records)):
+            if self._file is None or day != self._today:
+                self._publish()
+                self._today = day
+                self._file = GzipFile(self._store, _name("book_snapshot_25", day, self._symbol), _SNAPSHOT_HEAD)
+            self._file.write(_snapshot_lines(self._symbol, of_day))
+
+    def _publish(self) -> None:
+        if self._file is not None:
+            self._names.append(self._file.publish())
+            self._file = None
+
+    def finish(self) -> list[str]:
+        """Publish; gives the names of the files."""
+        self._publish()
+        return self._names
+
+    def abandon(self) -> None:
+        """Remove what is half written."""
+        if self._file is not None:
+            self._file.abandon()
+            self._file = None
 
 
 _CELLS = [
