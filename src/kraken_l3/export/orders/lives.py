@@ -68,33 +68,10 @@ _CERTAINTIES[EndCause.UNKNOWN] = Certainty.UNSURE
 
 #: Of an order outside the window: the slot of its life, its side, price, time and quantity.
 _Hidden = tuple[int, int, int, int, int]
+#: The price levels of one side, best first, and how many orders each has.
+_Levels = tuple[list[int], list[int]]
 #: Events, and the slots of their lives.
 _Lives = tuple[Records, Records]
-
-
-class _Levels:
-    """The price levels of one side, best first, and how many orders each has."""
-
-    __slots__ = ("counts", "prices")
-
-    def __init__(self) -> None:
-        self.prices: list[int] = []
-        self.counts: list[int] = []
-
-    def enter(self, level: int, price: int) -> None:
-        if level < len(self.prices) and self.prices[level] == price:
-            self.counts[level] += 1
-        else:
-            self.prices.insert(level, price)
-            self.counts.insert(level, 1)
-
-    def leave(self, level: int) -> None:
-        self.counts[level] -= 1
-        if not self.counts[level]:
-            del self.prices[level], self.counts[level]
-
-    def best(self) -> int:
-        return self.prices[0] if self.prices else -1
 
 
 class _Run:
@@ -113,9 +90,14 @@ class _Run:
         self.births: list[int] = []
         self.reentries: list[int] = []
         self.ends: list[int] = []
-        self.side, self.price, self.level, self.qty, self.order_ns = (
-            records[name].tolist() for name in ("side", "price", "level", "qty", "ts_order")
-        )
+        self.side, self.price, self.level = (records[name].tolist() for name in ("side", "price", "level"))
+        self.what = classification.tolist()
+
+    def events(self) -> Iterator[tuple[int, int, bytes, int, int, int, int, int, bool]]:
+        """Action, classification, id, side, level, price, quantity, time of the order, whether its message ends."""
+        action, qty, order_ns = (self.records[name].tolist() for name in ("action", "qty", "ts_order"))
+        is_last = (self.records["flags"] & LAST != 0).tolist()
+        return zip(action, self.what, self.ids, self.side, self.level, self.price, qty, order_ns, is_last)
 
 
 class OrderLives:
@@ -136,7 +118,7 @@ class OrderLives:
         self._state = np.zeros(0, LIFE)
         self._ended: deque[Records] = deque()
         self._sides: Optional[tuple[_Levels, _Levels]] = None
-        self._best = (-1, -1)
+        self._best: tuple[int, ...] = (-1, -1)
         self._mids = MidPrices()
         self._scale = 0
         self._gaps: list[int] = []
@@ -175,7 +157,7 @@ class OrderLives:
         for start, end in zip(bounds, bounds[1:]):
             if start in clears:
                 self.cut(int(times[start]))
-                self._sides = _Levels(), _Levels()
+                self._sides = ([], []), ([], [])
                 start += 1
             if start == end:
                 continue
@@ -222,58 +204,72 @@ class OrderLives:
     # Which life each event belongs to
 
     def _follow(self, run: _Run) -> None:
-        open_, slot_of, sides = self._open, run.slot, self._sides
-        classification = run.classification.tolist()
-        actions, is_last = run.records["action"].tolist(), (run.records["flags"] & LAST != 0).tolist()
-        events = zip(actions, run.ids, run.side, run.level, run.price, is_last)
-        for index, (action, order_id, side, level, price, ends_message) in enumerate(events):
+        # The hot loop: what most events need stands here in plain statements, the rest in methods.
+        open_, hidden, slot_of, ends, sides = self._open, self._hidden, run.slot, run.ends, self._sides
+        is_moved = False
+        for index, (action, what, order_id, side, level, price, qty, order_ns, is_last) in enumerate(run.events()):
+            if not level:
+                is_moved = True
             if action in _COMING:
                 if sides is not None:
-                    sides[side].enter(level, price)
-                slot = _NOBODY
-                if order_id in self._hidden:
-                    slot = self._reenter(run, index, is_amend=classification[index] == _AMEND)
-                if slot == _NOBODY:
-                    slot = self._begin(
-                        run, index, is_amend=classification[index] == _AMEND, is_snapshot=action == _SNAPSHOT
-                    )
+                    prices, counts = sides[side]
+                    if level < len(prices) and prices[level] == price:
+                        counts[level] += 1
+                    else:
+                        prices.insert(level, price)
+                        counts.insert(level, 1)
+                was = hidden.pop(order_id, None)
+                if was is not None and was[1:4] == (side, price, order_ns) and was[4] >= qty and what != _AMEND:
+                    slot = was[0]
+                    run.reentries += (index, slot, was[4] - qty)
+                else:
+                    if was is not None:
+                        self._end_reentered(run, index, was[0])
+                    slot = self._begin(run, index, is_snapshot=action == _SNAPSHOT)
                 open_[order_id] = slot_of[index] = slot
             elif action == _MODIFY:
                 slot_of[index] = open_.get(order_id, _NOBODY)
-                if classification[index] == _AMEND:
-                    self._modify_again(run, index)
+                if what == _AMEND:
+                    is_moved = True
+                    self._queue_again(run, index)
             else:
                 if sides is not None:
-                    sides[side].leave(level)
+                    prices, counts = sides[side]
+                    counts[level] -= 1
+                    if not counts[level]:
+                        del prices[level], counts[level]
                 slot = slot_of[index] = open_.pop(order_id, _NOBODY)
-                if action == _EVICT:
-                    self._hide(run, index)
-                elif slot != _NOBODY:
-                    run.ends += (slot, index)
-                    amends = self._amends.pop(slot, 0) if self._amends else 0
-                    if classification[index] == _AMEND:
-                        self._remember_amend(order_id, amends + 1)
-            if ends_message and sides is not None:
-                bids, asks = sides
-                best = bids.best(), asks.best()
+                if slot == _NOBODY:
+                    pass
+                elif action == _EVICT:
+                    hidden[order_id] = slot, side, price, order_ns, qty
+                    if len(hidden) > self._most_hidden:
+                        self._forget_first(run)
+                else:
+                    ends += (slot, index)
+                    if what == _AMEND or self._amends:
+                        self._remember_amend(order_id, slot, is_amend=what == _AMEND)
+            if is_last and is_moved and sides is not None:
+                is_moved = False
+                best = tuple(prices[0] if prices else -1 for prices, _ in sides)
                 if best != self._best:
                     self._best = best
                     self._mids.append(int(run.times[index]), *best)
 
-    def _begin(self, run: _Run, index: int, *, is_amend: bool, is_snapshot: bool = False) -> int:
+    def _begin(self, run: _Run, index: int, *, is_snapshot: bool = False) -> int:
         if not self._free:
             self._grow()
         slot = self._free.pop()
-        side, level = run.side[index], run.level[index]
-        best, better = -1, -1
+        best, better, amends = -1, -1, 0
         if self._sides is not None:
+            side = run.side[index]
+            prices, counts = self._sides[side]
             # a snapshot is compared with itself, the rest with the book before their message
-            best = self._sides[side].best() if is_snapshot else self._best[side]
-            better = sum(self._sides[side].counts[:level])
-        amends = 0
-        if is_amend:
-            amends = self._amended.pop(run.ids[index], 1)  # its delete may have been before a snapshot
-            self._amends[slot] = amends
+            best = prices[0] if is_snapshot else self._best[side]
+            better = sum(counts[: run.level[index]])
+        if run.what[index] == _AMEND:
+            # not remembered: the delete was before a snapshot
+            amends = self._amends[slot] = self._amended.pop(run.ids[index], 1)
         self._prices[slot] = run.price[index]
         run.births += (index, slot, best, better, amends)
         return slot
@@ -285,52 +281,47 @@ class OrderLives:
         self._prices += [0] * more
         self._state = np.append(self._state, np.zeros(more, LIFE))
 
-    def _remember_amend(self, order_id: bytes, amends: int) -> None:
-        """The next add of the id is the order again; as many are remembered as the engine does."""
-        self._amended[order_id] = amends
-        if len(self._amended) > MAX_AMENDING:
-            del self._amended[next(iter(self._amended))]
-
-    def _hide(self, run: _Run, index: int) -> None:
-        """The window let an order go."""
-        slot = run.slot[index]
-        if slot == _NOBODY:
-            return
-        hidden = self._hidden
-        hidden[run.ids[index]] = slot, run.side[index], run.price[index], run.order_ns[index], run.qty[index]
-        if len(hidden) > self._most_hidden:
-            forgotten, *_ = hidden.pop(next(iter(hidden)))
-            self._amends.pop(forgotten, None)
-            run.ends += (forgotten, _NOBODY)
-
-    def _reenter(self, run: _Run, index: int, *, is_amend: bool) -> int:
-        """An order that the window had let go is added. Its life goes on if nothing but its quantity has changed."""
-        slot, side, price, order_ns, qty = self._hidden.pop(run.ids[index])
-        lost = qty - run.qty[index]
-        is_same = (side, price, order_ns) == (run.side[index], run.price[index], run.order_ns[index]) and lost >= 0
-        if is_same and not is_amend:
-            run.reentries += (index, slot, lost)
-            return int(slot)
+    def _remember_amend(self, order_id: bytes, slot: int, *, is_amend: bool) -> None:
+        """A life ended; if by an amend, the next add of the id is the order again (as many as the engine remembers)."""
         amends = self._amends.pop(slot, 0)
-        run.ends += (slot, index if is_amend else _NOBODY)
         if is_amend:
-            self._amended[run.ids[index]] = amends + 1
-        return _NOBODY
+            self._amended[order_id] = amends + 1
+            if len(self._amended) > MAX_AMENDING:
+                del self._amended[next(iter(self._amended))]
 
-    def _modify_again(self, run: _Run, index: int) -> None:
-        """A modify moved an order, or made it larger: it queues again, which is another life."""
+    def _forget_first(self, run: _Run) -> None:
+        """Of the orders outside the window the one that left first will not be known again."""
+        slot, *_ = self._hidden.pop(next(iter(self._hidden)))
+        self._amends.pop(slot, None)
+        run.ends += (slot, _NOBODY)
+
+    def _end_reentered(self, run: _Run, index: int, slot: int) -> None:
+        """An order came back as another: amended in this message, or changed while it was out of sight."""
+        is_amend = run.what[index] == _AMEND
+        run.ends += (slot, index if is_amend else _NOBODY)
+        self._remember_amend(run.ids[index], slot, is_amend=is_amend)
+
+    def _queue_again(self, run: _Run, index: int) -> None:
+        """A modify moved an order, or made it larger: that is another life."""
         before = run.slot[index]
         if before == _NOBODY:
             return
-        order_id, level, price = run.ids[index], run.level[index], run.price[index]
+        order_id, level = run.ids[index], run.level[index]
         if self._sides is not None:
-            levels = self._sides[run.side[index]]
-            levels.leave(levels.prices.index(self._prices[before]))
-            levels.enter(level, price)
+            prices, counts = self._sides[run.side[index]]
+            old = prices.index(self._prices[before])
+            counts[old] -= 1
+            if not counts[old]:
+                del prices[old], counts[old]
+            if level < len(prices) and prices[level] == run.price[index]:
+                counts[level] += 1
+            else:
+                prices.insert(level, run.price[index])
+                counts.insert(level, 1)
         run.ends += (before, index)
-        self._amended[order_id] = self._amends.pop(before, 0) + 1
-        self._open.pop(order_id)
-        self._open[order_id] = run.slot[index] = self._begin(run, index, is_amend=True)
+        self._remember_amend(order_id, before, is_amend=True)
+        del self._open[order_id]  # those that came last end last
+        self._open[order_id] = run.slot[index] = self._begin(run, index)
 
     # The numbers
 
