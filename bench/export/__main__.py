@@ -167,7 +167,8 @@ def _rows(scratch: Path, messages: int, repeat: int) -> Iterator[Row]:
     source = record(scratch / "one", ["BTC/USD"], messages)
     data = next(source.glob("l3-*.ndjson"))
     mb = data.stat().st_size / 1e6
-    verified, *exported = in_turns(repeat, ("verify", source), *((name, source) for name in EXPORTS))
+    names = ("verify", "orders", *EXPORTS)
+    verified, orders, *exported = in_turns(repeat, *((name, source) for name in names))
     yield "verify, one job", f"{mb / verified['seconds']:,.0f} MB/s", "", None
     for run, (what, most) in zip(exported, EXPORTS.values()):
         ratio = run["seconds"] / verified["seconds"]
@@ -179,10 +180,18 @@ def _rows(scratch: Path, messages: int, repeat: int) -> Iterator[Row]:
             "",
             None,
         )
-    most_mb = max(run["anon_mb"] for run in exported)
+    ratio = orders["seconds"] / exported[list(EXPORTS).index("events")]["seconds"]
+    yield "orders, lives over midnight: time against events", f"{ratio:.2f} x", "<= 3", ratio <= 3
+    yield (
+        "  rows, bytes a row",
+        f"{orders['rows'] / orders['seconds']:,.0f}/s, {orders['bytes'] / orders['rows']:.1f}",
+        "",
+        None,
+    )
+    most_mb = max(run["anon_mb"] for run in (orders, *exported))
     yield "anonymous memory, one pair", f"{most_mb:,.0f} MB", "< 600", most_mb < 600
     many = record(scratch / "many", 700, messages // 2, rate=500.0)
-    for name in ("events", "change"):
+    for name in ("events", "change", "orders"):
         run = measure(1, name, many)
         yield f"anonymous memory, 700 pairs, {name}", f"{run['anon_mb']:,.0f} MB", "< 600", run["anon_mb"] < 600
     yield from _jobs(scratch, source, repeat)

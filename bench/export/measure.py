@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-from kraken_l3.export.bulk import export_table
+from kraken_l3.export.bulk import export_orders, export_table
 from kraken_l3.export.events import EventsTable
 from kraken_l3.export.snapshots import SnapshotsTable
 from kraken_l3.rebuild.verify import verify
@@ -59,7 +59,10 @@ def main() -> None:
         if what == "verify":
             verify(source, jobs=jobs)
         else:
-            report = export_table(str(source), target, TABLES[what], jobs=jobs)
+            if what == "orders":
+                report = export_orders(str(source), target, jobs=jobs)
+            else:
+                report = export_table(str(source), target, TABLES[what], jobs=jobs)
             rows, bytes_ = sum(f.rows for f in report.files), sum(f.bytes for f in report.files)
             assert report.exit_code() == 0
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu_start

@@ -16,6 +16,7 @@ from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import Engine
 from kraken_l3.export.clock import ReceiveClock
+from kraken_l3.export.column_records import ColumnRecords
 from kraken_l3.export.day_start import books_at_begin
 from kraken_l3.export.events import EventsDay, EventsTable
 from kraken_l3.export.gap_rows import GapRows
@@ -33,6 +34,7 @@ from kraken_l3.rebuild.window import play_window
 __all__ = ["Lives", "follow_orders", "read_orders", "runs_in"]
 
 _BLOCK_BYTES = 1024 * 1024
+_FEW_EVENTS = 1024
 
 
 class Lives(NamedTuple):
@@ -169,6 +171,7 @@ class _Following:
         self._lives: dict[str, OrderLives] = defaultdict(OrderLives)
         self.books_go_on = self.is_begun = False
         self._day: Optional[dt.date] = None
+        self._waiting: dict[str, list[tuple[Records, Records]]] = defaultdict(list)
         self._rows: dict[str, EventsDay] = {}
         self._make_rows: Callable[[str], EventsDay] = lambda _: EventsDay(None)
 
@@ -178,6 +181,7 @@ class _Following:
 
     def begin(self, begin: FileBegin) -> Iterator[Lives]:
         """A file begins, with the books that the engine has where those of the file before do not go on."""
+        yield from self._follow_waiting()
         self._make_rows = self._table.day(self._archive, begin.day, GapRows())
         self._day, self._rows, self.is_begun = begin.day, {}, True
         if self.books_go_on:
@@ -186,21 +190,41 @@ class _Following:
             for lives in self._lives.values():
                 lives.cut(day_start_ns(begin.day))
         for symbol, records in books_at_begin(begin, self._engine, self._builder, GapRows(), self._window):
-            yield from self._follow(symbol, records)
+            yield from self._take(symbol, records)
 
     def take(self, step: Step) -> Iterator[Lives]:
         """Follow what came of a piece of a file."""
         results = self._builder.build(step)
         if self.is_begun:
             for symbol, records in results.events():
-                yield from self._follow(symbol, records)
+                yield from self._take(symbol, records)
 
-    def _follow(self, symbol: str, records: Records) -> Iterator[Lives]:
+    def _take(self, symbol: str, records: Records) -> Iterator[Lives]:
+        """Events of one pair wait until they are many: what is done with columns costs the same for a few."""
         times = self._table.times(records)
         self._builder.keep_rising(symbol, times)
         if self._window.end_ns is not None and times[-1] >= self._window.end_ns:
             count = int(np.searchsorted(times, self._window.end_ns))
             records, times = records[:count], times[:count]
+        waiting = self._waiting[symbol]
+        waiting.append((records, times))
+        if sum(len(times) for _, times in waiting) >= _FEW_EVENTS:
+            yield from self._follow(symbol)
+
+    def _follow_waiting(self) -> Iterator[Lives]:
+        for symbol in sorted(self._waiting):
+            yield from self._follow(symbol)
+
+    def _follow(self, symbol: str) -> Iterator[Lives]:
+        waiting = self._waiting.pop(symbol)
+        records, times = waiting[0]
+        if len(waiting) > 1:
+            records = np.concatenate(
+                [records.packed() if isinstance(records, ColumnRecords) else records for records, _ in waiting]
+            )
+            times = np.concatenate([times for _, times in waiting])
+        if not len(times):
+            return
         rows = self._rows.get(symbol)
         if rows is None:
             rows = self._rows[symbol] = self._make_rows(symbol)
@@ -212,6 +236,7 @@ class _Following:
 
     def finish(self, end_ns: int) -> Iterator[Lives]:
         """The data ends."""
+        yield from self._follow_waiting()
         for symbol, lives in sorted(self._lives.items()):
             yield from self._wanted(symbol, lives.finish(end_ns))
 

@@ -38,7 +38,7 @@ __all__ = ["MOST_HIDDEN", "OrderLives"]
 #: Orders outside the window whose lives go on if they come back. Of those cancelled out there nobody ever says so:
 #: without a bound they would be more each day.
 MOST_HIDDEN = 65_536
-_FIRST_SLOTS = 1024
+_FIRST_SLOTS = 64
 _NOBODY = -1
 _EPOCH = dt.date(1970, 1, 1)
 # as plain numbers: the loop compares millions
