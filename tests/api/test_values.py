@@ -10,7 +10,7 @@ import kraken_l3
 from kraken_l3.api import Book, BookLevel, BookOrder
 from kraken_l3.api.arguments import moment_ns
 from kraken_l3.api.display import Stretch, coverage_bar, html_table
-from kraken_l3.errors import DataMissing
+from kraken_l3.errors import DataMissing, UsageError
 from kraken_l3.model.timestamps import NS_PER_DAY, NS_PER_S, parse_rfc3339
 
 SYMBOLS = ["ETH/USD", "SOL/USD"]
@@ -154,6 +154,20 @@ def test_a_table_is_read_by_each_use_and_shows_its_first_rows(archive):
     assert len(html) < 10_000
     none = archive.events("SOL/USD", end="2026-01-01")
     assert "no rows" in none._repr_html_()
+
+
+def test_orders_and_features_are_tables_too(archive):
+    orders, bars = archive.orders("SOL/USD"), archive.features("SOL/USD", every="1m")
+    arrived = sum(row["birth"] == "new" for row in orders.read_all().to_pylist())
+    kinds = archive.events("SOL/USD").read_all()["classification"].to_pylist()
+    assert arrived == kinds.count("new")
+    table = bars.read_all()
+    assert sum(table["bid_arrivals"].to_pylist()) + sum(table["ask_arrivals"].to_pylist()) <= arrived
+    assert repr(orders).startswith("<Table orders of SOL/USD")
+    with pytest.raises(UsageError, match="divides a day"):
+        archive.features("SOL/USD", every="7s")
+    with pytest.raises(DataMissing, match="no symbol"):
+        archive.orders("XYZ/USD")
 
 
 def test_a_scan_keeps_what_a_query_asks_for(archive):

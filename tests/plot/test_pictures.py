@@ -31,7 +31,7 @@ def words(picture):
     return {text.get_text() for text in picture.findobj(lambda each: hasattr(each, "get_text"))}
 
 
-@pytest.mark.parametrize("draw", [plot.depth, plot.queue, plot.spread])
+@pytest.mark.parametrize("draw", [plot.depth, plot.queue, plot.spread, plot.survival])
 def test_each_picture_has_a_title_units_and_is_legible_at_800_pixels(archive, draw):
     picture = draw(archive, "ETH/USD")
     png = picture._repr_png_()
@@ -39,8 +39,8 @@ def test_each_picture_has_a_title_units_and_is_legible_at_800_pixels(archive, dr
     assert int.from_bytes(png[16:20], "big") == 800
     said = words(picture)
     assert any(text.startswith("ETH/USD: ") and text.endswith(" UTC") for text in said)
-    assert "receive time (UTC)" in said
-    assert any("(USD)" in text or "(ETH)" in text for text in said)
+    assert {"receive time (UTC)", "time since arrival (s)"} & said
+    assert any("(USD)" in text or "(ETH)" in text or "share of orders" in text for text in said)
     sizes = [text.get_fontsize() for text in picture.findobj(lambda each: hasattr(each, "get_fontsize"))]
     assert min(sizes) >= 8
     assert tuple(picture.get_facecolor()) == (1, 1, 1, 1)
@@ -77,6 +77,24 @@ def test_the_queue_ends_as_the_book_says(archive):
     assert len(tops) == len(level.orders)
     assert max(tops) == pytest.approx(float(level.qty))
     assert end * DAY_NS == pytest.approx(archive.coverage(verify=False)[0].end_ns, abs=1e6)
+
+
+def test_survival_counts_orders_that_arrived_and_those_that_were_filled(archive):
+    orders = archive.orders("ETH/USD").read_all().to_pylist()
+    arrived = [order for order in orders if order["birth"] == "new"]
+    picture = plot.survival(archive, "ETH/USD")
+    assert any(f"lives of {len(arrived):,} orders" in text for text in words(picture))
+    best = [order for order in arrived if order["level"] == 0]
+    filled = sum(order["end_cause"] == "fill" for order in best)
+    assert {f"best price ({len(best):,})", f"best price ({filled:,} filled)"} <= words(picture)
+    resting = picture.axes[0].lines[0]
+    times, shares = resting.get_data()
+    ends = [(order["time_in_book_ns"] / 1e9, not order["right_censored"]) for order in best]
+    left = 1.0
+    for age in sorted({age for age, is_end in ends if is_end}):  # the product-limit estimate, spelt out
+        left *= 1 - ends.count((age, True)) / sum(other >= age for other, _ in ends)
+        assert shares[np.searchsorted(times, age, "right") - 1] == pytest.approx(left)
+    assert left < 0.2
 
 
 def test_a_window_is_drawn_and_nothing_else(archive):

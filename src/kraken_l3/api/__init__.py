@@ -9,13 +9,16 @@
     book = archive.book("BTC/USD", at="2026-11-22T14:30:00Z")  # every order, exact
     book.mid, book.spread, book.order("OQCLML-BW3P3-BUCMWZ").qty_ahead
     archive.events("BTC/USD").to_polars()                     # or to_pandas(), read_all(), scan()
+    archive.orders("BTC/USD").scan()                          # the life of each order
+    archive.features("BTC/USD", every="1s")                   # spread, depth, order flow, trades, ...
     archive.snapshots("BTC/USD", every="1s", levels=10).scan()
 
 A moment is an RFC 3339 text, a date or datetime (naive: UTC), a time stamp of pandas, polars, numpy or pyarrow, or
 integer nanoseconds since 1970 UTC, on the receive clock. An integer that would lie before 2000 is refused, since it is
 a time in seconds or milliseconds.
 
-`events` and `snapshots` are `Table`s: nothing is read until one is used, each use reads it anew, in bounded memory.
+`events`, `orders`, `features` and `snapshots` are `Table`s: nothing is read until one is used, and each use reads it
+anew, in bounded memory.
 `scan()` gives a polars LazyFrame; polars, DuckDB and pyarrow take a table as it is, by the Arrow PyCapsule interface.
 Exported files are scanned by `polars.scan_parquet("tables/events", hive_partitioning=True)`.
 

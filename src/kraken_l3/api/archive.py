@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Optional, Union
 
-from kraken_l3.api.arguments import Days, Moment, count, moment_ns, one_of, span_ns, symbol_among, windows
+from kraken_l3.api.arguments import Days, Moment, bar_ns, count, moment_ns, one_of, span_ns, symbol_among, windows
 from kraken_l3.api.books import Book, Ladder, as_book
 from kraken_l3.api.coverage import DayCoverage, Gap, coverage_of, gaps_of, stretches, verdicts_of
 from kraken_l3.api.display import coverage_bar
@@ -239,6 +239,65 @@ class Archive:
         with _research_libraries():
             from kraken_l3.export.events import EventsTable
         return self._read(lambda: EventsTable(frozenset([symbol])), symbol, windows(start, end, day))
+
+    def orders(
+        self,
+        symbol: str,
+        start: Optional[Moment] = None,
+        end: Optional[Moment] = None,
+        day: Optional[Days] = None,
+    ) -> Table:
+        """Lives of a symbol's orders, a row each, in the order of their ends; docs/export.md describes the columns.
+
+        Args:
+            symbol: such as BTC/USD.
+            start: first receive time; orders that rest then are first seen then.
+            end: receive time before which to stop; orders that rest then were last seen then.
+            day: only these UTC days: "2026-11-22", a date, or several.
+
+        Raises:
+            DataMissing: the archive does not have the symbol.
+            UsageError: numpy and pyarrow are not installed, or `start` or `end` is no moment.
+        """
+        with _research_libraries():
+            from kraken_l3.export.orders.following import read_orders
+            from kraken_l3.export.orders.table import ORDERS
+        wanted = windows(start, end, day)
+        symbol_among(symbol, self.symbols, str(self.path))
+
+        def read(progress: Optional[Progress]) -> pa.RecordBatchReader:
+            return read_orders(
+                self._files, symbol, self._told(), windows=wanted, engine=self._engine, progress=progress
+            )
+
+        return Table("orders", symbol, ORDERS, read, lambda: self._size(wanted))
+
+    def features(
+        self,
+        symbol: str,
+        every: str = "1s",
+        *,
+        start: Optional[Moment] = None,
+        end: Optional[Moment] = None,
+        day: Optional[Days] = None,
+    ) -> Table:
+        """Bars of what people compute first: prices, depth, order flow, trades, variance, lag; see docs/export.md.
+
+        Args:
+            symbol: such as BTC/USD.
+            every: length of a bar ("1s", "100ms", "5m", ...); a day must have a whole number of them.
+            start: first moment.
+            end: moment before which to stop.
+            day: only these UTC days: "2026-11-22", a date, or several.
+
+        Raises:
+            DataMissing: the archive does not have the symbol.
+            UsageError: numpy and pyarrow are not installed, or an argument is out of its range.
+        """
+        bar = bar_ns(every)
+        with _research_libraries():
+            from kraken_l3.export.features import FeaturesTable
+        return self._read(lambda: FeaturesTable(bar, frozenset([symbol])), symbol, windows(start, end, day))
 
     def snapshots(
         self,

@@ -322,6 +322,7 @@ PLOT = Group(
         _option("--side", type=click.Choice(["bid", "ask"]), help="Needed only where a price was on both sides."),
     ),
     _picture("spread", "The mid price and the spread over time, with the median spread and gaps."),
+    _picture("survival", "How long orders rest and how many are filled, by where they were placed (Kaplan-Meier)."),
 )
 
 # -- the embedded exchange ---------------------------------------------------------------------------------------------

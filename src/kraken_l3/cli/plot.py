@@ -10,7 +10,7 @@ import click
 from kraken_l3.api import open_for_research
 from kraken_l3.errors import LocalFault, UsageError
 
-__all__ = ["depth", "queue", "spread"]
+__all__ = ["depth", "queue", "spread", "survival"]
 
 _KINDS = (".png", ".svg", ".pdf")
 
@@ -28,6 +28,11 @@ def queue(**typed: Any) -> None:
 def spread(**typed: Any) -> None:
     """Run `kraken-l3 plot spread`."""
     _draw("spread", **typed)
+
+
+def survival(**typed: Any) -> None:
+    """Run `kraken-l3 plot survival`."""
+    _draw("survival", **typed)
 
 
 def _draw(what: str, source: Path, symbol: Optional[str], out: Path, **typed: Any) -> None:

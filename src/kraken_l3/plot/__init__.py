@@ -19,7 +19,8 @@ try:
     from kraken_l3.plot.picture import Picture
     from kraken_l3.plot.queue import queue
     from kraken_l3.plot.spread import spread
+    from kraken_l3.plot.survival import survival
 except ImportError as error:
     raise UsageError(f"pictures need {error.name}", hint="pip install 'kraken-l3-recorder[plot]'") from error
 
-__all__ = ["Picture", "depth", "queue", "spread"]
+__all__ = ["Picture", "depth", "queue", "spread", "survival"]

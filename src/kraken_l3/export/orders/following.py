@@ -69,13 +69,16 @@ def read_orders(
     *,
     windows: Sequence[Window] = (EVERYTHING,),
     engine: str = "auto",
+    progress: Optional[Progress] = None,
 ) -> pa.RecordBatchReader:
     """Rows of one symbol's orders in each of the windows, in the order in which their lives end."""
     batches = (
         batch
         for run in runs_in(archive)
         for window in windows
-        for lives in follow_orders(archive, run, frozenset([symbol]), metadata, window=window, engine=engine)
+        for lives in follow_orders(
+            archive, run, frozenset([symbol]), metadata, window=window, engine=engine, progress=progress
+        )
         if isinstance(lives, Lives)
         for batch in to_arrow(lives.records, lives.overflow_ids).to_batches()
     )
