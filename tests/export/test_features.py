@@ -154,6 +154,28 @@ def test_bars_end_where_snapshots_with_gaps_stand(tmp_path):
     assert sum(bar["over_gap"] for bar in bars) >= sum(row["over_gap"] for row in rows) + 1
 
 
+@pytest.mark.parametrize(("engine", "symbols"), [("auto", SYMBOLS), ("python", SYMBOLS[:1])])
+def test_wide_snapshots_have_the_flow_since_the_row_before(tmp_path, engine, symbols):
+    source = record(tmp_path / "a", symbols=symbols, messages=1_000, start_ns=NIGHT_NS, gap=True)
+    slow = slow_features(source, SECOND_NS, 10, DECIMALS)
+    found = {}
+    for every_ns in (SECOND_NS, None):
+        table = SnapshotsTable(2, every_ns, wide=True, keep_gaps=True)
+        files = export_table(str(source), str(tmp_path / f"{every_ns}"), table, engine=engine).files
+        for file in files:
+            rows = plain(pq.ParquetFile(tmp_path / f"{every_ns}" / file.name).read())
+            found.setdefault((file.symbol, every_ns), []).extend(rows)
+    for symbol, bars in slow.items():
+        grid = found[symbol, SECOND_NS]
+        assert grid[0]["ofi"] is None
+        assert [(row["timestamp"], row["ofi"]) for row in grid[1:]] == [(at, bars[at]["ofi"]) for at in bars][1:]
+        changes = found[symbol, None]
+        assert [row["ofi"] is None for row in changes] == [True] + [False] * (len(changes) - 1)
+        last_ns = grid[-1]["timestamp"]
+        sums = sum(row["ofi"] or 0 for row in changes if row["timestamp"] <= last_ns)
+        assert sums == pytest.approx(sum(bar["ofi"] for bar in bars.values()))
+
+
 def test_blocks_of_any_size_give_the_same_bars(tmp_path):
     source = record(tmp_path / "a", messages=1_500, start_ns=NIGHT_NS, trades=True)
     whole = export(source, tmp_path / "o", SECOND_NS)

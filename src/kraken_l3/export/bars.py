@@ -187,14 +187,9 @@ def _of_events(groups: _Groups, results: ResultRecords, classification: Column) 
 
 
 def _of_best(groups: _Groups, results: ResultRecords, changes: BestChanges) -> _Amounts:
-    flows, rows, messages = groups.flows, results.best, results.messages
+    flows, rows = groups.flows, results.best
     symbol, line = rows["symbol"], rows["line"]
-    begins = line < 0  # the book of a checkpoint
-    is_snapshot = messages.kind == MessageKind.SNAPSHOT
-    if is_snapshot.any():
-        of_snapshots = _keys(messages.symbol[is_snapshot], messages.line[is_snapshot])
-        begins |= np.isin(_keys(symbol, line), of_snapshots)
-    imbalance, squares = changes.follow(symbol, rows, begins)
+    imbalance, squares = changes.follow(symbol, rows, results.begins_anew(symbol, line))
     of_lines = line >= 0
     symbol, line = symbol[of_lines], line[of_lines]
     group = groups.of_lines(symbol, line)
@@ -202,10 +197,6 @@ def _of_best(groups: _Groups, results: ResultRecords, changes: BestChanges) -> _
     flows["variance"] = np.bincount(np.concatenate([groups.opened, group]), weights, minlength=len(flows))
     _, scale, _ = results.parameters_at(symbol, line)
     return _Amounts(group, np.full(len(group), _IMBALANCE), imbalance[of_lines], scale)
-
-
-def _keys(symbol: Column, line: Column) -> Column:
-    return (symbol.astype(np.int64) << 40) + line
 
 
 def _add(flows: Column, group: Column, which: Column, amount: Column, scale: Column) -> None:

@@ -18,11 +18,12 @@ import numpy as np
 
 from kraken_l3.engine.port import LARGEST_PRICE
 
-__all__ = ["BestChanges"]
+__all__ = ["BEST", "BestChanges"]
 
 Column = Any  # a numpy array
 
-_BEST = ("bid_price", "bid_qty", "ask_price", "ask_qty")
+#: Columns of book rows that are looked at.
+BEST = ("bid_price", "bid_qty", "ask_price", "ask_qty")
 #: Four quantities below it add up to less than 64 bits.
 _LARGE = 1 << 61
 #: What was last known of a symbol: whether anything, its best prices and quantities, twice its mid (0: none).
@@ -50,7 +51,7 @@ class BestChanges:
             return np.zeros(0, np.int64), np.zeros(0)
         order = np.argsort(symbol, kind="stable")
         symbol, begins = symbol[order], begins[order]
-        best = np.stack([rows[name][order] for name in _BEST], axis=1)
+        best = np.stack([rows[name][order] for name in BEST], axis=1)
         starts = np.append(0, np.flatnonzero(symbol[1:] != symbol[:-1]) + 1)
         self._make_room(int(symbol[-1]) + 1)
         last = self._last[symbol[starts]]

@@ -78,13 +78,14 @@ _AS_THEY_ARE = (
 )
 
 
-def row_dtype(levels: int, *, orders: bool = False) -> np.dtype[Any]:
-    """A book row of so many levels a side, with the numbers of their orders if wanted."""
+def row_dtype(levels: int, *, orders: bool = False, flow: bool = False) -> np.dtype[Any]:
+    """A book row of so many levels a side, with the numbers of their orders and what flowed before it if wanted."""
     scalars = [("timestamp", "<i8"), ("ts_event", "<i8"), ("line", "<i8"), ("verdict", "u1"), ("suspect", "?")]
     scales = [("price_scale", "i1"), ("qty_scale", "i1"), ("over_gap", "?")]
     sides = [(name, "<i8", (levels,)) for name in _BOOK_SIDES]
     counts = [(name, "<u4", (levels,)) for name in _ORDER_COUNTS] if orders else []
-    return np.dtype([*scalars, *scales, *sides, *counts])
+    flows = [("ofi", "<i8"), ("ofi_scale", "i1"), ("has_ofi", "?")] if flow else []
+    return np.dtype([*scalars, *scales, *sides, *counts, *flows])
 
 
 def _columns_of(columns: Columns, codes: dict[str, str]) -> dict[str, Records]:
@@ -175,11 +176,12 @@ class RecordBuilder:
         *,
         orders: bool = False,
         grid: bool = False,
+        flow: bool = False,
         overflow_ids: Optional[list[str]] = None,
     ) -> None:
         self._engine = engine
         self.grid = grid
-        self._row = row_dtype(levels, orders=orders)
+        self._row = row_dtype(levels, orders=orders, flow=flow)
         self.sides = (*_BOOK_SIDES, *_ORDER_COUNTS) if orders else _BOOK_SIDES
         self._suspect = np.zeros(0, bool)
         self._parameters = np.full((0, 3), -1, np.int64)
@@ -272,6 +274,7 @@ class ResultRecords:
     Attributes:
         messages: what it says of messages.
         times: when its lines came.
+        flow: columns that are added to those of the rows.
     """
 
     def __init__(
@@ -284,6 +287,7 @@ class ResultRecords:
     ) -> None:
         self._builder, self._result, self._changes = builder, result, changes
         self.times, self.messages = times, messages
+        self.flow: dict[str, Records] = {}
 
     @property
     def events_of_all(self) -> dict[str, Records]:
@@ -294,6 +298,20 @@ class ResultRecords:
     def best(self) -> dict[str, Records]:
         """The engine's best rows, of all symbols."""
         return _columns_of(self._result.best, ROW_COLUMNS)
+
+    @property
+    def book_rows(self) -> dict[str, Records]:
+        """The engine's book rows, of all symbols."""
+        return _columns_of(self._result.rows, ROW_COLUMNS)
+
+    def begins_anew(self, symbol: Records, line: Records) -> Records:
+        """Which of the messages, by symbol and line, are snapshots; so is the book of a checkpoint, of line -1."""
+        begins: Records = line < 0
+        is_snapshot = self.messages.kind == MessageKind.SNAPSHOT
+        if is_snapshot.any():
+            snapshots = _keys(self.messages.symbol[is_snapshot], self.messages.line[is_snapshot])
+            begins = begins | np.isin(_keys(symbol, line), snapshots)
+        return begins
 
     def parameters_at(self, symbol: Records, line: Records) -> tuple[Records, Records, Records]:
         """The scales of prices and of quantities of symbols at lines, and the depths of their books."""
@@ -345,7 +363,7 @@ class ResultRecords:
 
     def rows_of_all(self) -> tuple[Records, ColumnRecords]:
         """The symbol of each book row, and the rows as the engine gave them."""
-        columns = _columns_of(self._result.rows, ROW_COLUMNS)
+        columns = self.book_rows
         symbol, line = columns["symbol"], columns["line"]
         levels = len(columns["bid_price"]) // max(1, len(symbol))
         price_scale, qty_scale, _ = self.parameters_at(symbol, line)
@@ -361,6 +379,7 @@ class ResultRecords:
                 "qty_scale": qty_scale,
                 "over_gap": np.zeros(len(symbol), bool),
                 **{name: columns[name].reshape(len(symbol), levels) for name in self._builder.sides},
+                **self.flow,
             },
         )
 

@@ -42,7 +42,7 @@ __all__ = [
 
 EVENTS_VERSION = "3"
 FEATURES_VERSION = "1"
-SNAPSHOTS_VERSION = "1"
+SNAPSHOTS_VERSION = "2"
 
 # Bits of `flags`, as Databento defines them (dbn `flags.rs`).
 LAST = 128
@@ -121,6 +121,7 @@ _WIDE = [
     pa.field("spread", pa.float64()),
     pa.field("microprice", pa.float64()),
     pa.field("imbalance", pa.float64()),
+    pa.field("ofi", pa.float64()),
     pa.field("bid_orders", _COUNTS),
     pa.field("ask_orders", _COUNTS),
 ]

@@ -14,9 +14,10 @@ from kraken_l3.archive.gaps import gaps_in
 from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.port import Engine, EngineOptions, RowOptions
-from kraken_l3.export.arrow import array_of, times_of, to_doubles, words_of
+from kraken_l3.export.arrow import array_of, bitmap_of, times_of, to_doubles, words_of
 from kraken_l3.export.gap_rows import GapRows
 from kraken_l3.export.records import RecordBuilder, Records, ResultRecords, row_dtype
+from kraken_l3.export.row_flow import FlowBuilder
 from kraken_l3.export.schema import SNAPSHOTS_VERSION, VERDICTS, snapshots_schema
 from kraken_l3.export.table import SymbolDay
 from kraken_l3.export.top_of_book import imbalance, top_of_book
@@ -54,7 +55,7 @@ class SnapshotsTable:
     @property
     def dtype(self) -> Any:
         """See `Table.dtype`."""
-        return row_dtype(self.levels, orders=self.wide)
+        return row_dtype(self.levels, orders=self.wide, flow=self.wide)
 
     def description(self) -> dict[str, str]:
         """See `Table.description`."""
@@ -74,11 +75,14 @@ class SnapshotsTable:
     def engine_options(self, part: tuple[int, int] = (0, 1), metadata: Sequence[SymbolMetadata] = ()) -> EngineOptions:
         """See `Table.engine_options`."""
         rows = RowOptions(self.levels, self.grid_ns, orders=self.wide)
-        return EngineOptions(messages=True, rows=rows, part=part, only=self.symbols)
+        best = self.wide and self.grid_ns is not None  # rows at every change have the best changes among them
+        return EngineOptions(messages=True, rows=rows, part=part, only=self.symbols, best=best)
 
     def builder(self, engine: Engine) -> RecordBuilder:
         """See `Table.builder`."""
-        return RecordBuilder(engine, self.levels, orders=self.wide, grid=self.grid_ns is not None)
+        if self.wide:
+            return FlowBuilder(engine, self.levels, self.grid_ns)
+        return RecordBuilder(engine, self.levels, grid=self.grid_ns is not None)
 
     def records(self, results: ResultRecords) -> Iterator[tuple[str, Records]]:
         """See `Table.records`."""
@@ -161,6 +165,7 @@ def _wide_columns(records: Records) -> dict[str, pa.Array]:
         "suspect": pa.array(records["suspect"]),
         **top_of_book(bid, ask, bid_qty, ask_qty, records["price_scale"]),
         "imbalance": imbalance(bid_qty, ask_qty, (bid >= 0) & (ask >= 0)),
+        "ofi": array_of(pa.float64(), to_doubles(records["ofi"], records["ofi_scale"]), bitmap_of(records["has_ofi"])),
         "bid_orders": _order_counts(records, "bid"),
         "ask_orders": _order_counts(records, "ask"),
     }
