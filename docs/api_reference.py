@@ -21,13 +21,14 @@ CLASSES = (
     api.DayCoverage,
     api.Rows,
 )
+FUNCTIONS = (api.open_for_research, api.simulate, api.decimals, api.doubles, api.pandas_types)
 RENAMED = {"open_for_research": "open"}
 
 
 def render() -> str:
     """The whole page."""
     parts = ["# Python API", "Generated from the docstrings by `docs/api_reference.py`.", _text(api)]
-    parts += [_function(function, "kraken_l3.") for function in (api.open_for_research, api.simulate)]
+    parts += [_function(function, "kraken_l3.") for function in FUNCTIONS]
     for class_ in CLASSES:
         parts += [f"## `{class_.__name__}`", _text(class_)]
         for name, member in vars(class_).items():

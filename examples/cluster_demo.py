@@ -140,7 +140,7 @@ def _demonstrate(scratch: Path, days: int, messages: int) -> int:
         killed = workers[0].poll()
     one, many = tree(scratch / "one"), tree(scratch / "many")
     _print(console, report.messages, {"one process": (one, alone_s), "cluster, a worker killed": (many, together_s)})
-    same = one == many and len(one) == days * len(SYMBOLS) and killed is not None
+    same = one == many and len(report.files) == days * len(SYMBOLS) and killed is not None
     console.print("[bold green]the same, byte for byte" if same else "[bold red]the results differ")
     return 0 if same else 1
 

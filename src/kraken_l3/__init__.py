@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, Any
 from kraken_l3._version import __version__
 
 if TYPE_CHECKING:
-    from kraken_l3.api import Archive, simulate
+    from kraken_l3.api import Archive, decimals, doubles, pandas_types, simulate
     from kraken_l3.api import open_for_research as open
 
-__all__ = ["Archive", "__version__", "open", "simulate"]
+__all__ = ["Archive", "__version__", "decimals", "doubles", "open", "pandas_types", "simulate"]
 
-_LAZY = {"open": "open_for_research", "Archive": "Archive", "simulate": "simulate"}
+_LAZY = {
+    "open": "open_for_research",
+    "Archive": "Archive",
+    "simulate": "simulate",
+    "decimals": "decimals",
+    "doubles": "doubles",
+    "pandas_types": "pandas_types",
+}
 
 
 def __getattr__(name: str) -> Any:

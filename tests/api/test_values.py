@@ -146,7 +146,7 @@ def test_an_archive_shows_itself_without_reading_data(archive, tmp_path):
 
 def test_a_table_is_read_by_each_use_and_shows_its_first_rows(archive):
     table = archive.events("SOL/USD")
-    assert repr(table).startswith("<Table events of SOL/USD: 20 columns")
+    assert repr(table).startswith("<Table events of SOL/USD: 21 columns")
     assert table.read_all() == table.read_all() == pa.Table.from_batches(table)
     assert table.columns == table.schema.names
     html = table._repr_html_()

@@ -10,8 +10,9 @@ from archives import START_NS, record
 
 from kraken_l3.export.bulk import export_table
 from kraken_l3.export.events import EventsTable
+from kraken_l3.export.gap_table import GAPS
 from kraken_l3.export.orders.table import ORDERS
-from kraken_l3.export.schema import EVENTS, snapshots_schema
+from kraken_l3.export.schema import EVENTS, TRADES, snapshots_schema
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs/export.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
@@ -37,7 +38,13 @@ def test_the_python_in_it_runs(workplace, block):
 
 
 def test_every_column_is_in_it():
-    for name in [*EVENTS.names, *ORDERS.names, *snapshots_schema(wide=True, over_gap=True).names]:
+    for name in [
+        *EVENTS.names,
+        *ORDERS.names,
+        *TRADES.names,
+        *GAPS.names,
+        *snapshots_schema(wide=True, over_gap=True).names,
+    ]:
         assert f"`{name}`" in DOCS, name
 
 

@@ -28,7 +28,9 @@ TABLES = [EVENTS, EVERY_100_MS, SnapshotsTable(levels=3, wide=True)]
 
 
 def tree(directory: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(directory)): p.read_bytes() for p in sorted(directory.rglob("*.parquet"))}
+    """Without the gaps, which are no job's, but of a whole export."""
+    paths = [path for path in sorted(directory.rglob("*.parquet")) if path.parent.name != "gaps"]
+    return {str(path.relative_to(directory)): path.read_bytes() for path in paths}
 
 
 def export(source: Path, target: Path, options: Table = EVENTS, **how):
@@ -99,7 +101,7 @@ def test_an_interrupted_job_leaves_nothing_half_made_and_goes_on(tmp_path):
     assert tree(tmp_path / "o") == first_day
     assert not [p for p in (tmp_path / "o").rglob("*") if p.name.startswith(".")]
     report = export(source, tmp_path / "o")
-    assert report.already_there == len(first_day)
+    assert report.already_there == len([name for name in first_day if name.startswith("events")])
     assert tree(tmp_path / "o") == tree(tmp_path / "whole")
 
 

@@ -20,7 +20,11 @@ a time in seconds or milliseconds.
 `events`, `orders`, `features` and `snapshots` are `Table`s: nothing is read until one is used, and each use reads it
 anew, in bounded memory.
 `scan()` gives a polars LazyFrame; polars, DuckDB and pyarrow take a table as it is, by the Arrow PyCapsule interface.
-Exported files are scanned by `polars.scan_parquet("tables/events", hive_partitioning=True)`.
+Exported files are scanned by `polars.scan_parquet("tables/events", hive_partitioning=True)`. Each row of a table names
+its pair in `symbol`. `decimals` and `doubles` turn prices and quantities from scaled integers into numbers:
+
+    kraken_l3.decimals(archive.events("BTC/USD"))             # exact
+    kraken_l3.doubles(archive.events("BTC/USD")).to_pandas()
 
 A notebook shows a book as its ladder, an archive as a bar of what it has, a table by its first rows, and a bar while
 something long is read.
@@ -30,6 +34,7 @@ from kraken_l3.api.archive import Archive, open_for_research
 from kraken_l3.api.arguments import Moment
 from kraken_l3.api.books import Book, BookLevel, BookOrder, Ladder, PlacedOrder
 from kraken_l3.api.coverage import DayCoverage, Gap
+from kraken_l3.api.numbers import decimals, doubles, pandas_types
 from kraken_l3.api.simulation import simulate
 from kraken_l3.api.tables import Rows, Table
 
@@ -45,6 +50,9 @@ __all__ = [
     "PlacedOrder",
     "Rows",
     "Table",
+    "decimals",
+    "doubles",
     "open_for_research",
+    "pandas_types",
     "simulate",
 ]

@@ -334,7 +334,7 @@ class Archive:
         return self._read(lambda: SnapshotsTable(*how, frozenset([symbol])), symbol, windows(start, end, day))
 
     def _read(self, kind: Callable[[], TableKind], symbol: str, wanted: list[Window]) -> Table:
-        from kraken_l3.export.stream import read_table
+        from kraken_l3.export.stream import named, read_table
 
         symbol_among(symbol, self.symbols, str(self.path))
         table = kind()
@@ -342,7 +342,8 @@ class Archive:
         def read(progress: Optional[Progress]) -> pa.RecordBatchReader:
             return read_table(self._files, table, self._told(), windows=wanted, engine=self._engine, progress=progress)
 
-        return Table(table.name, symbol, table.schema, read, lambda: self._size(wanted))
+        schema = named(table.schema.empty_table(), symbol).schema
+        return Table(table.name, symbol, schema, read, lambda: self._size(wanted))
 
     def _size(self, wanted: Iterable[Window] = (EVERYTHING,)) -> int:
         """Bytes of the days that windows touch."""
@@ -390,7 +391,7 @@ def _touches(window: Window, day: dt.date) -> bool:
 
 def _ladders(batches: Table) -> Iterator[Ladder]:
     for batch in batches:
-        times, *sides = batch.columns
+        _symbol, times, *sides = batch.columns
         columns = (times.cast("int64").to_pylist(), *(side.to_pylist() for side in sides))
         for at_ns, bid_prices, bid_qtys, ask_prices, ask_qtys in zip(*columns):
             yield Ladder(at_ns, list(zip(bid_prices, bid_qtys)), list(zip(ask_prices, ask_qtys)))

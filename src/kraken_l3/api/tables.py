@@ -18,6 +18,7 @@ from typing import (
 )
 
 from kraken_l3.api.display import html_table, shown
+from kraken_l3.api.numbers import pandas_types
 from kraken_l3.api.progress import notebook_progress
 from kraken_l3.errors import UsageError
 from kraken_l3.rebuild.parallel import Progress
@@ -87,7 +88,7 @@ class Table:
         return frame
 
     def to_pandas(self) -> pd.DataFrame:
-        """All of it as a pandas DataFrame.
+        """All of it as a pandas DataFrame; integers stay integers beside nulls (see `pandas_types`).
 
         Raises:
             UsageError: pandas is not installed.
@@ -146,7 +147,7 @@ def _polars() -> Any:
 
 def _to_pandas(table: pa.Table) -> pd.DataFrame:
     try:
-        return table.to_pandas()
+        return table.to_pandas(types_mapper=pandas_types)
     except ImportError:
         raise UsageError("pandas is not installed", hint="pip install pandas") from None
 

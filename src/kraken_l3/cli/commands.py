@@ -276,6 +276,14 @@ EXPORT = Group(
         """,
         _option("--every", default="1s", help="Length of a bar on the receive clock (1s, 100ms, 5m); divides a day."),
     ),
+    _export(
+        "trades",
+        """Recorded trades, each once: times, price, quantity, taker's side. They come from the trade channel.
+
+        Exit code 3: none were recorded, or some could not be read.
+        """,
+        runs="export.tables:trades",
+    ),
     _other_format("tardis", "Tardis' incremental_book_L2 and book_snapshot_25 (csv.gz), one file a symbol and day."),
     _other_format(
         "lobster",

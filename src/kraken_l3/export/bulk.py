@@ -15,11 +15,12 @@ from kraken_l3.archive.datafile import DataFile
 from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.errors import DamageFound
 from kraken_l3.export.format_job import FormatJob, run_format_job
+from kraken_l3.export.gap_table import write_gaps
 from kraken_l3.export.job import Job, run_job
 from kraken_l3.export.orders.following import runs_in
 from kraken_l3.export.orders.job import OrdersJob, run_orders_job
 from kraken_l3.export.result import ExportResult
-from kraken_l3.export.storage import fetched
+from kraken_l3.export.storage import fetched, open_store
 from kraken_l3.export.table import Table
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.model.window import EVERYTHING, Window
@@ -63,6 +64,8 @@ def export_table(
         instruments: precisions that the user knows.
         progress: called with the bytes done.
     """
+    with fetched(source, heads=True) as path:
+        write_gaps(open_archive(path), open_store(target))
     planned = plan_jobs(source, target, table, shares=jobs, windows=windows, engine=engine, instruments=instruments)
     return _run_all(run_job, planned, jobs, cluster, progress)
 
@@ -112,6 +115,7 @@ def export_orders(
     """
     with fetched(source, heads=True) as path:
         archive = open_archive(path)
+        write_gaps(archive, open_store(target))
         metadata = tuple(metadata_in(archive, instruments))
         stretches = _stretches(archive, runs_in(archive), windows)
         shares = _shares(jobs, archive, [run for run, _ in stretches], symbols)

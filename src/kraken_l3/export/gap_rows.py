@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,10 @@ class GapRows:
     def add(self, gap: Gap) -> None:
         """One more gap."""
         self._edges[gap.symbol].append((gap.left_ns, gap.end_ns))
+
+    def of(self, symbol: str) -> Sequence[tuple[int, int]]:
+        """Both edges of each gap of a symbol."""
+        return self._edges.get(symbol, ())
 
     def over(self, symbol: str, times: Any, span_ns: int = 0) -> Any:
         """Which of the times (int64 nanoseconds on the receive clock) lie over a gap of the symbol, as booleans.

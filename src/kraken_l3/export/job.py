@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from kraken_l3.archive.gaps import Gap, gaps_in
-from kraken_l3.archive.layout import SEALED_SUFFIX, Stream
+from kraken_l3.archive.layout import SEALED_SUFFIX, Stream, parse_name
 from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.export.clock import ReceiveClock
@@ -131,9 +131,17 @@ def _run(
                 of_file = marker.result
                 if of_file is None:
                     of_file = ExportResult(files.publish([each]), each.lines, each.bytes, *counted)
+                    files.verdicts.end(each, files.gaps, goes_on=_goes_on(job.chain, each))
                     if not result.hidden:  # else it is to be done again from a copy that is whole
                         marker.write(of_file)
                 result.add(of_file)
     finally:
         files.close()
     return result
+
+
+def _goes_on(chain: Chain, end: FileEnd) -> bool:
+    """Whether the recording of a file goes on at midnight, and not in another file of its day."""
+    rest = chain.files[chain.files.index(end.path.name) + 1 :]
+    following = parse_name(rest[0]) if rest else None
+    return following.day != end.day if following is not None else chain.goes_on

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
@@ -94,6 +94,16 @@ def _columns_of(columns: Columns, codes: dict[str, str]) -> dict[str, Records]:
     return {name: np.frombuffer(columns[name], dtype) for name, dtype in types.items()}
 
 
+class Judged(NamedTuple):
+    """Messages of one symbol: receive time (without receipts the latest of their own; 0: unknown), verdict, and whether
+    they left a suspect book.
+    """
+
+    times: Records
+    verdict: Records
+    suspect: Records
+
+
 class _Messages:
     """The message columns of one result, and which of them leave a suspect book behind.
 
@@ -105,13 +115,13 @@ class _Messages:
         columns = _columns_of(result.messages, MESSAGE_COLUMNS)
         self.line, self.symbol, self.msg_ns = columns["line"], columns["symbol"], columns["msg_ns"]
         self.kind = columns["kind"]
-        self._verdict, self._reason = columns["verdict"], columns["reason"]
+        self.raw_verdict, self._reason = columns["verdict"], columns["reason"]
         self._before = suspect_books
         verdicts = result.messages["verdict"]  # as bytes, which are searched faster than any array is compared
         self._changes = _has_snapshot(result) or Verdict.MISMATCH in verdicts or Verdict.MALFORMED in verdicts
         if self._changes:
             self._before = suspect_books.copy()
-            opens = (self._verdict == Verdict.MISMATCH) | (self._verdict == Verdict.MALFORMED)
+            opens = (self.raw_verdict == Verdict.MISMATCH) | (self.raw_verdict == Verdict.MALFORMED)
             self._follow(opens, opens | (columns["kind"] == MessageKind.SNAPSHOT), suspect_books)
 
     def _follow(self, opens: Records, decides: Records, suspect_books: Records) -> None:
@@ -135,11 +145,11 @@ class _Messages:
 
     def is_ok(self) -> Records:
         """Whether each was verified."""
-        return self._verdict == Verdict.OK
+        return self.raw_verdict == Verdict.OK
 
     def verdict(self, message: Records) -> Records:
         """Indices into the words of verdicts."""
-        return _VERDICTS[self._verdict, self._reason][message]
+        return _VERDICTS[self.raw_verdict, self._reason][message]
 
     def suspect(self, message: Records) -> Records:
         """Whether messages left a suspect book."""
@@ -360,6 +370,23 @@ class ResultRecords:
         if self.times.doubtful is not None:
             flags[self.times.doubtful[line - self.times.first_line]] |= BAD_RECEIVE_TIME
         return flags
+
+    def judged(self) -> Iterator[tuple[str, Judged]]:
+        """Each symbol with its messages in the order of time."""
+        messages = self.messages
+        is_named = messages.symbol >= 0
+        recv_ns = self.times.recv_ns
+        times = messages.msg_ns if recv_ns is None else recv_ns[messages.line - self.times.first_line]
+        suspect = messages.suspect(np.arange(len(times)))
+        columns = [column[is_named] for column in (messages.symbol, times, messages.raw_verdict, suspect)]
+        if not len(columns[0]):
+            return
+        order = np.argsort(columns[0], kind="stable")
+        symbol, times, verdict, suspect = (column[order] for column in columns)
+        starts = _starts(symbol)
+        for start, end in zip(starts, np.append(starts[1:], len(symbol))):
+            rising = np.maximum.accumulate(times[start:end])
+            yield self._builder.symbols[symbol[start]], Judged(rising, verdict[start:end], suspect[start:end])
 
     def rows_of_all(self) -> tuple[Records, ColumnRecords]:
         """The symbol of each book row, and the rows as the engine gave them."""

@@ -32,7 +32,10 @@ __all__ = [
     "SNAPSHOT",
     "SNAPSHOTS",
     "SNAPSHOTS_VERSION",
+    "TAKERS",
     "TIME",
+    "TRADES",
+    "TRADES_VERSION",
     "VERDICTS",
     "VERDICT_CODES",
     "WORD",
@@ -43,6 +46,7 @@ __all__ = [
 EVENTS_VERSION = "3"
 FEATURES_VERSION = "1"
 SNAPSHOTS_VERSION = "2"
+TRADES_VERSION = "1"
 
 # Bits of `flags`, as Databento defines them (dbn `flags.rs`).
 LAST = 128
@@ -95,6 +99,24 @@ EVENTS = pa.schema(
         pa.field("flags", pa.uint8(), nullable=False),
         pa.field("trade_id", pa.int64()),
         pa.field("fill_confidence", pa.float32()),
+    ]
+)
+
+#: Who took the liquidity, by the side of the book on which a taker's order would rest.
+TAKERS = words(["buy", "sell"])
+
+TRADES = pa.schema(
+    [
+        pa.field("ts_recv", TIME),
+        pa.field("ts_event", TIME),
+        pa.field("line", pa.int64(), nullable=False),
+        pa.field("trade_id", pa.int64(), nullable=False),
+        pa.field("taker_side", WORD),
+        pa.field("price", pa.int64(), nullable=False),
+        pa.field("price_scale", pa.int8(), nullable=False),
+        pa.field("qty", pa.int64(), nullable=False),
+        pa.field("qty_scale", pa.int8(), nullable=False),
+        pa.field("is_recent", pa.bool_(), nullable=False),
     ]
 )
 

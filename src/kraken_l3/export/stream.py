@@ -13,6 +13,7 @@ from kraken_l3.archive.gaps import Gap, gaps_in
 from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.choose import make_engine
+from kraken_l3.export.arrow import array_of
 from kraken_l3.export.clock import ReceiveClock
 from kraken_l3.export.day_start import begins_known_day, books_at_begin
 from kraken_l3.export.gap_rows import GapRows
@@ -25,7 +26,7 @@ from kraken_l3.rebuild.parallel import Progress
 from kraken_l3.rebuild.playback import Chain, FileBegin, FileEnd, Step, chains_in
 from kraken_l3.rebuild.window import play_window
 
-__all__ = ["RecordBatch", "read_chain", "read_records", "read_table"]
+__all__ = ["RecordBatch", "named", "read_chain", "read_records", "read_table"]
 
 _BLOCK_BYTES = 1024 * 1024
 
@@ -57,10 +58,26 @@ def read_table(
     engine: str = "auto",
     progress: Optional[Progress] = None,
 ) -> pa.RecordBatchReader:
-    """Rows of the one symbol that `table` names, in any of the windows (which are in order, and do not overlap)."""
+    """Rows of the one symbol that `table` names, with a column that says so, in any of the windows.
+
+    They are in order, and do not overlap.
+    """
     found = read_records(archive, table, metadata, windows=windows, engine=engine, progress=progress)
-    tables = (batch.rows.to_arrow(batch.records, batch.builder.overflow_ids) for batch in found)
-    return pa.RecordBatchReader.from_batches(table.schema, (batch for each in tables for batch in each.to_batches()))
+    symbol = next(iter(table.symbols or ("",)))
+    tables = (named(batch.rows.to_arrow(batch.records, batch.builder.overflow_ids), symbol) for batch in found)
+    schema = named(table.schema.empty_table(), symbol).schema
+    return pa.RecordBatchReader.from_batches(schema, (batch for each in tables for batch in each.to_batches()))
+
+
+def named(table: pa.Table, symbol: str) -> pa.Table:
+    """Rows with a first column that says whose they are.
+
+    In files it is the directory that says so: a column of the same name is taken for it by some readers, and refused by
+    others.
+    """
+    word = pa.array([symbol.encode("utf-8", "backslashreplace").decode()])
+    column = pa.DictionaryArray.from_arrays(array_of(pa.int8(), np.zeros(len(table), np.int8)), word)
+    return table.add_column(0, pa.field("symbol", column.type, nullable=False), column)
 
 
 def read_records(

@@ -23,6 +23,7 @@ from kraken_l3.export.result import ExportedFile
 from kraken_l3.export.spool import Spool
 from kraken_l3.export.storage import Store
 from kraken_l3.export.table import SymbolDay, Table, records_in
+from kraken_l3.export.verdicts import MinuteVerdicts
 from kraken_l3.model.timestamps import NS_PER_DAY, day_of
 from kraken_l3.model.window import EVERYTHING, Window
 from kraken_l3.rebuild.playback import FileBegin, FileEnd, Step
@@ -164,6 +165,7 @@ class TableFiles(RowFiles):
 
     Attributes:
         gaps: those that the playback has reached; the caller adds them.
+        verdicts: of the messages of the files that are wanted; the caller ends them.
     """
 
     def __init__(
@@ -173,6 +175,7 @@ class TableFiles(RowFiles):
         self._table, self._builder, self._window = table, builder, window
         self._last_day: dict[str, int] = {}
         self.gaps = GapRows()
+        self.verdicts = MinuteVerdicts(store, window)
         self._part = 0
         self._symbol_day: Optional[Callable[[str], SymbolDay]] = None
 
@@ -180,6 +183,7 @@ class TableFiles(RowFiles):
         """Take note of the file that begins, with its books where the table has them."""
         self._part = begin.file.part
         self._symbol_day = self._table.day(archive, begin.day, self.gaps)
+        self.verdicts.begin(begin, engine)
         if wanted and self._table.has_day_starts and begins_with_day(begin, self._window):
             for symbol, records in books_at_begin(begin, engine, self._builder, self.gaps):
                 self._put(symbol, begin.day, records)
@@ -192,6 +196,7 @@ class TableFiles(RowFiles):
         results = self._builder.build(step)
         if not wanted:
             return
+        self.verdicts.take(results.judged())
         for symbol, of_symbol in self._table.records(results):
             records = records_in(self._window, self._table, of_symbol)
             if not len(records):

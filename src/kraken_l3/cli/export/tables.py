@@ -1,11 +1,11 @@
-"""`kraken-l3 export snapshots`, `events`, `orders`, `features`: verified data as Parquet tables."""
+"""`kraken-l3 export snapshots`, `events`, `orders`, `features`, `trades`: verified data as Parquet tables."""
 
 from __future__ import annotations
 
 import dataclasses
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from kraken_l3.api.arguments import bar_ns, span_ns
 from kraken_l3.cli.console import Screen, Table, number, size
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kraken_l3.export.result import ExportResult
     from kraken_l3.export.table import Table as ExportTable
 
-__all__ = ["events", "features", "orders", "snapshots"]
+__all__ = ["events", "features", "orders", "snapshots", "trades"]
 
 _SHOWN_FILES = 12
 _SHOWN_ROWS = 5
@@ -56,6 +56,32 @@ def features(request: ExportRequest, every: str) -> int:
     return _export_table(request, FeaturesTable(bar_ns(every), request.symbols))
 
 
+@export_command
+def trades(request: ExportRequest) -> int:
+    """Run `kraken-l3 export trades`; gives its exit code back."""
+    from kraken_l3.export.trades import export_trades
+
+    request.begin()
+    with request.progress(None) as step:
+        result = export_trades(
+            request.source,
+            request.out,
+            request.symbols,
+            jobs=request.jobs_for(None),
+            windows=request.windows,
+            progress=step,
+        )
+    if request.as_json:
+        return print_result({"out": request.out, **dataclasses.asdict(result)}, result.exit_code())
+    screen = Screen()
+    _print_files(screen, request.out, result)
+    if not result.files:
+        screen.line("No trades were recorded there (`kraken-l3 record --trades` records them)", "yellow")
+    if result.unverified:
+        screen.line(f"{result.unverified:,} trades or messages could not be read", "red")
+    return result.exit_code()
+
+
 def _export_table(request: ExportRequest, wanted: ExportTable) -> int:
     from kraken_l3.export.bulk import export_table
 
@@ -83,6 +109,15 @@ def _export(request: ExportRequest, name: str, export: Callable[..., ExportResul
 
 def _print_result(out: str, name: str, result: ExportResult) -> None:
     screen = Screen()
+    shown = Path(out) / result.files[0].name if name == "snapshots" and result.files else None
+    _print_files(screen, out, result, shown if "://" not in out else None)
+    for text in hidden_texts(result):
+        screen.line(text, "red")
+    screen.line(counts_text(result))
+
+
+def _print_files(screen: Screen, out: str, result: ExportResult, shown: Optional[Path] = None) -> None:
+    """What was written; of the file `shown` the first rows too."""
     table = Table("symbol", "date", ">rows", ">left out", ">suspect", ">size")
     for file in result.files[:_SHOWN_FILES]:
         counts = (number(file.rows or 0), number(file.left_out), number(file.suspect), size(file.bytes))
@@ -90,15 +125,12 @@ def _print_result(out: str, name: str, result: ExportResult) -> None:
     screen.table(table)
     if len(result.files) > _SHOWN_FILES:
         screen.line(f"... {len(result.files) - _SHOWN_FILES:,} more files; --json lists them")
-    if name == "snapshots" and result.files and "://" not in out:
-        _print_rows(screen, Path(out) / result.files[0].name)
+    if shown is not None:
+        _print_rows(screen, shown)
     before = f" ({result.already_there:,} made before)" if result.already_there else ""
     first = f", the first is {result.files[0].name}" if result.files else ""
     rows = sum(file.rows or 0 for file in result.files)
     screen.line(f"{rows:,} rows in {len(result.files):,} files{before} under {out}{first}")
-    for text in hidden_texts(result):
-        screen.line(text, "red")
-    screen.line(counts_text(result))
 
 
 def _print_rows(screen: Screen, path: Path) -> None:
