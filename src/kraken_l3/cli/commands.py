@@ -287,8 +287,9 @@ EXPORT = Group(
     _other_format("tardis", "Tardis' incremental_book_L2 and book_snapshot_25 (csv.gz), one file a symbol and day."),
     _other_format(
         "lobster",
-        "LOBSTER's message and orderbook files, with scales and order ids in files beside them.",
+        "LOBSTER's message and orderbook files; beside them what each line is, scales and order ids.",
         _option("--levels", type=_LEVELS, default=10, help="Price levels a side in the orderbook file."),
+        _flag("--arrivals-only", help="Leave out lines of orders that only came into sight or went out of it."),
     ),
     _other_format(
         "hftbacktest",

@@ -25,9 +25,9 @@ def tardis(request: ExportRequest) -> int:
 
 
 @export_command
-def lobster(request: ExportRequest, levels: int) -> int:
+def lobster(request: ExportRequest, levels: int, arrivals_only: bool) -> int:
     """Run `kraken-l3 export lobster`; gives its exit code back."""
-    return _export(request, "lobster", levels=levels)
+    return _export(request, "lobster", levels=levels, arrivals_only=arrivals_only)
 
 
 @export_command
