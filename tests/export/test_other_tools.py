@@ -4,6 +4,7 @@
 """
 
 import csv
+import datetime as dt
 import gzip
 import json
 import subprocess
@@ -297,6 +298,33 @@ def test_tardis_levels_followed_are_the_book(source, days, tmp_path, monkeypatch
                 assert levels == {("bid", p): q for p, q in bids} | {("ask", p): q for p, q in asks}
 
 
+def test_tardis_trades_are_those_that_were_recorded(source, days, tmp_path, monkeypatch):
+    export(monkeypatch, "tardis", source, "--out", tmp_path, "--symbols", "BTC/USD")
+    names = ("timestamp", "local_timestamp", "id", "side", "price", "amount")
+    count = 0
+    for day in days:
+        trades = DayTrades(open_archive(source), dt.date.fromisoformat(day), ["BTC/USD"]).of("BTC/USD")
+        path = tmp_path / f"tardis/kraken_trades_{day}_BTC-USD.csv.gz"
+        rows = []
+        if path.exists():
+            with gzip.open(path, "rt") as file:
+                rows = list(csv.DictReader(file))
+        assert all((row["exchange"], row["symbol"]) == ("kraken", "BTC/USD") for row in rows)
+        assert [tuple(row[name] for name in names) for row in rows] == [
+            (
+                str(trade["ts_event"] // 1_000),
+                str((trade["ts_recv"] or trade["ts_event"]) // 1_000),
+                str(trade["trade_id"]),
+                {Side.BID: "buy", Side.ASK: "sell"}[Side(trade["taker_side"])],
+                format_scaled(int(trade["price"]), int(trade["price_scale"])),
+                format_scaled(int(trade["qty"]) * 10 ** (8 - int(trade["qty_scale"])), 8),
+            )
+            for trade in trades
+        ]
+        count += len(rows)
+    assert (count > 10) == any(source.glob("trade-*.ndjson"))
+
+
 # -- LOBSTER
 
 
@@ -322,7 +350,7 @@ def test_lobster_lines_lead_to_the_book_beside_them(source, days, tmp_path, monk
             if kind == 1:
                 assert order_id not in orders
                 orders[order_id] = [price, size, row[5]]
-            elif kind != 7:
+            elif kind not in (5, 7):
                 assert orders[order_id][0] == price
                 orders[order_id][1] -= size
                 if orders[order_id][1] == 0:

@@ -284,7 +284,9 @@ EXPORT = Group(
         """,
         runs="export.tables:trades",
     ),
-    _other_format("tardis", "Tardis' incremental_book_L2 and book_snapshot_25 (csv.gz), one file a symbol and day."),
+    _other_format(
+        "tardis", "Tardis' incremental_book_L2, book_snapshot_25 and trades (csv.gz), one file a symbol and day."
+    ),
     _other_format(
         "lobster",
         "LOBSTER's message and orderbook files; beside them what each line is, scales and order ids.",

@@ -230,7 +230,8 @@ def _kinds(updates: Updates) -> Records:
 
 def _with_hidden(lines: _Lines, event: Records, trades: StreamedTrades) -> _Lines:
     """The lines with trades between them that filled no order in sight: an order that was not shown."""
-    hidden = np.flatnonzero(trades.match == TradeMatch.NO_FILL)
+    # what Kraken repeats at a subscription had happened before
+    hidden = np.flatnonzero((trades.match == TradeMatch.NO_FILL) & ~trades.records["is_recent"])
     if not len(hidden):
         return lines
     records, place = trades.records[hidden], np.searchsorted(event, trades.place[hidden])

@@ -1,4 +1,4 @@
-"""Tardis' CSV files: `incremental_book_L2` and `book_snapshot_25`, one a pair and day.
+"""Tardis' CSV files: `incremental_book_L2`, `book_snapshot_25` and `trades`, one a pair and day.
 
 Columns and names as https://docs.tardis.dev/downloadable-csv-files has them: microseconds since 1970, exact decimals,
 amount 0 removes a level. A level that leaves the recorded window is removed likewise, since nobody sees it change then.
@@ -33,12 +33,13 @@ __all__ = ["export_tardis"]
 _L2_HEAD = b"exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount\n"
 _LEVELS = 25
 _BOOK = SnapshotsTable(_LEVELS)
+_TRADES_HEAD = b"exchange,symbol,timestamp,local_timestamp,id,side,price,amount\n"
 _US_NS = 1000
 _SIDES = pa.array(["bid", "ask"])
 
 
 def export_tardis(source: Source, store: Store) -> Written:
-    """Both kinds of files for all days of a pair; gives their names."""
+    """All kinds of files for all days of a pair; gives their names."""
     snapshots = _Snapshots(store, source)
     try:
         both = source._replace(book=_BOOK, through=lambda batches: snapshots.write(source.through(batches)))
@@ -67,9 +68,11 @@ class _Deltas(NamedTuple):
 
 
 class _Changes:
-    """A day of `incremental_book_L2`."""
+    """A day of `incremental_book_L2`, and of `trades` where there were any."""
 
     def __init__(self, store: Store, day: NewDay) -> None:
+        self._store, self._trades_name = store, _name("trades", day.date, day.symbol)
+        self._trades: Optional[GzipFile] = None
         self._file = GzipFile(store, _name("incremental_book_L2", day.date, day.symbol), _L2_HEAD)
         self._symbol = day.symbol
         self._price_scale, self._qty_scale = day.price_scale, day.qty_scale
@@ -91,6 +94,9 @@ class _Changes:
         self._rows(levels, amounts, np.full(len(levels), recv_ns), np.full(len(levels), event_ns), "true")
 
     def updates(self, updates: Updates) -> None:
+        new = ~updates.trades.records["is_recent"]  # what Kraken repeats at a subscription had happened before
+        if new.any():
+            self._write_trades(updates.trades.records[new], updates.trades.recv_ns[new])
         deltas = _deltas(updates)
         levels, group = np.unique(deltas.level, return_inverse=True)
         order = np.argsort(group, kind="stable")  # each level's changes together, in turn
@@ -138,11 +144,34 @@ class _Changes:
         ]
         self._file.write(csv_lines(cells))
 
+    def _write_trades(self, trades: Records, recv_ns: Records) -> None:
+        if self._trades is None:
+            self._trades = GzipFile(self._store, self._trades_name, _TRADES_HEAD)
+        cells = [
+            f"kraken,{self._symbol}",
+            trades["ts_event"] // _US_NS,
+            recv_ns // _US_NS,
+            trades["trade_id"],
+            _TAKERS.take(pa.array(trades["taker_side"])),
+            decimals(trades["price"], self._price_scale),
+            decimals(trades["qty"], self._qty_scale),
+        ]
+        self._trades.write(csv_lines(cells))
+
     def finish(self) -> Written:
-        return Written([self._file.publish()])
+        names = [self._file.publish()]
+        if self._trades is not None:
+            names.append(self._trades.publish())
+        return Written(names)
 
     def abandon(self) -> None:
         self._file.abandon()
+        if self._trades is not None:
+            self._trades.abandon()
+
+
+#: Tardis' words for the taker, by `Side`.
+_TAKERS = pa.array([{Side.BID: "buy", Side.ASK: "sell"}.get(side, "unknown") for side in sorted(Side)])
 
 
 def _levels(orders: Orders) -> Records:
