@@ -6,9 +6,11 @@ import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kraken_l3.exchange.client_session import ClientSession, Now, Rules
+from kraken_l3.exchange.answers import Now
+from kraken_l3.exchange.client_session import ClientSession, Rules
 from kraken_l3.exchange.flow.feed import OrderFlow
 from kraken_l3.exchange.limits import Limits
+from kraken_l3.exchange.price_levels import PriceBooks
 from kraken_l3.exchange.rest import Account
 
 WORDS = st.sampled_from(
@@ -63,7 +65,7 @@ class Generous:
 @given(requests=st.lists(REQUESTS | ANYTHING, max_size=6), private=st.booleans(), raw=st.text(max_size=20))
 def test_any_request_is_answered(requests, private, raw):
     feed = OrderFlow(("BTC/USD", "ETH/USD"), rate=0)
-    rules = Rules(feed, dict(feed.instruments()), Generous(), Limits(), Generous())
+    rules = Rules(feed, dict(feed.instruments()), PriceBooks(feed), Generous(), Limits(), Generous())
     session = ClientSession(1, rules, private=private)
     for text in [json.dumps(r) for r in requests] + [raw]:
         answers = list(session.receive(text, Now(time.time_ns(), time.monotonic_ns())))

@@ -90,4 +90,6 @@ class Clients:
         """Who gets a message of the feed."""
         if message.channel == "level3":
             return self._readers.get((message.symbol, message.depth), ())
-        return [c for c in self.public.values() if message.symbol in c.session.trades]
+        if message.channel == "instrument":
+            return [c for c in self.public.values() if c.session.public.instruments]
+        return [c for c in self.public.values() if message.symbol in c.session.public.trades]

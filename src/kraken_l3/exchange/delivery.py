@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Callable
+from collections.abc import Collection
+from typing import Callable, Optional
 
 from kraken_l3.clock import Clock
 from kraken_l3.exchange.clients import Clients
+from kraken_l3.exchange.connection import Connection
 from kraken_l3.exchange.fault_injector import FaultInjector
 from kraken_l3.exchange.feed import Feed
+from kraken_l3.exchange.price_levels import PriceBooks
 
 __all__ = ["Delivery"]
 
@@ -25,16 +28,24 @@ class Delivery:
     Args:
         feed: where messages come from.
         clients: where they go.
+        books: makes the messages of `book` and `ticker` of what the feed has told.
         faults: what happens to them on the way.
         clock: both clocks.
         changed: called after each turn.
     """
 
     def __init__(
-        self, feed: Feed, clients: Clients, faults: FaultInjector, clock: Clock, changed: Callable[[], None]
+        self,
+        feed: Feed,
+        clients: Clients,
+        books: PriceBooks,
+        faults: FaultInjector,
+        clock: Clock,
+        changed: Callable[[], None],
     ) -> None:
         self._feed = feed
         self._clients = clients
+        self._books = books
         self._faults = faults
         self._clock = clock
         self._changed = changed
@@ -42,16 +53,49 @@ class Delivery:
     async def run(self) -> None:
         """Delivers until cancelled."""
         while True:
+            changed: set[str] = set()
+            traded: set[str] = set()
             for message in self._feed.due(self._clock.wall_ns(), self._clock.mono_ns()):
+                if message.channel == "level3":
+                    changed.add(message.symbol)
+                elif message.channel == "trade":
+                    self._books.add_trades(message.payload)
+                    traded.add(message.symbol)
                 readers = self._clients.readers(message)
-                if self._faults.touch_messages:
-                    for connection in tuple(readers):
-                        self._faults.deliver(connection, message.channel, message.symbol, message.payload)
-                else:
-                    for connection in readers:
-                        connection.send(message.channel, message.payload)
+                self._send(readers, message.channel, message.symbol, message.payload)
+            self._show_levels(changed, traded)
             self._changed()
             await asyncio.sleep(self._pause_s())
+
+    def _send(self, readers: Collection[Connection], channel: str, symbol: str, payload: bytes) -> None:
+        if self._faults.touch_messages:
+            for connection in tuple(readers):
+                self._faults.deliver(connection, channel, symbol, payload)
+        else:
+            for connection in readers:
+                connection.send(channel, payload)
+
+    def _show_levels(self, changed: Collection[str], traded: Collection[str]) -> None:
+        """What became of the price levels, to whoever reads them; once for all messages that were due together."""
+        public = [connection for connection in self._clients.public.values() if connection.session.public]
+        for symbol in changed if public else ():
+            by_depth: dict[int, list[Connection]] = {}
+            for connection in public:
+                depth = connection.session.public.books.get(symbol)
+                if depth is not None:
+                    by_depth.setdefault(depth, []).append(connection)
+            for depth, readers in by_depth.items():
+                update = self._books.update(symbol, depth)
+                if update is not None:
+                    self._send(readers, "book", symbol, update)
+        for symbol in {*changed, *traded} if public else ():
+            is_moved = symbol in changed and self._books.has_best_changed(symbol)
+            readers = [
+                c for c in public if _wants_ticker(c.session.public.tickers.get(symbol), is_moved, symbol in traded)
+            ]
+            ticker = self._books.ticker("update", symbol) if readers else None
+            if ticker is not None:
+                self._send(readers, "ticker", symbol, ticker)
 
     def _pause_s(self) -> float:
         due_ns = self._feed.next_due_ns()
@@ -62,3 +106,7 @@ class Delivery:
             backlogs = [c.backlog for c in self._clients.all() if c.session.subscribed]
             return 0.0 if backlogs and min(backlogs) < _ENOUGH_BYTES else 0.002
         return min(_MAX_PAUSE_S, max(0.0, (due_ns - self._clock.mono_ns()) / _NS_PER_S))
+
+
+def _wants_ticker(trigger: Optional[str], is_moved: bool, is_traded: bool) -> bool:
+    return (trigger == "bbo" and is_moved) or (trigger == "trades" and is_traded)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import random
+from collections.abc import Iterable
 from typing import Callable, Optional
 
 from aiohttp import WSMsgType, web
 
 from kraken_l3.clock import Clock
 from kraken_l3.exchange.announcements import status_update
-from kraken_l3.exchange.client_session import ClientSession, Now, Rules
+from kraken_l3.exchange.answers import Now
+from kraken_l3.exchange.client_session import ClientSession, Rules
 from kraken_l3.exchange.clients import Clients, Observer
 from kraken_l3.exchange.connection import Connection
 from kraken_l3.exchange.fault_injector import FaultInjector
+from kraken_l3.exchange.level3_rest import LEVEL3_CALL, level3_answer
 from kraken_l3.exchange.limits import AttemptLimit
 from kraken_l3.exchange.public_rest import PUBLIC_PREFIX, public_answer
 from kraken_l3.exchange.rest import TOKEN_PATH, TokenServer
@@ -47,6 +50,7 @@ class Endpoints:
         system: the engine's status at this moment.
         changed: called after each request, connection and message of a client.
         observer: told of each token request.
+        routes: what is served beside Kraken's own.
     """
 
     def __init__(
@@ -60,7 +64,9 @@ class Endpoints:
         system: Callable[[], str],
         changed: Callable[[], None],
         observer: Optional[Observer] = None,
+        routes: Iterable[web.RouteDef] = (),
     ) -> None:
+        self._routes = tuple(routes)
         self._clients = clients
         self._rules = rules
         self._tokens = tokens
@@ -77,9 +83,11 @@ class Endpoints:
         """The routes, for a server to run."""
         app = web.Application(client_max_size=_MAX_REQUEST_BYTES)
         app.router.add_post(TOKEN_PATH, self._token)
+        app.router.add_post(LEVEL3_CALL, self._level3_call)
         app.router.add_route("*", PUBLIC_PREFIX + "{method}", self._public_call)
         app.router.add_get(LEVEL3_PATH, self._level3)
         app.router.add_get(PUBLIC_PATH, self._public)
+        app.router.add_routes(self._routes)
         app.router.add_route("*", "/0/{tail:.*}", self._unknown_method)
         return app
 
@@ -101,6 +109,14 @@ class Endpoints:
         self._tell(api_key, answer["error"][0] if answer["error"] else "")
         self._changed()
         return web.json_response(answer)
+
+    async def _level3_call(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        account, error = self._tokens.admit(LEVEL3_CALL, request.headers, body, self._clock.mono_ns())
+        if account is None:
+            return web.json_response({"error": [error]})
+        kind = request.headers.get("Content-Type", "")
+        return web.json_response(level3_answer(body, kind, self._rules.feed, self._rules.records))
 
     def _tell(self, api_key: str, error: str) -> None:
         if self._observer is not None:

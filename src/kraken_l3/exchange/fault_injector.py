@@ -162,7 +162,7 @@ class FaultInjector:
             for c in self._target.all_connections()
             if fault.connection in (None, c.number)
             and fault.public != c.session.private
-            and (fault.symbol is None or fault.symbol in c.session.depths or fault.symbol in c.session.trades)
+            and (fault.symbol is None or fault.symbol in c.session.depths or fault.symbol in c.session.public.trades)
         ]
 
     def _act(self, armed: _Armed, connections: list[Connection]) -> None:

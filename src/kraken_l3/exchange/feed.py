@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple, Optional, Protocol
 
-__all__ = ["Feed", "Message"]
+__all__ = ["Feed", "Message", "PriceLevels"]
 
 
 class Message(NamedTuple):
     """A message due now, for everybody who is subscribed to it.
 
     Attributes:
-        channel: "level3" or "trade".
-        symbol: WebSocket v2 name.
+        channel: "level3", "trade" or "instrument".
+        symbol: WebSocket v2 name ("" for `instrument`).
         depth: the subscribed depth it is meant for (0 for channels that have none).
         payload: the text to send, as bytes.
     """
@@ -22,6 +22,22 @@ class Message(NamedTuple):
     symbol: str
     depth: int
     payload: bytes
+
+
+class PriceLevels(NamedTuple):
+    """A book by price level, best first.
+
+    Attributes:
+        bids, asks: (price, quantity) of each level, as integers.
+        price_precision, qty_precision: how many of their digits are decimals.
+        timestamp: when the book last changed, as Kraken writes it.
+    """
+
+    bids: list[tuple[int, int]]
+    asks: list[tuple[int, int]]
+    price_precision: int
+    qty_precision: int
+    timestamp: str
 
 
 class Feed(Protocol):
@@ -46,8 +62,14 @@ class Feed(Protocol):
     def unwatch(self, symbol: str, depth: int) -> None:
         """One subscriber less."""
 
-    def snapshot(self, symbol: str, depth: int) -> bytes:
-        """The level3 snapshot message of this moment. The depth is watched."""
+    def snapshot(self, symbol: str, depth: int) -> Optional[bytes]:
+        """The level3 snapshot message of this moment; None where the book is not known yet: it comes as a message.
+
+        The depth is watched.
+        """
+
+    def levels(self, symbol: str, depth: int) -> Optional[PriceLevels]:
+        """So many of the best price levels of this moment; None where the book is not known. The symbol is watched."""
 
     def recent_trades(self, symbol: str) -> Optional[bytes]:
         """The `trade` channel's snapshot message, up to 50 trades; None when there was none yet."""

@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from email.utils import formatdate
-from typing import Any
+from typing import Any, Optional
 
 from kraken_l3.model.timestamps import NS_PER_S, format_rfc3339
 
-__all__ = ["PUBLIC_PREFIX", "public_answer"]
+__all__ = ["PUBLIC_PREFIX", "public_answer", "symbol_named"]
 
 PUBLIC_PREFIX = "/0/public/"
 
@@ -44,6 +44,15 @@ def public_answer(method: str, pair: str, records: Mapping[str, str], system: st
     if method == "AssetPairs":
         return _asset_pairs(pair, records)
     return {"error": ["EGeneral:Unknown method"]}
+
+
+def symbol_named(name: str, records: Mapping[str, str]) -> Optional[str]:
+    """The symbol of a pair by any of its names: BTC/USD, XBT/USD, XBTUSD, XXBTZUSD; None: there is no such pair."""
+    for symbol, record in records.items():
+        key, pair = _asset_pair(symbol, record)
+        if name in (symbol, key, pair["altname"], pair["wsname"]):
+            return symbol
+    return None
 
 
 def _asset_pairs(wanted: str, records: Mapping[str, str]) -> dict[str, Any]:

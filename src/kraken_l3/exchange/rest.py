@@ -1,4 +1,4 @@
-"""The private REST call of the exchange: checks a signed request, hands out tokens. No sockets here.
+"""The private REST calls of the exchange: checks signed requests, hands out tokens. No sockets here.
 
 Rules (https://docs.kraken.com/api/docs/guides/spot-rest-auth, .../guides/spot-rest-intro and
 https://docs.kraken.com/api/docs/rest-api/get-websockets-token): an API error is HTTP 200 with a non-empty `error`
@@ -21,14 +21,14 @@ from urllib.parse import parse_qs
 
 from kraken_l3.exchange.limits import DecayingCounter, Limits, SlidingWindow
 
-__all__ = ["TOKEN_PATH", "Account", "TokenServer"]
+__all__ = ["TOKEN_PATH", "Account", "TokenServer", "field_of"]
 
 TOKEN_PATH = "/0/private/GetWebSocketsToken"
 _NS_PER_S = 1_000_000_000
 _MAX_NONCE = 2**64 - 1
 
 
-def _field(body: bytes, content_type: str, name: str) -> str:
+def field_of(body: bytes, content_type: str, name: str) -> str:
     """A field of a form or JSON body as text; empty when it is not there."""
     if "json" in content_type:
         try:
@@ -86,16 +86,18 @@ class TokenServer:
 
     def answer(self, headers: Mapping[str, str], body: bytes, mono_ns: int) -> dict[str, Any]:
         """The JSON object to answer a token request with."""
-        account, error = self._check(headers, body, mono_ns)
-        if account is None:
+        account, error = self.admit(TOKEN_PATH, headers, body, mono_ns)
+        if account is not None and not self.permitted:
+            error = "EGeneral:Permission denied"
+        if account is None or error:
             return {"error": [error]}
         token = secrets.token_urlsafe(33)
         self._issued[token] = _Issued(account, mono_ns)
         self.given += 1
         return {"error": [], "result": {"token": token, "expires": int(self._limits.token_s)}}
 
-    def _check(self, headers: Mapping[str, str], body: bytes, mono_ns: int) -> tuple[Optional[Account], str]:
-        """The account, or None and why not."""
+    def admit(self, path: str, headers: Mapping[str, str], body: bytes, mono_ns: int) -> tuple[Optional[Account], str]:
+        """Whose a private call is, or None and why it is refused."""
         if mono_ns < self._locked_until_ns:
             return None, "EGeneral:Temporary lockout"
         account = self._accounts.get(headers.get("API-Key", ""))
@@ -108,18 +110,18 @@ class TokenServer:
         self._invalid_keys = 0
         if not account.calls.take(1, mono_ns):
             return None, "EAPI:Rate limit exceeded"
-        nonce = _field(body, headers.get("Content-Type", ""), "nonce")
-        if not self._signed(account, headers.get("API-Sign", ""), nonce, body):
+        nonce = field_of(body, headers.get("Content-Type", ""), "nonce")
+        if not self._signed(account, path, headers.get("API-Sign", ""), nonce, body):
             return None, "EAPI:Invalid signature"
         if not nonce.isascii() or not nonce.isdigit() or not account.last_nonce < int(nonce) <= _MAX_NONCE:
             return None, "EAPI:Invalid nonce"
         account.last_nonce = int(nonce)
-        return (account, "") if self.permitted else (None, "EGeneral:Permission denied")
+        return account, ""
 
     @staticmethod
-    def _signed(account: Account, signature: str, nonce: str, body: bytes) -> bool:
+    def _signed(account: Account, path: str, signature: str, nonce: str, body: bytes) -> bool:
         digest = hashlib.sha256(nonce.encode("utf-8", "replace") + body).digest()
-        right = hmac.new(account.secret, TOKEN_PATH.encode() + digest, hashlib.sha512).digest()
+        right = hmac.new(account.secret, path.encode() + digest, hashlib.sha512).digest()
         try:
             return hmac.compare_digest(base64.b64decode(signature, validate=True), right)
         except (binascii.Error, ValueError):

@@ -24,6 +24,7 @@ from kraken_l3.exchange.feed import Feed
 from kraken_l3.exchange.flow.feed import OrderFlow
 from kraken_l3.exchange.limits import Limits
 from kraken_l3.exchange.liveness import INTERVAL_S, keep_time
+from kraken_l3.exchange.price_levels import PriceBooks
 from kraken_l3.exchange.rest import TokenServer
 from kraken_l3.exchange.sent_log import SentLog
 
@@ -57,6 +58,7 @@ class Exchange:
         keys: the API keys it knows and their secrets (base64); by default one.
         sent: where to note what was sent; by default everything but heartbeats is kept in memory (`sent.payloads`).
         observer: told when clients come and go.
+        routes: what is served beside Kraken's own paths.
 
     Raises:
         ConfigError: a fault names a pair that is not traded here.
@@ -84,6 +86,7 @@ class Exchange:
         keys: Optional[Mapping[str, str]] = None,
         sent: Optional[SentLog] = None,
         observer: Optional[Observer] = None,
+        routes: Iterable[web.RouteDef] = (),
     ) -> None:
         self.clock = clock or SystemClock()
         self.feed = feed if feed is not None else OrderFlow(now_ns=self.clock.wall_ns())
@@ -100,8 +103,9 @@ class Exchange:
                 name = type(fault).__name__.lower()
                 raise ConfigError(f"fault {name} needs the symbol of a pair that is traded here, got {fault.symbol}")
         self.faults = FaultInjector(self, script)
-        self._rules = Rules(self.feed, records, self.tokens, limits, self.faults)
-        self._delivery = Delivery(self.feed, self.clients, self.faults, self.clock, self._notify)
+        books = PriceBooks(self.feed)
+        self._rules = Rules(self.feed, records, books, self.tokens, limits, self.faults)
+        self._delivery = Delivery(self.feed, self.clients, books, self.faults, self.clock, self._notify)
         self._endpoints = Endpoints(
             self.clients,
             self._rules,
@@ -112,6 +116,7 @@ class Exchange:
             lambda: self.system,
             self._notify,
             observer,
+            routes,
         )
         self._host, self._port, self._tls = host, port, tls
         self._runner: Optional[web.AppRunner] = None
@@ -211,6 +216,20 @@ class Exchange:
         """The secret of the first key."""
         return self.keys[self.api_key]
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which `kraken-l3 record` finds it, and its keys."""
+        found = {
+            "KRAKEN_L3_REST_URL": self.rest_url,
+            "KRAKEN_L3_WS_URL": self.ws_url,
+            "KRAKEN_L3_PUBLIC_WS_URL": self.public_ws_url,
+        }
+        for number, (key, secret) in enumerate(self.keys.items(), 1):
+            suffix = f"_{number}" if number > 1 else ""
+            found[f"KRAKEN_API_KEY{suffix}"] = key
+            found[f"KRAKEN_API_SECRET{suffix}"] = secret
+        return found
+
     # what has happened, and what is to happen
 
     @property
@@ -249,7 +268,7 @@ class Exchange:
         """A field of a pair's object changes, e.g. `price_precision`; subscribers of `instrument` get an update."""
         record = self._rules.records[symbol] = with_field(self._rules.records[symbol], field, value)
         for connection in self.clients.public.values():
-            if connection.session.instruments:
+            if connection.session.public.instruments:
                 connection.send("instrument", instrument_update(record))
 
     def expire_tokens(self) -> None:

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Collection, Mapping
 from typing import Optional, Union
 
-from kraken_l3.exchange.feed import Message
+from kraken_l3.exchange.feed import Message, PriceLevels
 from kraken_l3.exchange.flow.generate import popularity
 from kraken_l3.exchange.flow.listing import assets, listing
 from kraken_l3.exchange.flow.market import UNSORTED_ADDS, Transaction
@@ -102,6 +102,10 @@ class OrderFlow:
     def snapshot(self, symbol: str, depth: int) -> bytes:
         """See `Feed.snapshot`."""
         return self.traders[symbol].market.snapshot(depth)
+
+    def levels(self, symbol: str, depth: int) -> PriceLevels:
+        """See `Feed.levels`."""
+        return self.traders[symbol].market.levels(depth)
 
     def recent_trades(self, symbol: str) -> Optional[bytes]:
         """See `Feed.recent_trades`."""

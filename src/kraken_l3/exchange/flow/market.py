@@ -19,6 +19,7 @@ from bisect import bisect_left
 from typing import NamedTuple, Optional
 from zlib import crc32
 
+from kraken_l3.exchange.feed import PriceLevels
 from kraken_l3.exchange.flow.listing import Pair
 
 __all__ = ["CHECKSUM_LEVELS", "UNSORTED_ADDS", "Level", "Market", "Order", "Side", "Transaction", "rfc3339"]
@@ -302,6 +303,14 @@ class Market:
         return f'"order_id":"{order.order_id}","limit_price":{price},"order_qty":{zero},"timestamp":"{time}"}}'
 
     # what subscribers see
+
+    def levels(self, depth: int) -> PriceLevels:
+        """The best price levels of both sides."""
+        bids, asks = (
+            [(key * side.sign, sum(order.qty for order in side.levels[key].orders)) for key in side.keys[:depth]]
+            for side in (self.bids, self.asks)
+        )
+        return PriceLevels(bids, asks, self.pair.price_precision, self.pair.qty_precision, self.changed_at)
 
     def checksum(self) -> int:
         """CRC-32 over the ten best levels, asks then bids."""
