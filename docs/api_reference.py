@@ -20,8 +20,9 @@ CLASSES = (
     api.Gap,
     api.DayCoverage,
     api.Rows,
+    api.RunningReplay,
 )
-FUNCTIONS = (api.open_for_research, api.simulate, api.decimals, api.doubles, api.pandas_types)
+FUNCTIONS = (api.open_for_research, api.simulate, api.replay, api.decimals, api.doubles, api.pandas_types)
 RENAMED = {"open_for_research": "open"}
 
 

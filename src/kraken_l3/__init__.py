@@ -1,8 +1,8 @@
 """Kraken's order-by-order book: recorded byte for byte, verified, rebuilt, exported.
 
-`kraken_l3.open(path)` opens an archive for research, `kraken_l3.simulate(path)` makes one up; `kraken_l3.api` describes
-what it gives. Importing this package
-imports nothing else: what is heavy comes when it is used.
+`kraken_l3.open(path)` opens an archive for research, `kraken_l3.simulate(path)` makes one up, `kraken_l3.replay(path)`
+serves one as if Kraken were live; `kraken_l3.api` describes them. Importing this package imports nothing else: what is
+heavy comes when it is used.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 from kraken_l3._version import __version__
 
 if TYPE_CHECKING:
-    from kraken_l3.api import Archive, decimals, doubles, pandas_types, simulate
+    from kraken_l3.api import Archive, decimals, doubles, pandas_types, replay, simulate
     from kraken_l3.api import open_for_research as open
 
-__all__ = ["Archive", "__version__", "decimals", "doubles", "open", "pandas_types", "simulate"]
+__all__ = ["Archive", "__version__", "decimals", "doubles", "open", "pandas_types", "replay", "simulate"]
 
 _LAZY = {
     "open": "open_for_research",
     "Archive": "Archive",
+    "replay": "replay",
     "simulate": "simulate",
     "decimals": "decimals",
     "doubles": "doubles",

@@ -35,6 +35,7 @@ from kraken_l3.api.arguments import Moment
 from kraken_l3.api.books import Book, BookLevel, BookOrder, Ladder, PlacedOrder
 from kraken_l3.api.coverage import DayCoverage, Gap
 from kraken_l3.api.numbers import decimals, doubles, pandas_types
+from kraken_l3.api.replays import RunningReplay, replay
 from kraken_l3.api.simulation import simulate
 from kraken_l3.api.tables import Rows, Table
 
@@ -49,10 +50,12 @@ __all__ = [
     "Moment",
     "PlacedOrder",
     "Rows",
+    "RunningReplay",
     "Table",
     "decimals",
     "doubles",
     "open_for_research",
     "pandas_types",
+    "replay",
     "simulate",
 ]

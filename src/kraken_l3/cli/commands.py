@@ -382,6 +382,34 @@ SIMULATE = Command(
     ),
     DURATION,
 )
+REPLAY = Command(
+    "replay",
+    """Serve a recorded archive as if Kraken were live: token, level3, book, ticker, trades, instruments.
+
+    Prints lines to paste into a shell, as `simulate` does. Messages come byte for byte as recorded and with their
+    recorded spacing; who subscribes in the middle is sent the verified book of that moment. The clock begins when every
+    recorded pair is subscribed, or two seconds after a client's last subscription. GET and POST /replay on the same
+    port tell and change the clock (docs/replay.md).
+    """,
+    Argument("path", type=PATH, help="Archive directory, or an NDJSON file of level3 messages."),
+    _option("--speed", default="1", help="Seconds of the recording in a second; max: as fast as clients read; step."),
+    _option("--from", "start", help="Receive time at which to begin: 2026-11-22T14:30:00Z."),
+    _option("--to", "end", help="Receive time before which to end."),
+    _flag("--loop", help="Begin again at the end."),
+    _option("--retime", type=click.Choice(["now"]), help="Move all timestamps, so that the recording begins now."),
+    _flag("--faithful-gaps", help="Where the recorder lost its connection, clients lose theirs. Default: silence."),
+    ENGINE,
+    _option("--host", default="127.0.0.1", help="Loopback address to listen on."),
+    _option("--port", type=click.IntRange(0, 65535), default=8765, help="Port; 0 takes a free one."),
+    _option("--tier", type=click.Choice(["standard", "pro"]), help="Have the limits of this account tier."),
+    _option("--keys", type=click.IntRange(1, 100), default=1, help="Number of API keys, one for each client."),
+    _option("--api-key", multiple=True, help="Accept this API key, given as KEY:SECRET (base64); may be repeated."),
+    _option("--faults", type=PATH, help="Fault script (YAML), see docs/exchange.md."),
+    _option("--tls-cert", type=PATH, help="Certificate chain (PEM), for https and wss."),
+    _option("--tls-key", type=PATH, help="Private key of the certificate (PEM)."),
+    _option("--sent-log", type=PATH, help="Write every level3 message handed to a socket to this file, one per line."),
+    DURATION,
+)
 DEMO = Command(
     "demo",
     """Record from a simulated exchange on this machine, cut one connection, and show the archive. Needs no key.
@@ -430,6 +458,7 @@ APP = Group(
     EXPORT,
     PLOT,
     SIMULATE,
+    REPLAY,
     DEMO,
     SERVICE,
     VERIFY_LIVE,

@@ -5,13 +5,6 @@ with `--write`, an archive of its trading.
 from __future__ import annotations
 
 import asyncio
-import base64
-import contextlib
-import ipaddress
-import shlex
-import signal
-import ssl
-import sys
 import time
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -20,9 +13,9 @@ import click
 from click.core import ParameterSource
 
 from kraken_l3.api.arguments import moment_ns
-from kraken_l3.clock import Clock, SystemClock
-from kraken_l3.errors import LocalFault, UsageError
-from kraken_l3.exchange.connection import Connection
+from kraken_l3.cli.serving import ClientLog, given_keys, must_be_loopback, serve, tls_context
+from kraken_l3.clock import SystemClock
+from kraken_l3.errors import UsageError
 from kraken_l3.exchange.faults import load_script
 from kraken_l3.exchange.flow.feed import OrderFlow
 from kraken_l3.exchange.flow.listing import listing
@@ -85,7 +78,7 @@ def simulate(
             unsorted_adds=unsorted_adds,
         )
         return
-    _must_be_loopback(host)
+    must_be_loopback(host)
     if not rate >= 0:  # nan too
         raise UsageError(f"--rate must be 0 or more, got {rate}")
     try:
@@ -108,13 +101,13 @@ def simulate(
         faults=load_script(faults) if faults is not None else (),
         host=host,
         port=port,
-        tls=_tls(tls_cert, tls_key),
+        tls=tls_context(tls_cert, tls_key),
         clock=clock,
-        keys=_given_keys(api_key) if api_key else made_up_keys(keys),
+        keys=given_keys(api_key) if api_key else made_up_keys(keys),
         sent=SentLog(keep=False, path=sent_log),
-        observer=_ClientLog(clock),
+        observer=ClientLog(clock),
     )
-    asyncio.run(_serve(exchange, duration))
+    asyncio.run(serve(exchange, duration))
 
 
 def _refuse(options: tuple[str, ...], how: str) -> None:
@@ -137,61 +130,6 @@ def _write(directory: Path, **how: Any) -> None:
     click.echo(f"{lines / max(cpu_s, 1e-9):,.0f} lines/s of CPU time, {seconds:.1f} s in all", err=True)
 
 
-class _ClientLog:
-    """Logs when clients come and go; implements `Observer`."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-
-    def opened(self, connection: Connection) -> None:
-        log.info("connection opened", endpoint=_endpoint(connection), connection=connection.number)
-
-    def closed(self, connection: Connection) -> None:
-        log.info(
-            "connection closed",
-            endpoint=_endpoint(connection),
-            connection=connection.number,
-            seconds=round((self._clock.mono_ns() - connection.opened_ns) / 1e9, 1),
-            messages=connection.messages,
-        )
-
-    def asked_for_token(self, api_key: str, error: str) -> None:
-        if error:
-            log.warning("token refused", key=api_key, error=error)
-        else:
-            log.info("token given", key=api_key)
-
-
-def _endpoint(connection: Connection) -> str:
-    return "level3" if connection.session.private else "public"
-
-
-def _given_keys(texts: tuple[str, ...]) -> dict[str, str]:
-    keys = {}
-    for text in texts:
-        key, _, secret = text.partition(":")
-        try:
-            # Nothing is shown of the text: somebody might pass a key that opens something
-            if not key or not base64.b64decode(secret, validate=True):
-                raise UsageError("--api-key must be KEY:SECRET")
-        except ValueError as error:
-            raise UsageError("--api-key must be KEY:SECRET, with the secret in base64") from error
-        keys[key] = secret
-    return keys
-
-
-def _must_be_loopback(host: str) -> None:
-    """The key is public and the data made up: neither belongs on a network."""
-    with contextlib.suppress(ValueError):
-        if ipaddress.ip_address(host).is_loopback:
-            return
-    if host != "localhost":
-        raise UsageError(
-            f"--host must be a loopback address, got {host}",
-            hint="Use 127.0.0.1, ::1 or localhost; from another machine, connect through an SSH tunnel (ssh -L)",
-        )
-
-
 def _symbols(text: str) -> Union[int, list[str]]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names or text == "0":
@@ -207,52 +145,3 @@ def _symbols(text: str) -> Union[int, list[str]]:
             hint=f"Known pairs: {known}, S001/USD, S002/USD ...; or give a number of pairs",
         ) from error
     return names
-
-
-def _tls(cert: Optional[Path], key: Optional[Path]) -> Optional[ssl.SSLContext]:
-    if cert is None and key is None:
-        return None
-    if cert is None or key is None:
-        raise UsageError("--tls-cert and --tls-key must be given together")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(cert, key)
-    except OSError as error:  # ssl.SSLError is one
-        raise UsageError(f"cannot use the certificate: {error}", where=str(cert)) from error
-    return context
-
-
-async def _serve(exchange: Exchange, duration: Optional[float]) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if sys.platform == "win32":
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
-        else:
-            loop.add_signal_handler(number, stop.set)
-    try:
-        await exchange.__aenter__()
-    except OSError as error:
-        raise LocalFault(
-            f"cannot listen: {error.strerror}", hint="Choose another --port; 0 takes a free one"
-        ) from error
-    try:
-        click.echo(_exports(exchange))
-        sys.stdout.flush()
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(stop.wait(), duration)
-    finally:
-        await exchange.__aexit__(None, None, None)
-
-
-def _exports(exchange: Exchange) -> str:
-    values = {
-        "KRAKEN_L3_REST_URL": exchange.rest_url,
-        "KRAKEN_L3_WS_URL": exchange.ws_url,
-        "KRAKEN_L3_PUBLIC_WS_URL": exchange.public_ws_url,
-    }
-    for number, (key, secret) in enumerate(exchange.keys.items(), 1):
-        suffix = f"_{number}" if number > 1 else ""
-        values[f"KRAKEN_API_KEY{suffix}"] = key
-        values[f"KRAKEN_API_SECRET{suffix}"] = secret
-    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in values.items())

@@ -1,0 +1,1 @@
+"""Replay: how fast, and how true to the recorded spacing."""

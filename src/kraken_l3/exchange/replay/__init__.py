@@ -1,0 +1,1 @@
+"""The embedded exchange's other feed: a recorded archive instead of synthetic trading."""
