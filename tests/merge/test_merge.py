@@ -1,6 +1,10 @@
+import datetime as dt
+import itertools
+import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recordings import (
@@ -17,11 +21,16 @@ from recordings import (
     streamed,
 )
 
+from kraken_l3.archive.filesystem import OsFileSystem
 from kraken_l3.archive.journal import Conflict, GapClosed, GapOpened, MergedSource, NotSpliced, Repaired
+from kraken_l3.archive.sealing import day_sealing, seal, unsealed_days
+from kraken_l3.clock import SystemClock
 from kraken_l3.engine.port import EngineOptions
 from kraken_l3.engine.python import PythonEngine
+from kraken_l3.errors import UsageError
 from kraken_l3.exchange.flow import listing
 from kraken_l3.merge.job import merge
+from kraken_l3.rebuild.sealing import describe
 from kraken_l3.rebuild.verify import verify
 
 HOUR_NS = 3_600 * 10**9
@@ -113,7 +122,7 @@ def cut(draw, messages=300, symbols=2):
 
 
 @given(cut(), st.integers(1, 3))
-@settings(max_examples=15)
+@settings(max_examples=10)
 def test_any_way_of_cutting_a_stream_merges_back_to_it(recorders, seed):
     stream = streamed(300, seed=seed)
     with tempfile.TemporaryDirectory() as directory:
@@ -274,3 +283,127 @@ def test_trades_are_there_once(tmp_path):
     assert lines_of(tmp_path / "out", "trade") == [trade for _, trade in stream.trades]
     assert report.trades == len(stream.trades)
     assert report.exit_code() == 0
+
+
+def slow() -> Streamed:
+    """Three days of little."""
+    return streamed(300, rate=0.0015, seed=4)
+
+
+def test_what_was_killed_is_gone_on_with(tmp_path):
+    stream = slow()
+    sources = [
+        record(tmp_path / "a", stream, Recorder(outages=(Outage(100, 130),), trades=True)),
+        record(tmp_path / "b", stream, Recorder(latency_ns=9_000_000, rewrite=rewritten, trades=True)),
+    ]
+    merge(sources, tmp_path / "whole")
+    whole = contents(tmp_path / "whole")
+    copies: list[Path] = []
+
+    def killed_here(_bytes: int) -> None:
+        if (tmp_path / "killed").exists():
+            copies.append(tmp_path / f"copy{len(copies)}")
+            shutil.copytree(tmp_path / "killed", copies[-1])
+
+    merge(sources, tmp_path / "killed", progress=killed_here)
+    assert contents(tmp_path / "killed") == whole
+    kept = 0
+    for copy in copies:
+        for path in copy.glob("*-2026-11-24.*"):  # what was not synced may be gone, or half there
+            path.write_bytes(path.read_bytes()[:-7])
+        first = copy / "l3-2026-11-22.ndjson"
+        is_closed = b'"rotated"' in (copy / "journal-2026-11-22.ndjson").read_bytes()
+        before = first.stat()
+        merge(sources, copy)
+        assert contents(copy) == whole
+        if is_closed:
+            kept += 1
+            assert first.stat().st_mtime_ns == before.st_mtime_ns
+    assert kept
+
+
+def test_what_is_interrupted_is_gone_on_with(tmp_path):
+    stream = slow()
+    sources = [record(tmp_path / "a", stream), record(tmp_path / "b", stream, Recorder(lost=frozenset({60})))]
+    merge(sources, tmp_path / "whole")
+    for reads in itertools.count(1):
+        left = [reads]
+
+        def stop(_bytes: int) -> None:
+            left[0] -= 1  # noqa: B023 - of this round
+            if not left[0]:  # noqa: B023
+                raise KeyboardInterrupt
+
+        try:
+            merge(sources, tmp_path / "out", progress=stop)
+        except KeyboardInterrupt:
+            continue
+        break
+    assert reads > 5
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_something_else_is_not_overwritten(tmp_path):
+    stream = streamed()
+    one, other = record(tmp_path / "a", stream), record(tmp_path / "b", stream, Recorder(begin=50))
+    before = contents(other)
+    for out in (other, tmp_path):
+        with pytest.raises(UsageError):
+            merge([one, other], out)
+    with pytest.raises(UsageError, match="something else"):
+        merge([one], other)
+    merge([one], tmp_path / "out")
+    with pytest.raises(UsageError, match="something else"):
+        merge([one, other], tmp_path / "out")
+    assert contents(other) == before
+
+
+def test_a_sealed_source_and_a_sealed_result(tmp_path):
+    stream = slow()
+    one = record(tmp_path / "a", stream, Recorder(outages=(Outage(100, 130),)))
+    other = record(tmp_path / "b", stream, Recorder(outages=(Outage(190, 220),)))
+    merge([one, other], tmp_path / "out")
+    seal_days(one)
+    assert list(one.glob("*.zst"))
+    merge([one, other], tmp_path / "again")
+    data = {name: text for name, text in contents(tmp_path / "out").items() if not name.startswith("journal")}
+    assert data.items() <= contents(tmp_path / "again").items()
+    seal_days(tmp_path / "again")
+    assert_is_stream(tmp_path / "again", stream)
+    manifests = list((tmp_path / "again").glob("*.manifest.json"))
+    assert manifests
+    assert b"l3-2026-11-22.sources" in manifests[0].read_bytes() or b".sources" in manifests[-1].read_bytes()
+
+
+def seal_days(directory: Path) -> None:
+    files, clock = OsFileSystem(), SystemClock()
+    for day in unsealed_days(files, directory, dt.date(2026, 12, 31))[:2]:
+        seal(day_sealing(files, directory, day), filesystem=files, clock=clock, describe=describe)
+
+
+def test_files_of_another_recorder(tmp_path):
+    """Without receipts and journal, and with lines of other channels between."""
+    stream = streamed(300)
+    one = record(tmp_path / "a", stream, Recorder(outages=(Outage(100, 150),)))
+    heartbeat = b'{"channel":"heartbeat"}'
+    with (tmp_path / "other.ndjson").open("wb") as file:
+        for line in stream.lines:
+            file.write(line + b"\n" + heartbeat + b"\n")
+    report = merge([one, tmp_path / "other.ndjson"], tmp_path / "out")
+    assert identities(lines_of(tmp_path / "out")) == identities(stream.lines)
+    assert report.exit_code() == 0
+    assert heartbeat not in lines_of(tmp_path / "out")
+    assert sum(source.left_out for source in report.sources) == len(stream.lines)
+
+
+def test_little_waits(tmp_path):
+    """However small the bounds, what comes out is the stream, or less well spliced, and never anything twice."""
+    stream = streamed(300)
+    one = record(tmp_path / "a", stream, Recorder(outages=(Outage(100, 150),), shuffle_seed=1))
+    other = record(tmp_path / "b", stream, Recorder(shuffle_seed=2, rewrite=rewritten))
+    merge([one, other], tmp_path / "out", waiting_bytes=1, slack_ns=0)
+    whole = identities(stream.lines)
+    for symbol, found in identities(lines_of(tmp_path / "out")).items():
+        assert len(found) > 100
+        places = [whole[symbol].index(each) for each in found]
+        assert places == sorted(set(places))

@@ -35,6 +35,7 @@ from kraken_l3.archive.journal import (
     TradeGap,
 )
 from kraken_l3.archive.layout import DayPaths, Stream, stem
+from kraken_l3.archive.merged import Later, later_in
 from kraken_l3.archive.reader import Archive
 from kraken_l3.archive.receipts import MALFORMED, RECEIPT_BYTES, RECEIVE_TIME_UNKNOWN, ReceiptIndex
 from kraken_l3.archive.unread import Unread, unread_files, unread_lines
@@ -137,6 +138,7 @@ class Summary(msgspec.Struct):
     Attributes:
         gaps: those that count, as in `verify` (see `gaps.gaps_within`).
         ends: the others: open since the last message, where the recording ends.
+        later: of a merged archive, how much later each source received than the others.
         unread: files and lines of level3 data that are not looked at.
         missing: in words, what could not be told.
     """
@@ -151,6 +153,7 @@ class Summary(msgspec.Struct):
     rejected: list[Rejection] = []
     trade_gaps: list[TradeGap] = []
     recoveries: list[Recovered] = []
+    later: list[Later] = []
     unread: list[Unread] = []
     missing: list[str] = []
 
@@ -189,6 +192,7 @@ def summarise(archive: Archive, *, counting: bool = True, progress: Optional[Cal
         if not counted.has_receipts:
             summary.missing.append(f"{counted.name}: no receipts, so no receive times and no connections")
     _Story(summary).read(archive)
+    summary.later = later_in(archive)
     # a recorder may be at work: what is half written is no damage yet
     damage = companion_damage(archive, is_growing=True, briefly=not counting)
     summary.missing = list(dict.fromkeys([*summary.missing, *map(str, damage)]))

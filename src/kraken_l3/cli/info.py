@@ -61,6 +61,9 @@ def _print(summary: Summary) -> None:
     if gaps:
         screen.table(_gap_table(gaps))
         screen.line()
+    if summary.later:
+        screen.table(_later_table(summary))
+        screen.line()
     for line in _notes(summary):
         screen.line(line)
 
@@ -117,6 +120,17 @@ def _connection_table(summary: Summary) -> Table:
     for c in shown:
         opened, ended = (_moment(moment, day) for moment in (c.opened_ns, c.ended_ns))
         table.add(str(c.connection), c.channel, str(c.symbols), opened, ended or "open", c.cause or "")
+    return table
+
+
+def _later_table(summary: Summary) -> Table:
+    """Milliseconds; what the clocks differ by is in them."""
+    title = "How much later one source received than another, in ms (the clocks' difference included)"
+    table = Table("source", "than", ">messages", ">1 %", ">10 %", ">median", ">90 %", ">99 %", title=title)
+    for later in summary.later:
+        times = (later.p1_ns, later.p10_ns, later.p50_ns, later.p90_ns, later.p99_ns)
+        names = (f"{later.source} {later.source_name}", f"{later.than} {later.than_name}")
+        table.add(*names, f"{later.messages:,}", *(f"{ns / 1e6:,.3f}" for ns in times))
     return table
 
 

@@ -116,6 +116,7 @@ def merge(
         report = merging.run(str(out), progress)
         is_whole = True
     finally:
+        merging.close()
         output.close(is_whole=is_whole)
     return report
 
@@ -142,18 +143,26 @@ class _Merging:
         while any(not source.is_over for source in self._sources):
             source = min(
                 (each for each in self._sources if not each.is_over), key=lambda each: (each.position_ns, each.rank)
-            )
+            )  # one that was not read yet is at 0
             size, symbols = source.read_more()
             if progress is not None and size:
                 progress(size)
             self._decide(symbols, source)
             self._write()
-            if max(each.pending_bytes for each in self._sources) > self._waiting_bytes:
+            has_all = all(each.read or each.is_over for each in self._sources)
+            if has_all and max(each.pending_bytes for each in self._sources) > self._waiting_bytes:
                 self._decide_all(forced=True)
                 self._write()
         self._decide_all(forced=True)
         self._write()
         return self._finish(out)
+
+    def close(self) -> None:
+        """Let go of the sources' files, also of those that were not read to their ends."""
+        for source in self._sources:
+            source.close()
+        self._trades.close()
+        self._instruments.close()
 
     # -- deciding
 
@@ -241,11 +250,8 @@ class _Merging:
         begin = source.at - source.first
         rest = source.state[begin:]
         end = begin + len(rest) - len(rest.lstrip(bytes([LED])))
-        if max(source.ns[begin:end]) >= bound[0]:
-            end = next(
-                (at for at in range(begin + 1, end) if (source.ns[at], source.rank) > bound),
-                end,
-            )
+        # of two lines of one moment, that of the smaller rank comes first
+        end = max(begin + 1, _first_above(source.ns, begin, end, bound[0] - (source.rank > bound[1])))
         end = self._before_midnight(source, begin, end)
         begin, end = begin + source.first, end + source.first
         switches = [line for line in source.before if begin <= line < end]
@@ -344,6 +350,19 @@ class _Merging:
         report.not_spliced = sum(stream.unspliced for stream in streams)
         report.trades = trades.lines
         return report
+
+
+def _first_above(values: list[int], begin: int, end: int, bound: int) -> int:
+    """The first place with a value above a bound; `end` where there is none. The values need not be in order."""
+    if max(values[begin:end]) <= bound:
+        return end
+    while end - begin > 1:
+        middle = (begin + end) // 2
+        if max(values[begin:middle]) > bound:
+            end = middle
+        else:
+            begin = middle
+    return begin
 
 
 class _Records:

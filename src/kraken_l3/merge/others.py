@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Optional
 
@@ -35,7 +35,7 @@ class _Message(NamedTuple):
     trades: list[Trade]
 
 
-def _lines(source: Source, stream: Stream) -> Iterator[Line]:
+def _lines(source: Source, stream: Stream) -> Generator[Line, None, None]:
     if source.archive.is_directory:
         yield from source.archive.lines(stream, skipped=Skipped())
 
@@ -49,7 +49,7 @@ def _frame(source: Source, line: Line, otherwise_ns: int) -> Frame:
     return Frame(line.payload, receipt.recv_ns, receipt.mono_ns, connection, receipt.flags)
 
 
-def _messages(source: Source) -> Iterator[_Message]:
+def _messages(source: Source) -> Generator[_Message, None, None]:
     last_ns = 0
     for line in _lines(source, Stream.TRADE):
         with suppress(MalformedMessage):
@@ -81,6 +81,11 @@ class MergedInstruments:
             if is_wanted:
                 self._output.append(Stream.INSTRUMENT, [_frame(source, head, max(self._output.now_ns, source.recv[0]))])
             head = self._heads[source.rank] = next(self._readers[source.rank], None)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for reader in self._readers:
+            reader.close()
 
     def finish(self) -> None:
         """What the last source has behind its last line."""
@@ -123,6 +128,11 @@ class MergedTrades:
             self._write(first, is_everywhere=len(same) == len(heads))
             for head in same:
                 self._heads[head.source.rank] = next(self._readers[head.source.rank], None)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for reader in self._readers:
+            reader.close()
 
     def finish(self, source: Source) -> None:
         """All that is left."""

@@ -7,8 +7,8 @@ again, and the last day, which may be half done, is made anew.
 from __future__ import annotations
 
 import datetime as dt
-from array import array
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Optional
 
@@ -23,12 +23,12 @@ from kraken_l3.archive.reader import Archive
 from kraken_l3.archive.writer import ArchiveWriter
 from kraken_l3.errors import ArchiveError, UsageError
 from kraken_l3.model.frames import Frame
-from kraken_l3.model.timestamps import day_of
 
 __all__ = ["MergedArchive"]
 
 #: Between two syncs. What is not on disk yet after a crash is made again anyway.
-_SYNC_BYTES = 256 * 1024 * 1024
+_SYNC_LINES = 500_000
+_RECEIVED = itemgetter(1)
 _HOST = "merge"
 
 
@@ -132,28 +132,24 @@ class MergedArchive:
         """The latest receive time so far."""
         return self._clock.now_ns
 
-    def append(self, stream: Stream, frames: Sequence[Frame], rows: Sequence[Sequence[int]] = ()) -> None:
+    def append(self, stream: Stream, frames: Sequence[Frame], rows: bytes = b"") -> None:
         """Write lines.
 
         Args:
             stream: whose.
-            frames: the lines with their receipts.
-            rows: of `level3`, for each line: the number of its source, and when each source received it.
+            frames: the lines with their receipts; those of a day and of the next one are not written together.
+            rows: of `level3`, what `l3-D.sources` has of the lines.
         """
-        last = max(frame[1] for frame in frames)
         if self._writer is None:
-            self._open(frames[0][1])
+            self._open(frames[0].recv_ns)
         writer = self._opened()
-        if day_of(last) > writer.day and len(frames) > 1:  # rows go to the day that their line goes to
-            for number, frame in enumerate(frames):
-                self.append(stream, [frame], rows[number : number + 1])
-            return
-        self._clock.now_ns = max(self._clock.now_ns, last)
+        self._clock.now_ns = max(self._clock.now_ns, frames[0].recv_ns)
         writer.append(stream.value, frames)
+        self._clock.now_ns = max(self._clock.now_ns, max(map(_RECEIVED, frames)))
         if rows:
-            self._open_companions(writer.day).append(array("q", [value for row in rows for value in row]).tobytes())
-        self._unsynced += sum(len(frame[0]) for frame in frames)
-        if self._unsynced > _SYNC_BYTES:
+            self._open_companions(writer.day).append(rows)
+        self._unsynced += len(frames)
+        if self._unsynced > _SYNC_LINES:
             self._unsynced = 0
             writer.sync()
 

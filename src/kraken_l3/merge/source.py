@@ -7,10 +7,11 @@ import sys
 from array import array
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from functools import partial
 from itertools import count, repeat
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 import msgspec
 
@@ -44,6 +45,8 @@ from kraken_l3.rebuild.playback import Step, play
 
 __all__ = ["DONE", "LED", "NO_MESSAGE", "PENDING", "Source", "ranked"]
 
+#: `Frame._make` without a call of Python a line.
+_frame: Callable[[Iterable[Any]], Frame] = partial(tuple.__new__, Frame)
 #: What is read at a time: little, for what waits to be aligned is in memory.
 READ_BYTES = 1024 * 1024
 #: In place of a symbol: a line that is damaged or no data.
@@ -184,7 +187,7 @@ class Source:
 
     # -- reading
 
-    def _play(self) -> Iterator[Step]:
+    def _play(self) -> Generator[Step, None, None]:
         for played in play(
             self._engine, self.archive, self._metadata, block_bytes=READ_BYTES, on_damage=self._on_damage
         ):
@@ -294,6 +297,11 @@ class Source:
             self.connection.append(0)
             self.flags.append(RECEIVE_TIME_UNKNOWN)
 
+    def close(self) -> None:
+        """Let go of its files."""
+        self._steps.close()
+        self.records.close()
+
     # -- lines
 
     def connection_of(self, connection: int) -> int:
@@ -314,19 +322,20 @@ class Source:
     def frames(self, begin: int, end: int) -> list[Frame]:
         """Lines with their receipts."""
         cut = slice(begin - self.first, end - self.first)
-        return list(
-            map(
-                Frame._make,
-                zip(self.payload[cut], self.recv[cut], self.mono[cut], self.connection[cut], self.flags[cut]),
-            )
-        )
+        columns = (self.payload[cut], self.recv[cut], self.mono[cut], self.connection[cut], self.flags[cut])
+        return list(map(_frame, zip(*columns)))
 
-    def rows(self, begin: int, end: int) -> list[tuple[int, ...]]:
-        """What the companion says of lines."""
+    def rows(self, begin: int, end: int) -> bytes:
+        """What `l3-D.sources` has of lines: their source, and when each source received them."""
         cut = slice(begin - self.first, end - self.first)
-        times = [each[cut] for each in self.elsewhere]
-        times[self.rank] = self.recv[cut]
-        return list(zip(repeat(self.rank), *times))
+        width = self._of + 1
+        rows = array("q", bytes(8 * width * (end - begin)))
+        rows[0::width] = array("q", [self.rank]) * (end - begin)
+        for rank, times in enumerate(self.elsewhere):
+            rows[rank + 1 :: width] = array("q", self.recv[cut] if rank == self.rank else times[cut])
+        if sys.byteorder == "big":
+            rows.byteswap()
+        return rows.tobytes()
 
     def is_done(self, line: int) -> bool:
         """Whether a line was written or left out."""
@@ -338,7 +347,7 @@ class Source:
         rest = self.state[at:]
         self.at += len(rest) - len(rest.lstrip(b"\2"))
         count_done = self.at - self.first
-        if count_done < _FORGOTTEN_AT_ONCE and count_done < len(self.payload):
+        if not count_done or count_done < min(_FORGOTTEN_AT_ONCE, len(self.payload)):
             return
         self.pending_bytes -= sum(map(len, self.payload[:count_done])) + count_done
         for each in (self.payload, self.ns, self.recv, self.mono, self.connection, self.flags, self.symbol):
@@ -357,7 +366,7 @@ class Source:
                     return record.version
         return ""
 
-    def _carried_over(self) -> Iterator[Record]:
+    def _carried_over(self) -> Generator[Record, None, None]:
         """The records that stay true, with the connections' new numbers."""
         for number, day in enumerate(self.archive.days):
             for record in self.archive.journal(day):

@@ -90,6 +90,7 @@ class SymbolStream:
         self._holders: tuple[int, ...] = ()
         self._last: Optional[tuple[Source, int]] = None
         self._last_recv_ns = 0
+        self._passed_ns = 0
         self.conflicts = self.repairs = self.gaps = self.unspliced = 0
 
     def decide(self, limits: Sequence[int], *, forced: bool = False) -> None:
@@ -120,6 +121,8 @@ class SymbolStream:
         place = min(heads.values())
         if bound <= place:
             return False
+        if place < self._passed_ns and self._drop_passed(heads):
+            return True
         group = [rank for rank, at in heads.items() if at == place]
         bound = min([bound, *(at for at in heads.values() if at > place)])
         if any(map(self._is_at_snapshot, group)):
@@ -169,6 +172,21 @@ class SymbolStream:
             source.state[line - source.first] = DONE
             count += 1
         del lines[:count]
+
+    def _drop_passed(self, heads: Mapping[int, int]) -> bool:
+        """Leave out what belongs before lines that were not to wait for it. A source's own order may step back."""
+        passed = [rank for rank, at in heads.items() if at < self._passed_ns and rank not in self._holders]
+        for rank in passed:
+            source = self._sources[rank]
+            if self._is_at_snapshot(rank):
+                self._drop_snapshot(rank)
+                self._runs[rank].is_alive = False
+                continue
+            line = self._lines(rank).pop(0)
+            source.state[line - source.first] = DONE
+            source.bad.discard(line)
+            source.left_out += 1
+        return bool(passed)
 
     # -- updates
 
@@ -266,6 +284,7 @@ class SymbolStream:
             del source.pending[self._symbol][: len(each)]
         self._book.feed(texts)
         self._holders = tuple(held)
+        self._passed_ns = leader.ns[lines[-1] - leader.first]
 
     def _lead(self, leader: Source, lines: Sequence[int]) -> None:
         first = leader.first
