@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import numpy as np
 
@@ -70,8 +70,6 @@ _CERTAINTIES[EndCause.UNKNOWN] = Certainty.UNSURE
 _Hidden = tuple[int, int, int, int, int]
 #: The price levels of one side, best first, and how many orders each has.
 _Levels = tuple[list[int], list[int]]
-#: Events, and the slots of their lives.
-_Lives = tuple[Records, Records]
 
 
 class _Run:
@@ -80,15 +78,16 @@ class _Run:
     Attributes:
         slot: the life of each event; the new one's where a modify ends a life and begins one.
         births: event, slot, best price of its side, orders at better prices, amends before; one life after the other.
-        reentries: event, slot, quantity that it lost out of sight; likewise.
-        ends: slot, event (-1: it ended when the window let it go); likewise.
+        losses: slot, quantity that it lost out of sight; likewise.
+        ends: event, slot, whether the event says why (else the life ended when the window let it go); likewise, and
+            without deletes, each of which ends its life.
     """
 
     def __init__(self, records: Records, times: Records, classification: Records, ids: Sequence[bytes]) -> None:
         self.records, self.times, self.classification, self.ids = records, times, classification, ids
         self.slot = [_NOBODY] * len(times)
         self.births: list[int] = []
-        self.reentries: list[int] = []
+        self.losses: list[int] = []
         self.ends: list[int] = []
         self.side, self.price, self.level = (records[name].tolist() for name in ("side", "price", "level"))
         self.what = classification.tolist()
@@ -98,6 +97,22 @@ class _Run:
         action, qty, order_ns = (self.records[name].tolist() for name in ("action", "qty", "ts_order"))
         is_last = (self.records["flags"] & LAST != 0).tolist()
         return zip(action, self.what, self.ids, self.side, self.level, self.price, qty, order_ns, is_last)
+
+
+class _Ends(NamedTuple):
+    """The lives that end, in order: by which event, slot, whether the event says why."""
+
+    at: Records
+    slot: Records
+    told: Records
+
+
+def _ends_of(run: _Run, deleted: Records, slot: Records) -> _Ends:
+    at, others, told = _columns(run.ends, 3)
+    at, slots = np.append(deleted, at), np.append(slot[deleted], others)
+    told = np.append(np.ones(len(deleted), bool), told != 0)
+    order = np.argsort(at, kind="stable")
+    return _Ends(at[order], slots[order], told[order])
 
 
 class OrderLives:
@@ -205,7 +220,7 @@ class OrderLives:
 
     def _follow(self, run: _Run) -> None:
         # The hot loop: what most events need stands here in plain statements, the rest in methods.
-        open_, hidden, slot_of, ends, sides = self._open, self._hidden, run.slot, run.ends, self._sides
+        open_, hidden, slot_of, sides, amends = self._open, self._hidden, run.slot, self._sides, self._amends
         is_moved = False
         for index, (action, what, order_id, side, level, price, qty, order_ns, is_last) in enumerate(run.events()):
             if not level:
@@ -221,7 +236,8 @@ class OrderLives:
                 was = hidden.pop(order_id, None)
                 if was is not None and was[1:4] == (side, price, order_ns) and was[4] >= qty and what != _AMEND:
                     slot = was[0]
-                    run.reentries += (index, slot, was[4] - qty)
+                    if was[4] != qty:
+                        run.losses += (slot, was[4] - qty)
                 else:
                     if was is not None:
                         self._end_reentered(run, index, was[0])
@@ -244,11 +260,9 @@ class OrderLives:
                 elif action == _EVICT:
                     hidden[order_id] = slot, side, price, order_ns, qty
                     if len(hidden) > self._most_hidden:
-                        self._forget_first(run)
-                else:
-                    ends += (slot, index)
-                    if what == _AMEND or self._amends:
-                        self._remember_amend(order_id, slot, is_amend=what == _AMEND)
+                        self._forget_first(run, index)
+                elif what == _AMEND or slot in amends:
+                    self._remember_amend(order_id, slot, is_amend=what == _AMEND)
             if is_last and is_moved and sides is not None:
                 is_moved = False
                 best = tuple(prices[0] if prices else -1 for prices, _ in sides)
@@ -289,16 +303,16 @@ class OrderLives:
             if len(self._amended) > MAX_AMENDING:
                 del self._amended[next(iter(self._amended))]
 
-    def _forget_first(self, run: _Run) -> None:
+    def _forget_first(self, run: _Run, index: int) -> None:
         """Of the orders outside the window the one that left first will not be known again."""
         slot, *_ = self._hidden.pop(next(iter(self._hidden)))
         self._amends.pop(slot, None)
-        run.ends += (slot, _NOBODY)
+        run.ends += (index, slot, False)
 
     def _end_reentered(self, run: _Run, index: int, slot: int) -> None:
         """An order came back as another: amended in this message, or changed while it was out of sight."""
         is_amend = run.what[index] == _AMEND
-        run.ends += (slot, index if is_amend else _NOBODY)
+        run.ends += (index, slot, is_amend)
         self._remember_amend(run.ids[index], slot, is_amend=is_amend)
 
     def _queue_again(self, run: _Run, index: int) -> None:
@@ -318,7 +332,7 @@ class OrderLives:
             else:
                 prices.insert(level, run.price[index])
                 counts.insert(level, 1)
-        run.ends += (before, index)
+        run.ends += (index, before, True)
         self._remember_amend(order_id, before, is_amend=True)
         del self._open[order_id]  # those that came last end last
         self._open[order_id] = run.slot[index] = self._begin(run, index)
@@ -330,21 +344,29 @@ class OrderLives:
         self._scale = int(records["price_scale"][0])
         self._mids.settle(self._scale)
         came, born, *at_birth = _columns(run.births, 5)
-        back_at, back, lost = _columns(run.reentries, 3)
-        ended, end_at = _columns(run.ends, 2)
         self._write_births(run, came, born, at_birth, (day - _EPOCH).days if day is not None else NO_DAY)
-        state, known = self._state, slot != _NOBODY
-        self._count_window_time(run, slot, (came, born), (back_at, back), (end_at, ended))
+        state, action, known = self._state, records["action"], slot != _NOBODY
+        came_in = (action == Action.ADD) | (action == Action.SNAPSHOT)
+        is_birth = np.zeros(len(slot), bool)
+        is_birth[came] = True
+        np.add.at(state["reentries"], slot[came_in & ~is_birth], 1)
+        deleted, evicted = (np.flatnonzero(known & (action == each)) for each in (Action.DELETE, Action.EVICT))
+        ends = _ends_of(run, deleted, slot)
+        in_window = state["time_in_window_ns"]  # less the time when an order comes in, and more that when it goes out
+        came_in = np.flatnonzero(came_in | is_birth)
+        np.subtract.at(in_window, slot[came_in], times[came_in])
+        np.add.at(in_window, slot[evicted], times[evicted])
+        left = ends.told & (action[ends.at] != Action.ADD)  # the order that an add replaces was evicted just before
+        np.add.at(in_window, ends.slot[left], times[ends.at[left]])
         fills = np.flatnonzero(known & np.isin(run.classification, (Classification.FILL, Classification.PARTIAL_FILL)))
         self._add_fills(fills, slot[fills], run, confidence)
         reductions = np.flatnonzero(known & (run.classification == Classification.REDUCTION))
         np.subtract.at(state["reduced_qty"], slot[reductions], records["change"][reductions])
-        np.add.at(state["reentries"], back, 1)
-        np.add.at(state["reduced_qty"], back, lost)
-        evicted = np.flatnonzero(known & (records["action"] == Action.EVICT))
+        losing, lost = _columns(run.losses, 2)
+        np.add.at(state["reduced_qty"], losing, lost)
         state["ts_end"][slot[evicted]] = times[evicted]
         state["suspect"][slot[evicted]] = records["flags"][evicted] & MAYBE_BAD_BOOK != 0
-        self._write_ends(run, ended, end_at, confidence)
+        self._write_ends(run, ends, confidence)
         self._last_ns = max(self._last_ns, int(times[-1]))
         self._is_suspect = bool(records["flags"][-1] & MAYBE_BAD_BOOK)
 
@@ -368,17 +390,6 @@ class OrderLives:
         self._state[slot] = births
         self._mids.wait("birth", slot, births["ts_first_seen"], self._scale)
 
-    def _count_window_time(self, run: _Run, slot: Records, births: _Lives, reentries: _Lives, ends: _Lives) -> None:
-        """Less the time when an order comes in, and more that when it goes out."""
-        times, action, in_window = run.times, run.records["action"], self._state["time_in_window_ns"]
-        (came, born), (back_at, back), (end_at, ended) = births, reentries, ends
-        left = np.flatnonzero((slot != _NOBODY) & ((action == Action.DELETE) | (action == Action.EVICT)))
-        modified = (end_at != _NOBODY) & (action[end_at] == Action.MODIFY)
-        np.subtract.at(in_window, born, times[came])
-        np.subtract.at(in_window, back, times[back_at])
-        np.add.at(in_window, slot[left], times[left])
-        np.add.at(in_window, ended[modified], times[end_at[modified]])
-
     def _add_fills(self, at: Records, slot: Records, run: _Run, confidence: Optional[Records]) -> None:
         if not len(at):
             return
@@ -393,13 +404,13 @@ class OrderLives:
         if confidence is not None:
             np.fmin.at(state["fill_confidence"], slot, confidence[at])
 
-    def _write_ends(self, run: _Run, slot: Records, at: Records, confidence: Optional[Records]) -> None:
-        told = at != _NOBODY
+    def _write_ends(self, run: _Run, ends: _Ends, confidence: Optional[Records]) -> None:
+        at, slot, told = ends
         cause = np.where(told, _CAUSES[run.classification[at]], EndCause.EVICT).astype(np.uint8)
-        state, flags = self._state, run.records["flags"]
+        state = self._state
         state["end_cause"][slot] = cause
         state["ts_end"][slot[told]] = run.times[at[told]]
-        state["suspect"][slot[told]] = flags[at[told]] & MAYBE_BAD_BOOK != 0
+        state["suspect"][slot[told]] = run.records["flags"][at[told]] & MAYBE_BAD_BOOK != 0
         certainty = _CERTAINTIES[cause]
         doubtful = told & state["suspect"][slot]
         if confidence is not None:
