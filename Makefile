@@ -62,9 +62,9 @@ cluster-demo: $(VENV)/.test $(VENV)/.native
 	@$(BIN)/python examples/cluster_demo.py
 
 # The tools that read our exports in the tests, each in an environment of its own, since their versions of numpy clash.
-# nautilus_trader needs a recent Python: make tools PYTHON=python3.12
+# hftbacktest needs Python 3.11, nautilus_trader 3.12: make tools PYTHON=python3.12
 tools: $(VENV)/.made
-	@for each in 'hftbacktest hftbacktest' 'nautilus nautilus_trader -e .[research]' 'lobster ob-analytics'; do \
+	@for each in 'hftbacktest hftbacktest -e .[research]' 'nautilus nautilus_trader<2 -e .[research]' 'lobster ob-analytics'; do \
 	  set -- $$each; tool=$$1; shift; echo "Installing $$tool"; \
 	  { $(PYTHON) -m venv .venv-$$tool && .venv-$$tool/bin/python -m pip install --quiet --upgrade pip && \
 	    .venv-$$tool/bin/python -m pip install --quiet "$$@"; } || \

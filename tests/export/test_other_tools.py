@@ -7,6 +7,7 @@ import csv
 import datetime as dt
 import gzip
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -199,6 +200,17 @@ def test_hftbacktest_days_in_a_row_keep_an_order_open(tmp_path, monkeypatch, how
     if ended == END_OF_DATA:
         [[bids, asks]] = tops(source, [told["last_ns"]])
         assert told["top"] == pytest.approx([bids[0][0], asks[0][0]])
+
+
+def test_the_backtest_example_is_filled_when_the_recorded_flow_says_so():
+    python = python_of("hftbacktest")
+    done = subprocess.run(
+        [python, ROOT / "examples/backtest_hftbacktest.py"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    orders, filled = re.search(r"([\d,]+) orders, (\d+) filled", done.stdout).groups()
+    assert f"{orders} of them ended as the recorded flow says" in done.stdout
+    assert int(filled) > 30
 
 
 # -- NautilusTrader
