@@ -12,7 +12,7 @@ FUZZ_SECONDS ?= 3600
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.9 --generate-hashes --no-header $(LOCK_ARGS)
 EXTRAS := research test polars duckdb cluster lint
 
-.PHONY: help dev demo test coverage soak fuzz bench tools test-tools cluster-demo lint lock audit sbom picture clean
+.PHONY: help dev demo test coverage soak fuzz bench tools test-tools test-notebooks notebooks cluster-demo lint lock audit sbom picture clean
 
 help:
 	@echo 'make demo          record from an exchange on this machine and show the result (no key, 10 seconds)'
@@ -22,6 +22,7 @@ help:
 	@echo 'make coverage      make test with its coverage, by package; fails below the gate'
 	@echo 'make lint          ruff, mypy, import-linter'
 	@echo 'make tools         the tools of others that exports are tested with; make test-tools: those tests'
+	@echo 'make notebooks     run docs/notebooks and keep what they show; make test-notebooks: run them as tests'
 	@echo 'make bench         the benchmarks'
 	@echo 'make cluster-demo  a week of days exported on a local Dask cluster, a worker killed on the way'
 	@echo 'make lock          renew requirements/*.txt from pyproject.toml; LOCK_ARGS=--upgrade for newer versions'
@@ -75,6 +76,20 @@ tools: $(VENV)/.made
 test-tools: tools $(VENV)/.test
 	$(PIP) -e '.[storage]' 'moto[server]>=5' boto3
 	$(BIN)/python -m pytest -m 'not soak' tests/export/test_other_tools.py tests/export/test_bulk.py $(ARGS)
+
+# lifelines needs an older pandas than the tests have. The native engine is tried too: notebooks run faster with it.
+.venv-notebooks/.made: pyproject.toml
+	@$(PYTHON) -m venv .venv-notebooks
+	@.venv-notebooks/bin/python -m pip install --quiet --upgrade pip
+	@.venv-notebooks/bin/python -m pip install --quiet -e '.[notebooks]'
+	@! command -v cargo >/dev/null 2>&1 || .venv-notebooks/bin/python -m pip install --quiet ./native || true
+	@touch $@
+
+test-notebooks: .venv-notebooks/.made $(VENV)/.test
+	$(BIN)/python -m pytest tests/notebooks $(ARGS)
+
+notebooks: .venv-notebooks/.made
+	.venv-notebooks/bin/python docs/run_notebooks.py docs/notebooks/*.ipynb
 
 # hatchling and maturin come from the lock too, so an installation fetches nothing that has no hash in it.
 lock: $(VENV)/.test
