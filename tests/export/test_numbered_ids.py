@@ -54,6 +54,18 @@ def test_more_ids_than_are_sorted_at_once(tmp_path):
     assert map_of(ids, tmp_path) == dict(zip(numbers, names[:150_000] + names[50_000:]))
 
 
+def test_a_map_of_very_many_ids_is_whole(tmp_path):
+    count = 1_000_000  # more than Arrow puts into one chunk
+    ids = NumberedIds(range_rows=2 * count)
+    names = np.char.add("OAAAAA-AAAAA-", np.arange(count).astype("S6").astype(str)).astype("S20")
+    column = np.zeros(count, np.int64)
+    numbers = ids.of_orders(Orders(np.arange(count), column, column, column, column, column, names), np.arange(count))
+    ids.write(LocalStore(tmp_path), "ids.csv")
+    lines = (tmp_path / "ids.csv").read_bytes().splitlines()
+    order = np.argsort(numbers)
+    assert lines[1:] == [b"%d,%s" % pair for pair in zip(numbers[order].tolist(), names[order].tolist())]
+
+
 def test_two_ids_of_one_number_are_told(tmp_path):
     ids = NumberedIds(4)
     ids.of([b"O%d" % number for number in range(17)])

@@ -39,7 +39,7 @@ class NumberedIds:
     """
 
     def __init__(
-        self, bits: int = 63, *, salt: int = 0, scratch: Optional[Path] = None, range_rows: int = 1 << 20
+        self, bits: int = 63, *, salt: int = 0, scratch: Optional[Path] = None, range_rows: int = 1 << 18
     ) -> None:
         self._shift, self._salt = np.uint64(64 - bits), np.uint64(salt)
         directory = str(scratch) if scratch is not None else None
@@ -135,7 +135,8 @@ class NumberedIds:
 
     def _texts(self, rows: Records) -> pa.Array:
         if not self._long:
-            return pa.array(rows["id"], pa.binary())
+            texts = pa.array(rows["id"], pa.binary())
+            return texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts  # of many, several chunks
         return pa.array([text or self._long[number] for number, text in rows.tolist()], pa.binary())
 
     def close(self) -> None:
