@@ -35,6 +35,14 @@ def test_it_begins_where_it_is_told(tmp_path):
     assert blocks.sha256 == ""
 
 
+def test_each_block_is_looked_at_in_the_thread_before_it_is_taken(tmp_path):
+    looked = []
+    look = lambda block: looked.append((block.offset, threading.current_thread().name))  # noqa: E731
+    with ReadAhead(written(tmp_path), BEGINNING, 100, look=look) as blocks:
+        for number, block in enumerate(blocks):
+            assert looked[number] == (block.offset, "read-ahead")
+
+
 def test_the_thread_ends_when_nobody_reads_on(tmp_path):
     with ReadAhead(written(tmp_path), BEGINNING, 50) as blocks:
         next(iter(blocks))

@@ -60,6 +60,12 @@ class ReceiveClock:
         self._engine_name = engine_name
         self._needs_times = needs_times
         self._reader: Optional[Engine] = None
+        self._own: dict[tuple[DataFile, int], Any] = {}
+
+    def look(self, block: Block) -> None:
+        """See `LineClock.look`: reading the messages' own times takes an engine as long as rebuilding their books."""
+        if self._needs_times and block.file.receipts is None:
+            self._own[block.file, block.offset] = self._of_messages(block)
 
     def times(self, file: DataFile, block: Block) -> Times:
         """See `LineClock.times`; without receipts the messages' own times are the clock."""
@@ -67,7 +73,8 @@ class ReceiveClock:
             return self._of_receipts(file, block)
         if not self._needs_times:
             return Times(block.first_line, None, None, None)
-        return Times(block.first_line, self._rising(self._of_messages(block)), None, None)
+        # nothing is told within a block of a file without receipts: it comes in one piece
+        return Times(block.first_line, self._rising(self._own.pop((block.file, block.offset))), None, None)
 
     def _of_receipts(self, file: DataFile, block: Block) -> Times:
         # Damaged receipts may tell of more or fewer lines than there are: the lines themselves are counted.

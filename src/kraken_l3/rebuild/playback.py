@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional, Protocol, Union
@@ -77,6 +78,9 @@ class LineClock(Protocol):
     @property
     def now_ns(self) -> int:
         """The latest time so far."""
+
+    def look(self, block: Block) -> None:
+        """Look at a block before its times are asked for, in the thread that reads ahead; its lines have no numbers."""
 
     def times(self, file: DataFile, block: Block) -> LineTimes:
         """Of the lines of the next block."""
@@ -220,11 +224,13 @@ def play(
     teller = MetadataTeller(engine, metadata, begin_ns=day_start_ns(first.day) if first is not None else 0)
     reached = _GapsReached(gaps)
     is_whole = True
+    look = clock.look if clock is not None else None
+    read_ahead = partial(ReadAhead, block_bytes=block_bytes, hashed=hashed, look=look)
     for number, turn in enumerate(turns):
         path = turn.path
         start = begin.position if begin is not None and number == 0 else BEGINNING
         until = end.position.offset if end is not None and end.path == path else None
-        with DataFile(path) as file, ReadAhead(path, start, block_bytes, hashed=hashed, until=until) as blocks:
+        with DataFile(path) as file, read_ahead(path, start, until=until) as blocks:
             if not (turn.follows and is_whole) and (begin is None or number > 0):
                 begin_alone(engine, path, is_first=number == 0, grid=grid)
                 teller.tell_again()

@@ -1,5 +1,6 @@
 """Reads a file's blocks in a thread of its own, ahead of the engine: reading and, where asked for, hashing together
-take half as long as the engine, which gives up the interpreter lock while it works.
+take half as long as the engine, which gives up the interpreter lock while it works. What else can be known of a block
+without the books is found out there too.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import queue
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Optional, Union
+from typing import Callable, Optional, Union
 
 from kraken_l3.archive.datafile import Block, DataFile, Position
 
@@ -29,11 +30,20 @@ class ReadAhead:
         block_bytes: about how much to read at a time.
         hashed: compute the SHA-256 of what is read.
         until: the offset at which to end (see `DataFile.blocks`).
+        look: called in the thread with each block, before it is yielded.
     """
 
     def __init__(
-        self, path: Path, start: Position, block_bytes: int, *, hashed: bool = False, until: Optional[int] = None
+        self,
+        path: Path,
+        start: Position,
+        block_bytes: int,
+        *,
+        hashed: bool = False,
+        until: Optional[int] = None,
+        look: Optional[Callable[[Block], None]] = None,
     ) -> None:
+        self._look = look
         self._sha256 = hashlib.sha256() if hashed else None
         self._file = DataFile(path)  # a handle of its own: the caller looks into the same file's receipts meanwhile
         self._blocks = self._file.blocks(start, size=block_bytes, numbered=False, digest=self._sha256, until=until)
@@ -69,6 +79,8 @@ class ReadAhead:
     def _run(self) -> None:
         try:
             for block in self._blocks:
+                if self._look is not None:
+                    self._look(block)
                 self._read.put(block)
                 if self._is_over.is_set():
                     return
