@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from archives import NIGHT_NS, START_NS, record, write_checkpoints
@@ -14,12 +15,14 @@ from plain import plain
 
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.export.bulk import export_table, plan_jobs
-from kraken_l3.export.events import EventsTable
+from kraken_l3.export.events import EventsDay, EventsTable
 from kraken_l3.export.job import run_job
 from kraken_l3.export.naming import part_path
+from kraken_l3.export.records import EVENT
 from kraken_l3.export.snapshots import SnapshotsTable
+from kraken_l3.export.storage import LocalStore
 from kraken_l3.export.table import Table
-from kraken_l3.export.table_files import Memory
+from kraken_l3.export.table_files import Memory, RowFiles
 from kraken_l3.rebuild.playback import chains_in
 
 EVENTS = EventsTable()
@@ -62,6 +65,27 @@ def test_rows_put_aside_on_disk_come_back_the_same(tmp_path, options):
     run_job(job, memory=Memory(block_bytes=10_000, spool_bytes=20_000))
     assert tree(tmp_path / "o1") == tree(tmp_path / "o2")
     assert not list((tmp_path / "o2").glob(".spool*"))
+
+
+class FailsOnce(EventsDay):
+    """Rows whose second row group cannot be made."""
+
+    groups = 0
+
+    def to_arrow(self, records, overflow_ids):
+        self.groups += 1
+        if self.groups == 2:
+            raise MemoryError
+        return super().to_arrow(records, overflow_ids)
+
+
+def test_no_file_appears_without_one_of_its_row_groups(tmp_path):
+    files = RowFiles(LocalStore(tmp_path), EVENTS, (), Memory(group_bytes=1))
+    files.put("BTC/USD", None, 0, lambda _: FailsOnce(None), np.zeros(3 * 256, EVENT))
+    with pytest.raises(MemoryError):
+        files.publish([])
+    files.close()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_the_metadata_tell_where_a_file_comes_from(tmp_path):

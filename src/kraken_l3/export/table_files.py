@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ _FEWEST_GROUP_ROWS = 256
 _FEWEST_BLOCK_BYTES = 64 * 1024
 _MESSAGE_BYTES = 200
 _ENCODING_AHEAD = 2
+#: Files that are synced, or uploaded, at a time: a disk does that for several in nearly the time of one.
+_PUBLISHING = 8
 _UNKNOWN = "unknown"
 
 
@@ -61,7 +64,7 @@ class RowTable(Protocol):
 class Memory:
     """How much an export may hold at once: lines fed to the engine, a row group, and rows put aside, in bytes."""
 
-    block_bytes: int = 1024 * 1024
+    block_bytes: int = 4 * 1024 * 1024
     group_bytes: int = 24 * 1024 * 1024
     spool_bytes: int = 128 * 1024 * 1024
 
@@ -83,6 +86,17 @@ class _File:
     def __init__(self, symbol: str, date: str, name: str, rows: SymbolDay) -> None:
         self.symbol, self.date, self.name, self.rows = symbol, date, name, rows
         self.output: Optional[ParquetOutput] = None
+        self.encoded: list[Future[None]] = []
+
+    def publish(self, sources: list[dict[str, Any]]) -> Optional[ExportedFile]:
+        """Make it appear when its row groups are written; None where it has no rows."""
+        for group in self.encoded:
+            group.result()
+        if self.output is None:
+            return None
+        counts = {"left_out": self.rows.left_out, "suspect": self.rows.suspect}
+        size = self.output.publish(sources=sources, **counts)
+        return ExportedFile(self.symbol, self.date, self.name, self.output.rows, size, **counts)
 
 
 class RowFiles:
@@ -118,7 +132,9 @@ class RowFiles:
         # a bound on the row groups that wait: each holds its records until it is written
         while len(self._encoding) >= _ENCODING_AHEAD:
             self._encoding.pop(0).result()
-        self._encoding.append(self._thread.submit(self._write, file, records))
+        group = self._thread.submit(self._write, file, records)
+        file.encoded.append(group)
+        self._encoding.append(group)
 
     def _write(self, file: _File, records: Any) -> None:
         if file.output is None:
@@ -132,24 +148,21 @@ class RowFiles:
             {"name": e.path.name.removesuffix(SEALED_SUFFIX), "sha256": e.sha256, "bytes": e.bytes, "lines": e.lines}
             for e in ends
         ]
-        made = []
-        for key, file in sorted(self._files.items()):
-            rest = self._spool.rest(key)
-            if len(rest):
-                self._encode(file, rest)
-            self._finish_encoding()
-            if file.output is None:
-                continue
-            counts = {"left_out": file.rows.left_out, "suspect": file.rows.suspect}
-            size = file.output.publish(sources=sources, **counts)
-            made.append(ExportedFile(file.symbol, file.date, file.name, file.output.rows, size, **counts))
+        made: list[Optional[ExportedFile]] = []
+        publishing: deque[Future[Optional[ExportedFile]]] = deque()
+        with ThreadPoolExecutor(_PUBLISHING) as pool:
+            for key, file in sorted(self._files.items()):
+                rest = self._spool.rest(key)
+                if len(rest):
+                    self._encode(file, rest)
+                if len(publishing) == _PUBLISHING:  # a bound on the files that are open
+                    made.append(publishing.popleft().result())
+                publishing.append(pool.submit(file.publish, sources))
+            made += [future.result() for future in publishing]
+        self._encoding.clear()  # each file has waited for its own
         self._files.clear()
         self._spool.close()
-        return made
-
-    def _finish_encoding(self) -> None:
-        while self._encoding:
-            self._encoding.pop(0).result()
+        return [each for each in made if each is not None]
 
     def close(self) -> None:
         """Remove what is half written."""
