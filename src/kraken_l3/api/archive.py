@@ -37,6 +37,7 @@ from kraken_l3.rebuild.verification import Verification
 from kraken_l3.rebuild.verify import verify
 
 if TYPE_CHECKING:
+    import duckdb
     import pyarrow as pa
 
     from kraken_l3.export.table import Table as TableKind
@@ -352,6 +353,23 @@ class Archive:
             for path, name in ((path, parse_name(path.name)) for path in self._files.files())
             if name is None or any(_touches(window, name.day) for window in wanted)
         )
+
+    def duckdb(self, tables: Optional[Iterable[str]] = None) -> duckdb.DuckDBPyConnection:
+        """A DuckDB connection with views `snapshots`, `events`, `orders`, `features`, `trades`, `gaps` and `verdicts`.
+
+        The tables are exported first, to a directory beside the archive ("data.tables"); what is there and has not
+        changed is not exported again. Snapshots and features are a second apart.
+
+        Args:
+            tables: only these; None for all of them.
+
+        Raises:
+            DataMissing: a table that is named has no rows.
+            UsageError: duckdb, numpy or pyarrow is not installed, or there is no such table.
+        """
+        with _research_libraries():
+            from kraken_l3.export.sql import connect
+        return connect(str(self.path), tables, engine=self._engine)
 
     def unread(self) -> list[Unread]:
         """Level3 data that is not looked at: `file`, `what` (why, and what to do), and `lines` (None: all of the file).

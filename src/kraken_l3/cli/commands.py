@@ -336,6 +336,21 @@ PLOT = Group(
     _picture("survival", "How long orders rest and how many are filled, by where they were placed (Kaplan-Meier)."),
 )
 
+SQL = Command(
+    "sql",
+    """Ask in SQL: views snapshots, events, orders, features, trades, gaps, verdicts (docs/export.md has their columns).
+
+    DATA is an exported directory, or an archive: then the tables that the query names are exported beside it first, to
+    DATA.tables, and what has not changed is not exported again. Needs duckdb.
+    """,
+    Argument("query", "A query of DuckDB's SQL."),
+    Argument("source", "An exported directory, an archive directory, or an NDJSON file.", metavar="DATA"),
+    AS_JSON,
+    _flag("--csv", "as_csv", help="Print CSV instead of a table."),
+    _JOBS,
+    ENGINE,
+)
+
 # -- the embedded exchange ---------------------------------------------------------------------------------------------
 
 SIMULATE = Command(
@@ -456,6 +471,7 @@ APP = Group(
     VERIFY,
     BOOK,
     EXPORT,
+    SQL,
     PLOT,
     SIMULATE,
     REPLAY,

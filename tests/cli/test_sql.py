@@ -1,0 +1,100 @@
+"""`kraken-l3 sql` and `archive.duckdb()`: the tables of an archive or of an exported directory as views."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+import kraken_l3
+from kraken_l3.cli.main import main
+from kraken_l3.errors import DataMissing, UsageError
+from kraken_l3.export.bulk import export_table
+from kraken_l3.export.events import EventsTable
+
+pytest.importorskip("duckdb")
+from kraken_l3.export.sql import TABLES, cache_of, connect, tables_in
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sql") / "data"
+    kraken_l3.simulate(path, "4m", symbols=["BTC/USD", "ETH/USD"], rate=8.0, gaps=1)
+    return path
+
+
+def run(monkeypatch, capsys, *words: str) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["kraken-l3", "sql", *words])
+    with pytest.raises(SystemExit) as left:
+        main()
+    told = capsys.readouterr()
+    return int(left.value.code or 0), told.out, told.err
+
+
+def test_a_query_over_an_archive_exports_what_it_names_and_that_once(source, monkeypatch, capsys):
+    query = (
+        "select symbol, count(*) as n, sum(messages) as m from verdicts where usable group by symbol order by symbol"
+    )
+    code, out, _ = run(monkeypatch, capsys, query, str(source), "--json")
+    told = json.loads(out)["result"]
+    assert (code, told["columns"]) == (0, ["symbol", "n", "m"])
+    assert [row[0] for row in told["rows"]] == ["BTC/USD", "ETH/USD"]
+    assert {path.name for path in cache_of(source).iterdir()} == {"_jobs", "snapshots", "verdicts", "gaps"}
+    files = {path: path.stat().st_mtime_ns for path in (cache_of(source) / "snapshots").rglob("*.parquet")}
+    run(monkeypatch, capsys, query, str(source))
+    assert {path: path.stat().st_mtime_ns for path in (cache_of(source) / "snapshots").rglob("*.parquet")} == files
+
+
+def test_every_table_is_a_view(source):
+    connection = kraken_l3.open(source).duckdb()
+    for name in TABLES:
+        rows = connection.sql(f"select count(*), min(symbol), max(symbol) from {name}").fetchall()
+        assert rows[0][0] > 0, name
+        assert rows[0][1:] == ("BTC/USD", "ETH/USD"), name
+    [(fills, trades)] = connection.sql(
+        "select (select count(*) from events where trade_id is not null),"
+        " (select count(distinct (symbol, trade_id)) from trades)"
+    ).fetchall()
+    assert 0 < fills <= trades
+
+
+def test_an_exported_directory_is_taken_as_it_is(source, tmp_path, monkeypatch, capsys):
+    export_table(str(source), str(tmp_path / "tables"), EventsTable())
+    code, out, _ = run(
+        monkeypatch, capsys, "select ts_recv, price from events limit 2", str(tmp_path / "tables"), "--csv"
+    )
+    lines = out.splitlines()
+    assert (code, lines[0], len(lines)) == (0, "ts_recv,price", 3)
+    assert lines[1].split(",")[0].endswith("Z")
+    assert not cache_of(tmp_path / "tables").exists()
+    code, out, err = run(monkeypatch, capsys, "select * from orders", str(tmp_path / "tables"))
+    assert (code, "kraken-l3 export orders" in err) == (3, True)
+    with pytest.raises(UsageError, match="no table"):
+        connect(str(tmp_path / "tables"), ["fills"])
+    with pytest.raises(DataMissing):
+        connect(str(tmp_path / "tables"), ["features"])
+
+
+def test_a_mistake_is_one_clear_line(source, monkeypatch, capsys):
+    code, out, err = run(monkeypatch, capsys, "select nothing from verdicts", str(source))
+    assert (code, out) == (1, "")
+    assert "nothing" in err
+    assert "Traceback" not in err
+    code, _, err = run(monkeypatch, capsys, "selekt 1", str(source))
+    assert code == 1
+
+
+def test_a_table_on_the_terminal(source, monkeypatch, capsys):
+    code, out, _ = run(
+        monkeypatch, capsys, "select symbol, max(covered) as c from verdicts group by 1 order by 1", str(source)
+    )
+    assert code == 0
+    assert out.split()[:4] == ["symbol", "c", "BTC/USD", "1"]
+
+
+def test_tables_that_a_query_names():
+    assert tables_in("SELECT * FROM Events e JOIN gaps USING (symbol)") == ["events", "gaps"]
+    assert tables_in("select 1") == []
+    assert cache_of(Path("/a/data/")) == Path("/a/data.tables")
