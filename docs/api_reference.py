@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from kraken_l3 import api
+from kraken_l3 import api, plot
 
 CLASSES = (
     api.Archive,
@@ -39,6 +39,8 @@ def render() -> str:
                 parts += [f"### `.{name}`", _text(member)]
             elif inspect.isfunction(member):
                 parts.append(_function(member, "."))
+    parts += ["## Pictures: `kraken_l3.plot`", _text(plot)]
+    parts += [_function(function, "plot.") for function in (plot.depth, plot.queue, plot.spread, plot.survival)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -162,6 +162,11 @@ def test_orders_and_features_are_tables_too(archive):
     kinds = archive.events("SOL/USD").read_all()["classification"].to_pylist()
     assert arrived == kinds.count("new")
     table = bars.read_all()
+    trades = archive.trades("SOL/USD").read_all()
+    assert trades["trade_id"].to_pylist() == list(range(1, len(trades) + 1))
+    assert sum(table["trades"].to_pylist()) <= len(trades)
+    assert {each.columns[0] for each in (orders, bars, archive.trades("SOL/USD"))} == {"symbol"}
+    assert orders.schema == orders.read_all().schema
     assert sum(table["bid_arrivals"].to_pylist()) + sum(table["ask_arrivals"].to_pylist()) <= arrived
     assert repr(orders).startswith("<Table orders of SOL/USD")
     with pytest.raises(UsageError, match="divides a day"):

@@ -25,7 +25,7 @@ DECIMALS = PAIR.price_precision, PAIR.qty_precision
 
 def rows_of(source: Path, symbol: str = SYMBOL, engine: str = "auto") -> list[dict]:
     archive = open_archive(source)
-    return plain(read_orders(archive, symbol, metadata_in(archive), engine=engine).read_all())
+    return plain(read_orders(archive, symbol, metadata_in(archive), engine=engine).read_all().drop_columns("symbol"))
 
 
 def known_rows(source: Path, depth: int, symbol: str = SYMBOL) -> list[dict]:

@@ -38,7 +38,7 @@ def rows_in(directory: Path, symbol: str = SYMBOL) -> dict[str, list[dict]]:
 def rows_of(source: Path, *windows: Window) -> list[dict]:
     archive = open_archive(source)
     wanted = {"windows": windows} if windows else {}
-    return plain(read_orders(archive, SYMBOL, metadata_in(archive), **wanted).read_all())
+    return plain(read_orders(archive, SYMBOL, metadata_in(archive), **wanted).read_all().drop_columns("symbol"))
 
 
 # -- lives that are known

@@ -10,6 +10,7 @@
     book.mid, book.spread, book.order("OQCLML-BW3P3-BUCMWZ").qty_ahead
     archive.events("BTC/USD").to_polars()                     # or to_pandas(), read_all(), scan()
     archive.orders("BTC/USD").scan()                          # the life of each order
+    archive.trades("BTC/USD").to_pandas()
     archive.features("BTC/USD", every="1s")                   # spread, depth, order flow, trades, ...
     archive.snapshots("BTC/USD", every="1s", levels=10).scan()
 
@@ -17,8 +18,8 @@ A moment is an RFC 3339 text, a date or datetime (naive: UTC), a time stamp of p
 integer nanoseconds since 1970 UTC, on the receive clock. An integer that would lie before 2000 is refused, since it is
 a time in seconds or milliseconds.
 
-`events`, `orders`, `features` and `snapshots` are `Table`s: nothing is read until one is used, and each use reads it
-anew, in bounded memory.
+`events`, `orders`, `trades`, `features` and `snapshots` are `Table`s: nothing is read until one is used, and each use
+reads it anew, in bounded memory.
 `scan()` gives a polars LazyFrame; polars, DuckDB and pyarrow take a table as it is, by the Arrow PyCapsule interface.
 Exported files are scanned by `polars.scan_parquet("tables/events", hive_partitioning=True)`. Each row of a table names
 its pair in `symbol`. `decimals` and `doubles` turn prices and quantities from scaled integers into numbers:

@@ -263,6 +263,7 @@ class Archive:
         with _research_libraries():
             from kraken_l3.export.orders.following import read_orders
             from kraken_l3.export.orders.table import ORDERS
+            from kraken_l3.export.stream import named
         wanted = windows(start, end, day)
         symbol_among(symbol, self.symbols, str(self.path))
 
@@ -271,7 +272,42 @@ class Archive:
                 self._files, symbol, self._told(), windows=wanted, engine=self._engine, progress=progress
             )
 
-        return Table("orders", symbol, ORDERS, read, lambda: self._size(wanted))
+        return Table("orders", symbol, named(ORDERS.empty_table(), symbol).schema, read, lambda: self._size(wanted))
+
+    def trades(
+        self,
+        symbol: str,
+        start: Optional[Moment] = None,
+        end: Optional[Moment] = None,
+        day: Optional[Days] = None,
+    ) -> Table:
+        """The recorded trades of a symbol, each once, in order; docs/export.md describes the columns.
+
+        Args:
+            symbol: such as BTC/USD.
+            start: first receive time (without receipts, the trades' own).
+            end: time before which to stop.
+            day: only these UTC days: "2026-11-22", a date, or several.
+
+        Raises:
+            DataMissing: the archive does not have the symbol.
+            UsageError: numpy and pyarrow are not installed, or `start` or `end` is no moment.
+        """
+        with _research_libraries():
+            import pyarrow as pa
+
+            from kraken_l3.export.schema import TRADES
+            from kraken_l3.export.stream import named
+            from kraken_l3.export.trades import read_trades
+        wanted = windows(start, end, day)
+        symbol_among(symbol, self.symbols, str(self.path))
+        schema = named(TRADES.empty_table(), symbol).schema
+
+        def read(_: Optional[Progress]) -> pa.RecordBatchReader:
+            batches = (batch for table in read_trades(self._files, symbol, wanted) for batch in table.to_batches())
+            return pa.RecordBatchReader.from_batches(schema, batches)
+
+        return Table("trades", symbol, schema, read, lambda: 0)
 
     def features(
         self,

@@ -6,11 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from kraken_l3.api import Archive
-from kraken_l3.archive.reader import open_archive
-from kraken_l3.export.day_trades import TRADE, DayTrades
-from kraken_l3.model.events import Side
+from kraken_l3.api import Archive, doubles
 from kraken_l3.plot.picture import Span
 
 __all__ = ["Trades", "ladders", "span_text", "trades_of"]
@@ -44,10 +43,8 @@ def ladders(
 
 def trades_of(archive: Archive, symbol: str, span: Span) -> Trades:
     """The recorded trades of a span; none where none were recorded."""
-    files = open_archive(archive.path)
-    found = [DayTrades(files, day, [symbol]).of(symbol) for day in files.days]
-    records = np.concatenate(found) if found else np.zeros(0, TRADE)
-    times = np.where(records["ts_recv"] != 0, records["ts_recv"], records["ts_event"])
-    records = records[(times >= span.start_ns) & (times < span.end_ns) & ~records["is_recent"]]
-    times = np.where(records["ts_recv"] != 0, records["ts_recv"], records["ts_event"])
-    return Trades(times, records["price"] / 10.0 ** records["price_scale"], records["taker_side"] == Side.BID)
+    table = archive.trades(symbol, start=span.start_ns, end=span.end_ns).read_all()
+    table = table.filter(pc.invert(table["is_recent"]))  # which may have happened long before
+    times = pc.coalesce(table["ts_recv"], table["ts_event"]).cast(pa.int64()).to_numpy()
+    prices = doubles(table)["price"].to_numpy(zero_copy_only=False)
+    return Trades(times, prices, pc.equal(table["taker_side"].cast("string"), "buy").to_numpy(zero_copy_only=False))

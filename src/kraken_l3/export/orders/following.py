@@ -24,6 +24,7 @@ from kraken_l3.export.orders.lives import OrderLives
 from kraken_l3.export.orders.table import ORDERS, to_arrow
 from kraken_l3.export.records import RecordBuilder, Records
 from kraken_l3.export.result import EngineCounts, ExportResult
+from kraken_l3.export.stream import named
 from kraken_l3.model.timestamps import day_start_ns
 from kraken_l3.model.window import EVERYTHING, Window
 from kraken_l3.rebuild.metadata import SymbolMetadata
@@ -71,7 +72,7 @@ def read_orders(
     engine: str = "auto",
     progress: Optional[Progress] = None,
 ) -> pa.RecordBatchReader:
-    """Rows of one symbol's orders in each of the windows, in the order in which their lives end."""
+    """Rows of one symbol's orders in each of the windows, in the order in which their lives end; see `stream.named`."""
     batches = (
         batch
         for run in runs_in(archive)
@@ -80,9 +81,9 @@ def read_orders(
             archive, run, frozenset([symbol]), metadata, window=window, engine=engine, progress=progress
         )
         if isinstance(lives, Lives)
-        for batch in to_arrow(lives.records, lives.overflow_ids).to_batches()
+        for batch in named(to_arrow(lives.records, lives.overflow_ids), symbol).to_batches()
     )
-    return pa.RecordBatchReader.from_batches(ORDERS, batches)
+    return pa.RecordBatchReader.from_batches(named(ORDERS.empty_table(), symbol).schema, batches)
 
 
 def follow_orders(
