@@ -127,8 +127,8 @@ class OrderLives:
         self._open: dict[bytes, int] = {}
         self._hidden: dict[bytes, _Hidden] = {}
         self._amended: dict[bytes, int] = {}
-        self._amends: dict[int, int] = {}
         self._free: list[int] = []
+        self._amends: list[int] = []
         self._prices: list[int] = []
         self._state = np.zeros(0, LIFE)
         self._ended: deque[Records] = deque()
@@ -213,14 +213,14 @@ class OrderLives:
         state["ts_end"][visible], state["suspect"][visible] = at_ns, self._is_suspect
         state["time_in_window_ns"][visible] += at_ns
         self._ended += hidden, visible
-        for memory in (self._open, self._hidden, self._amended, self._amends):
+        for memory in (self._open, self._hidden, self._amended):
             memory.clear()
 
     # Which life each event belongs to
 
     def _follow(self, run: _Run) -> None:
         # The hot loop: what most events need stands here in plain statements, the rest in methods.
-        open_, hidden, slot_of, sides, amends = self._open, self._hidden, run.slot, self._sides, self._amends
+        open_, hidden, slot_of, sides = self._open, self._hidden, run.slot, self._sides
         is_moved = False
         for index, (action, what, order_id, side, level, price, qty, order_ns, is_last) in enumerate(run.events()):
             if not level:
@@ -261,8 +261,8 @@ class OrderLives:
                     hidden[order_id] = slot, side, price, order_ns, qty
                     if len(hidden) > self._most_hidden:
                         self._forget_first(run, index)
-                elif what == _AMEND or slot in amends:
-                    self._remember_amend(order_id, slot, is_amend=what == _AMEND)
+                elif what == _AMEND:
+                    self._remember_amend(order_id, slot)
             if is_last and is_moved and sides is not None:
                 is_moved = False
                 best = tuple(prices[0] if prices else -1 for prices, _ in sides)
@@ -283,8 +283,8 @@ class OrderLives:
             better = sum(counts[: run.level[index]])
         if run.what[index] == _AMEND:
             # not remembered: the delete was before a snapshot
-            amends = self._amends[slot] = self._amended.pop(run.ids[index], 1)
-        self._prices[slot] = run.price[index]
+            amends = self._amended.pop(run.ids[index], 1)
+        self._amends[slot], self._prices[slot] = amends, run.price[index]
         run.births += (index, slot, best, better, amends)
         return slot
 
@@ -292,28 +292,27 @@ class OrderLives:
         size = len(self._state)
         more = max(size, _FIRST_SLOTS)
         self._free += range(size, size + more)
+        self._amends += [0] * more
         self._prices += [0] * more
         self._state = np.append(self._state, np.zeros(more, LIFE))
 
-    def _remember_amend(self, order_id: bytes, slot: int, *, is_amend: bool) -> None:
-        """A life ended; if by an amend, the next add of the id is the order again (as many as the engine remembers)."""
-        amends = self._amends.pop(slot, 0)
-        if is_amend:
-            self._amended[order_id] = amends + 1
-            if len(self._amended) > MAX_AMENDING:
-                del self._amended[next(iter(self._amended))]
+    def _remember_amend(self, order_id: bytes, slot: int) -> None:
+        """A life ended by an amend: the next add of the id is the order again. As many as the engine remembers."""
+        self._amended[order_id] = self._amends[slot] + 1
+        if len(self._amended) > MAX_AMENDING:
+            del self._amended[next(iter(self._amended))]
 
     def _forget_first(self, run: _Run, index: int) -> None:
         """Of the orders outside the window the one that left first will not be known again."""
         slot, *_ = self._hidden.pop(next(iter(self._hidden)))
-        self._amends.pop(slot, None)
         run.ends += (index, slot, False)
 
     def _end_reentered(self, run: _Run, index: int, slot: int) -> None:
         """An order came back as another: amended in this message, or changed while it was out of sight."""
         is_amend = run.what[index] == _AMEND
         run.ends += (index, slot, is_amend)
-        self._remember_amend(run.ids[index], slot, is_amend=is_amend)
+        if is_amend:
+            self._remember_amend(run.ids[index], slot)
 
     def _queue_again(self, run: _Run, index: int) -> None:
         """A modify moved an order, or made it larger: that is another life."""
@@ -333,7 +332,7 @@ class OrderLives:
                 prices.insert(level, run.price[index])
                 counts.insert(level, 1)
         run.ends += (index, before, True)
-        self._remember_amend(order_id, before, is_amend=True)
+        self._remember_amend(order_id, before)
         del self._open[order_id]  # those that came last end last
         self._open[order_id] = run.slot[index] = self._begin(run, index)
 
