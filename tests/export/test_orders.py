@@ -314,6 +314,28 @@ def test_what_is_done_is_not_done_again(nights, tmp_path):
     assert export_orders(source, str(tmp_path), windows=[Window(NIGHT_NS + SECOND)]).already_there == 0
 
 
+def test_an_export_that_is_stopped_leaves_no_file(nights, tmp_path):
+    def stop(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_orders(str(nights["goes on"]), str(tmp_path), progress=stop)
+    assert not any(tmp_path.rglob("orders*"))
+
+
+def test_quantities_that_are_too_large_saturate(tmp_path):
+    huge = "99999999999999.00000000"  # at 8 decimals beyond 64 bits
+    snapshot = SNAPSHOT.replace(b"0.00000005", huge.encode())
+    lines = {0: snapshot}
+    for second, qty in enumerate(("88888888888888", "77777777777777", "66666666666666"), 1):
+        change = entry("b1", 100.0, 0, -60, "modify").replace("0.00000000", qty)
+        lines[second] = message((change, entry("b2", 99.0, 0, 3, "delete")) if second == 1 else (change,))
+    rows = {row["order_id"]: row for row in rows_of(write(tmp_path / "a", lines))}
+    largest = 2**63 - 1
+    assert told(rows["b1"], "qty", "filled_qty", "reduced_qty") == (largest, largest, largest)
+    assert told(rows["b2"], "qty", "filled_qty") == (largest, largest)
+
+
 def test_a_file_that_says_nothing_of_the_day_gives_its_rows_their_own(nights, tmp_path):
     lines = b"".join(path.read_bytes() for path in open_archive(nights["goes on"]).files())
     (tmp_path / "somebody.ndjson").write_bytes(lines)

@@ -5,7 +5,7 @@ import pytest
 
 from kraken_l3.archive.zstd import Frame, compress, encode_table
 from kraken_l3.exchange.flow import generate
-from kraken_l3.export.bulk import export_format, export_table
+from kraken_l3.export.bulk import export_format, export_orders, export_table
 from kraken_l3.export.events import EventsTable
 
 DAYS = ("2026-11-22", "2026-11-23", "2026-11-24")
@@ -69,3 +69,15 @@ def test_so_it_is_for_other_tools(archive, tmp_path, name):
     again = export_format(str(archive), str(tmp_path / "out"), name, ["BTC/USD"])
     assert (again.hidden, again.exit_code()) == ([], 0)
     assert {file.name for file in result.files} <= {file.name for file in again.files}
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_lives_of_orders_end_where_the_damage_begins(archive, tmp_path, jobs):
+    result = export_orders(str(archive), str(tmp_path / "out"), jobs=jobs)
+    assert (len(result.hidden), result.exit_code(), result.messages) == (1, 2, MESSAGES + HALF + MESSAGES)
+    paths = [tmp_path / "out" / file.name for file in result.files]
+    ends = {path.parent.name[-10:]: pq.read_table(path)["end_cause"].to_pylist() for path in paths}
+    assert {day: "gap" in causes for day, causes in ends.items()} == dict(zip(DAYS, (True, True, False)))
+    write(archive, harmed=False)
+    again = export_orders(str(archive), str(tmp_path / "out"), jobs=jobs)
+    assert (again.hidden, again.exit_code(), again.messages, again.already_there) == ([], 0, 3 * MESSAGES, 0)

@@ -16,7 +16,7 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-from kraken_l3.engine.port import MAX_AMENDING
+from kraken_l3.engine.port import LARGEST_PRICE, MAX_AMENDING
 from kraken_l3.export.orders.life import (
     FAR,
     LIFE,
@@ -187,6 +187,7 @@ class OrderLives:
 
         They end with the last event, or where a gap has begun since then: up to there the book stood still.
         """
+        next_ns = max(next_ns, self._last_ns)  # a file that begins alone begins before what was seen of the day
         end_ns = min((left_ns for left_ns in self._gaps if self._last_ns <= left_ns < next_ns), default=self._last_ns)
         self._gaps = [left_ns for left_ns in self._gaps if left_ns >= next_ns]
         self._end_all(EndCause.GAP, end_ns)
@@ -360,9 +361,9 @@ class OrderLives:
         fills = np.flatnonzero(known & np.isin(run.classification, (Classification.FILL, Classification.PARTIAL_FILL)))
         self._add_fills(fills, slot[fills], run, confidence)
         reductions = np.flatnonzero(known & (run.classification == Classification.REDUCTION))
-        np.subtract.at(state["reduced_qty"], slot[reductions], records["change"][reductions])
+        _add(state["reduced_qty"], slot[reductions], -records["change"][reductions])
         losing, lost = _columns(run.losses, 2)
-        np.add.at(state["reduced_qty"], losing, lost)
+        _add(state["reduced_qty"], losing, lost)
         state["ts_end"][slot[evicted]] = times[evicted]
         state["suspect"][slot[evicted]] = records["flags"][evicted] & MAYBE_BAD_BOOK != 0
         self._write_ends(run, ends, confidence)
@@ -399,7 +400,7 @@ class OrderLives:
         self._mids.wait("fill", slot[first], times[first], self._scale)
         state["ts_last_fill"][slot], state["last_fill_qty"][slot] = times, qty  # of several the last one stays
         np.add.at(state["fills"], slot, 1)
-        np.add.at(state["filled_qty"], slot, qty)
+        _add(state["filled_qty"], slot, qty)
         if confidence is not None:
             np.fmin.at(state["fill_confidence"], slot, confidence[at])
 
@@ -435,6 +436,12 @@ class OrderLives:
                 self._ended[0] = slots[count:]
                 return
             self._ended.popleft()
+
+
+def _add(totals: Records, slots: Records, amounts: Records) -> None:
+    """Quantities of orders that are too large for 64 bits saturate, and so do their sums."""
+    np.add.at(totals, slots, amounts)
+    totals[slots[totals[slots] < 0]] = LARGEST_PRICE
 
 
 def _columns(numbers: Sequence[int], count: int) -> Records:
