@@ -73,11 +73,13 @@ class MinuteVerdicts:
         self._pieces: dict[str, list[Records]] = defaultdict(list)
         self._known: set[str] = set()
         self._begin_ns = self._now_ns = self._last_ns = self._part = 0
+        self._has_midnights = False
 
     def begin(self, begin: FileBegin, engine: Engine) -> None:
         """A file begins; the books that are in the engine are known from there on."""
         self._known = {tally.symbol for tally in engine.tallies() if tally.state is State.SYNCED}
-        midnight_ns = day_start_ns(begin.day) if begin.day is not None else 0
+        self._has_midnights = begin.day is not None and begin.file.receipts is not None  # else nothing tells where
+        midnight_ns = day_start_ns(begin.day) if begin.day is not None and self._has_midnights else 0
         newest = begin.file.receipts.last() if begin.file.receipts is not None else None
         self._last_ns = newest.recv_ns if newest is not None else 0
         self._part = begin.file.part
@@ -98,7 +100,7 @@ class MinuteVerdicts:
     def end(self, end: FileEnd, gaps: GapRows, *, goes_on: bool) -> None:
         """Write the tables of the file that ends here; its last day is covered to midnight where another follows."""
         until_ns = max(self._now_ns, self._last_ns)
-        if goes_on and end.day is not None:
+        if goes_on and end.day is not None and self._has_midnights:
             until_ns = day_start_ns(end.day) + NS_PER_DAY
         if self._window.end_ns is not None:
             until_ns = min(until_ns, self._window.end_ns)
