@@ -125,7 +125,7 @@ def test_wide_columns_are_what_they_say(tmp_path):
 def test_order_counts_are_those_of_the_book(tmp_path, engine):
     source = record(tmp_path / "a", messages=1_500, gap=True)
     export(source, tmp_path / "o", engine, levels=15, grid_ns=SECOND_NS, wide=True)
-    path = next((tmp_path / "o").rglob("*.parquet"))
+    path = next((tmp_path / "o/snapshots").rglob("*.parquet"))
     schema = pq.ParquetFile(path).schema_arrow
     assert schema.field("bid_orders").type == schema.field("ask_orders").type == pa.list_(pa.uint32())
     oracle = Oracle(source)

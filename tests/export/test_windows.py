@@ -121,7 +121,7 @@ def test_playing_begins_at_a_checkpoint_and_ends_with_the_window(tmp_path):
     first, second = chains_in(archive)
     window = Window(MIDNIGHT_NS - 3 * SECOND_NS, MIDNIGHT_NS - 2 * SECOND_NS)
     engine = make_engine(EngineOptions(only=frozenset(["BTC/USD"])))
-    clock = ReceiveClock(engine.name, needs_times=False)
+    clock = ReceiveClock(engine.name)
     only = frozenset(["BTC/USD"])
     played = list(play_window(engine, archive, metadata_in(archive), first, window, clock=clock, only=only))
     steps = [each for each in played if isinstance(each, Step)]

@@ -104,7 +104,7 @@ def _run(
             job.chain,
             job.window,
             gaps=gaps_in(archive, channel=Stream.LEVEL3, symbols=table.symbols),
-            clock=ReceiveClock(engine.name, needs_times=table.grid_ns is not None),
+            clock=ReceiveClock(engine.name, grid_ns=table.grid_ns),
             grid=table.grid_ns is not None,
             through_midnight=table.has_bars,
             hashed=True,

@@ -106,7 +106,7 @@ def read_pairs(
         chain,
         window,
         gaps=gaps_in(archive, channel=Stream.LEVEL3, symbols=table.symbols),
-        clock=ReceiveClock(engine_made.name, needs_times=False),
+        clock=ReceiveClock(engine_made.name),
         block_bytes=_BLOCK_BYTES,
         only=table.symbols,
         on_damage=hide,

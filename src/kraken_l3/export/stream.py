@@ -140,7 +140,7 @@ def read_chain(
         chain,
         window,
         gaps=gaps_in(archive, channel=Stream.LEVEL3, symbols=table.symbols),
-        clock=ReceiveClock(engine_made.name, needs_times=table.grid_ns is not None),
+        clock=ReceiveClock(engine_made.name, grid_ns=table.grid_ns),
         grid=table.grid_ns is not None,
         through_midnight=table.has_bars,
         block_bytes=_BLOCK_BYTES,

@@ -25,7 +25,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional, Protocol, Union
+from typing import Callable, NamedTuple, Optional, Protocol, Union, cast
 
 from kraken_l3.archive.checkpoints import Checkpoint, read_checkpoints
 from kraken_l3.archive.datafile import BEGINNING, BLOCK_BYTES, Block, DataFile, Position
@@ -43,6 +43,7 @@ __all__ = [
     "Chain",
     "FileBegin",
     "FileEnd",
+    "GridClock",
     "LineClock",
     "LineTimes",
     "Place",
@@ -84,6 +85,20 @@ class LineClock(Protocol):
 
     def times(self, file: DataFile, block: Block) -> LineTimes:
         """Of the lines of the next block."""
+
+
+class GridClock(LineClock, Protocol):
+    """A clock for an engine that shows rows on a grid."""
+
+    def pieces(self, file: DataFile, block: Block) -> Iterator[tuple[Sequence[int], Block, LineTimes]]:
+        """The next block, cut where a long silence lies before a line: for each piece the moments up to which to let
+        the clock run on before it (see `waits`), the piece, and the times of its lines.
+        """
+
+    def waits(self, until_ns: int) -> Sequence[int]:
+        """Moments up to which to let the clock run on, one after the other, so that the rows that a silence up to a
+        moment brings are not made all at once. None where they are few.
+        """
 
 
 class Step(NamedTuple):
@@ -210,7 +225,7 @@ def play(
         chain: only these files; else all.
         begin: where to begin (the caller has loaded the books); else at the first line.
         end: the line before which to end; no `FileEnd` is told of a file that ends there.
-        clock: hands the engine and the steps the receive times.
+        clock: hands the engine and the steps the receive times; with `grid` a `GridClock`.
         grid: let the clock run on at the edges of files, for an engine that was asked for rows on a grid. A day that
             another one follows is shown to midnight, the last one to the time of its last line.
         through_midnight: show midnight itself as well at the end of a day that another one follows.
@@ -245,14 +260,15 @@ def play(
                     if isinstance(piece, SymbolMetadata):
                         yield piece
                         continue
-                    times = clock.times(file, piece) if clock is not None else None
-                    result = engine.feed(
-                        piece.data, piece.first_line, piece.offset, times.packed() if times is not None else None
-                    )
-                    line, offset = piece.first_line + result.lines, piece.offset + len(piece.data)
-                    # told before the step: a gap that began within the piece belongs to its rows
-                    yield from reached.before_line(file, line, clock.now_ns if clock is not None else 0)
-                    yield Step(path, file.day, piece, result, times)
+                    for waits, part, times in _timed(clock, file, piece, grid=grid):
+                        yield from _wait(engine, waits, reached, path, part._replace(data=b"", left_out=0))
+                        result = engine.feed(
+                            part.data, part.first_line, part.offset, times.packed() if times is not None else None
+                        )
+                        line, offset = part.first_line + result.lines, part.offset + len(part.data)
+                        # told before the step: a gap that began within the piece belongs to its rows
+                        yield from reached.before_line(file, line, clock.now_ns if clock is not None else 0)
+                        yield Step(path, file.day, part, result, times)
             is_whole = readable.is_whole
             if until is not None and is_whole:
                 return
@@ -260,6 +276,23 @@ def play(
                 rest = Block(b"", line, offset, file)
                 yield from _run_on(engine, turn, clock, reached, rest, through_midnight=through_midnight)
             yield FileEnd(path, file.day, line, offset, blocks.sha256, is_whole)
+
+
+def _timed(
+    clock: Optional[LineClock], file: DataFile, block: Block, *, grid: bool
+) -> Iterable[tuple[Sequence[int], Block, Optional[LineTimes]]]:
+    if clock is not None and grid:
+        return cast("GridClock", clock).pieces(file, block)
+    return [((), block, clock.times(file, block) if clock is not None else None)]
+
+
+def _wait(
+    engine: Engine, waits: Sequence[int], reached: _GapsReached, path: Path, place: Block
+) -> Iterator[Union[Gap, Step]]:
+    """Let the clock run on in several steps."""
+    for at_ns in waits:
+        yield from reached.before(at_ns)
+        yield Step(path, place.file.day, place, engine.advance(at_ns))
 
 
 class _Turn(NamedTuple):
@@ -301,8 +334,9 @@ def _run_on(
     until_ns = clock.now_ns + 1
     if day is not None and turn.goes_on:
         until_ns = day_start_ns(day) + NS_PER_DAY + through_midnight
-    yield from reached.before(until_ns)
-    yield Step(turn.path, day, rest, engine.advance(min(until_ns, _LAST_NS)))
+    until_ns = min(until_ns, _LAST_NS)
+    waits = cast("GridClock", clock).waits(until_ns)
+    yield from _wait(engine, [*waits, until_ns], reached, turn.path, rest)
 
 
 def _between(archive: Archive, chain: Optional[Chain], begin: Optional[Place], end: Optional[Place]) -> Sequence[Path]:

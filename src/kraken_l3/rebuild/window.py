@@ -10,7 +10,7 @@ from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional, cast
 
 from kraken_l3.archive.checkpoints import read_heads
 from kraken_l3.archive.datafile import BEGINNING, BLOCK_BYTES, Block, DataFile, Position
@@ -23,7 +23,7 @@ from kraken_l3.errors import DamageFound
 from kraken_l3.model.window import EVERYTHING, Window
 from kraken_l3.rebuild.division import Cut
 from kraken_l3.rebuild.metadata import SymbolMetadata
-from kraken_l3.rebuild.playback import Chain, FileBegin, FileEnd, LineClock, Place, Played, Step, play
+from kraken_l3.rebuild.playback import Chain, FileBegin, FileEnd, GridClock, LineClock, Place, Played, Step, play
 from kraken_l3.rebuild.seams import begin_at
 
 __all__ = ["files_in", "play_window"]
@@ -135,7 +135,9 @@ def play_window(
         with DataFile(stop.place.path) as file:
             if grid:  # as far as the line behind the window lets the clock run on
                 rest = Block(b"", *reached.position, file)
-                yield Step(file.path, file.day, rest, engine.advance(max(stop.next_ns, clock.now_ns)))
+                until_ns = max(stop.next_ns, clock.now_ns)
+                for at_ns in (*cast("GridClock", clock).waits(until_ns), until_ns):
+                    yield Step(file.path, file.day, rest, engine.advance(at_ns))
             yield FileEnd(file.path, file.day, *reached.position)
 
 

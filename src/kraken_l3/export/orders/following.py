@@ -120,7 +120,7 @@ def follow_orders(
     engine_made = make_engine(table.engine_options(part), engine)
     following = _Following(archive, table, engine_made, window, overflow_ids)
     counts = EngineCounts(engine_made)
-    clock = ReceiveClock(engine_made.name, needs_times=False)
+    clock = ReceiveClock(engine_made.name)
     played = play_window(
         engine_made,
         archive,
