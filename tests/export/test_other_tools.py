@@ -256,6 +256,15 @@ def test_the_nautilus_catalog_has_the_trades_and_the_pair(source, tmp_path):
     assert told["pairs"]
 
 
+def test_the_nautilus_backtest_example_is_filled_by_the_recorded_flow():
+    python = python_of("nautilus")
+    done = subprocess.run([python, ROOT / "examples/backtest_nautilus.py"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    by_trade, by_order = re.search(r"(\d+) by a trade, (\d+) by a crossing order, 0 by nothing", done.stdout).groups()
+    assert int(by_trade) > 10
+    assert int(by_order) > 10
+
+
 # -- Tardis
 
 
