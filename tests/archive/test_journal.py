@@ -56,6 +56,7 @@ LINES = [
     b'"taken_from":1,"lines":9,"proof":"book"}',
     b'{"kind":"conflict","at_ns":5,"channel":"level3","symbol":"A/USD","source":0,"other":1,"msg_ns":4}',
     b'{"kind":"not_spliced","at_ns":5,"symbol":"A/USD","source":1,"beside":0,"reason":"another depth"}',
+    b'{"kind":"aligned_by_content","at_ns":5,"symbol":"A/USD","source":1,"beside":0}',
 ]
 
 

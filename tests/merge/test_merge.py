@@ -22,7 +22,15 @@ from recordings import (
 )
 
 from kraken_l3.archive.filesystem import OsFileSystem
-from kraken_l3.archive.journal import Conflict, GapClosed, GapOpened, MergedSource, NotSpliced, Repaired
+from kraken_l3.archive.journal import (
+    AlignedByContent,
+    Conflict,
+    GapClosed,
+    GapOpened,
+    MergedSource,
+    NotSpliced,
+    Repaired,
+)
 from kraken_l3.archive.sealing import day_sealing, seal, unsealed_days
 from kraken_l3.clock import SystemClock
 from kraken_l3.engine.port import EngineOptions
@@ -30,6 +38,7 @@ from kraken_l3.engine.python import PythonEngine
 from kraken_l3.errors import UsageError
 from kraken_l3.exchange.flow import listing
 from kraken_l3.merge.job import merge
+from kraken_l3.model.timestamps import format_rfc3339, parse_rfc3339
 from kraken_l3.rebuild.sealing import describe
 from kraken_l3.rebuild.verify import verify
 
@@ -264,6 +273,30 @@ def test_another_depth_is_another_stream(tmp_path):
     merge([shallow, deep], tmp_path / "out")
     assert lines_of(tmp_path / "out") in (lines_of(shallow), lines_of(deep))
     assert {each.reason for each in records_of(tmp_path / "out", NotSpliced)} == {"another depth"}
+
+
+def stamped_anew(line: bytes) -> bytes:
+    """A server that stamps the messages of each connection."""
+    if b'"type":"update"' not in line:
+        return line
+    at = line.rindex(b'"timestamp":"') + len(b'"timestamp":"')
+    end = line.index(b'"', at)
+    later = format_rfc3339(parse_rfc3339(line[at:end].decode()) + 1_234_567)
+    return line[:at] + later.encode() + line[end:]
+
+
+def test_other_timestamps_are_aligned_by_content(tmp_path):
+    stream = streamed(300)
+    how = Recorder(outages=(Outage(100, 150),), lost=frozenset({60}))
+    one = record(tmp_path / "a", stream, how)
+    other = record(tmp_path / "b", stream, Recorder(rewrite=stamped_anew, outages=(Outage(200, 240),), shuffle_seed=1))
+    report = merge([one, other], tmp_path / "out")
+    assert report.exit_code() == 0, report
+    found = {symbol: [each.untimed() for each in own] for symbol, own in identities(lines_of(tmp_path / "out")).items()}
+    assert found == {symbol: [each.untimed() for each in own] for symbol, own in identities(stream.lines).items()}
+    assert count_snapshots(lines_of(tmp_path / "out")) == 2
+    assert {each.source for each in records_of(tmp_path / "out", AlignedByContent)} == {1}
+    assert report.mismatched == 0
 
 
 def test_the_clocks_are_written_down(tmp_path):

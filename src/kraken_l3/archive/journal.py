@@ -22,6 +22,7 @@ from kraken_l3.model.json_text import decode_json
 
 __all__ = [
     "Acknowledged",
+    "AlignedByContent",
     "Alive",
     "ClockStep",
     "Conflict",
@@ -301,6 +302,15 @@ class Conflict(_Base, frozen=True, kw_only=True, tag="conflict"):
     msg_ns: _Time
 
 
+class AlignedByContent(_Base, frozen=True, kw_only=True, tag="aligned_by_content"):
+    """A source has the messages of `beside` with timestamps of its own: until its next snapshot, checksum and entries
+    alone tell which they are."""
+
+    symbol: str
+    source: _Count
+    beside: _Count
+
+
 class NotSpliced(_Base, frozen=True, kw_only=True, tag="not_spliced"):
     """Messages of a source could not be put beside those of `beside`, and are left out until its next snapshot."""
 
@@ -335,6 +345,7 @@ Record = Union[
     Repaired,
     Conflict,
     NotSpliced,
+    AlignedByContent,
 ]
 
 _encoder = msgspec.json.Encoder()

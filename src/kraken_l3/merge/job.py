@@ -153,7 +153,7 @@ class _Merging:
             if has_all and max(each.pending_bytes for each in self._sources) > self._waiting_bytes:
                 self._decide_all(forced=True)
                 self._write()
-        self._decide_all(forced=True)
+        self._decide_all(forced=False)
         self._write()
         return self._finish(out)
 
@@ -343,11 +343,11 @@ class _Merging:
         for tally in self._books.engine.tallies():
             report.verified += tally.ok
             report.mismatched += tally.mismatched
-        streams = self._streams.values()
-        report.repairs = sum(stream.repairs for stream in streams)
-        report.gaps = sum(stream.gaps for stream in streams) + trades.gaps
-        report.conflicts = sum(stream.conflicts for stream in streams) + trades.conflicts
-        report.not_spliced = sum(stream.unspliced for stream in streams)
+        found = [stream.findings for stream in self._streams.values()]
+        report.repairs = sum(each.repairs for each in found)
+        report.gaps = sum(each.gaps for each in found) + trades.gaps
+        report.conflicts = sum(each.conflicts for each in found) + trades.conflicts
+        report.not_spliced = sum(each.unspliced for each in found)
         report.trades = trades.lines
         return report
 

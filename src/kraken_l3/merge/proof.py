@@ -89,17 +89,20 @@ class Book:
     Args:
         symbol: whose.
         books: where it is.
+
+    Attributes:
+        recent: the last lines that went through it.
     """
 
     def __init__(self, symbol: str, books: Books) -> None:
         self._symbol = symbol
         self._books = books
-        self._recent: deque[bytes] = deque(maxlen=_REMEMBERED)
+        self.recent: deque[bytes] = deque(maxlen=_REMEMBERED)
 
     def feed(self, lines: Sequence[bytes]) -> None:
         """The next messages."""
         self._books.feed(lines)
-        self._recent.extend(lines[-_REMEMBERED:])
+        self.recent.extend(lines[-_REMEMBERED:])
 
     def is_in_step(self) -> bool:
         """Whether its last checksum came out."""
@@ -115,7 +118,7 @@ class Book:
         if proof is not Proof.DIFFERENT:
             return proof
         at_ns = time_of(snapshot)
-        later = list(takewhile(lambda line: time_of(line) > at_ns, reversed(self._recent)))
-        if not at_ns or not later or len(later) == self._recent.maxlen:
+        later = list(takewhile(lambda line: time_of(line) > at_ns, reversed(self.recent)))
+        if not at_ns or not later or len(later) == self.recent.maxlen:
             return proof
         return self._books.compare(self._symbol, [snapshot, *reversed(later)])

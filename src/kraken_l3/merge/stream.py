@@ -9,60 +9,28 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Optional, Protocol
+from typing import Optional
 
 from kraken_l3.archive.gaps import Gap
-from kraken_l3.archive.journal import Conflict, GapClosed, GapOpened, NotSpliced, Record, Repaired
-from kraken_l3.archive.layout import Stream
+from kraken_l3.merge.findings import Findings, Output
 from kraken_l3.merge.proof import Book, Proof
+from kraken_l3.merge.run import Run, equal_first, mark, untimed
 from kraken_l3.merge.source import DONE, LED, Source
-from kraken_l3.protocol.alignment import anchors, identity_of
+from kraken_l3.protocol.alignment import Identity, anchors, identity_of
 
-__all__ = ["FOREVER_NS", "Output", "SymbolStream"]
+__all__ = ["FOREVER_NS", "SymbolStream"]
 
 FOREVER_NS = 1 << 63
 #: Updates behind a snapshot that are looked for in the other sources; so many without a match belong to no common
 #: stream.
 _COMPARED = 64
 _ENOUGH = 8
+#: So many in a row that differ in their timestamps alone are the same messages.
+_ENOUGH_CONTENT = 3
 #: Updates in another form than the other source's that are compared at a time.
 _FORMS_AT_ONCE = 64
 #: Updates that a source had not delivered in time, remembered so that they are not taken twice when it does.
 _LATE_AT_MOST = 100_000
-
-
-class Output(Protocol):
-    """Where the findings of streams go."""
-
-    def journal(self, record: Record) -> None:
-        """One record, at the moment that the merge is at."""
-
-    def conflict(self, record: Conflict, payload: bytes) -> None:
-        """Keep a line that is not in the data, with the record that tells of it."""
-
-    @property
-    def now_ns(self) -> int:
-        """The receive time that the merge is at."""
-
-
-class _Run:
-    """What one source does for the stream now.
-
-    Attributes:
-        is_alive: its run goes on since its last snapshot.
-        is_muted: nothing of it is taken until its next snapshot.
-        has_begun: anything of it was taken.
-        missed: updates that were taken from others since its last one.
-        left_ns: receive time of its last one.
-        late: updates that were taken without waiting for it any longer.
-    """
-
-    def __init__(self) -> None:
-        self.is_alive = self.is_muted = self.has_begun = False
-        self.missed = 0
-        self.taken_from = 0
-        self.left_ns = 0
-        self.late: dict[Hashable, None] = {}
 
 
 class SymbolStream:
@@ -75,23 +43,20 @@ class SymbolStream:
         output: is told of gaps, repairs and conflicts.
 
     Attributes:
-        conflicts: how often sources had different content at one place.
-        repairs: how many runs of lost messages were taken from another source.
-        gaps: how many gaps remain.
-        unspliced: how often a source was left out until its next snapshot.
+        findings: what was told.
     """
 
     def __init__(self, symbol: str, sources: Sequence[Source], book: Book, output: Output) -> None:
         self._symbol = symbol
         self._sources = sources
         self._book = book
-        self._output = output
-        self._runs = [_Run() for _ in sources]
+        self.findings = Findings(symbol, output)
+        self._runs = [Run() for _ in sources]
         self._holders: tuple[int, ...] = ()
         self._last: Optional[tuple[Source, int]] = None
         self._last_recv_ns = 0
         self._passed_ns = 0
-        self.conflicts = self.repairs = self.gaps = self.unspliced = 0
+        self._is_untimed = self._retries = False
 
     def decide(self, limits: Sequence[int], *, forced: bool = False) -> None:
         """Take what is certain.
@@ -100,8 +65,63 @@ class SymbolStream:
             limits: for each source the time before which it has delivered everything.
             forced: too much waits: nothing more is waited for.
         """
-        while self._decide_next(limits, forced):
-            pass
+        goes_on = True
+        while goes_on:
+            self._place_by_content()
+            goes_on = self._retries = False
+            while self._decide_next(limits, forced):
+                goes_on = True
+            goes_on = goes_on or self._retries
+
+    # -- sources with other timestamps
+
+    def _place_by_content(self) -> None:
+        """Give the updates of a source whose timestamps are its own the places that others have for them.
+
+        What lies behind the last update that is found there waits.
+        """
+        for source, run in zip(self._sources, self._runs):
+            if not run.is_untimed and not run.held:
+                continue
+            lines = source.pending[self._symbol]
+            lines += run.held
+            lines.sort()
+            run.held = []
+            if lines and lines[0] in source.snapshots and lines[0] != run.untimed_from:
+                run.is_untimed = False  # a run of its own, about which nothing is known yet
+            if not run.is_untimed or not lines:
+                continue
+            begin = next((at for at, line in enumerate(lines) if line > run.placed_until), len(lines))
+            begin += lines[begin : begin + 1] == [run.untimed_from]
+            end = next((at for at in range(begin, len(lines)) if lines[at] in source.snapshots), len(lines))
+            known = self._by_place(source, lines[begin:end])
+            if known or not all(other.is_over for other in self._sources if other is not source):
+                run.held = lines[begin + known :]
+                del lines[begin + known :]
+
+    def _by_place(self, source: Source, lines: Sequence[int]) -> int:
+        """Set the places of lines as far as another source tells them; how many."""
+        others = (other for other, run in zip(self._sources, self._runs) if other is not source and not run.is_untimed)
+        other = next((each for each in others if each.pending.get(self._symbol)), None)
+        if other is None or not lines:
+            return 0
+        theirs = other.pending[self._symbol]
+        found = anchors(list(map(self._key, source.payloads(lines))), list(map(self._key, other.payloads(theirs))))
+        at, before_ns = 0, self._passed_ns
+        for own, its in found:
+            place = other.ns[theirs[its] - other.first]
+            for line in lines[at:own]:  # which the other has not: before it, and before its snapshot there
+                source.ns[line - source.first] = max(before_ns, place - 1)
+            source.ns[lines[own] - source.first] = before_ns = place
+            at = own + 1
+        if at:
+            self._runs[source.rank].placed_until = lines[at - 1]
+        return at
+
+    def _key(self, line: bytes) -> Hashable:
+        """The identity of a line, without its timestamp where a source has timestamps of its own."""
+        identity = identity_of(line)
+        return identity.untimed() if self._is_untimed and isinstance(identity, Identity) else identity
 
     # -- where the sources stand
 
@@ -114,6 +134,8 @@ class SymbolStream:
                 self._drop_known(source, run, lines)
             if lines:
                 heads[source.rank] = self._place(source, lines)
+            elif run.held and not forced:
+                return False  # its next update may belong before all others
             elif not forced:
                 bound = min(bound, limit)
         if not heads:
@@ -157,7 +179,7 @@ class SymbolStream:
             end = max(1, bisect_left([source.ns[line - first] for line in lines[:end]], bound))
         return lines[:end]
 
-    def _drop_known(self, source: Source, run: _Run, lines: list[int]) -> None:
+    def _drop_known(self, source: Source, run: Run, lines: list[int]) -> None:
         """Leave out what a muted source has, and what was taken before without waiting for it."""
         count = 0
         for line in lines:
@@ -165,7 +187,7 @@ class SymbolStream:
                 run.late.clear()
                 break
             if not run.is_muted:
-                key = identity_of(source.payload[line - source.first])
+                key = self._key(source.payload[line - source.first])
                 if key not in run.late:
                     break
                 del run.late[key]
@@ -194,12 +216,12 @@ class SymbolStream:
         lines = {rank: self._before(rank, bound) for rank in group}
         most = min(map(len, lines.values()))
         texts = [self._sources[rank].payloads(each[:most]) for rank, each in lines.items()]
-        common = min(_common(texts[0], text) for text in texts[1:])
-        if not common:
-            some = [[identity_of(line) for line in text[:_FORMS_AT_ONCE]] for text in texts]
-            common = min(_common(some[0], each) for each in some[1:])
-        if common:
-            self._take({rank: each[:common] for rank, each in lines.items()}, limits)
+        shared = min(equal_first(texts[0], text) for text in texts[1:])
+        if not shared:
+            some = [[self._key(line) for line in text[:_FORMS_AT_ONCE]] for text in texts]
+            shared = min(equal_first(some[0], each) for each in some[1:])
+        if shared:
+            self._take({rank: each[:shared] for rank, each in lines.items()}, limits)
             return True
         return self._take_tied(lines, place, limits, forced)
 
@@ -213,7 +235,7 @@ class SymbolStream:
                 return False  # more of them may come
             tied[rank] = each[:end]
         leader = min(tied, key=lambda rank: (not self._sources[rank].bad.isdisjoint(tied[rank]), rank))
-        keys = {rank: [identity_of(text) for text in self._sources[rank].payloads(each)] for rank, each in tied.items()}
+        keys = {rank: [self._key(text) for text in self._sources[rank].payloads(each)] for rank, each in tied.items()}
         merged = [(key, {leader: line}) for key, line in zip(keys[leader], tied[leader])]
         for rank in tied:
             if rank != leader:
@@ -238,8 +260,10 @@ class SymbolStream:
             result += merged[own:at]
             for number in range(other, beside):
                 if own < at:
-                    self._conflict(leader, rank, lines[number], place)
-                    self._sources[rank].state[lines[number] - self._sources[rank].first] = DONE
+                    source = self._sources[rank]
+                    payload = source.payload[lines[number] - source.first]
+                    self.findings.conflict(payload, source=leader, other=rank, msg_ns=place)
+                    source.state[lines[number] - source.first] = DONE
                     self._lines(rank).remove(lines[number])
                 else:
                     result.append((keys[number], {rank: lines[number]}))
@@ -248,19 +272,6 @@ class SymbolStream:
                 result.append((key, {**holders, rank: lines[beside]}))
             own, other = at + 1, beside + 1
         return result
-
-    def _conflict(self, leader: int, other: int, line: int, place: int) -> None:
-        source = self._sources[other]
-        self.conflicts += 1
-        record = Conflict(
-            at_ns=self._output.now_ns,
-            channel=Stream.LEVEL3.value,
-            symbol=self._symbol,
-            source=leader,
-            other=other,
-            msg_ns=place,
-        )
-        self._output.conflict(record, source.payload[line - source.first])
 
     def _take(self, held: Mapping[int, Sequence[int]], limits: Sequence[int]) -> None:
         """The next updates of the stream: for each source that has them, its lines."""
@@ -292,10 +303,10 @@ class SymbolStream:
             leader.before[lines[0]] = self._last
         self._last = (leader, lines[-1])
         self._last_recv_ns = leader.recv[lines[-1] - first]
-        _mark(leader, lines, LED)
+        mark(leader, lines, LED)
 
     def _follow(self, leader: Source, lines: Sequence[int], source: Source, same: Sequence[int]) -> None:
-        _mark(source, same, DONE)
+        mark(source, same, DONE)
         elsewhere, own, other = leader.elsewhere[source.rank], leader.first, source.first
         if lines[-1] - lines[0] == same[-1] - same[0] == len(lines) - 1:
             elsewhere[lines[0] - own : lines[-1] + 1 - own] = source.recv[same[0] - other : same[-1] + 1 - other]
@@ -317,7 +328,7 @@ class SymbolStream:
             waited_for = not source.pending.get(self._symbol) and not source.is_over
             if waited_for and not run.is_muted:
                 for text in texts[-_LATE_AT_MOST:]:
-                    run.late[identity_of(text)] = None
+                    run.late[self._key(text)] = None
                 for key in list(run.late)[:-_LATE_AT_MOST]:
                     del run.late[key]
 
@@ -333,20 +344,8 @@ class SymbolStream:
 
     def _repaired(self, rank: int, cause: str, left_ns: int, right_ns: int, proof: str) -> None:
         run = self._runs[rank]
-        self.repairs += 1
-        self._output.journal(
-            Repaired(
-                at_ns=self._output.now_ns,
-                symbol=self._symbol,
-                cause=cause,
-                left_ns=left_ns,
-                right_ns=right_ns,
-                source=rank,
-                taken_from=run.taken_from,
-                lines=run.missed,
-                proof=proof,
-            )
-        )
+        taken = {"source": rank, "taken_from": run.taken_from, "lines": run.missed}
+        self.findings.repaired(cause, left_ns, right_ns, proof=proof, **taken)
         run.missed = 0
 
     # -- snapshots
@@ -402,23 +401,53 @@ class SymbolStream:
         updates = lines[1:end][:_COMPARED]
         texts = source.payloads(updates)
         heads = [self._sources[other].payloads(self._lines(other)[:1]) for other in beside]
-        if source.payloads(lines[:1]) in heads or (not updates and end < len(lines)):
+        is_same = source.payloads(lines[:1]) in heads
+        if not updates and end < len(lines):
             return True
         ends = []
         for other in beside:
             theirs = self._sources[other].payloads(self._lines(other))
             if not set(texts).isdisjoint(theirs):
                 return True
-            if texts and not {identity_of(text) for text in texts}.isdisjoint(map(identity_of, theirs)):
+            key = self._key if self._runs[rank].is_untimed or self._runs[other].is_untimed else identity_of
+            if not set(map(key, texts)).isdisjoint(map(key, theirs)):
                 return True
+            if self._shares_content(rank, texts, theirs, other):
+                return None  # and once more, with its places
             its_end = self._sources[other].ns[self._lines(other)[-1] - self._sources[other].first]
             ends.append(max(its_end, limits[other]))
         comparable = sum(source.ns[line - source.first] < max(ends) for line in updates)
         if comparable >= _ENOUGH:
             return False
+        if is_same and (source.is_over or len(updates) >= _ENOUGH_CONTENT):
+            return True
         if forced or source.is_over or all(self._sources[other].is_over for other in beside):
             return comparable < _ENOUGH and not (comparable and self._is_contradicted(updates, source, beside))
         return None
+
+    def _shares_content(self, rank: int, texts: Sequence[bytes], theirs: Sequence[bytes], other: int) -> bool:
+        """Whether the run has the other's messages with timestamps of its own."""
+        if self._runs[rank].is_untimed or self._runs[other].is_untimed:
+            return False
+        shared = anchors(list(map(untimed, texts)), list(map(untimed, theirs)))
+        if len(shared) < _ENOUGH_CONTENT:
+            return False
+        run = self._runs[rank]
+        run.is_untimed = self._is_untimed = self._retries = True
+        run.untimed_from = run.placed_until = self._lines(rank)[0]
+        self._drop_taken(rank, len(texts))
+        self.findings.aligned_by_content(source=rank, beside=other)
+        return True
+
+    def _drop_taken(self, rank: int, count: int) -> None:
+        """Leave out the first updates of a run that were taken from others before its timestamps were understood."""
+        source, lines = self._sources[rank], self._lines(rank)
+        taken = set(map(untimed, self._book.recent))
+        while count and len(lines) > 1 and untimed(source.payload[lines[1] - source.first]) in taken:
+            source.state[lines[1] - source.first] = DONE
+            source.bad.discard(lines[1])
+            del lines[1]
+            count -= 1
 
     def _is_contradicted(self, updates: Sequence[int], source: Source, beside: Sequence[int]) -> bool:
         """Whether the others have updates of the same time, and none of them is one of these."""
@@ -452,10 +481,7 @@ class SymbolStream:
         lines = self._lines(rank)
         if lines and lines[0] in source.snapshots:
             self._drop_snapshot(rank)
-        self.unspliced += 1
-        self._output.journal(
-            NotSpliced(at_ns=self._output.now_ns, symbol=self._symbol, source=rank, beside=beside, reason=reason)
-        )
+        self.findings.not_spliced(source=rank, beside=beside, reason=reason)
 
     def _goes_on(self, rank: int, carriers: Sequence[int]) -> bool:
         """Whether the stream before a snapshot leads to it, order by order."""
@@ -499,7 +525,7 @@ class SymbolStream:
                 self._follow(source, [line], other, [its])
                 held.append(rank)
             else:
-                self._conflict(leader, rank, its, other.ns[its - other.first])
+                self.findings.conflict(text, source=leader, other=rank, msg_ns=other.ns[its - other.first])
             self._drop_snapshot(rank)
         self._lines(leader).pop(0)
         source.snapshots.discard(line)
@@ -520,12 +546,12 @@ class SymbolStream:
                 return
             left_ns = own.left_ns if own is not None else self._last_recv_ns
             left_ns = max([left_ns, *self._lefts(right_ns)])
-            self._gap(own.cause if own is not None else cause, min(left_ns, right_ns), right_ns)
+            self.findings.gap(own.cause if own is not None else cause, left_ns, right_ns)
             return
         gaps = self._gaps_of_holders()
         first = next((gap for gap in gaps if gap.left_ns < right_ns), gaps[0] if gaps else None)
         left_ns = max([first.left_ns if first is not None else self._last_recv_ns, *self._lefts(right_ns)])
-        self._gap(cause or (first.cause if first is not None else "stop"), min(left_ns, right_ns), right_ns)
+        self.findings.gap(cause or (first.cause if first is not None else "stop"), left_ns, right_ns)
 
     def _gaps_of_holders(self) -> list[Gap]:
         """The gaps in which the sources that had the last update are now."""
@@ -540,40 +566,9 @@ class SymbolStream:
     def _lefts(self, right_ns: int) -> list[int]:
         return [gap.left_ns for gap in self._gaps_of_holders() if gap.left_ns < right_ns]
 
-    def _gap(self, cause: str, left_ns: int, right_ns: int) -> None:
-        self.gaps += 1
-        told = {"channel": Stream.LEVEL3.value, "symbol": self._symbol, "cause": cause, "left_ns": left_ns}
-        now_ns = self._output.now_ns
-        self._output.journal(GapOpened(at_ns=now_ns, **told))  # type: ignore[arg-type]
-        self._output.journal(GapClosed(at_ns=now_ns, right_ns=right_ns, **told))  # type: ignore[arg-type]
-
     def finish(self) -> None:
         """All sources are at their ends: what is open then is open in the merged archive too."""
         gaps = [gap for gap in self._gaps_of_holders() if gap.right_ns is None]
         if gaps:
             last = max(gaps, key=lambda gap: gap.left_ns)
-            self._output.journal(
-                GapOpened(
-                    at_ns=self._output.now_ns,
-                    channel=Stream.LEVEL3.value,
-                    symbol=self._symbol,
-                    cause=last.cause,
-                    left_ns=last.left_ns,
-                )
-            )
-
-
-def _mark(source: Source, lines: Sequence[int], state: int) -> None:
-    first, states = source.first, source.state
-    if lines[-1] - lines[0] == len(lines) - 1:
-        states[lines[0] - first : lines[-1] + 1 - first] = bytes([state]) * len(lines)
-        return
-    for line in lines:
-        states[line - first] = state
-
-
-def _common(one: Sequence[Hashable], other: Sequence[Hashable]) -> int:
-    """How many of their first items are equal."""
-    if one == other:
-        return len(one)
-    return next((at for at, (mine, its) in enumerate(zip(one, other)) if mine != its), min(len(one), len(other)))
+            self.findings.gap_opened(last.cause, last.left_ns)

@@ -1,0 +1,1 @@
+"""What commands cost before, or instead of, reading the data."""
