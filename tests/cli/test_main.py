@@ -9,6 +9,7 @@ import pytest
 from kraken_l3 import __version__
 from kraken_l3.cli.command import Command
 from kraken_l3.cli.commands import APP
+from kraken_l3.exchange.flow.generate import generate
 from processes import ROOT, run
 
 #: Every command as it is typed.
@@ -133,6 +134,15 @@ def test_info_of_a_plain_archive_imports_nothing_heavy(tmp_path: Path) -> None:
     (tmp_path / "l3-2026-11-22.ndjson").write_bytes(line)
     found = imported_by("info", ".", cwd=tmp_path)
     assert not (HEAVY - {"msgspec"}) & found
+
+
+@pytest.mark.parametrize("words", [["events"], ["snapshots", "--every", "1s", "--wide"]], ids=" ".join)
+def test_an_export_imports_no_other_library_for_tables_and_no_server(words: list, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    lines = generate(symbols=["BTC/USD"], messages=50, depth=10, start_ns=1_795_305_600_000_000_000, rate=5.0)
+    (tmp_path / "l3.ndjson").write_bytes(b"".join(line + b"\n" for line in lines))
+    found = imported_by("export", *words, "l3.ndjson", "--out", "o", cwd=tmp_path)
+    assert not {"pandas", "polars", "duckdb", "aiohttp", "distributed"} & found
 
 
 def leaf(words: list) -> Command:

@@ -31,14 +31,19 @@ A notebook shows a book as its ladder, an archive as a bar of what it has, a tab
 something long is read.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from kraken_l3.api.archive import Archive, open_for_research
 from kraken_l3.api.arguments import Moment
 from kraken_l3.api.books import Book, BookLevel, BookOrder, Ladder, PlacedOrder
 from kraken_l3.api.coverage import DayCoverage, Gap
 from kraken_l3.api.numbers import decimals, doubles, pandas_types
-from kraken_l3.api.replays import RunningReplay, replay
-from kraken_l3.api.simulation import simulate
 from kraken_l3.api.tables import Rows, Table
+
+if TYPE_CHECKING:
+    from kraken_l3.api.replays import RunningReplay, replay
+    from kraken_l3.api.simulation import simulate
 
 __all__ = [
     "Archive",
@@ -60,3 +65,12 @@ __all__ = [
     "replay",
     "simulate",
 ]
+
+#: Servers and made-up trading, which no reader of an archive needs, by the modules that have them.
+_LAZY = {"RunningReplay": "replays", "replay": "replays", "simulate": "simulation"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -14,7 +14,6 @@ from typing import Any, Callable, Optional, TypeVar
 from kraken_l3.archive.datafile import DataFile
 from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.errors import DamageFound
-from kraken_l3.export.format_job import FormatJob, run_format_job
 from kraken_l3.export.gap_table import write_gaps
 from kraken_l3.export.job import Job, run_job
 from kraken_l3.export.orders.following import runs_in
@@ -154,6 +153,8 @@ def export_format(
         instruments: precisions that the user knows.
         progress: called with the bytes done.
     """
+    from kraken_l3.export.format_job import FormatJob, run_format_job  # here: tables do without what it imports
+
     with fetched(source, heads=True) as path:
         archive = open_archive(path)
         metadata = metadata_in(archive, instruments)

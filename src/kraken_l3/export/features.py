@@ -16,7 +16,7 @@ from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.opening import content_size, existing
 from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.engine.port import Engine, EngineOptions, RowOptions
-from kraken_l3.export.arrow import array_of, bitmap_of, times_of, to_doubles
+from kraken_l3.export.arrow import array_of, bitmap_of, bools_of, times_of, to_doubles
 from kraken_l3.export.bars import ARRIVAL, CANCEL, FILL, FLOW, Bars
 from kraken_l3.export.column_records import ColumnRecords
 from kraken_l3.export.day_trades import DayTrades
@@ -224,8 +224,8 @@ class _SymbolDay:
             **_of_window(window),
             **_of_flow(flow),
             **_of_trades(trades),
-            "suspect": pa.array(records["suspect"]),
-            "over_gap": pa.array(records["over_gap"]),
+            "suspect": bools_of(records["suspect"]),
+            "over_gap": bools_of(records["over_gap"]),
         }
         return pa.table([columns[name] for name in FEATURES.names], FEATURES)
 

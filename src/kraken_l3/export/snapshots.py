@@ -14,7 +14,7 @@ from kraken_l3.archive.gaps import gaps_in
 from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.port import Engine, EngineOptions, RowOptions
-from kraken_l3.export.arrow import array_of, bitmap_of, times_of, to_doubles, words_of
+from kraken_l3.export.arrow import array_of, bitmap_of, bools_of, times_of, to_doubles, words_of
 from kraken_l3.export.gap_rows import GapRows
 from kraken_l3.export.records import RecordBuilder, Records, ResultRecords, row_dtype
 from kraken_l3.export.row_flow import FlowBuilder
@@ -128,7 +128,7 @@ class _SymbolDay:
         if self._table.wide:
             columns.update(_wide_columns(records))
         if self._table.keep_gaps:
-            columns["over_gap"] = pa.array(records["over_gap"])
+            columns["over_gap"] = bools_of(records["over_gap"])
         schema = self._table.schema
         return pa.table([columns[name] for name in schema.names], schema)
 
@@ -162,7 +162,7 @@ def _wide_columns(records: Records) -> dict[str, pa.Array]:
         "ts_event": times_of(records["ts_event"]),
         "line": array_of(pa.int64(), records["line"]),
         "verdict": words_of(VERDICTS, records["verdict"]),
-        "suspect": pa.array(records["suspect"]),
+        "suspect": bools_of(records["suspect"]),
         **top_of_book(bid, ask, bid_qty, ask_qty, records["price_scale"]),
         "imbalance": imbalance(bid_qty, ask_qty, (bid >= 0) & (ask >= 0)),
         "ofi": array_of(pa.float64(), to_doubles(records["ofi"], records["ofi_scale"]), bitmap_of(records["has_ofi"])),

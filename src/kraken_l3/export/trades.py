@@ -18,7 +18,7 @@ from kraken_l3._version import __version__
 from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.opening import content_size, existing
 from kraken_l3.archive.reader import Archive, open_archive
-from kraken_l3.export.arrow import array_of, bitmap_of, times_of
+from kraken_l3.export.arrow import array_of, bitmap_of, bools_of, times_of
 from kraken_l3.export.day_trades import DayTrades
 from kraken_l3.export.naming import part_path
 from kraken_l3.export.parquet import ParquetOutput
@@ -159,6 +159,6 @@ def trades_table(records: Records) -> pa.Table:
         "price_scale": array_of(pa.int8(), records["price_scale"]),
         "qty": array_of(pa.int64(), records["qty"]),
         "qty_scale": array_of(pa.int8(), records["qty_scale"]),
-        "is_recent": pa.array(records["is_recent"]),
+        "is_recent": bools_of(records["is_recent"]),
     }
     return pa.table([columns[name] for name in TRADES.names], TRADES)

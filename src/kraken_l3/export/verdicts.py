@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from kraken_l3.engine.port import Engine
-from kraken_l3.export.arrow import array_of, times_of
+from kraken_l3.export.arrow import array_of, bools_of, times_of
 from kraken_l3.export.gap_rows import GapRows
 from kraken_l3.export.naming import part_path
 from kraken_l3.export.parquet import ParquetOutput
@@ -172,9 +172,9 @@ def _table(counts: Records, begin_ns: int, until_ns: int, gaps: Sequence[tuple[i
         times_of(left),
         *(array_of(pa.int32(), columns[name].astype(np.int32)) for name in ("messages", "verified", "bad")),
         array_of(pa.int32(), unverifiable.astype(np.int32)),
-        pa.array(suspect),
+        bools_of(suspect),
         array_of(pa.float64(), np.maximum(covered, 0) / _MINUTE_NS),
-        pa.array(usable),
+        bools_of(usable),
     ]
     return pa.table(arrays, _SCHEMA)
 
