@@ -167,8 +167,8 @@ def _rows(scratch: Path, messages: int, repeat: int) -> Iterator[Row]:
     source = record(scratch / "one", ["BTC/USD"], messages)
     data = next(source.glob("l3-*.ndjson"))
     mb = data.stat().st_size / 1e6
-    names = ("verify", "orders", *EXPORTS)
-    verified, orders, *exported = in_turns(repeat, *((name, source) for name in names))
+    names = ("verify", "orders", "features", *EXPORTS)
+    verified, orders, features, *exported = in_turns(repeat, *((name, source) for name in names))
     yield "verify, one job", f"{mb / verified['seconds']:,.0f} MB/s", "", None
     for run, (what, most) in zip(exported, EXPORTS.values()):
         ratio = run["seconds"] / verified["seconds"]
@@ -188,10 +188,12 @@ def _rows(scratch: Path, messages: int, repeat: int) -> Iterator[Row]:
         "",
         None,
     )
-    most_mb = max(run["anon_mb"] for run in (orders, *exported))
+    ratio = features["cpu"] / exported[list(EXPORTS).index("grid")]["cpu"]
+    yield "features every 1 s: CPU against snapshots every 1 s", f"{ratio:.2f} x", "<= 3", ratio <= 3
+    most_mb = max(run["anon_mb"] for run in (orders, features, *exported))
     yield "anonymous memory, one pair", f"{most_mb:,.0f} MB", "< 600", most_mb < 600
     many = record(scratch / "many", 700, messages // 2, rate=500.0)
-    for name in ("events", "change", "orders"):
+    for name in ("events", "change", "orders", "features"):
         run = measure(1, name, many)
         yield f"anonymous memory, 700 pairs, {name}", f"{run['anon_mb']:,.0f} MB", "< 600", run["anon_mb"] < 600
     yield from _jobs(scratch, source, repeat)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kraken_l3.export.bulk import export_orders, export_table
 from kraken_l3.export.events import EventsTable
+from kraken_l3.export.features import FeaturesTable
 from kraken_l3.export.snapshots import SnapshotsTable
 from kraken_l3.rebuild.verify import verify
 
@@ -22,6 +23,7 @@ TABLES = {
     "grid": SnapshotsTable(grid_ns=1_000_000_000),
     "change": SnapshotsTable(),
     "events": EventsTable(),
+    "features": FeaturesTable(),
 }
 
 
