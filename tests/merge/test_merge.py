@@ -30,6 +30,7 @@ from kraken_l3.archive.journal import (
     MergedSource,
     NotSpliced,
     Repaired,
+    TradeGap,
 )
 from kraken_l3.archive.sealing import day_sealing, seal, unsealed_days
 from kraken_l3.clock import SystemClock
@@ -39,6 +40,7 @@ from kraken_l3.errors import UsageError
 from kraken_l3.exchange.flow import listing
 from kraken_l3.merge.job import merge
 from kraken_l3.model.timestamps import format_rfc3339, parse_rfc3339
+from kraken_l3.protocol.decoding import decode_trades
 from kraken_l3.rebuild.sealing import describe
 from kraken_l3.rebuild.verify import verify
 
@@ -440,3 +442,16 @@ def test_little_waits(tmp_path):
         assert len(found) > 100
         places = [whole[symbol].index(each) for each in found]
         assert places == sorted(set(places))
+
+
+def test_trades_that_nobody_has(tmp_path):
+    stream = streamed()
+    at = stream.trades[len(stream.trades) // 2][0]
+    one = record(tmp_path / "a", stream, Recorder(outages=(Outage(at - 40, at + 10),), trades=True))
+    other = record(tmp_path / "b", stream, Recorder(outages=(Outage(at - 10, at + 40),), trades=True))
+    merge([one, other], tmp_path / "out")
+    lost = [trade for number, trade in stream.trades if at - 10 <= number < at + 10]
+    assert lines_of(tmp_path / "out", "trade") == [trade for _, trade in stream.trades if trade not in lost]
+    holes = records_of(tmp_path / "out", TradeGap)
+    missing = {trade.trade_id for line in lost for trade in decode_trades(line)}
+    assert sum(hole.next_id - hole.last_id - 1 for hole in holes) == len(missing)

@@ -1,8 +1,11 @@
 """`kraken-l3 merge` as a user types it, and other commands on what it makes."""
 
 import json
+import subprocess
+import sys
 
-from recordings import Outage, Recorder, record, streamed
+import pytest
+from recordings import NIGHT_NS, Outage, Recorder, contents, lines_of, record, streamed
 
 from processes import run
 
@@ -38,3 +41,26 @@ def test_exit_codes(tmp_path):
     missing = run("merge", "nowhere", "--out", "out", directory=tmp_path)
     assert missing.returncode == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sets a limit of POSIX")
+def test_a_full_disk(tmp_path):
+    """A limit on the size of files is a disk without room; once there is some, the same command goes on."""
+    import resource
+
+    stream = streamed(4_000, rate=200.0, start_ns=NIGHT_NS - 3_600 * 10**9)
+    record(tmp_path / "first", stream)
+    command = [sys.executable, "-m", "kraken_l3", "merge", "first", "--out"]
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_100_000, 1_100_000))
+
+    full = subprocess.run(
+        [*command, "merged"], cwd=tmp_path, preexec_fn=limited, capture_output=True, text=True, check=False
+    )
+    assert full.returncode == 5
+    assert "The same command goes on from here, once there is room" in full.stderr
+    for out in ("merged", "whole"):
+        subprocess.run([*command, out], cwd=tmp_path, capture_output=True, check=True)
+    assert contents(tmp_path / "merged") == contents(tmp_path / "whole")
+    assert lines_of(tmp_path / "merged") == list(stream.lines)

@@ -205,7 +205,7 @@ class _Merging:
                     for other in self._sources
                     if other is not source
                     and (not other.read or other.first_ns <= place)
-                    and not (other.is_over and other.position_ns < place)
+                    and not (other.is_over and other.last_ns < place)
                 ]
                 if not forced and any(limits[other.rank] <= place for other in others):
                     break

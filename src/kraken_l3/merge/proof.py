@@ -22,6 +22,10 @@ __all__ = ["Book", "Books", "Proof"]
 _REMEMBERED = 1_000
 
 
+#: Price precision, quantity precision and depth.
+Parameters = tuple[Optional[int], Optional[int], Optional[int]]
+
+
 class Proof(enum.Enum):
     """What comes of holding a snapshot against a book."""
 
@@ -57,14 +61,13 @@ class Books:
         """Of one symbol."""
         return next((tally for tally in self.engine.tallies() if tally.symbol == symbol), SymbolTally(symbol))
 
-    def compare(self, symbol: str, lines: Sequence[bytes]) -> Proof:
+    def compare(self, symbol: str, parameters: Parameters, lines: Sequence[bytes]) -> Proof:
         """Hold a symbol's book against the one that a snapshot and the updates behind it lead to, order by order."""
-        tally = self.tally(symbol)
         own = self.engine.export_book(symbol)
         if own is None:
             return Proof.UNTOLD
         other = make_engine(EngineOptions(), self._engine_name)
-        price, qty, depth = tally.parameters()
+        price, qty, depth = parameters
         other.set_symbol(symbol, price_precision=price, qty_precision=qty, depth=depth)
         other.feed(b"\n".join(lines) + b"\n", 0, 1)
         image = other.export_book(symbol)
@@ -97,12 +100,27 @@ class Book:
     def __init__(self, symbol: str, books: Books) -> None:
         self._symbol = symbol
         self._books = books
+        self._parameters: Optional[Parameters] = None
         self.recent: deque[bytes] = deque(maxlen=_REMEMBERED)
 
     def feed(self, lines: Sequence[bytes]) -> None:
         """The next messages."""
         self._books.feed(lines)
         self.recent.extend(lines[-_REMEMBERED:])
+
+    def begin(self, snapshot: bytes) -> None:
+        """The book begins anew."""
+        self._parameters = None
+        self.feed([snapshot])
+
+    def _known_parameters(self) -> Parameters:
+        """Told ones hold until the next snapshot; inferred ones may change before."""
+        if self._parameters is not None:
+            return self._parameters
+        tally = self._books.tally(self._symbol)
+        if not tally.depth_inferred and not tally.precision_inferred:
+            self._parameters = tally.parameters()
+        return tally.parameters()
 
     def is_in_step(self) -> bool:
         """Whether its last checksum came out."""
@@ -114,11 +132,12 @@ class Book:
         It does where the book is the snapshot's, and where the updates later than the snapshot make it the book: then
         its source has lost those directly behind it.
         """
-        proof = self._books.compare(self._symbol, [snapshot])
+        parameters = self._known_parameters()
+        proof = self._books.compare(self._symbol, parameters, [snapshot])
         if proof is not Proof.DIFFERENT:
             return proof
         at_ns = time_of(snapshot)
         later = list(takewhile(lambda line: time_of(line) > at_ns, reversed(self.recent)))
         if not at_ns or not later or len(later) == self.recent.maxlen:
             return proof
-        return self._books.compare(self._symbol, [snapshot, *reversed(later)])
+        return self._books.compare(self._symbol, parameters, [snapshot, *reversed(later)])

@@ -49,6 +49,8 @@ __all__ = ["DONE", "LED", "NO_MESSAGE", "PENDING", "Source", "ranked"]
 _frame: Callable[[Iterable[Any]], Frame] = partial(tuple.__new__, Frame)
 #: What is read at a time: little, for what waits to be aligned is in memory.
 READ_BYTES = 1024 * 1024
+#: So many of its last lines tell how far a source is read.
+_LAST_LINES = 15
 #: In place of a symbol: a line that is damaged or no data.
 NO_MESSAGE = -1
 #: States of a line: to be aligned; to be written; written, or left out.
@@ -130,6 +132,7 @@ class Source:
     Attributes:
         name: of its directory or file.
         position_ns: Kraken's time, up to which it is read.
+        last_ns: Kraken's time of its last line, as far as it is read.
         is_over: whether it is read to its end.
         first: the number of the first line that is remembered. For each from there on:
         payload, ns, recv, mono, connection, flags, symbol, state: the line, its place in Kraken's time, its receipt,
@@ -151,10 +154,10 @@ class Source:
         self._engine = make_engine(EngineOptions(messages=True), engine_name)
         self._metadata = metadata_in(archive)
         self._steps = self._play()
-        self.told: list[SymbolMetadata] = []
+        self._depths: Optional[dict[str, Optional[int]]] = None
         self.names: list[str] = []
         self.numbers: dict[str, int] = {}
-        self.position_ns = 0
+        self.position_ns = self.last_ns = 0
         self.first_ns = 0
         self.first_recv_ns = self.last_recv_ns = 0
         self.is_over = False
@@ -193,8 +196,6 @@ class Source:
         ):
             if isinstance(played, Step):
                 yield played
-            elif isinstance(played, SymbolMetadata):
-                self.told.append(played)
 
     def _on_damage(self, error: DamageFound) -> None:
         self.damage.append(error)
@@ -210,6 +211,7 @@ class Source:
         if step is None:
             self.is_over = True
             return 0, list(self.names)
+        self._depths = None
         data = step.block.data
         lines = data.split(b"\n")
         if not lines[-1]:
@@ -225,7 +227,10 @@ class Source:
         for times in self.elsewhere:
             times += repeat(0, len(lines))
         self.read += len(lines)
-        self.position_ns = next(filter(None, reversed(self.ns[-100:])), self.position_ns)
+        times = sorted(filter(None, self.ns[-_LAST_LINES:]))
+        if times:
+            self.position_ns = times[len(times) // 2]  # one absurd timestamp does not count
+            self.last_ns = times[-1]
         self.first_ns = self.first_ns or next(filter(None, self.ns), 0)
         self.first_recv_ns = self.first_recv_ns or self.recv[0]
         self.last_recv_ns = self.recv[-1]
@@ -396,7 +401,9 @@ class Source:
 
     def depth_of(self, symbol: str) -> Optional[int]:
         """The depth of a symbol's book, as far as it is read."""
-        return next((tally.depth for tally in self._engine.tallies() if tally.symbol == symbol), None)
+        if self._depths is None:
+            self._depths = {tally.symbol: tally.depth for tally in self._engine.tallies()}
+        return self._depths.get(symbol)
 
 
 def _column(messages: Columns, name: str) -> list[int]:

@@ -515,7 +515,7 @@ class SymbolStream:
         line = self._lines(leader)[0]
         recv_ns = source.recv[line - source.first]
         self._gap_before(source, recv_ns, cause)
-        self._book.feed([source.payload[line - source.first]])
+        self._book.begin(source.payload[line - source.first])
         self._lead(source, [line])
         held = [leader]
         for rank in others:
