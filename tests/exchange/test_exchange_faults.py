@@ -11,6 +11,7 @@ from wire_oracle import Book
 
 from kraken_l3.errors import ConfigError
 from kraken_l3.exchange import faults as f
+from kraken_l3.exchange.fault_log import FaultLog
 from kraken_l3.exchange.flow.feed import OrderFlow
 from kraken_l3.exchange.server import Exchange
 from kraken_l3.exchange.testing import until, until_sent
@@ -505,3 +506,23 @@ async def test_a_feed_that_fails_is_not_a_quiet_market():
     async with Exchange(Broken(("BTC/USD",))) as exchange:
         assert str(await asyncio.wait_for(told, 10)) == "no more"
         assert exchange.sent.level3_count == 0
+
+
+@running
+async def test_faults_by_chance_are_the_same_for_the_same_seed_and_stand_in_the_log(tmp_path):
+    async def lost(seed, path=None):
+        log = FaultLog(path)
+        skips = [f.Skip(probability=0.1, times=0)]
+        feed = OrderFlow(["BTC/USD"], rate=2000.0, seed=4, now_ns=10**18)
+        async with Exchange(feed, faults=skips, fault_log=log, fault_seed=seed) as exchange:
+            wire = await subscribed(exchange, ["BTC/USD"])
+            await wire.level3(500)
+        return [record["number"] for record in log.records][:40]
+
+    first = await lost(1, tmp_path / "faults.ndjson")
+    assert first == await lost(1)
+    assert first != await lost(2)
+    assert len(first) == 40
+    written = [json.loads(line) for line in (tmp_path / "faults.ndjson").read_text().splitlines()]
+    assert {(record["do"], record["connection"], record["symbol"]) for record in written} == {("skip", 1, "BTC/USD")}
+    assert 0.05 < len(written) / written[-1]["number"] < 0.2

@@ -36,6 +36,9 @@ TIER = _option("--tier", help="Your Kraken account's tier: standard or pro.")
 DURATION = _option("--duration", type=Duration(), help="Stop after so long: 90 (seconds), 10m, 1h, 2d.")
 
 AS_JSON = _flag("--json", "as_json", help="Print one JSON object (docs/cli.md) instead of text.")
+FAULTS = _option("--faults", type=PATH, help="Fault script (YAML), see docs/exchange.md.")
+FAULT_LOG = _option("--fault-log", type=PATH, help="Write every fault that was injected to this file, one JSON a line.")
+FAULT_SEED = _option("--fault-seed", type=int, default=0, help="Decides what the fault script leaves to chance.")
 ENGINE = _option("--engine", default="auto", help="auto, native or python.")
 INSTRUMENTS = _option("--instruments", type=PATH, help="File of instrument channel messages, for precisions.")
 CLUSTER = _option("--cluster", help="Run the jobs on this Dask scheduler: tcp://host:8786.")
@@ -384,7 +387,9 @@ SIMULATE = Command(
     _option("--tier", default="standard", help="Account tier whose limits apply: standard or pro."),
     _option("--keys", type=click.IntRange(1, 100), default=1, help="Number of API keys, one for each client."),
     _option("--api-key", multiple=True, help="Accept this API key, given as KEY:SECRET (base64); may be repeated."),
-    _option("--faults", type=PATH, help="Fault script (YAML), see docs/exchange.md."),
+    FAULTS,
+    FAULT_LOG,
+    FAULT_SEED,
     _option("--tls-cert", type=PATH, help="Certificate chain (PEM), for https and wss."),
     _option("--tls-key", type=PATH, help="Private key of the certificate (PEM)."),
     _option("--sent-log", type=PATH, help="Write every level3 message handed to a socket to this file, one per line."),
@@ -419,7 +424,9 @@ REPLAY = Command(
     _option("--tier", type=click.Choice(["standard", "pro"]), help="Have the limits of this account tier."),
     _option("--keys", type=click.IntRange(1, 100), default=1, help="Number of API keys, one for each client."),
     _option("--api-key", multiple=True, help="Accept this API key, given as KEY:SECRET (base64); may be repeated."),
-    _option("--faults", type=PATH, help="Fault script (YAML), see docs/exchange.md."),
+    FAULTS,
+    FAULT_LOG,
+    FAULT_SEED,
     _option("--tls-cert", type=PATH, help="Certificate chain (PEM), for https and wss."),
     _option("--tls-key", type=PATH, help="Private key of the certificate (PEM)."),
     _option("--sent-log", type=PATH, help="Write every level3 message handed to a socket to this file, one per line."),

@@ -9,6 +9,7 @@ from typing import Optional
 from kraken_l3.api.arguments import moment_ns
 from kraken_l3.cli.serving import ClientLog, given_keys, must_be_loopback, serve, tls_context
 from kraken_l3.clock import SystemClock
+from kraken_l3.exchange.fault_log import FaultLog
 from kraken_l3.exchange.faults import load_script
 from kraken_l3.exchange.limits import Limits
 from kraken_l3.exchange.replay.server import NO_LIMITS, Replay
@@ -34,6 +35,8 @@ def replay(
     keys: int,
     api_key: tuple[str, ...],
     faults: Optional[Path],
+    fault_log: Optional[Path],
+    fault_seed: int,
     tls_cert: Optional[Path],
     tls_key: Optional[Path],
     sent_log: Optional[Path],
@@ -54,6 +57,8 @@ def replay(
         engine_name=engine,
         limits=Limits.of_tier(tier) if tier is not None else NO_LIMITS,
         faults=load_script(faults) if faults is not None else (),
+        fault_log=FaultLog(fault_log) if fault_log is not None else None,
+        fault_seed=fault_seed,
         host=host,
         port=port,
         tls=tls_context(tls_cert, tls_key),

@@ -16,6 +16,7 @@ from kraken_l3.api.arguments import moment_ns
 from kraken_l3.cli.serving import ClientLog, given_keys, must_be_loopback, serve, tls_context
 from kraken_l3.clock import SystemClock
 from kraken_l3.errors import UsageError
+from kraken_l3.exchange.fault_log import FaultLog
 from kraken_l3.exchange.faults import load_script
 from kraken_l3.exchange.flow.feed import OrderFlow
 from kraken_l3.exchange.flow.listing import listing
@@ -33,7 +34,19 @@ log = get_logger("kraken_l3.exchange")
 
 
 #: What only one of the two ways of simulating knows.
-_OF_SERVER = ("host", "port", "tier", "keys", "api_key", "faults", "tls_cert", "tls_key", "sent_log")
+_OF_SERVER = (
+    "host",
+    "port",
+    "tier",
+    "keys",
+    "api_key",
+    "faults",
+    "fault_log",
+    "fault_seed",
+    "tls_cert",
+    "tls_key",
+    "sent_log",
+)
 _OF_ARCHIVE = ("depth", "start", "gaps")
 _DEFAULT_WRITE_S = 3_600.0
 
@@ -52,6 +65,8 @@ def simulate(
     keys: int,
     api_key: tuple[str, ...],
     faults: Optional[Path],
+    fault_log: Optional[Path],
+    fault_seed: int,
     tls_cert: Optional[Path],
     tls_key: Optional[Path],
     sent_log: Optional[Path],
@@ -99,6 +114,8 @@ def simulate(
         flow,
         limits=limits,
         faults=load_script(faults) if faults is not None else (),
+        fault_log=FaultLog(fault_log) if fault_log is not None else None,
+        fault_seed=fault_seed,
         host=host,
         port=port,
         tls=tls_context(tls_cert, tls_key),

@@ -11,6 +11,7 @@ from typing import Any, Callable, NamedTuple, Optional, Protocol, TypeVar
 from kraken_l3.exchange import faults as f
 from kraken_l3.exchange.announcements import maintenance_notice
 from kraken_l3.exchange.connection import Connection
+from kraken_l3.exchange.fault_log import FaultLog
 from kraken_l3.exchange.fault_payloads import corrupted, filled, flood, garbage, giant, reordered
 from kraken_l3.exchange.late_snapshots import LateSnapshots
 from kraken_l3.exchange.wire import fragments
@@ -76,11 +77,17 @@ class _Armed:
             and fault.public != connection.session.private
         )
 
-    def falls_due(self) -> bool:
+    def falls_due(self, rng: random.Random) -> bool:
         """One more matching message: whether the fault falls on it. Faults of a message come after the counted ones."""
         self.seen += 1
         over = self.seen - self.fault.after_messages - (1 if isinstance(self.fault, _ON_MESSAGES) else 0)
-        return over >= 0 and over % max(1, self.fault.every_messages) == 0 and not self.spent
+        if over < 0 or self.spent:
+            return False
+        return self.is_lucky(rng) if self.fault.probability else over % max(1, self.fault.every_messages) == 0
+
+    def is_lucky(self, rng: random.Random) -> bool:
+        """Whether the chance of the fault, if it has one, came true."""
+        return not self.fault.probability or rng.random() < self.fault.probability
 
 
 def _is_snapshot(payload: bytes) -> bool:
@@ -93,13 +100,18 @@ class FaultInjector:
     Args:
         target: the exchange.
         script: faults from the start on.
+        log: where what was injected is noted.
+        seed: decides what is left to chance.
     """
 
-    def __init__(self, target: FaultTarget, script: Iterable[f.Fault] = ()) -> None:
+    def __init__(
+        self, target: FaultTarget, script: Iterable[f.Fault] = (), log: Optional[FaultLog] = None, seed: int = 0
+    ) -> None:
+        self.log = log or FaultLog()
         self.armed: list[_Armed] = []
         self._target = target
         self._script = list(script)
-        self._rng = random.Random(0)
+        self._rng = random.Random(seed)
         self._timers: set[asyncio.TimerHandle] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._late_snapshots = LateSnapshots()
@@ -146,7 +158,7 @@ class FaultInjector:
     def _go_live(self, armed: _Armed) -> None:
         armed.live = True
         fault = armed.fault
-        if fault.after_messages or isinstance(fault, _ON_MESSAGES + _ON_REQUESTS):
+        if fault.after_messages or fault.probability or isinstance(fault, _ON_MESSAGES + _ON_REQUESTS):
             self.armed.append(armed)
         else:
             self._act_by_time(armed)
@@ -167,8 +179,17 @@ class FaultInjector:
 
     def _act(self, armed: _Armed, connections: list[Connection]) -> None:
         armed.done += 1
+        for connection in connections:
+            self._note(armed, connection.number, armed.fault.symbol)
+        if not connections:
+            self._note(armed, None, armed.fault.symbol)
         self._actions[type(armed.fault)](armed.fault, connections)
         self._drop_spent()
+
+    def _note(self, armed: _Armed, connection: Optional[int], symbol: Optional[str]) -> None:
+        found = {"connection": connection, "symbol": symbol, "number": armed.seen or None}
+        told = {name: value for name, value in found.items() if value is not None}
+        self.log.add({"at_ns": self._target.wall_ns(), "do": type(armed.fault).__name__.lower(), **told})
 
     def _drop_spent(self) -> None:
         self.armed = [armed for armed in self.armed if not armed.spent]
@@ -200,12 +221,15 @@ class FaultInjector:
         due = [
             armed
             for armed in self.armed
-            if not isinstance(armed.fault, _ON_REQUESTS) and armed.matches(connection, symbol) and armed.falls_due()
+            if not isinstance(armed.fault, _ON_REQUESTS)
+            and armed.matches(connection, symbol)
+            and armed.falls_due(self._rng)
         ]
         altering = [armed for armed in due if isinstance(armed.fault, _ON_MESSAGES)]
         if altering:
             for armed in altering:
                 armed.done += 1
+                self._note(armed, connection.number, symbol)
             self._alter([armed.fault for armed in altering], connection, payload)
             self._drop_spent()
         else:
@@ -246,8 +270,11 @@ class FaultInjector:
         """The first armed fault of this kind that falls on the request; it counts as done."""
         for armed in self.armed:
             fault = armed.fault
-            if isinstance(fault, kind) and fault.connection in (None, connection) and fault.symbol in (None, symbol):
+            if not isinstance(fault, kind) or fault.connection not in (None, connection):
+                continue
+            if fault.symbol in (None, symbol) and armed.is_lucky(self._rng):
                 armed.done += 1
+                self._note(armed, connection or None, symbol or None)
                 self._drop_spent()
                 return fault
         return None

@@ -7,7 +7,7 @@ messages), how often, and to which connection or symbol. `docs/exchange.md` list
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Optional, Union
+from typing import Annotated, Any, Literal, Optional, Union
 
 import msgspec
 import yaml
@@ -51,6 +51,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag=str.l
         at_s: seconds from the start of the exchange (or from the push) until the fault is live.
         after_messages: matching level3 messages that go out first, counted once the fault is live.
         every_messages: matching messages from one occurrence to the next (1: every message), if `times` is not 1.
+        probability: instead of `every_messages`: the chance of each matching message or request; the seed decides.
         every_s: seconds from one occurrence to the next, if `times` is not 1 and no messages are counted.
         times: how often it occurs; 0 is for ever.
         connection: number of the only connection it affects; each endpoint numbers its connections from 1.
@@ -61,6 +62,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="do", tag=str.l
     at_s: float = 0.0
     after_messages: int = 0
     every_messages: int = 1
+    probability: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     every_s: float = 1.0
     times: int = 1
     connection: Optional[int] = None

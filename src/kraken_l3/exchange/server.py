@@ -19,6 +19,7 @@ from kraken_l3.exchange.connection import Connection
 from kraken_l3.exchange.delivery import Delivery
 from kraken_l3.exchange.endpoints import LEVEL3_PATH, PUBLIC_PATH, Endpoints
 from kraken_l3.exchange.fault_injector import FaultInjector
+from kraken_l3.exchange.fault_log import FaultLog
 from kraken_l3.exchange.faults import Fault, PairField, PairStatus
 from kraken_l3.exchange.feed import Feed
 from kraken_l3.exchange.flow.feed import OrderFlow
@@ -51,6 +52,8 @@ class Exchange:
         feed: where messages come from; by default order flow for BTC/USD and ETH/USD at 50 messages a second.
         limits: what clients may ask for.
         faults: what goes wrong by itself; more by `push`.
+        fault_log: where what went wrong is noted; by default in memory (`faults.log.records`).
+        fault_seed: decides what faults leave to chance.
         host: address to listen on.
         port: 0 takes a free one.
         tls: a server context; the URLs then say https and wss.
@@ -79,6 +82,8 @@ class Exchange:
         *,
         limits: Limits = Limits(),  # noqa: B008 - immutable
         faults: Iterable[Fault] = (),
+        fault_log: Optional[FaultLog] = None,
+        fault_seed: int = 0,
         host: str = "127.0.0.1",
         port: int = 0,
         tls: Optional[ssl.SSLContext] = None,
@@ -102,7 +107,7 @@ class Exchange:
             if isinstance(fault, (PairStatus, PairField)) and fault.symbol not in records:
                 name = type(fault).__name__.lower()
                 raise ConfigError(f"fault {name} needs the symbol of a pair that is traded here, got {fault.symbol}")
-        self.faults = FaultInjector(self, script)
+        self.faults = FaultInjector(self, script, fault_log, fault_seed)
         books = PriceBooks(self.feed)
         self._rules = Rules(self.feed, records, books, self.tokens, limits, self.faults)
         self._delivery = Delivery(self.feed, self.clients, books, self.faults, self.clock, self._notify)
@@ -148,6 +153,7 @@ class Exchange:
         if self._runner is not None:
             await self._runner.cleanup()
         self.sent.close()
+        self.faults.log.close()
 
     @staticmethod
     def _tell_if_failed(task: asyncio.Task[None]) -> None:
