@@ -10,10 +10,14 @@ import pyarrow.compute as pc
 import pytest
 
 import kraken_l3
+from kraken_l3.archive.checkpoints import read_checkpoints
 from kraken_l3.archive.gaps import gaps_in
+from kraken_l3.archive.layout import DayPaths
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.errors import UsageError
 from kraken_l3.exchange.flow.measure import Mix
+from kraken_l3.rebuild.recheckpointing import make_checkpoints
+from kraken_l3.rebuild.verify import verify
 
 MIDNIGHT = "2026-01-02T23:56:00Z"
 
@@ -39,6 +43,19 @@ def test_all_of_it_is_verified_and_each_day_has_its_files(archive):
     assert sum(report.tally.ok for report in found.symbols.values()) == found.totals.lines > 10_000
     assert archive.days == [dt.date(2026, 1, 2), dt.date(2026, 1, 3)]
     assert archive.symbols == ["ETH/USD", "SOL/USD"]
+
+
+def test_each_day_has_checkpoints_of_the_books_that_its_data_leads_to(archive, tmp_path):
+    for day in archive.days:
+        begun = [each for each in read_checkpoints(DayPaths(archive.path, day).checkpoints) if each.line == 0]
+        assert [each.symbol for each in begun] == (archive.symbols if day.day == 3 else [])
+        assert all(each.snapshot for each in begun)
+    assert verify(archive.path).lies == []
+    for path in archive.path.iterdir():
+        if path.suffix != ".checkpoints":
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    make_checkpoints(tmp_path, engine_name="python")
+    assert digests(tmp_path) == digests(archive.path)
 
 
 def test_gaps_have_both_edges_and_the_market_went_on(archive):

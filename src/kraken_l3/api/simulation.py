@@ -27,8 +27,8 @@ def simulate(
 ) -> Archive:
     """Write an archive of made-up trading, as a recorder would have written it, and open it.
 
-    It has level3 messages with right checksums, trades, instruments, receipts and a journal. The same arguments give
-    the same data. `kraken-l3 simulate --write` does the same.
+    It has level3 messages with right checksums, trades, instruments, receipts, a journal and checkpoints. The same
+    arguments give the same data. `kraken-l3 simulate --write` does the same.
 
     Args:
         path: a directory that is new or empty.

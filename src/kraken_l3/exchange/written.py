@@ -4,7 +4,7 @@ The market runs on a clock of its own, as fast as this machine computes. Each me
 level3 or public, each with a lag of its own: never out of order within a connection, now and then held up. A connection
 that is lost journals its gap and comes back with snapshots, while the market and the trades go on.
 
-The same arguments give the same data files, receipts and journals.
+The same arguments give the same files, checkpoints included.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from kraken_l3.exchange.flow.market import UNSORTED_ADDS
 from kraken_l3.model.frames import Frame
 from kraken_l3.model.timestamps import NS_PER_DAY, NS_PER_S
 from kraken_l3.protocol.decoding import decode_instruments
+from kraken_l3.rebuild.recheckpointing import make_checkpoints
 
 __all__ = ["DEFAULT_START_NS", "MOST_GAPS", "Written", "write_archive"]
 
@@ -95,7 +96,7 @@ def write_archive(
     odd_numbers: float = 0.0,
     unsorted_adds: float = UNSORTED_ADDS,
 ) -> Written:
-    """Write an archive: level3, trades and instruments, with receipts and a journal.
+    """Write an archive: level3, trades and instruments, with receipts, a journal and checkpoints.
 
     Args:
         directory: made when missing; must hold nothing.
@@ -129,9 +130,11 @@ def write_archive(
     writer = ArchiveWriter.open(directory, clock=clock)
     try:
         recording = _Recording(writer, clock, flow, depth, random.Random(f"{seed}:network"), rate=rate, seed=seed)
-        return recording.run(start_ns + duration_ns, gaps)
+        written = recording.run(start_ns + duration_ns, gaps)
     finally:
         writer.close()
+    make_checkpoints(directory)
+    return written
 
 
 class _SetClock:
