@@ -7,6 +7,7 @@ what is compared runs in turns. CPU seconds are those of all threads, without st
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import itertools
 import json
 import shutil
@@ -196,8 +197,31 @@ def _rows(scratch: Path, messages: int, repeat: int) -> Iterator[Row]:
     for name in ("events", "change", "orders", "features"):
         run = measure(1, name, many)
         yield f"anonymous memory, 700 pairs, {name}", f"{run['anon_mb']:,.0f} MB", "< 600", run["anon_mb"] < 600
+    yield from _other_tools(scratch, messages, repeat)
     yield from _jobs(scratch, source, repeat)
     yield from _against_the_usual(scratch, data, exported[list(EXPORTS).index("change")], messages)
+
+
+#: The most that each may take of two million messages at depth 100, in seconds.
+FORMATS = {"hftbacktest": 6, "nautilus": 6, "lobster": 15, "tardis": 15}
+
+
+def _other_tools(scratch: Path, messages: int, repeat: int) -> Iterator[Row]:
+    """Beside `events` of the same data; nautilus where it is installed for this Python."""
+    names = [name for name in FORMATS if name != "nautilus" or importlib.util.find_spec("nautilus_trader") is not None]
+    deep = record(scratch / "deep", ["BTC/USD"], messages, depth=100)
+    events, *made = in_turns(repeat, *((name, deep) for name in ("events", *names)))
+    yield "events at depth 100", f"{events['seconds']:.1f} s, {events['anon_mb']:,.0f} MB", "", None
+    for name, run in zip(names, made):
+        most = FORMATS[name] * messages / 2_000_000
+        yield f"{name} at depth 100", f"{run['seconds']:.1f} s", f"<= {most:.1f} s", run["seconds"] <= most
+        yield "  anonymous memory", f"{run['anon_mb']:,.0f} MB", "< 600", run["anon_mb"] < 600
+        yield (
+            "  time, CPU against events",
+            "{:.1f} x, {:.1f} x".format(run["seconds"] / events["seconds"], run["cpu"] / events["cpu"]),
+            "",
+            None,
+        )
 
 
 def _jobs(scratch: Path, source: Path, repeat: int) -> Iterator[Row]:

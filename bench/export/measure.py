@@ -13,10 +13,12 @@ import threading
 import time
 from pathlib import Path
 
-from kraken_l3.export.bulk import export_orders, export_table
+from kraken_l3.archive.reader import open_archive
+from kraken_l3.export.bulk import export_format, export_orders, export_table
 from kraken_l3.export.events import EventsTable
 from kraken_l3.export.features import FeaturesTable
 from kraken_l3.export.snapshots import SnapshotsTable
+from kraken_l3.rebuild.metadata import metadata_in
 from kraken_l3.rebuild.verify import verify
 
 TABLES = {
@@ -25,6 +27,10 @@ TABLES = {
     "events": EventsTable(),
     "features": FeaturesTable(),
 }
+
+
+#: Other tools' formats, with their options.
+FORMATS: dict[str, dict[str, object]] = {"hftbacktest": {"resync": "diff"}, "nautilus": {}, "lobster": {}, "tardis": {}}
 
 
 class PeakMemory:
@@ -63,9 +69,12 @@ def main() -> None:
         else:
             if what == "orders":
                 report = export_orders(str(source), target, jobs=jobs)
+            elif what in FORMATS:
+                symbols = sorted({told.symbol for told in metadata_in(open_archive(source))})
+                report = export_format(str(source), target, what, symbols, options=FORMATS[what], jobs=jobs)
             else:
                 report = export_table(str(source), target, TABLES[what], jobs=jobs)
-            rows, bytes_ = sum(f.rows for f in report.files), sum(f.bytes for f in report.files)
+            rows, bytes_ = sum(f.rows or 0 for f in report.files), sum(f.bytes for f in report.files)
             assert report.exit_code() == 0
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu_start
     print(json.dumps({"seconds": seconds, "cpu": cpu, "rows": rows, "bytes": bytes_, "anon_mb": memory.mb}))
