@@ -27,6 +27,7 @@ they count in the book: a row then differs from the one before by them, too.
 from __future__ import annotations
 
 import json
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
@@ -99,6 +100,8 @@ class _Day:
         self._book = BookRows(levels, self._factor)
         self._first_ns: Optional[int] = None
         self._last_ns = 0
+        self._thread = ThreadPoolExecutor(1)  # makes text of a batch while the next is worked on
+        self._writing: Optional[Future[None]] = None
         # the names hold the time of the last line: until then they are others
         self._files: dict[str, Output] = {}
         try:
@@ -163,38 +166,55 @@ class _Day:
 
     def _halt(self, at_ns: int, price: int) -> None:
         times = self._times(np.array([at_ns]))
-        self._files["message"].file.write(csv_lines([times, f"{_HALT},0,0,{price},-1"]))
-        self._files["kinds"].file.write(csv_lines([_KINDS.take(pa.array([_HALT_LINE]))]))
         nothing = np.zeros(1, np.int64)
-        self._files["orderbook"].file.write(self._book.after(nothing, nothing, nothing, np.ones(1, bool)))
+        rows = self._book.after(nothing, nothing, nothing, np.ones(1, bool))
+        self._write_beside([times, f"{_HALT},0,0,{price},-1"], np.array([_HALT_LINE]), rows)
 
     def _write(self, lines: _Lines) -> None:
         if not len(lines.type):
             return
         shown = lines.kind < _REENTRY if self._arrivals_only else np.ones(len(lines.type), bool)
         by = np.where(lines.type == _NEW, lines.size, np.where(lines.type == _HIDDEN, 0, -lines.size))
-        self._files["orderbook"].file.write(self._book.after(lines.side == Side.BID, lines.price, by, shown))
+        rows = self._book.after(lines.side == Side.BID, lines.price, by, shown)
         lines = lines if shown.all() else _Lines(*(column[shown] for column in lines))
         if not len(lines.type):
             return
         times = self._times(lines.recv_ns)
-        prices = decimals(multiplied(lines.price, self._factor), 0)
-        direction = _DIRECTION[lines.side]
-        columns = [times, lines.type, lines.number, lines.size, prices, direction]
-        self._files["message"].file.write(csv_lines(columns))
-        self._files["kinds"].file.write(csv_lines([_KINDS.take(pa.array(lines.kind))]))
+        prices = multiplied(lines.price, self._factor)
+        self._write_beside(
+            [times, lines.type, lines.number, lines.size, prices, _DIRECTION[lines.side]], lines.kind, rows
+        )
 
-    def _times(self, at_ns: Records) -> Any:
+    def _write_beside(self, columns: list[Any], kinds: Records, rows: bytes) -> None:
+        self._finish_writing()  # one batch at a time: each holds its rows until they are written
+        self._writing = self._thread.submit(self._write_lines, columns, kinds, rows)
+
+    def _finish_writing(self) -> None:
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+    def _write_lines(self, columns: list[Any], kinds: Records, rows: bytes) -> None:
+        times, *others = columns
+        large = [isinstance(each, np.ndarray) and each.dtype == object for each in others]  # more than 64 bits
+        others = [decimals(each, 0) if is_large else each for each, is_large in zip(others, large)]
+        self._files["message"].file.write(csv_lines([decimals(times, 9), *others]))
+        self._files["kinds"].file.write(csv_lines([_KINDS.take(pa.array(kinds))]))
+        self._files["orderbook"].file.write(rows)
+
+    def _times(self, at_ns: Records) -> Records:
         at_ns = np.maximum(np.maximum.accumulate(at_ns), self._last_ns)
         if self._first_ns is None:
             self._first_ns = int(at_ns[0])
         self._last_ns = int(at_ns[-1])
-        return decimals(at_ns - self._start_ns, 9)
+        return at_ns - self._start_ns
 
     def finish(self) -> Written:
+        self._finish_writing()
         if self._first_ns is None:  # nothing but an empty snapshot
             self.abandon()
             return Written([])
+        self._thread.shutdown()
         first, last = ((at_ns - self._start_ns) // _MS_NS for at_ns in (self._first_ns, self._last_ns))
         stem = f"{self._stem}_{first}_{last}"
         names = []
@@ -205,6 +225,7 @@ class _Day:
         return Written([*names, self._ids.write(self._store, f"{stem}_ids.csv")])
 
     def abandon(self) -> None:
+        self._thread.shutdown()
         for output in self._files.values():
             output.abandon()
         self._ids.close()
