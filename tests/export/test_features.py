@@ -207,6 +207,23 @@ def test_a_window_has_the_bars_that_lie_within_it(tmp_path):
     assert len(rows) == 11
 
 
+@pytest.mark.parametrize("qtys", [("1.25", "0.0625"), ("0.0625", "1.25")])
+def test_quantities_of_several_precisions_add_up_in_one_bar(tmp_path, qtys):
+    lines = []
+    for number, (kind, qty) in enumerate((kind, qty) for qty in qtys for kind in ("snapshot", "update")):
+        at = f"2026-01-02T03:04:05.{number + 1}00000000Z"
+        event = '"event":"add",' if kind == "update" else ""
+        order = f'{event}"order_id":"O{number}","limit_price":{number + 1},"order_qty":{qty},"timestamp":"{at}"'
+        data = f'{{"symbol":"A/USD","bids":[{{{order}}}],"asks":[],"timestamp":"{at}"}}'
+        lines.append(f'{{"channel":"level3","type":"{kind}","data":[{data}]}}')
+    lines.append(lines[-1].replace("04:05", "04:06").replace("O3", "O4"))
+    path = tmp_path / "l3.ndjson"
+    path.write_text("\n".join(lines) + "\n")
+    ((bar,),) = export(path, tmp_path / "o", SECOND_NS).values()
+    assert (bar["bid_arrivals"], bar["bid_arrival_qty"], bar["ofi"]) == (2, 1.3125, 1.3125)
+    assert bar["bid_window_qty"] == 2 * float(qtys[1])
+
+
 class AtOnce(ReceiveClock):
     """Runs on without a stop."""
 
