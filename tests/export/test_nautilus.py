@@ -291,6 +291,15 @@ def test_recorded_trades_and_the_pair_are_there(library, tmp_path):
     assert (pair["maker_fee"], pair["taker_fee"]) == ("0.0025", "0.0040")
 
 
+def test_a_name_without_currencies_defines_no_instrument(library, tmp_path):
+    source = record(
+        tmp_path / "a", symbols=("BTC/USD",), messages=100, change=lambda _, line: line.replace(b"BTC/USD", b"BTCUSD")
+    )
+    result = export_format(str(source), str(tmp_path / "o"), "nautilus", ["BTCUSD"])
+    assert result.notes == ["BTCUSD: no instrument is defined: the name does not tell base and quote currency"]
+    assert [file.name.split("/")[-3] for file in result.files if file.name.endswith("parquet")] == ["order_book_deltas"]
+
+
 def test_an_encoding_that_is_not_known_is_refused_and_leaves_nothing(library, monkeypatch, tmp_path):
     source = record(tmp_path / "a", symbols=("BTC/USD",), messages=100)
     monkeypatch.setattr(Decimals, "from_str", classmethod(lambda cls, text: cls(int(Decimal(text).scaleb(9)))))

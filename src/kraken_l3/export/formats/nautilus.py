@@ -81,8 +81,9 @@ def export_nautilus(source: Source, directory: Path) -> Written:
             return days[-1]
 
         written = write_days(source, make_day)
-        names = [*written.names, *(_define(library, days) if written.names else ())]
-    return written._replace(names=[f"nautilus/{name}" for name in names])
+        pair = _define(library, days) if written.names else Written([])
+    names = [f"nautilus/{name}" for name in (*written.names, *pair.names)]
+    return Written(names, [*written.notes, *pair.notes])
 
 
 class _Catalog:
@@ -180,14 +181,16 @@ class _Day:
         self._ids.close()
 
 
-def _define(library: _Catalog, days: list[_Day]) -> list[str]:
+def _define(library: _Catalog, days: list[_Day]) -> Written:
     """The file with the instrument, as of the first delta."""
     last = days[-1].pair  # days that were begun with fewer decimals were written again
+    if not all(last.symbol.partition("/")):
+        return Written([], [f"{last.symbol}: no instrument is defined: the name does not tell base and quote currency"])
     for day in days:
         if day.pair == last and day.deltas.first is not None:
             instrument = currency_pair(last, day.steps, int(day.deltas.first["ts_init"][0]))
-            return [library.write([instrument])]
-    return []
+            return Written([library.write([instrument])])
+    return Written([])
 
 
 def _at_message_start(updates: Updates) -> Records:
