@@ -220,6 +220,23 @@ def _verdicts_without(stream: Streamed, number: int) -> list[int]:
     return list(engine.feed(b"\n".join(lines) + b"\n", 0, 0).messages["verdict"][number:])
 
 
+def test_what_the_one_lost_while_the_other_was_away_is_found_by_the_snapshot(tmp_path):
+    """No checksum sees it, but the book of the one that returns is another one."""
+    stream = streamed(300, depth=100, symbols=("BTC/USD",))
+    unseen = next(number for number in range(110, 140) if not any(_verdicts_without(stream, number)))
+    one = record(tmp_path / "a", stream, Recorder(lost=frozenset({unseen})))
+    other = record(tmp_path / "b", stream, Recorder(outages=(Outage(100, 150),)))
+    report = merge([one, other], tmp_path / "out")
+    assert (report.exit_code(), report.gaps) == (3, 1)
+    lines = lines_of(tmp_path / "out")
+    assert identities(lines) == identities(stream.lines[:unseen] + stream.lines[unseen + 1 :])
+    assert count_snapshots(lines) == 2
+    (gap,) = records_of(tmp_path / "out", GapClosed)
+    assert gap.cause == "mismatch"
+    merge([record(tmp_path / "whole", stream), other], tmp_path / "out-whole")
+    assert lines_of(tmp_path / "out-whole") == list(stream.lines)
+
+
 def test_a_lost_message_that_the_checksum_sees_is_proved_by_it(tmp_path):
     stream = streamed(300, symbols=("BTC/USD",))
     seen = next(number for number in range(60, 300) if _verdicts_without(stream, number)[0])
