@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from archives import record
 
+import kraken_l3
+from kraken_l3.archive.remote import RemoteFile
 from kraken_l3.errors import UsageError
 from kraken_l3.export.bulk import export_table, plan_jobs
 from kraken_l3.export.events import EventsTable
@@ -203,3 +205,34 @@ def test_no_scheduler_is_a_clear_error(source, tmp_path):
     pytest.importorskip("distributed")
     with pytest.raises(UsageError, match="no Dask scheduler"):
         export_table(str(source), str(tmp_path), EVENTS, cluster="tcp://127.0.0.1:9")
+
+
+def test_an_archive_on_s3_is_read_in_place(source, bucket, monkeypatch):
+    _upload(source, f"{bucket}/day")
+    asked: list[int] = []
+    read = RemoteFile._range
+
+    def counted(file, begin, end):
+        asked.append(end - begin)
+        return read(file, begin, end)
+
+    monkeypatch.setattr(RemoteFile, "_range", counted)
+    here, there = kraken_l3.open(source), kraken_l3.open(f"{bucket}/day")
+    assert there.symbols == here.symbols
+    for symbol in here.symbols:
+        assert there.book(symbol) == here.book(symbol)
+    assert there.verify().exit_code() == here.verify().exit_code()
+    assert len(asked) > 3
+    with pytest.raises(UsageError, match="no such file or directory"):
+        kraken_l3.open(f"{bucket}-that-is-not-there/day")
+    program = [sys.executable, "-m", "kraken_l3", "book", f"{bucket}/day", "--symbol", here.symbols[0]]
+    assert subprocess.run(program, capture_output=True, check=False).returncode == 0
+
+
+def test_missing_credentials_are_told_in_a_sentence(bucket):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment.update(AWS_EC2_METADATA_DISABLED="true", HOME="/nonexistent")
+    program = [sys.executable, "-m", "kraken_l3", "info", f"{bucket}/day"]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, env=environment, timeout=60)
+    assert done.returncode == 1
+    assert "AWS_ACCESS_KEY_ID" in done.stderr

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 import tempfile
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from kraken_l3.errors import LocalFault, UsageError
 from kraken_l3.export.parquet import ParquetOutput
-from kraken_l3.export.storage import LocalStore, fetched, open_store, write_file
+from kraken_l3.export.storage import LocalStore, open_store, write_file
 
 
 def names_in(directory) -> list[str]:
@@ -142,36 +141,3 @@ def test_an_object_appears_when_it_is_published(bucket, temporary):
     store.begin("a/d.csv").abandon()
     assert store.size("a/d.csv") is None
     assert not list(temporary.iterdir())
-
-
-def test_what_is_needed_is_fetched_and_gone_afterwards(bucket, temporary):
-    for day in ("2026-11-22", "2026-11-23"):
-        for name in (f"l3-{day}.ndjson", f"l3-{day}.receipts", f"l3-{day}.checkpoints", f"journal-{day}.ndjson"):
-            bucket.pipe_file(f"/a/{name}", name.encode())
-    bucket.pipe_file("/a/notes.txt", b"no part of an archive")
-    with fetched("memory://a", ["l3-2026-11-23.ndjson"]) as path:
-        assert names_in(path) == sorted(f"{name}" for name in _NAMES)
-        assert (path / "l3-2026-11-23.ndjson").read_bytes() == b"l3-2026-11-23.ndjson"
-    with fetched("memory://a", heads=True) as path:
-        sizes = {name: (path / name).stat().st_size for name in names_in(path)}
-        assert len(sizes) == 8
-        assert {name for name, size in sizes.items() if size} == {
-            name for name in sizes if name.startswith("journal") or name.endswith("checkpoints")
-        }
-    with fetched("memory://a/l3-2026-11-22.ndjson") as path:
-        assert path.read_bytes() == b"l3-2026-11-22.ndjson"
-    assert not list(temporary.iterdir())
-
-
-_NAMES = ["journal-2026-11-23.ndjson", *(f"l3-2026-11-23.{end}" for end in ("checkpoints", "ndjson", "receipts"))]
-
-
-def test_a_place_that_is_not_there_leaves_nothing_behind(bucket, temporary):
-    with pytest.raises(UsageError, match="no such file or directory"), fetched("memory://nowhere"):
-        pass
-    assert not list(temporary.iterdir())
-
-
-def test_a_path_here_is_taken_as_it_is(tmp_path):
-    with fetched(str(tmp_path)) as path:
-        assert path == Path(tmp_path)

@@ -23,6 +23,7 @@ from kraken_l3.archive.layout import Stream, parse_name
 from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import Archive as Files
 from kraken_l3.archive.reader import open_archive
+from kraken_l3.archive.remote import path_of
 from kraken_l3.archive.unread import Unread, unread_in
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import EngineOptions
@@ -52,14 +53,16 @@ _SHOWN_SYMBOLS = 5
 
 
 def open_for_research(path: Union[str, Path]) -> Archive:
-    """Open an archive directory, or an NDJSON file of level3 messages by any recorder.
+    """Open an archive directory, or an NDJSON file of level3 messages by any recorder; also by its URL (s3://...).
+
+    Of a URL no more is read than is needed, in ranges.
 
     Raises:
         UsageError: there is no such file or directory.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise UsageError(f"path must be a text or a path, got {type(path).__name__}")
-    return Archive(Path(path))
+    return Archive(path_of(path))
 
 
 class Archive:

@@ -27,6 +27,7 @@ __all__ = [
     "CheckpointHead",
     "append_checkpoints",
     "decode_checkpoint",
+    "latest_heads",
     "read_checkpoint",
     "read_checkpoints",
     "read_heads",
@@ -93,6 +94,8 @@ _HEAD = re.compile(
     rb'\{"line":(\d{1,19}),"end_offset":(\d{1,19}),"symbol":("(?:[^"\\]|\\.)*"),(?:"depth":\d+,)?"message":\{'
 )
 _HEAD_BYTES = 512
+#: So much is read at once where the end of a line is looked for.
+_STEP_BYTES = 64 * 1024
 _decoder = msgspec.json.Decoder(Checkpoint)
 _encoder = msgspec.json.Encoder()
 
@@ -134,6 +137,69 @@ def read_heads(path: Path) -> Iterator[CheckpointHead]:
                 yield CheckpointHead(*head, number, offset, length)
     finally:
         source.close()
+
+
+def latest_heads(path: Path, last_line: Optional[int] = None) -> Iterator[CheckpointHead]:
+    """The heads of a day's checkpoints, the last one first, from the last at or before a line on.
+
+    They are written in the order of lines, so the place is found by looking at a few of them. `number` is -1.
+    """
+    try:
+        source = PlainFile(path)
+    except ArchiveError:
+        return
+    try:
+        begin, end = 0, source.size()
+        while last_line is not None and end - begin > _STEP_BYTES:
+            middle = (begin + end) // 2
+            at = _next_line(source, middle, end)
+            head = _head(source.read_at(at, _HEAD_BYTES)) if at < end else None
+            if head is not None and head[0] <= last_line:
+                begin = at
+            else:
+                end = middle
+        yield from (
+            head
+            for head in _backwards(source, _next_line(source, end, source.size()))
+            if last_line is None or head.line <= last_line
+        )
+    finally:
+        source.close()
+
+
+def _next_line(source: PlainFile, at: int, end: int) -> int:
+    """Where the first line begins at or behind an offset."""
+    if at == 0 or source.read_at(at - 1, 1) == b"\n":
+        return at
+    while at < end and (part := source.read_at(at, _STEP_BYTES)):
+        found = part.find(b"\n")
+        if found >= 0:
+            return at + found + 1
+        at += len(part)
+    return end
+
+
+def _backwards(source: PlainFile, end: int) -> Iterator[CheckpointHead]:
+    """The heads in front of an offset at which a line begins, the last one first."""
+    while end > 0:
+        length, begin = 0, end - 1
+        while begin > 0:
+            size = min(_STEP_BYTES, begin)
+            found = source.read_at(begin - size, size).rfind(b"\n")
+            if found >= 0:
+                begin += found + 1 - size
+                break
+            begin -= size
+        length = end - begin - (source.read_at(end - 1, 1) == b"\n")
+        head = _head(source.read_at(begin, min(length, _HEAD_BYTES)))
+        if head is None:
+            with contextlib.suppress(MalformedMessage):
+                found_one = decode_checkpoint(source.read_at(begin, length))
+                reason = "" if found_one.snapshot else found_one.reason or "null"
+                head = found_one.line, found_one.end_offset, found_one.symbol, reason
+        if head is not None:
+            yield CheckpointHead(*head, -1, begin, length)
+        end = begin
 
 
 def _lines(source: PlainFile) -> Iterator[tuple[int, int]]:

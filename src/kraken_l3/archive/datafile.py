@@ -18,6 +18,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional, Protocol
 
@@ -25,7 +26,8 @@ from kraken_l3.archive.bytesource import ByteSource
 from kraken_l3.archive.envelope import LEFT_OUT, is_wrapped, unwrap_lines
 from kraken_l3.archive.layout import DayPaths, Stream, parse_name
 from kraken_l3.archive.opening import PlainFile, open_source
-from kraken_l3.archive.receipts import RECEIPT_BYTES, Receipt, ReceiptIndex
+from kraken_l3.archive.receipts import RECEIPT_BYTES, SLACK_NS, Receipt, ReceiptIndex
+from kraken_l3.archive.remote import RemotePath
 from kraken_l3.archive.scan import BOM, LINE_LIMIT_BYTES, check_object
 from kraken_l3.errors import ArchiveError, DamageFound, MalformedMessage
 
@@ -165,7 +167,7 @@ class DataFile:
             source = PlainFile(path)  # as all companions are: nobody packs them, and one in parts is worth no unpacking
         except ArchiveError:
             return
-        receipts = ReceiptIndex(source)
+        receipts = ReceiptIndex(source, slack_ns=_slack_ns(path))
         newest = receipts.last()
         try:
             fits = newest is None or self._begins_line(newest.end_offset)
@@ -418,3 +420,27 @@ class DataFile:
             skipped.add(error)
             return False
         return True
+
+
+#: How far a clock that never stepped may be off from one line to the next.
+_STEADY_NS = 1_000_000_000
+
+
+@lru_cache(maxsize=64)
+def _slack_ns(receipts: Path) -> int:
+    """How far the clock of a day may have stepped back.
+
+    In an object store every byte counts, and the journal, which is much smaller than an hour of receipts, tells steps.
+    """
+    name = parse_name(receipts.name)
+    if not isinstance(receipts, RemotePath) or name is None:
+        return SLACK_NS
+    try:
+        journal = PlainFile(DayPaths(receipts.parent, name.day).journal)
+    except ArchiveError:
+        return SLACK_NS
+    try:
+        has_steps = b'"clock_step"' in journal.read_at(0, journal.size())
+    finally:
+        journal.close()
+    return SLACK_NS if has_steps else _STEADY_NS

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Callable, Optional
 
 from kraken_l3.archive.bytesource import ByteSource
 from kraken_l3.archive.filesystem import PositionalReader, open_regular
 from kraken_l3.archive.gzipped import GZIP_MAGIC, GunzippedFile, unpack
 from kraken_l3.archive.layout import GZIP_SUFFIX, SEALED_SUFFIX
+from kraken_l3.archive.remote import RemoteFile, RemotePath
 from kraken_l3.errors import ArchiveError, DataMissing
 
 if TYPE_CHECKING:
@@ -29,19 +30,23 @@ _OTHER_PACKERS = {
 
 
 class PlainFile:
-    """A file as it stands (`ByteSource`)."""
+    """A file as it stands (`ByteSource`), on this machine or in an object store."""
+
+    size: Callable[[], int]
+    read_at: Callable[[int, int], bytes]
+    close: Callable[[], None]
 
     def __init__(self, path: Path) -> None:
+        if isinstance(path, RemotePath):
+            remote = RemoteFile(path)
+            self.size, self.read_at, self.close = remote.size, remote.read_at, remote.close
+            return
         try:
-            self._raw = open_regular(path)
+            raw = open_regular(path)
         except OSError as error:
             raise ArchiveError(f"cannot read: {error.strerror}", where=str(path)) from error
-        reader = PositionalReader(self._raw)
-        self.size, self.read_at = reader.size, reader.read_at
-
-    def close(self) -> None:
-        """See `ByteSource.close`."""
-        self._raw.close()
+        reader = PositionalReader(raw)
+        self.size, self.read_at, self.close = reader.size, reader.read_at, raw.close
 
 
 def open_source(path: Path) -> ByteSource:

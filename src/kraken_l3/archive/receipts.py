@@ -92,7 +92,7 @@ def unpack_receipts(data: bytes) -> Iterator[Receipt]:
     return map(Receipt._make, _RECORD.iter_unpack(memoryview(data)[:whole]))
 
 
-_WALK = 16_384
+_FIRST_STEP, _WALK = 256, 16_384
 
 
 def _recv_column(data: bytes) -> array[int]:
@@ -109,10 +109,16 @@ class _Readable(Protocol):
 
 
 class ReceiptIndex:
-    """Looks into a receipts file that may be growing, without reading all of it."""
+    """Looks into a receipts file that may be growing, without reading all of it.
 
-    def __init__(self, source: _Readable) -> None:
+    Args:
+        source: the file.
+        slack_ns: by how much the clock may have stepped back; so much is walked through for a time that is looked for.
+    """
+
+    def __init__(self, source: _Readable, *, slack_ns: int = SLACK_NS) -> None:
         self._source = source
+        self._slack_ns = slack_ns
 
     def __len__(self) -> int:
         return self._source.size() // RECEIPT_BYTES
@@ -154,7 +160,7 @@ class ReceiptIndex:
         low, high = 0, len(self)
         while low < high:
             middle = (low + high) // 2
-            if self[middle].recv_ns < recv_ns - SLACK_NS:
+            if self[middle].recv_ns < recv_ns - self._slack_ns:
                 low = middle + 1
             else:
                 high = middle
@@ -162,8 +168,10 @@ class ReceiptIndex:
 
     def _walk(self, line: int, recv_ns: int) -> int:
         total = len(self)
+        step = _FIRST_STEP
         while line < total:
-            times = _recv_column(self._source.read_at(line * RECEIPT_BYTES, _WALK * RECEIPT_BYTES))
+            times = _recv_column(self._source.read_at(line * RECEIPT_BYTES, step * RECEIPT_BYTES))
+            step = min(2 * step, _WALK)
             if max(times, default=recv_ns) >= recv_ns:
                 return line + next((i for i, time_ns in enumerate(times) if time_ns >= recv_ns), 0)
             line += len(times)

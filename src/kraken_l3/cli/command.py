@@ -44,15 +44,28 @@ class _Context(click.Context):
 
 
 class FilePath(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
-    """A path, whether or not something is there. click's own costs a catalogue of translations and pathlib at once."""
+    """A path, whether or not something is there. click's own costs a catalogue of translations and pathlib at once.
+
+    Args:
+        urls: whether it may be a URL (s3://bucket/path) as well.
+    """
 
     name = "path"
+
+    def __init__(self, *, urls: bool = False) -> None:
+        self.urls = urls
 
     def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> Path:
         """See `click.ParamType`."""
         from pathlib import Path
 
-        return Path(value)
+        if "://" not in str(value):
+            return Path(value)
+        if not self.urls:
+            raise UsageError("this takes a path on this machine, and no URL", where=str(value))
+        from kraken_l3.archive.remote import path_of
+
+        return path_of(value)
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]

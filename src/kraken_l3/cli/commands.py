@@ -15,6 +15,7 @@ from kraken_l3.cli.command import Argument, Command, Duration, FilePath, Group
 __all__ = ["APP"]
 
 PATH = FilePath()
+PLACE = FilePath(urls=True)
 COUNT = click.IntRange(min=1)
 SHARE = click.FloatRange(min=0, max=1)
 
@@ -119,7 +120,7 @@ INFO = Command(
     Receipts and journals tell it at once. What they do not tell, the counts of each symbol, is read from the data: up
     to 64 MiB of it, or all with --count. Files without receipts are always read.
     """,
-    Argument("path", "Directory of an archive, or one NDJSON file.", type=PATH),
+    Argument("path", "Directory of an archive, or one NDJSON file; a path or a URL.", type=PLACE),
     _flag("--count", help="Count the lines of each symbol, however much there is to read."),
     AS_JSON,
 )
@@ -178,8 +179,8 @@ VERIFY = Command(
     """,
     Argument(
         "paths",
-        "Archive directories, single days, or any NDJSON files of level3 messages.",
-        type=PATH,
+        "Archive directories, single days, or any NDJSON files of level3 messages; paths or URLs (s3://...).",
+        type=PLACE,
         nargs=-1,
         required=True,
         metavar="PATH...",
@@ -199,7 +200,7 @@ BOOK = Command(
     Exit code 0: the book agrees with Kraken's last checksum; 2: it does not; 3: there is no book, or the moment lies in
     a gap.
     """,
-    Argument("path", "An archive directory, or any NDJSON file of level3 messages.", type=PATH),
+    Argument("path", "An archive directory, or any NDJSON file of level3 messages; a path or a URL.", type=PLACE),
     _option("--symbol", "-s", required=True, help="Symbol, e.g. BTC/USD."),
     _option("--at", help="Moment on the receive clock, e.g. 2026-11-22T14:30:00Z (no zone: UTC)."),
     _option("--line", type=click.IntRange(min=0), help="Number of lines of a single file to apply."),

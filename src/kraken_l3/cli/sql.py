@@ -6,11 +6,11 @@ import csv
 import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Optional
 
 from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import open_archive
+from kraken_l3.archive.remote import path_of
 from kraken_l3.cli.console import Screen, Table, progress, stoppable
 from kraken_l3.cli.json_output import print_result
 from kraken_l3.cli.options import warn_of_engine
@@ -53,10 +53,7 @@ def sql(query: str, source: str, as_json: bool, as_csv: bool, jobs: Optional[int
 
 
 def _bytes_of(source: str) -> int:
-    path = Path(source)
-    if "://" in source or not path.exists():
-        return 0
-    return sum(content_size(file) for file in open_archive(path).files())
+    return sum(content_size(file) for file in open_archive(path_of(source)).files())
 
 
 def _rows(reader: Any) -> Iterator[list[Any]]:

@@ -13,13 +13,14 @@ from typing import Any, Callable, Optional, TypeVar
 
 from kraken_l3.archive.datafile import DataFile
 from kraken_l3.archive.reader import Archive, open_archive
+from kraken_l3.archive.remote import path_of
 from kraken_l3.errors import DamageFound
 from kraken_l3.export.gap_table import write_gaps
 from kraken_l3.export.job import Job, run_job
 from kraken_l3.export.orders.following import runs_in
 from kraken_l3.export.orders.job import OrdersJob, run_orders_job
 from kraken_l3.export.result import ExportResult
-from kraken_l3.export.storage import fetched, open_store
+from kraken_l3.export.storage import open_store
 from kraken_l3.export.table import Table
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.model.window import EVERYTHING, Window
@@ -63,8 +64,7 @@ def export_table(
         instruments: precisions that the user knows.
         progress: called with the bytes done.
     """
-    with fetched(source, heads=True) as path:
-        write_gaps(open_archive(path), open_store(target))
+    write_gaps(open_archive(path_of(source)), open_store(target))
     planned = plan_jobs(source, target, table, shares=jobs, windows=windows, engine=engine, instruments=instruments)
     return _run_all(run_job, planned, jobs, cluster, progress)
 
@@ -112,12 +112,11 @@ def export_orders(
         instruments: likewise.
         progress: likewise.
     """
-    with fetched(source, heads=True) as path:
-        archive = open_archive(path)
-        write_gaps(archive, open_store(target))
-        metadata = tuple(metadata_in(archive, instruments))
-        stretches = _stretches(archive, runs_in(archive), windows)
-        shares = _shares(jobs, archive, [run for run, _ in stretches], symbols)
+    archive = open_archive(path_of(source))
+    write_gaps(archive, open_store(target))
+    metadata = tuple(metadata_in(archive, instruments))
+    stretches = _stretches(archive, runs_in(archive), windows)
+    shares = _shares(jobs, archive, [run for run, _ in stretches], symbols)
     planned = [
         OrdersJob(source, target, symbols, run, metadata, share, engine, window)
         for run, window in stretches
@@ -155,10 +154,9 @@ def export_format(
     """
     from kraken_l3.export.format_job import FormatJob, run_format_job  # here: tables do without what it imports
 
-    with fetched(source, heads=True) as path:
-        archive = open_archive(path)
-        metadata = metadata_in(archive, instruments)
-        stretches = _stretches(archive, chains_in(archive), windows)
+    archive = open_archive(path_of(source))
+    metadata = metadata_in(archive, instruments)
+    stretches = _stretches(archive, chains_in(archive), windows)
     parts = max(1, min(-(-jobs // max(1, len(stretches))), len(symbols)))
     planned = []
     for chain, window in stretches:
@@ -194,11 +192,10 @@ def plan_jobs(
     instruments: Sequence[Instrument] = (),
 ) -> list[Job]:
     """The jobs that make up an export, for about `shares` processes, as far as there are chains and pairs for them."""
-    with fetched(source, heads=True) as path:
-        archive = open_archive(path)
-        metadata = tuple(metadata_in(archive, instruments))
-        stretches = _stretches(archive, chains_in(archive), windows)
-        shares_of_symbols = _shares(shares, archive, [chain for chain, _ in stretches], table.symbols)
+    archive = open_archive(path_of(source))
+    metadata = tuple(metadata_in(archive, instruments))
+    stretches = _stretches(archive, chains_in(archive), windows)
+    shares_of_symbols = _shares(shares, archive, [chain for chain, _ in stretches], table.symbols)
     return [
         Job(source, target, table, chain, metadata, share, engine, window)
         for chain, window in stretches

@@ -13,6 +13,7 @@ from typing import Any, Optional
 
 from kraken_l3.archive.layout import SEALED_SUFFIX
 from kraken_l3.archive.reader import Archive, open_archive
+from kraken_l3.archive.remote import path_of
 from kraken_l3.export.events import EventsTable
 from kraken_l3.export.formats.event_stream import Source, Written
 from kraken_l3.export.naming import escape_symbol
@@ -21,7 +22,7 @@ from kraken_l3.export.pairs import EventBatch, read_pairs
 from kraken_l3.export.result import ExportedFile, ExportResult
 from kraken_l3.export.resume import DoneMarker, depends_on
 from kraken_l3.export.snapshots import SnapshotsTable
-from kraken_l3.export.storage import Store, fetched, open_store
+from kraken_l3.export.storage import Store, open_store
 from kraken_l3.model.window import EVERYTHING, Window
 from kraken_l3.rebuild.metadata import SymbolMetadata
 from kraken_l3.rebuild.parallel import Progress
@@ -60,24 +61,21 @@ def run_format_job(
         memory_bytes: what may wait in memory of pairs that are read together.
     """
     store = open_store(job.target)
-    with fetched(job.source, job.chain.files) as path:
-        archive = open_archive(path)
-        names = files_in(archive, job.chain, job.window)
-        first = names[0].removesuffix(SEALED_SUFFIX)
-        markers = {
-            symbol: DoneMarker(
-                store, f"{job.format}-{escape_symbol(symbol)}-{first}", _key(job, symbol, archive, names)
-            )
-            for symbol in job.symbols
-        }
-        results = {symbol: marker.result for symbol, marker in markers.items() if marker.result is not None}
-        todo = [symbol for symbol in job.symbols if symbol not in results]
-        for symbol, result in _export(job, archive, store, todo, progress, memory_bytes):
-            if not result.hidden:  # else it is to be done again from a copy that is whole
-                markers[symbol].write(result)
-            results[symbol] = result
-        if not todo and progress is not None:
-            progress(max((result.bytes for result in results.values()), default=0))
+    archive = open_archive(path_of(job.source))
+    names = files_in(archive, job.chain, job.window)
+    first = names[0].removesuffix(SEALED_SUFFIX)
+    markers = {
+        symbol: DoneMarker(store, f"{job.format}-{escape_symbol(symbol)}-{first}", _key(job, symbol, archive, names))
+        for symbol in job.symbols
+    }
+    results = {symbol: marker.result for symbol, marker in markers.items() if marker.result is not None}
+    todo = [symbol for symbol in job.symbols if symbol not in results]
+    for symbol, result in _export(job, archive, store, todo, progress, memory_bytes):
+        if not result.hidden:  # else it is to be done again from a copy that is whole
+            markers[symbol].write(result)
+        results[symbol] = result
+    if not todo and progress is not None:
+        progress(max((result.bytes for result in results.values()), default=0))
     return _sum([results[symbol] for symbol in job.symbols])
 
 

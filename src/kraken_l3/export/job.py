@@ -13,11 +13,12 @@ from typing import Optional
 from kraken_l3.archive.gaps import Gap, gaps_in
 from kraken_l3.archive.layout import SEALED_SUFFIX, Stream, parse_name
 from kraken_l3.archive.reader import Archive, open_archive
+from kraken_l3.archive.remote import path_of
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.export.clock import ReceiveClock
 from kraken_l3.export.result import EngineCounts, ExportResult
 from kraken_l3.export.resume import DoneMarker, depends_on
-from kraken_l3.export.storage import Store, fetched, open_store
+from kraken_l3.export.storage import Store, open_store
 from kraken_l3.export.table import Table
 from kraken_l3.export.table_files import Memory, TableFiles
 from kraken_l3.model.window import EVERYTHING, Window
@@ -50,19 +51,18 @@ def run_job(job: Job, progress: Optional[Progress] = None, *, memory: Optional[M
     """Do a job; source files whose done markers still hold are not exported again."""
     allow_many_files()
     store = open_store(job.target)
-    with fetched(job.source, job.chain.files) as path:
-        archive = open_archive(path)
-        names = files_in(archive, job.chain, job.window)
-        markers = {name: _marker(job, archive, store, name) for name in names}
-        if all(marker.result is not None for marker in markers.values()):
-            result = ExportResult()
-            for marker in markers.values():
-                if marker.result is not None:
-                    result.add(marker.result)
-                    if progress is not None:
-                        progress(marker.result.bytes)
-            return result
-        return _run(job, archive, store, markers, progress, memory or Memory())
+    archive = open_archive(path_of(job.source))
+    names = files_in(archive, job.chain, job.window)
+    markers = {name: _marker(job, archive, store, name) for name in names}
+    if all(marker.result is not None for marker in markers.values()):
+        result = ExportResult()
+        for marker in markers.values():
+            if marker.result is not None:
+                result.add(marker.result)
+                if progress is not None:
+                    progress(marker.result.bytes)
+        return result
+    return _run(job, archive, store, markers, progress, memory or Memory())
 
 
 def allow_many_files() -> None:

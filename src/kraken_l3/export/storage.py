@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Optional, Protocol
 
 from kraken_l3.archive.filesystem import OsFileSystem
-from kraken_l3.archive.layout import JOURNAL_PREFIX, parse_name
 from kraken_l3.errors import LocalFault, UsageError
 
-__all__ = ["LocalStore", "Output", "RemoteStore", "Store", "fetched", "open_store", "write_file"]
+__all__ = ["LocalStore", "Output", "RemoteStore", "Store", "open_store", "write_file"]
 
 
 class Output(Protocol):
@@ -212,53 +209,3 @@ def _filesystem_of(url: str) -> tuple[Any, str]:
         raise UsageError(f"cannot open: {error}", where=url) from None
     filesystem.invalidate_cache()
     return filesystem, str(root).rstrip("/")
-
-
-class fetched:  # noqa: N801 - used like a function
-    """A local path for an archive that may lie in an object store; what was fetched is gone afterwards.
-
-    Args:
-        place: path or URL of a directory or of one file.
-        files: names of the data files that are wanted, which come with their days' companions; None for all.
-        heads: fetch only what is needed to plan (journals, checkpoints); data files are there, but empty.
-    """
-
-    def __init__(self, place: str, files: Optional[Sequence[str]] = None, *, heads: bool = False) -> None:
-        self._place, self._heads = place, heads
-        parsed = [parse_name(name) for name in files] if files is not None else None
-        self._days = {name.day for name in parsed if name is not None} if parsed is not None else None
-        self._directory: Optional[str] = None
-
-    def __enter__(self) -> Path:
-        if "://" not in self._place:
-            return Path(self._place)
-        filesystem, root = _filesystem_of(self._place)
-        self._directory = tempfile.mkdtemp(prefix="kraken-l3-")
-        try:
-            return self._fetch_all(filesystem, root, Path(self._directory))
-        except BaseException:
-            self.__exit__()
-            raise
-
-    def _fetch_all(self, filesystem: Any, root: str, local: Path) -> Path:
-        if not filesystem.isdir(root):
-            if not filesystem.exists(root):
-                raise UsageError("there is no such file or directory", where=self._place)
-            filesystem.get_file(root, str(local / root.rsplit("/", 1)[-1]))
-            return local / root.rsplit("/", 1)[-1]
-        for path in filesystem.ls(root, detail=False):
-            self._fetch(filesystem, str(path), local / str(path).rsplit("/", 1)[-1])
-        return local
-
-    def _fetch(self, filesystem: Any, path: str, local: Path) -> None:
-        name = parse_name(local.name)
-        if name is None or (self._days is not None and name.day not in self._days):
-            return
-        if self._heads and name.prefix != JOURNAL_PREFIX and name.suffix != "checkpoints":
-            local.touch()
-        else:
-            filesystem.get_file(path, str(local))
-
-    def __exit__(self, *_: object) -> None:
-        if self._directory is not None:
-            shutil.rmtree(self._directory, ignore_errors=True)

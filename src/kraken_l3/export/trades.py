@@ -18,6 +18,7 @@ from kraken_l3._version import __version__
 from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.opening import content_size, existing
 from kraken_l3.archive.reader import Archive, open_archive
+from kraken_l3.archive.remote import path_of
 from kraken_l3.export.arrow import array_of, bitmap_of, bools_of, times_of
 from kraken_l3.export.day_trades import DayTrades
 from kraken_l3.export.naming import part_path
@@ -26,7 +27,7 @@ from kraken_l3.export.records import Records
 from kraken_l3.export.result import ExportedFile, ExportResult
 from kraken_l3.export.resume import DoneMarker
 from kraken_l3.export.schema import TAKERS, TRADES, TRADES_VERSION
-from kraken_l3.export.storage import Store, fetched, open_store
+from kraken_l3.export.storage import Store, open_store
 from kraken_l3.export.stream import named
 from kraken_l3.model.window import EVERYTHING, Window
 from kraken_l3.rebuild.parallel import Progress, run_in_processes
@@ -55,8 +56,7 @@ def export_trades(
     progress: Optional[Progress] = None,
 ) -> ExportResult:
     """Export the recorded trades of an archive; arguments as of `bulk.export_table`. No file: none were recorded."""
-    with fetched(source, heads=True) as path:
-        days = sorted(open_archive(path).days)
+    days = sorted(open_archive(path_of(source)).days)
     planned = [
         TradesJob(source, target, day, symbols, window) for day in days for window in windows if window.touches(day)
     ]
@@ -74,21 +74,20 @@ def export_trades(
 def run_trades_job(job: TradesJob, progress: Optional[Progress] = None) -> ExportResult:
     """Do a job, unless its done marker still holds."""
     store = open_store(job.target)
-    with fetched(job.source, [f"{Stream.TRADE.value}-{job.day}.ndjson"]) as path:
-        archive = open_archive(path)
-        file = existing(DayPaths(archive.directory, job.day).data(Stream.TRADE))
-        if file is None:
-            return ExportResult()
-        size = content_size(file)
-        marker = DoneMarker(store, f"trades-{job.day}", _key(job, size))
-        result = marker.result
-        if result is None:
-            result = _write(job, archive, store)
-            result.bytes = size
-            marker.write(result)
-        if progress is not None:
-            progress(size)
-        return result
+    archive = open_archive(path_of(job.source))
+    file = existing(DayPaths(archive.directory, job.day).data(Stream.TRADE))
+    if file is None:
+        return ExportResult()
+    size = content_size(file)
+    marker = DoneMarker(store, f"trades-{job.day}", _key(job, size))
+    result = marker.result
+    if result is None:
+        result = _write(job, archive, store)
+        result.bytes = size
+        marker.write(result)
+    if progress is not None:
+        progress(size)
+    return result
 
 
 def _key(job: TradesJob, size: int) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from kraken_l3.archive.checkpoints import Checkpoint, read_checkpoint, read_heads
+from kraken_l3.archive.checkpoints import Checkpoint, latest_heads, read_checkpoint
 from kraken_l3.archive.datafile import BEGINNING, DataFile, Position
 from kraken_l3.archive.gaps import gaps_in
 from kraken_l3.archive.layout import DayPaths, Stream
@@ -166,9 +166,8 @@ def _latest_checkpoints(path: Path, symbol: str, last_line: Optional[int]) -> It
         if file.day is None or file.part:
             return
         checkpoints = DayPaths(path.parent, file.day).checkpoints
-        heads = [head for head in read_heads(checkpoints) if head.symbol == symbol and not head.reason]
-        for head in reversed(heads):
-            if last_line is not None and head.line > last_line:
+        for head in latest_heads(checkpoints, last_line):
+            if head.symbol != symbol or head.reason:
                 continue
             if file.receipts is not None and file.receipts.start_of(head.line) != head.end_offset:
                 continue  # it lies, or the receipts do

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from kraken_l3.api import Archive
+from kraken_l3.archive.remote import path_of
 from kraken_l3.cli.console import plain
 from kraken_l3.cli.export.request import ExportRequest, counts_text, export_command, hidden_texts
 from kraken_l3.cli.json_output import print_result
@@ -79,11 +80,4 @@ def _export(request: ExportRequest, name: str, **options: Any) -> int:
 
 
 def _all_symbols(request: ExportRequest) -> list[str]:
-    from kraken_l3.export.storage import fetched
-
-    with fetched(request.source, heads=True) as path:
-        names = Archive(path, engine=request.engine).symbols
-    if not names and "://" in request.source:  # no journal tells them, so the data has to come
-        with fetched(request.source) as path:
-            names = Archive(path, engine=request.engine).symbols
-    return names
+    return Archive(path_of(request.source), engine=request.engine).symbols

@@ -14,6 +14,7 @@ from kraken_l3.api import Archive
 from kraken_l3.api.arguments import symbol_among, windows
 from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import open_archive
+from kraken_l3.archive.remote import path_of
 from kraken_l3.cli.console import print_error, progress, stoppable
 from kraken_l3.cli.options import warn_of_engine, warn_of_unread
 from kraken_l3.errors import DataMissing, LocalFault, UsageError
@@ -61,13 +62,11 @@ class ExportRequest:
 
     def begin(self) -> bool:
         """Check what can be checked before the work; gives whether there is data that is not looked at."""
-        unread = False
-        if "://" not in self.source:
-            unread = warn_of_unread(Path(self.source))
-            if not open_archive(Path(self.source)).files():
-                hint = "Its files are named l3-YYYY-MM-DD.ndjson"
-                raise UsageError("no level3 data here", where=self.source, hint=hint)
-            self._check_symbols()
+        source = path_of(self.source)
+        unread = warn_of_unread(source)
+        if not open_archive(source).files():
+            raise UsageError("no level3 data here", where=self.source, hint="Its files are named l3-YYYY-MM-DD.ndjson")
+        self._check_symbols()
         if "://" not in self.out:
             try:
                 Path(self.out).mkdir(parents=True, exist_ok=True)
@@ -80,18 +79,16 @@ class ExportRequest:
         """A mistyped symbol is an error that lists those there are, and not an empty table."""
         if self.symbols is None:
             return
-        known = Archive(Path(self.source), engine=self.engine).symbols
+        known = Archive(path_of(self.source), engine=self.engine).symbols
         try:
             for symbol in sorted(self.symbols):
                 symbol_among(symbol, known, "--symbols")
         except DataMissing as error:
             raise UsageError(error.what, where=error.where, hint=error.hint) from None
 
-    def total(self) -> Optional[int]:
-        """Bytes that will be read; None where asking would mean to list a bucket."""
-        if "://" in self.source:
-            return None
-        archive = open_archive(Path(self.source))
+    def total(self, readings: int = 1) -> int:
+        """Bytes that will be read."""
+        archive = open_archive(path_of(self.source))
         chains = chains_in(archive)
         names = {name for chain in chains for window in self.windows for name in files_in(archive, chain, window)}
         return sum(content_size(file) for file in archive.files() if file.name in names)

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from kraken_l3.archive.layout import SEALED_SUFFIX, parse_name
 from kraken_l3.archive.reader import Archive, open_archive
+from kraken_l3.archive.remote import path_of
 from kraken_l3.export.events import EventsTable
 from kraken_l3.export.job import allow_many_files
 from kraken_l3.export.orders.following import follow_orders
@@ -24,7 +25,7 @@ from kraken_l3.export.records import Records
 from kraken_l3.export.result import ExportResult
 from kraken_l3.export.resume import DoneMarker, depends_on
 from kraken_l3.export.snapshots import SnapshotsTable
-from kraken_l3.export.storage import Store, fetched, open_store
+from kraken_l3.export.storage import Store, open_store
 from kraken_l3.export.table_files import Memory, RowFiles
 from kraken_l3.model.timestamps import NS_PER_DAY, day_of
 from kraken_l3.model.window import EVERYTHING, Window
@@ -54,18 +55,17 @@ def run_orders_job(job: OrdersJob, progress: Optional[Progress] = None) -> Expor
     """Do a job, unless its done marker still holds."""
     allow_many_files()
     store = open_store(job.target)
-    with fetched(job.source, job.chain.files) as path:
-        archive = open_archive(path)
-        names = files_in(archive, job.chain, job.window)
-        marker = DoneMarker(store, _marker_name(job, names[0]), _key(job, archive, names))
-        if marker.result is not None:
-            if progress is not None:
-                progress(marker.result.bytes)
-            return marker.result
-        result = _run(job, archive, store, names[0], progress)
-        if not result.hidden:  # else it is to be done again from a copy that is whole
-            marker.write(result)
-        return result
+    archive = open_archive(path_of(job.source))
+    names = files_in(archive, job.chain, job.window)
+    marker = DoneMarker(store, _marker_name(job, names[0]), _key(job, archive, names))
+    if marker.result is not None:
+        if progress is not None:
+            progress(marker.result.bytes)
+        return marker.result
+    result = _run(job, archive, store, names[0], progress)
+    if not result.hidden:  # else it is to be done again from a copy that is whole
+        marker.write(result)
+    return result
 
 
 def _marker_name(job: OrdersJob, first: str) -> str:
