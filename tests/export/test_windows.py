@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
+import json
 from pathlib import Path
 from random import Random
 
@@ -21,6 +22,7 @@ from kraken_l3.archive.reader import open_archive
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import EngineOptions
 from kraken_l3.errors import UsageError
+from kraken_l3.exchange.written import write_archive
 from kraken_l3.export.bulk import export_format, export_table
 from kraken_l3.export.clock import ReceiveClock
 from kraken_l3.export.events import EventsTable
@@ -167,6 +169,25 @@ def test_for_other_tools_a_window_begins_with_the_orders_that_rest_then(source, 
             levels[line[5], line[6]] = line[7]
             previous = line[4]
     assert {(line[5], line[6]): line[7] for line in opening} == {k: v for k, v in levels.items() if float(v)}
+
+
+def test_for_other_tools_a_window_has_the_trades_received_within_it(tmp_path):
+    source = tmp_path / "data"
+    start_ns = MIDNIGHT_NS - 60 * SECOND_NS
+    write_archive(source, duration_ns=120 * SECOND_NS, symbols=["BTC/USD"], rate=80.0, start_ns=start_ns)
+    received = [(line.receipt.recv_ns, trade["trade_id"]) for line in open_archive(source).lines("trade")
+                for trade in json.loads(line.payload)["data"]]  # fmt: skip
+    assert len(received) > 20
+    random = Random(3)
+    # ends between the last message before a trade and the first behind it, and anywhere
+    edges = [received[n][0] + 1 for n in range(3, len(received), 5)] + [random.choice(received)[0] for _ in range(4)]
+    for number, end in enumerate(edges):
+        start = end - random.randrange(1, 40) * SECOND_NS
+        export_format(str(source), str(tmp_path / str(number)), "tardis", ["BTC/USD"], windows=[Window(start, end)])
+        found = []
+        for path in sorted((tmp_path / str(number) / "tardis").glob("kraken_trades_*")):
+            found += [int(line.split(",")[4]) for line in gzip.decompress(path.read_bytes()).decode().splitlines()[1:]]
+        assert found == [trade_id for at, trade_id in received if start <= at < end]
 
 
 def test_days_that_follow_one_another_are_one_window():

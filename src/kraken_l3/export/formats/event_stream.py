@@ -194,6 +194,9 @@ class _Run(NamedTuple):
     def is_snapshot(self) -> bool:
         return bool((self.records["action"][:1] == Action.CLEAR).any())
 
+    def without_records(self) -> _Run:
+        return self._replace(records=self.records[:0], recv_ns=self.recv_ns[:0], trade_ids=self.trade_ids[:0])
+
 
 class _MoreDecimals(Exception):
     """Prices and quantities need more decimals than all before them: `scales`."""
@@ -254,7 +257,7 @@ def _write_days(source: Source, make_day: MakeDay, scales: tuple[int, int], salt
                 _follow(resting, run)
                 continue
             if len(run.records) and source.window.end_ns is not None and int(run.recv_ns[0]) >= source.window.end_ns:
-                continue
+                run = run.without_records()  # trades up to them may have come before the window's end
             run = run._replace(trades=_within(source.window, run.trades))
             if not len(run.records) and not len(run.trades.records):
                 continue
@@ -307,7 +310,7 @@ def _with_trades(runs: Iterator[_Run], left_out: Counter[str]) -> Iterator[_Run]
         while waiting:
             yield _take(waiting.popleft(), queue)
         if last is not None and last.day == last.batch.day:
-            empty = last._replace(records=last.records[:0], recv_ns=last.recv_ns[:0], trade_ids=last.trade_ids[:0])
+            empty = last.without_records()
             trades = queue.take(empty.recv_ns, empty.scales, _END_NS)
             if len(trades.records):
                 yield empty._replace(trades=trades)
