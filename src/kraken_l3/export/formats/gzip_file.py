@@ -11,7 +11,7 @@ from kraken_l3.export.storage import Output, Store
 
 __all__ = ["GzipFile"]
 
-#: Level 6 packs CSV files of books a third smaller, and takes four times as long.
+#: Level 6 packs snapshots a third or more, increments a sixth smaller, and takes four times as long.
 _LEVEL = 3
 _PIECE_BYTES = 1 << 20
 _AHEAD = 4
