@@ -173,8 +173,8 @@ def test_a_day_with_checkpoints_stands_alone_and_gives_the_same_rows(tmp_path, o
         for name, rows in alone.items():  # a day's first change is always shown: what was before it is not
             rows[: len(rows) - len(whole[name])] = []
     for name, rows in alone.items():
-        if "ofi" in rows[0] and rows[0]["ofi"] is None:  # nor is what flowed up to it
-            whole[name][0]["ofi"] = None
+        if rows[0].get("ofi", 0) is None:  # nor is what flowed up to it, nor the line of a message of the day before
+            whole[name][0].update(ofi=None, line=rows[0]["line"])
     assert whole == alone != {}
     (source / "l3-2026-11-22.ndjson").unlink()
     export(source, tmp_path / "o3", options)
