@@ -196,15 +196,17 @@ def test_blocks_of_any_size_give_the_same_bars(tmp_path):
     assert len(files) == 2 * len(whole) == 4
 
 
-def test_a_window_has_the_bars_that_lie_within_it(tmp_path):
+@pytest.mark.parametrize("off_ns", [0, 1, SECOND_NS // 3, SECOND_NS - 1])
+def test_a_window_has_the_bars_that_lie_within_it(tmp_path, off_ns):
     source = record(tmp_path / "a", messages=1_500, start_ns=NIGHT_NS, trades=True)
     whole = export(source, tmp_path / "o", SECOND_NS)["BTC/USD"]
-    window = Window(NIGHT_NS + 4 * SECOND_NS, NIGHT_NS + 15 * SECOND_NS)
+    window = Window(NIGHT_NS + 4 * SECOND_NS + off_ns, NIGHT_NS + 15 * SECOND_NS + off_ns)
     wanted = FeaturesTable(SECOND_NS, frozenset({"BTC/USD"}))
     files = export_table(str(source), str(tmp_path / "w"), wanted, windows=[window]).files
     rows = [row for file in files for row in plain(pq.ParquetFile(tmp_path / "w" / file.name).read())]
-    assert rows == [row for row in whole if window.start_ns < row["timestamp"] <= window.end_ns]
-    assert len(rows) == 11
+    start, end = window
+    assert rows == [row for row in whole if start <= row["timestamp"] - SECOND_NS and row["timestamp"] <= end]
+    assert len(rows) == (10 if off_ns else 11)
 
 
 @pytest.mark.parametrize("qtys", [("1.25", "0.0625"), ("0.0625", "1.25")])

@@ -107,7 +107,8 @@ def records_in(window: Window, table: Table, records: Records) -> Records:
     if window == EVERYTHING or not len(records):
         return records
     times = table.times(records)
-    wanted = times >= window.start_ns
+    # what leads up to a window may begin within a bar, whose sums are not complete then
+    wanted = (records["timestamp"] - table.grid_ns if table.has_bars else times) >= window.start_ns
     if window.end_ns is not None:
         wanted &= times < window.end_ns
     return records if wanted.all() else records[wanted]
