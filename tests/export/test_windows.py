@@ -181,8 +181,9 @@ def test_for_other_tools_a_window_has_the_trades_received_within_it(tmp_path):
     random = Random(3)
     # ends between the last message before a trade and the first behind it, and anywhere
     edges = [received[n][0] + 1 for n in range(3, len(received), 5)] + [random.choice(received)[0] for _ in range(4)]
-    for number, end in enumerate(edges):
-        start = end - random.randrange(1, 40) * SECOND_NS
+    spans = [(end - random.randrange(1, 40) * SECOND_NS, end) for end in edges]
+    spans += [(at, at + 1) for at, _ in received[::9]]  # a trade and no message
+    for number, (start, end) in enumerate(spans):
         export_format(str(source), str(tmp_path / str(number)), "tardis", ["BTC/USD"], windows=[Window(start, end)])
         found = []
         for path in sorted((tmp_path / str(number) / "tardis").glob("kraken_trades_*")):

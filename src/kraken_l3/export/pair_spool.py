@@ -48,7 +48,7 @@ class PairSpool:
         directory: for the temporary file (None: the system's own).
 
     Attributes:
-        bytes: of all records, by pair.
+        events: how many it has, of all pairs.
     """
 
     def __init__(self, memory_bytes: int = 128 * 1024 * 1024, directory: Optional[Path] = None) -> None:

@@ -312,8 +312,8 @@ def _with_trades(runs: Iterator[_Run], left_out: Counter[str]) -> Iterator[_Run]
         if last is not None and last.day == last.batch.day:
             empty = last.without_records()
             trades = queue.take(empty.recv_ns, empty.scales, _END_NS)
-            if len(trades.records):
-                yield empty._replace(trades=trades)
+            if len(trades.records):  # perhaps with no message of the day, but the book that it begins with
+                yield empty._replace(trades=trades, batch=last.batch._replace(begins_day=False))
         left_out["trades"] += queue.left_out
 
     for run in runs:
