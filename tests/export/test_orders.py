@@ -155,6 +155,23 @@ def test_an_eviction_and_a_reentry_are_one_life_that_the_gap_ends(story):
     assert after["ts_end"] == T + 13 * SECOND  # of the last line, whatever it is
 
 
+@pytest.mark.parametrize("rest", [{13: b'{"channel":"heartbeat"}'}, {13: SNAPSHOT}])
+def test_a_gap_that_begins_with_the_last_event_ends_lives_there(tmp_path, rest):
+    lines = {0: SNAPSHOT, 4: message((entry("n1", 100.0, 4, 4, "add"),)), **rest}
+    rows = rows_of(write(tmp_path / "a", lines, gaps=((4, 13),)))
+    ended = {row["order_id"]: row for row in rows if row["ts_first_seen"] < T + 13 * SECOND}
+    assert ended.keys() == {"b1", "b2", "a1", "n1"}
+    for row in ended.values():
+        assert told(row, *HOW, "ts_end") == ("gap", True, "certain", T + 4 * SECOND)
+
+
+@pytest.mark.parametrize(("start", "first"), [(7.5, 7.5), (8.5, 9)])
+def test_a_window_that_begins_in_a_gap_has_the_lives_from_the_next_snapshot_on(tmp_path, start, first):
+    source = write(tmp_path / "a", STORY, gaps=GAPS)
+    rows = rows_of(source, Window(T + int(start * SECOND)))
+    assert min(row["ts_first_seen"] for row in rows) == T + int(first * SECOND)
+
+
 def test_an_amend_is_two_lives(story):
     first, second = story["n2"]
     assert told(first, "birth", "amends", *HOW) == ("new", 0, "amend", False, "likely")

@@ -173,6 +173,7 @@ class _Following:
         self._archive, self._table, self._engine, self._window = archive, table, engine, window
         self._builder = RecordBuilder(engine, overflow_ids=overflow_ids)
         self._lives: dict[str, OrderLives] = defaultdict(OrderLives)
+        self._gaps = GapRows()
         self.books_go_on = self.is_begun = False
         self._day: Optional[dt.date] = None
         self._waiting: dict[str, list[tuple[Records, Records]]] = defaultdict(list)
@@ -181,19 +182,20 @@ class _Following:
 
     def gap(self, gap: Gap) -> None:
         """A gap begins."""
+        self._gaps.add(gap)
         self._lives[gap.symbol].gap(gap.left_ns)
 
     def begin(self, begin: FileBegin) -> Iterator[Lives]:
         """A file begins, with the books that the engine has where those of the file before do not go on."""
         yield from self._follow_waiting()
-        self._make_rows = self._table.day(self._archive, begin.day, GapRows())
+        self._make_rows = self._table.day(self._archive, begin.day, self._gaps)
         self._day, self._rows, self.is_begun = begin.day, {}, True
         if self.books_go_on:
             return
         if begin.day is not None:
             for lives in self._lives.values():
                 lives.cut(day_start_ns(begin.day))
-        for symbol, records in books_at_begin(begin, self._engine, self._builder, GapRows(), self._window):
+        for symbol, records in books_at_begin(begin, self._engine, self._builder, self._gaps, self._window):
             yield from self._take(symbol, records)
 
     def take(self, step: Step) -> Iterator[Lives]:
