@@ -34,12 +34,12 @@ CONFIG = _option("--config", "-c", type=PATH, help="Configuration file (default:
 SYMBOLS = _option("--symbols", help="Symbols, comma separated: BTC/USD,ETH/USD or '*/USD' or all.")
 DEPTH = _option("--depth", type=int, help="Price levels a side: 10, 100 or 1000.")
 TIER = _option("--tier", help="Your Kraken account's tier: standard or pro.")
-DURATION = _option("--duration", type=Duration(), help="Stop after so long: 90 (seconds), 10m, 1h, 2d.")
+DURATION = _option("--duration", type=Duration(), help="Stop after this time: 90 (seconds), 10m, 1h, 2d.")
 
 AS_JSON = _flag("--json", "as_json", help="Print one JSON object (docs/cli.md) instead of text.")
 FAULTS = _option("--faults", type=PATH, help="Fault script (YAML), see docs/exchange.md.")
-FAULT_LOG = _option("--fault-log", type=PATH, help="Write every fault that was injected to this file, one JSON a line.")
-FAULT_SEED = _option("--fault-seed", type=int, default=0, help="Decides what the fault script leaves to chance.")
+FAULT_LOG = _option("--fault-log", type=PATH, help="Write every injected fault to this file, one JSON object a line.")
+FAULT_SEED = _option("--fault-seed", type=int, default=0, help="Seed of the faults that come by chance.")
 ENGINE = _option("--engine", default="auto", help="auto, native or python.")
 INSTRUMENTS = _option("--instruments", type=PATH, help="File of instrument channel messages, for precisions.")
 CLUSTER = _option("--cluster", help="Run the jobs on this Dask scheduler: tcp://host:8786.")
@@ -117,8 +117,8 @@ INFO = Command(
     "info",
     """Show what was recorded, per file and symbol: lines, bytes, times, snapshots, connections, and every gap.
 
-    Receipts and journals tell it at once. What they do not tell, the counts of each symbol, is read from the data: up
-    to 64 MiB of it, or all with --count. Files without receipts are always read.
+    Almost all of it comes from receipts and journals. Only the counts of each symbol need the data: up to 64 MiB of it
+    are read, or all with --count. Files without receipts are always read.
     """,
     Argument("path", "Directory of an archive, or one NDJSON file; a path or a URL.", type=PLACE),
     _flag("--count", help="Count the lines of each symbol, however much there is to read."),
@@ -156,11 +156,12 @@ CHECK = Command(
 )
 MERGE = Command(
     "merge",
-    """Make one archive of several recordings of the same symbols: no message is lost that any of them has.
+    """Make one archive of several recordings of the same symbols: nothing is missing that any of them has.
 
-    Messages are aligned by content, never by clocks, and each seam is proved by the book on both sides. Every line is
-    the bytes of one source; l3-D.sources tells which, and when the others received it. Exit code 2: sources contradict
-    one another; 3: gaps remain. What is interrupted is gone on with by the same command.
+    Messages are aligned by content, never by clocks, and each repair is proved by books and checksums where they can
+    tell. Every line is the bytes of one source; l3-D.sources tells which, and when the others received it. Exit code 2:
+    sources contradict one another; 3: gaps remain, or a source could not be aligned. After an interruption run the same
+    command again.
     """,
     Argument(
         "paths", "Archive directories, or NDJSON files.", type=PATH, nargs=-1, required=True, metavar="ARCHIVE..."
@@ -186,7 +187,7 @@ VERIFY = Command(
         metavar="PATH...",
     ),
     AS_JSON,
-    _option("--jobs", "-j", type=COUNT, help="Threads or processes. Default: a core each, one for little data."),
+    _option("--jobs", "-j", type=COUNT, help="Threads or processes. Default: one per core, 1 for little data."),
     CLUSTER,
     _flag("--require-complete", help="Also exit 3 on gaps."),
     SUBSCRIBED_DEPTH,
@@ -217,9 +218,7 @@ BOOK = Command(
 _SOURCE = Argument("source", "An archive directory or an NDJSON file; a path or a URL (s3://...).")
 _OUT = _option("--out", "-o", required=True, help="Directory to write to; a path or a URL.")
 _ONLY = _option("--symbols", help="Only these symbols, comma separated.")
-_JOBS = _option(
-    "--jobs", "-j", type=COUNT, help="Processes on this machine. Default: a core each, one for little data."
-)
+_JOBS = _option("--jobs", "-j", type=COUNT, help="Processes on this machine. Default: one per core, 1 for little data.")
 _START = _option("--start", help="First moment on the receive clock: 2026-11-22T14:30:00Z, or nanoseconds.")
 _END = _option("--end", help="Moment before which to stop.")
 _DAY = _option("--day", help="Only these UTC days, comma separated: 2026-11-22,2026-11-23.")
@@ -272,13 +271,15 @@ EXPORT = Group(
     ),
     _table(
         "features",
-        """Bars of what people compute first: mid, spread, depth, imbalance, arrivals, cancels, fills, order flow
-        imbalance, trades, realised variance, lag.
+        """Feature bars: mid, spread, depth, imbalance, arrivals, cancels, fills, order flow imbalance, trades, realised
+        variance, lag.
 
         Bars over a gap are kept, marked in a column over_gap. Exit code 2: some bars are suspect; 3: some data could
         not be verified.
         """,
-        _option("--every", default="1s", help="Length of a bar on the receive clock (1s, 100ms, 5m); divides a day."),
+        _option(
+            "--every", default="1s", help="Length of a bar on the receive clock (1s, 100ms, 5m); must divide a day."
+        ),
     ),
     _export(
         "trades",
@@ -293,13 +294,13 @@ EXPORT = Group(
     ),
     _other_format(
         "lobster",
-        "LOBSTER's message and orderbook files; beside them what each line is, scales and order ids.",
+        "LOBSTER's message and orderbook files; beside them the kind of each line, scales and order ids.",
         _option("--levels", type=_LEVELS, default=10, help="Price levels a side in the orderbook file."),
-        _flag("--arrivals-only", help="Leave out lines of orders that only came into sight or went out of it."),
+        _flag("--arrivals-only", help="Leave out lines that are no trader's action: opening, reentry, evict, resync."),
     ),
     _other_format(
         "hftbacktest",
-        "hftbacktest's level 3 events and trades (npz); beside them what a backtest must know, and the order ids.",
+        "hftbacktest's level 3 events and trades (npz); beside them the backtest's parameters and the order ids.",
         _option(
             "--resync",
             default="diff",
@@ -317,7 +318,7 @@ EXPORT = Group(
 
 def _picture(name: str, text: str, *own: click.Option) -> Command:
     source = Argument("source", "An archive directory or an NDJSON file.", type=PATH)
-    symbol = _option("--symbol", "-s", help="Symbol, e.g. BTC/USD; not needed where there is one alone.")
+    symbol = _option("--symbol", "-s", help="Symbol, e.g. BTC/USD; not needed if there is only one.")
     out = _option("--out", "-o", type=PATH, required=True, help="File to write: .png, .svg or .pdf.")
     return Command(name, text, source, symbol, out, *own, _START, _END, _DAY, runs=f"plot:{name}")
 
@@ -328,13 +329,13 @@ PLOT = Group(
     _picture(
         "depth",
         "The depth of the book over time as a heat map, with the mid price, trades and gaps.",
-        _option("--levels", type=_LEVELS, default=100, help="Price levels a side that are looked at."),
+        _option("--levels", type=_LEVELS, default=100, help="Price levels a side to draw."),
     ),
     _picture(
         "queue",
         "The queue of a price level over time: every order a block, the next to be served at the bottom.",
         _option("--price", help="Price of the level. Default: the one with the longest queue, while it was longest."),
-        _option("--side", type=click.Choice(["bid", "ask"]), help="Needed only where a price was on both sides."),
+        _option("--side", type=click.Choice(["bid", "ask"]), help="Needed only if the price was on both sides."),
     ),
     _picture("spread", "The mid price and the spread over time, with the median spread and gaps."),
     _picture("survival", "How long orders rest and how many are filled, by where they were placed (Kaplan-Meier)."),
@@ -342,12 +343,12 @@ PLOT = Group(
 
 SQL = Command(
     "sql",
-    """Ask in SQL: views snapshots, events, orders, features, trades, gaps, verdicts (docs/export.md has their columns).
+    """Query tables with SQL: snapshots, events, orders, features, trades, gaps, verdicts (columns: docs/export.md).
 
-    DATA is an exported directory, or an archive: then the tables that the query names are exported beside it first, to
-    DATA.tables, and what has not changed is not exported again. Needs duckdb.
+    DATA is an exported directory or an archive. From an archive, the tables in the query are exported first, to
+    DATA.tables; what has not changed is not exported again. Needs duckdb.
     """,
-    Argument("query", "A query of DuckDB's SQL."),
+    Argument("query", "A query in DuckDB's SQL."),
     Argument("source", "An exported directory, an archive directory, or an NDJSON file.", metavar="DATA"),
     AS_JSON,
     _flag("--csv", "as_csv", help="Print CSV instead of a table."),
@@ -361,15 +362,15 @@ SIMULATE = Command(
     "simulate",
     """Run an exchange on this machine that speaks Kraken's protocol: token, level3, instruments, trades.
 
-    Prints lines to paste into a shell; after that `kraken-l3 record`, or any Kraken client, talks to it. Logs to stderr
-    when clients come and go. Ctrl+C or SIGTERM stops it with exit code 0.
+    Prints lines to paste into another shell; there `kraken-l3 record`, or any Kraken client, talks to it. Logs to
+    stderr when clients come and go. Ctrl+C or SIGTERM stops it with exit code 0.
 
-    With --write no exchange runs: an archive of the same trading is written at once, as a recorder would have written
-    it, with trades, receipts and a journal. An hour takes seconds, and the same options give the same data.
+    With --write no exchange runs: the same trading is written as an archive, with trades, receipts, a journal and
+    checkpoints, as a recorder would have written it. An hour takes seconds. The same options give the same data.
     """,
     _option("--write", type=PATH, help="Write an archive into this new or empty directory instead."),
     _option("--depth", type=int, help="With --write: price levels a side: 10, 100 or 1000. Default: 10."),
-    _option("--start", help="With --write: when the recording begins. Default: 2026-01-02T12:00:00Z."),
+    _option("--start", help="With --write: start of the recording. Default: 2026-01-02T12:00:00Z."),
     _option("--gaps", type=click.IntRange(min=0), help="With --write: lost connections, evenly spread. Default: 0."),
     _option("--host", default="127.0.0.1", help="Loopback address to listen on."),
     _option("--port", type=click.IntRange(0, 65535), default=8765, help="Port; 0 takes a free one."),
@@ -407,13 +408,15 @@ REPLAY = Command(
     "replay",
     """Serve a recorded archive as if Kraken were live: token, level3, book, ticker, trades, instruments.
 
-    Prints lines to paste into a shell, as `simulate` does. Messages come byte for byte as recorded and with their
-    recorded spacing; who subscribes in the middle is sent the verified book of that moment. The clock begins when every
-    recorded pair is subscribed, or two seconds after a client's last subscription. GET and POST /replay on the same
-    port tell and change the clock (docs/replay.md).
+    Prints lines to paste into another shell, as `simulate` does. Messages come byte for byte as recorded, with their
+    recorded spacing. A client that subscribes in the middle gets the verified book of that moment. The clock starts
+    when every recorded pair is subscribed, or two seconds after the last new subscription. GET and POST /replay on the
+    same port show and control it (docs/replay.md).
     """,
     Argument("path", type=PATH, help="Archive directory, or an NDJSON file of level3 messages."),
-    _option("--speed", default="1", help="Seconds of the recording in a second; max: as fast as clients read; step."),
+    _option(
+        "--speed", default="1", help="Recorded seconds per second; max: as fast as clients read; step: on request."
+    ),
     _option("--from", "start", help="Receive time at which to begin: 2026-11-22T14:30:00Z."),
     _option("--to", "end", help="Receive time before which to end."),
     _flag("--loop", help="Begin again at the end."),
@@ -422,7 +425,9 @@ REPLAY = Command(
     ENGINE,
     _option("--host", default="127.0.0.1", help="Loopback address to listen on."),
     _option("--port", type=click.IntRange(0, 65535), default=8765, help="Port; 0 takes a free one."),
-    _option("--tier", type=click.Choice(["standard", "pro"]), help="Have the limits of this account tier."),
+    _option(
+        "--tier", type=click.Choice(["standard", "pro"]), help="Enforce the limits of this account tier. Default: none."
+    ),
     _option("--keys", type=click.IntRange(1, 100), default=1, help="Number of API keys, one for each client."),
     _option("--api-key", multiple=True, help="Accept this API key, given as KEY:SECRET (base64); may be repeated."),
     FAULTS,
@@ -440,7 +445,7 @@ DEMO = Command(
     Exchange and recorder are separate processes that speak Kraken's protocol over sockets: token, subscriptions,
     snapshots, updates, heartbeats. Takes about 10 seconds.
     """,
-    _option("--out", type=PATH, default="demo", help="Directory for it; that of an earlier demo is replaced."),
+    _option("--out", type=PATH, default="demo", help="Directory of the archive; that of an earlier demo is replaced."),
 )
 
 
