@@ -4,7 +4,7 @@
 
     archive = kraken_l3.open("data")
     archive.symbols                                           # ["BTC/USD", "ETH/USD"]
-    archive.coverage()                                        # how much of each day there is, and is verified
+    archive.coverage()                                        # how much of each day was recorded and verified
     archive.gaps("BTC/USD")                                   # what is missing, and why
     book = archive.book("BTC/USD", at="2026-11-22T14:30:00Z")  # every order, exact
     book.mid, book.spread, book.order("OQCLML-BW3P3-BUCMWZ").qty_ahead
@@ -15,20 +15,19 @@
     archive.snapshots("BTC/USD", every="1s", levels=10).scan()
 
 A moment is an RFC 3339 text, a date or datetime (naive: UTC), a time stamp of pandas, polars, numpy or pyarrow, or
-integer nanoseconds since 1970 UTC, on the receive clock. An integer that would lie before 2000 is refused, since it is
-a time in seconds or milliseconds.
+integer nanoseconds since 1970 UTC, on the receive clock. An integer that lies before the year 2000 is refused: it is
+probably in seconds or milliseconds.
 
-`events`, `orders`, `trades`, `features` and `snapshots` are `Table`s: nothing is read until one is used, and each use
-reads it anew, in bounded memory.
-`scan()` gives a polars LazyFrame; polars, DuckDB and pyarrow take a table as it is, by the Arrow PyCapsule interface.
-Exported files are scanned by `polars.scan_parquet("tables/events", hive_partitioning=True)`. Each row of a table names
-its pair in `symbol`. `decimals` and `doubles` turn prices and quantities from scaled integers into numbers:
+`events`, `orders`, `trades`, `features` and `snapshots` return a `Table`. Nothing is read until it is used, and each
+use reads it anew, in bounded memory. `scan()` gives a polars LazyFrame; polars, DuckDB and pyarrow take a table as it
+is (the Arrow PyCapsule interface). `polars.scan_parquet("tables/events", hive_partitioning=True)` scans exported files.
+Each row names its pair in `symbol`. `decimals` and `doubles` turn scaled integers into prices and quantities:
 
     kraken_l3.decimals(archive.events("BTC/USD"))             # exact
     kraken_l3.doubles(archive.events("BTC/USD")).to_pandas()
 
-A notebook shows a book as its ladder, an archive as a bar of what it has, a table by its first rows, and a bar while
-something long is read.
+A notebook shows a book as a ladder, an archive as a bar of its coverage, a table by its first rows, and a progress bar
+during long reads.
 """
 
 from importlib import import_module

@@ -53,9 +53,9 @@ _SHOWN_SYMBOLS = 5
 
 
 def open_for_research(path: Union[str, Path]) -> Archive:
-    """Open an archive directory, or an NDJSON file of level3 messages by any recorder; also by its URL (s3://...).
+    """Open an archive directory, or an NDJSON file of level3 messages by any recorder; a path or a URL (s3://...).
 
-    Of a URL no more is read than is needed, in ranges.
+    From a URL only the ranges that are needed are read.
 
     Raises:
         UsageError: there is no such file or directory.
@@ -102,7 +102,7 @@ class Archive:
 
     @property
     def symbols(self) -> list[str]:
-        """The symbols, sorted. They come from the journal; without a sound one the data is read through, once."""
+        """The symbols, sorted. They come from the journal; if it is missing or damaged, the data is read, once."""
         if self._symbols is None:
             told = self._told_symbols()
             is_whole = told and not journal_damage(self._files)
@@ -127,9 +127,9 @@ class Archive:
         return set(engine.symbols())
 
     def gaps(self, symbol: Optional[str] = None) -> Rows[Gap]:
-        """What is missing, of all symbols or of one: every gap with its cause and both edges, as the journals tell.
+        """Every gap of all symbols or of one, with its cause and both edges, from the journals.
 
-        The end of the recording is no gap. Files by other recorders have no journal, so their gaps are not known.
+        The end of the recording is not a gap. Files of other recorders have no journal, so their gaps are not known.
 
         Raises:
             DataMissing: the archive does not have the symbol.
@@ -139,10 +139,10 @@ class Archive:
         return Rows("gaps", Gap, gaps_of(self._files, symbol))
 
     def coverage(self, *, verify: bool = True) -> Rows[DayCoverage]:
-        """How much of each symbol's day there is, and how much of that agreed with Kraken's checksums.
+        """How much of each symbol's day was recorded, and how much of that agrees with Kraken's checksums.
 
         Args:
-            verify: read and verify all of the data; else `messages` and `verified` are None, and it takes no time.
+            verify: read and verify all data. If false, `messages` and `verified` are None, and no data is read.
 
         Raises:
             UsageError: numpy is not installed.
@@ -169,8 +169,8 @@ class Archive:
             end: receive time before which to stop.
             day: only these UTC days: "2026-11-22", a date, or several.
 
-        Without receipts the latest of the messages' own times so far stands for the receive time; lines before the
-        first that tells one are only in a window without a start.
+        Without receipts, the latest of the messages' own times so far stands for the receive time. Lines before the
+        first message with a time are returned only if there is no `start`.
 
         Raises:
             UsageError: the stream is unknown, `start` or `end` is no moment, or `day` no day.
@@ -192,7 +192,7 @@ class Archive:
             yield line
 
     def book(self, symbol: str, at: Optional[Moment] = None) -> Book:
-        """The book after all that was received at or before `at` (default: the end), from the nearest checkpoint.
+        """The book after everything received at or before `at` (default: the end), from the nearest checkpoint.
 
         Raises:
             DataMissing: the symbol has no book there.
@@ -251,12 +251,12 @@ class Archive:
         end: Optional[Moment] = None,
         day: Optional[Days] = None,
     ) -> Table:
-        """Lives of a symbol's orders, a row each, in the order of their ends; docs/export.md describes the columns.
+        """One row for each life of an order, in the order in which they end; docs/export.md describes the columns.
 
         Args:
             symbol: such as BTC/USD.
-            start: first receive time; orders that rest then are first seen then.
-            end: receive time before which to stop; orders that rest then were last seen then.
+            start: first receive time; orders that already rest then count as first seen then.
+            end: receive time before which to stop; orders that still rest then count as last seen then.
             day: only these UTC days: "2026-11-22", a date, or several.
 
         Raises:
@@ -321,11 +321,11 @@ class Archive:
         end: Optional[Moment] = None,
         day: Optional[Days] = None,
     ) -> Table:
-        """Bars of what people compute first: prices, depth, order flow, trades, variance, lag; see docs/export.md.
+        """Feature bars: prices, depth, order flow, trades, variance, lag; docs/export.md describes the columns.
 
         Args:
             symbol: such as BTC/USD.
-            every: length of a bar ("1s", "100ms", "5m", ...); a day must have a whole number of them.
+            every: length of a bar ("1s", "100ms", "5m", ...); must divide a day.
             start: first moment.
             end: moment before which to stop.
             day: only these UTC days: "2026-11-22", a date, or several.
@@ -396,8 +396,8 @@ class Archive:
     def duckdb(self, tables: Optional[Iterable[str]] = None) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection with views `snapshots`, `events`, `orders`, `features`, `trades`, `gaps` and `verdicts`.
 
-        The tables are exported first, to a directory beside the archive ("data.tables"); what is there and has not
-        changed is not exported again. Snapshots and features are a second apart.
+        The tables are exported first, to a directory beside the archive ("data.tables"); what has not changed is not
+        exported again. Snapshots and features have one row a second.
 
         Args:
             tables: only these; None for all of them.
@@ -411,18 +411,18 @@ class Archive:
         return connect(str(self.path), tables, engine=self._engine)
 
     def unread(self) -> list[Unread]:
-        """Level3 data that is not looked at: `file`, `what` (why, and what to do), and `lines` (None: all of the file).
+        """Level3 data that is not read: `file`, `what` (why, and what to do), and `lines` (None: the whole file).
 
-        These are files in the directory under names that are none of an archive, and lines in a form that no reader
-        here knows. Files by other recorders are read through for that.
+        These are files whose names are not those of an archive, and lines in a form that this program does not know.
+        Files of other recorders are read from end to end to find such lines.
         """
         return unread_in(self._files)
 
     def verify(self, jobs: int = 1) -> Verification:
         """Compare every checksum.
 
-        `exit_code()` of the result is 0 if everything is verified; its `symbols` have the counts, its `unread` has what
-        was not looked at.
+        The result's `exit_code()` is 0 if everything is verified; its `symbols` have the counts, its `unread` has what
+        was not read.
 
         Raises:
             UsageError: `jobs` is out of its range.

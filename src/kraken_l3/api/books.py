@@ -51,11 +51,11 @@ class PlacedOrder(NamedTuple):
     Attributes:
         order_id: Kraken's id.
         side: "bid" or "ask".
-        price: its level's.
-        qty: what rests of it.
+        price: of its level.
+        qty: its remaining quantity.
         order_ns: its own time, which ranks it in its level (ns since 1970 UTC; 0: unknown).
         level: 0 is the best price of the side.
-        queue_position: orders of the level that are served before it.
+        queue_position: number of orders of the level that are filled before it.
         qty_ahead: their quantity.
     """
 
@@ -94,12 +94,12 @@ class Book:
 
     @property
     def best_bid(self) -> Optional[BookLevel]:
-        """The level with the highest price that somebody pays; None on an empty side."""
+        """The bid level with the highest price; None if there are no bids."""
         return self.bids[0] if self.bids else None
 
     @property
     def best_ask(self) -> Optional[BookLevel]:
-        """The level with the lowest price that somebody takes; None on an empty side."""
+        """The ask level with the lowest price; None if there are no asks."""
         return self.asks[0] if self.asks else None
 
     @property
@@ -138,7 +138,7 @@ class Book:
             raise DataMissing(f"no order {order_id!r}", where=f"{self.symbol}{self._moment()}", hint=hint) from None
 
     def level(self, price: Decimal) -> Optional[BookLevel]:
-        """The level at a price on either side; None where nothing rests."""
+        """The level at a price, on either side; None if nothing rests there."""
         return next((level for level in (*self.bids, *self.asks) if level.price == price), None)
 
     def _moment(self) -> str:

@@ -32,15 +32,15 @@ Verdicts = dict[tuple[Optional[dt.date], str], tuple[int, int]]
 
 
 class Gap(NamedTuple):
-    """A while for which data is missing, on the receive clock; both edges lie outside of it.
+    """A period in which data is missing, on the receive clock; both edges lie outside of it.
 
     Attributes:
         symbol: such as BTC/USD.
         channel: "level3" (the book) or "trade".
         cause: why, such as "network"; docs/operations.md explains each.
         left_ns: the last moment known good.
-        right_ns: when the snapshot was received that made the symbol whole; None while it is missing.
-        seconds: how long that was; None while it is missing.
+        right_ns: when the snapshot that ended it was received; None while it is open.
+        seconds: its length; None while it is open.
     """
 
     symbol: str
@@ -57,7 +57,7 @@ class DayCoverage(NamedTuple):
     Attributes:
         symbol: such as BTC/USD.
         day: the UTC day.
-        start_ns: from when on it was recorded on this day, on the receive clock; None if no receipt tells.
+        start_ns: when its recording began on this day, on the receive clock; None without receipts.
         end_ns: until when.
         covered: share of the 24 hours for which the book is known, 0 to 1; None if no receipt tells.
         gaps: how many gaps lie in the day.

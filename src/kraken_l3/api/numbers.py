@@ -1,8 +1,7 @@
 """From scaled integers to decimals and doubles, and to pandas without losing a digit.
 
-A table's prices and quantities are integers beside a column that says how many of their digits are decimals: those with
-`price` in their names go by `price_scale`, those with `qty` by `qty_scale`, those
-with `mid` by `mid_scale`.
+Beside a table's integers, a column tells how many of their digits are decimals: `price_scale` for the columns with
+`price` in their names, `qty_scale` for those with `qty`, `mid_scale` for those with `mid`.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _SCALES = {"price": "price_scale", "qty": "qty_scale", "mid": "mid_scale"}
 
 
 def decimals(table: pa.Table) -> pa.Table:
-    """A table with its prices and quantities as exact decimals (decimal128); the columns of scales are left out.
+    """A table with its prices and quantities as exact decimals (decimal128), without the columns of scales.
 
     A column has as many decimals as any of its rows needs. Nulls stay null.
 
@@ -34,10 +33,10 @@ def decimals(table: pa.Table) -> pa.Table:
 
 
 def doubles(table: pa.Table) -> pa.Table:
-    """A table with its prices and quantities as doubles, each the nearest to its exact value; without scales.
+    """A table with its prices and quantities as the nearest doubles, without the columns of scales.
 
     Args:
-        table: as of `decimals`.
+        table: as for `decimals`.
 
     Raises:
         UsageError: the table has no scaled integers.
@@ -48,8 +47,8 @@ def doubles(table: pa.Table) -> pa.Table:
 def pandas_types(kind: pa.DataType) -> Optional[Any]:
     """pandas' type for an Arrow type: `table.to_pandas(types_mapper=kraken_l3.pandas_types)`.
 
-    pandas turns a column of integers with one null (the `clear` row of `events`) into float64, which cannot hold all of
-    them. With this they become its nullable integers, and decimals stay Arrow's.
+    pandas turns a column of integers with a null (the `clear` row of `events`) into float64, which loses digits beyond
+    2^53. With this they become pandas' nullable integers, and decimals stay Arrow's.
     """
     import pandas as pd
     import pyarrow as pa

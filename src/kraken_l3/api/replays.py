@@ -33,11 +33,11 @@ def replay(
 
     Args:
         path: an archive directory, or an NDJSON file of level3 messages.
-        speed: seconds of the recording in a second, "max" or "step".
+        speed: recorded seconds per second, "max" or "step".
         start: receive time at which to begin.
         end: receive time before which to end.
         loop: begin again at the end.
-        retime: move all timestamps, so that the recording begins now.
+        retime: move all timestamps so that the recording begins now.
         faithful_gaps: where the recorder lost its connection, clients lose theirs.
         port: to listen on; 0 takes a free one.
 
@@ -66,8 +66,8 @@ class RunningReplay:
     """A replay that is served while its `with` block lasts.
 
     Attributes:
-        rest_url, ws_url, public_ws_url: where it is, once it runs.
-        environment: the variables by which `kraken-l3 record` finds it, and its keys.
+        rest_url, ws_url, public_ws_url: its endpoints, once it runs.
+        environment: variables with its endpoints and its key, for `kraken-l3 record`.
     """
 
     def __init__(self, served: Replay) -> None:
@@ -115,7 +115,7 @@ class RunningReplay:
 
     @property
     def api_key(self) -> str:
-        """An API key that it takes."""
+        """An API key that it accepts."""
         return self._served.api_key
 
     @property
@@ -133,7 +133,7 @@ class RunningReplay:
         return self._call(self._served.state)
 
     def set_speed(self, speed: Union[str, float]) -> None:
-        """From now on so fast: a number, "max" or "step".
+        """Change the speed: recorded seconds per second, "max" or "step".
 
         Raises:
             UsageError: it is no speed.

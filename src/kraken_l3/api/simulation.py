@@ -32,16 +32,16 @@ def simulate(
 
     Args:
         path: a directory that is new or empty.
-        duration: how long is recorded, on the market's own clock: "10m", "1h". An hour takes seconds.
-        symbols: pairs; docs/exchange.md says which there are.
+        duration: length of the recording: "10m", "1h". An hour takes seconds.
+        symbols: pairs that the embedded exchange lists (docs/exchange.md).
         depth: price levels a side: 10, 100 or 1000.
         rate: level3 messages a second over all symbols.
-        seed: decides everything.
+        seed: the same seed makes the same trading.
         start: when the recording begins (default: 2026-01-02T12:00:00Z).
         gaps: how often the connection is lost, evenly spread.
 
     Raises:
-        UsageError: the directory holds something, or an argument is out of its range.
+        UsageError: the directory is not empty, or an argument is out of its range.
     """
     names = [symbols] if isinstance(symbols, str) else list(symbols)
     try:

@@ -8,7 +8,7 @@
     plot.queue(archive, "BTC/USD").savefig("queue.png")
 
 Times are UTC on the receive clock, prices in the quote currency, quantities in the base currency; what is missing is
-grey. The colours can be told apart by everybody (Okabe and Ito, https://jfly.uni-koeln.de/color/). Needs the extra
+grey. The colours can be told apart by colour-blind readers too (https://jfly.uni-koeln.de/color/). Needs the extra
 `plot`; `kraken-l3 plot` makes the same pictures.
 """
 

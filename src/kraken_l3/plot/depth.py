@@ -35,12 +35,12 @@ def depth(
     """What rests at each price over time, darker where it is more, with the mid price, trades and gaps.
 
     Args:
-        archive: what to draw of.
+        archive: the archive to draw.
         symbol: such as BTC/USD.
         start: first moment (default: the beginning).
         end: moment before which to stop.
         day: only these UTC days.
-        levels: price levels a side that are looked at, 1 to 1000.
+        levels: price levels a side, 1 to 1000.
 
     Raises:
         DataMissing: there is nothing to draw.

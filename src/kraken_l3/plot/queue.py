@@ -48,10 +48,10 @@ def queue(
     An order's block stands on the quantity ahead of it: it comes down as those before it are filled or cancelled.
 
     Args:
-        archive: what to draw of.
+        archive: the archive to draw.
         symbol: such as BTC/USD.
-        price: of the level; by default the level with the longest queues, while it had its longest.
-        side: "bid" or "ask"; only needed where a price was on both.
+        price: of the level; default: the level with the longest queue, while it was longest.
+        side: "bid" or "ask"; needed only if the price was on both.
         start: first moment (default: the beginning).
         end: moment before which to stop.
         day: only these UTC days.

@@ -29,7 +29,7 @@ def spread(
     """The mid price, and below it the spread in the quote currency and in basis points, with its median; gaps are grey.
 
     Args:
-        archive: what to draw of.
+        archive: the archive to draw.
         symbol: such as BTC/USD.
         start: first moment (default: the beginning).
         end: moment before which to stop.

@@ -53,7 +53,7 @@ def survival(
     right, also when it was cancelled or amended: that is the chance of a fill for an order that stays.
 
     Args:
-        archive: what to draw of.
+        archive: the archive to draw.
         symbol: such as BTC/USD.
         start: first moment (default: the beginning).
         end: moment before which to stop.
