@@ -1,4 +1,4 @@
-"""The table `features`: bars of what people compute first, from the book, its events, trades and gaps."""
+"""The table `features`: feature bars from the book, its events, trades and gaps."""
 
 from __future__ import annotations
 
