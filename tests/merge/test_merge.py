@@ -439,6 +439,15 @@ def test_something_else_is_not_overwritten(tmp_path):
     with pytest.raises(UsageError, match="something else"):
         merge([one, other], tmp_path / "out")
     assert contents(other) == before
+    for missing in ("journal-*", "*.receipts"):  # lines alone are somebody's recording too
+        for path in other.glob(missing):
+            path.unlink()
+        before = contents(other)
+        with pytest.raises(UsageError, match="something else"):
+            merge([one], other)
+        assert contents(other) == before
+    with pytest.raises(UsageError, match="not a directory"):
+        merge([one], next(other.glob("l3-*.ndjson")))
 
 
 def test_a_sealed_source_and_a_sealed_result(tmp_path):

@@ -16,7 +16,7 @@ import msgspec
 
 from kraken_l3._version import __version__
 from kraken_l3.archive.days import closed_days
-from kraken_l3.archive.filesystem import File, FileSystem, OsFileSystem, opened
+from kraken_l3.archive.filesystem import File, FileSystem, OsFileSystem
 from kraken_l3.archive.journal import Conflict, Record, Started, Stopped
 from kraken_l3.archive.layout import DayPaths, Stream, days_in, parse_name
 from kraken_l3.archive.reader import Archive
@@ -217,7 +217,7 @@ class MergedArchive:
 def _kept_days(directory: Path, started: Started) -> set[dt.date]:
     """The days that an interrupted merge of the same sources had done; the one that it had begun is removed."""
     filesystem = OsFileSystem()
-    if not directory.exists() or not any(directory.iterdir()):
+    if not directory.exists():
         return set()
     if not directory.is_dir():
         raise UsageError("not a directory", where=str(directory), hint="Choose another --out")
@@ -240,9 +240,9 @@ def _kept_days(directory: Path, started: Started) -> set[dt.date]:
 
 
 def _is_by(directory: Path, day: dt.date, started: Started) -> bool:
-    """Whether a day's journal begins as the one that these sources give; a torn first line is of a day just begun."""
+    """Whether a day's journal begins as the one that these sources give; that of a day just begun may be empty yet."""
     first = next(iter(Archive(directory).journal(day)), None)
-    if first is None:
-        with opened(OsFileSystem(), DayPaths(directory, day).journal) as journal:
-            return journal.size() == 0
+    if first is None:  # lines without a journal are somebody's recording
+        its = [path for path in directory.iterdir() if (name := parse_name(path.name)) and name.day == day]
+        return all(path.stat().st_size == 0 for path in its)
     return isinstance(first, Started) and (first.host, first.config) == (started.host, started.config)
