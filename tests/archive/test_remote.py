@@ -14,11 +14,12 @@ from kraken_l3.archive.datafile import DataFile
 from kraken_l3.archive.layout import DayPaths
 from kraken_l3.archive.opening import PlainFile
 from kraken_l3.archive.reader import open_archive
-from kraken_l3.archive.remote import RemotePath, path_of
+from kraken_l3.archive.remote import RemoteFile, RemotePath, path_of
 from kraken_l3.archive.zstd import Frame, compress, encode_table, pieces
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import EngineOptions
-from kraken_l3.errors import UsageError
+from kraken_l3.errors import KrakenL3Error, UsageError
+from kraken_l3.export.storage import open_store
 from kraken_l3.rebuild.checkpointing import Checkpointing
 from kraken_l3.rebuild.metadata import metadata_in
 
@@ -161,6 +162,51 @@ def test_what_is_not_there_is_told(url):
         kraken_l3.open("memory://market/nowhere")
     with pytest.raises(UsageError, match="cannot open"):
         kraken_l3.open("gopher://market/day")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["s3://key:s3cr3t@bucket/day", "https://bucket.example/day?X-Amz-Signature=s3cr3t", "ftp://me:s3cr3t@host/day"],
+)
+@pytest.mark.parametrize("command", ["info", "recover"])
+def test_a_secret_in_a_url_is_refused_and_not_told(url, command, tmp_path):
+    for take in (kraken_l3.open, open_store):
+        with pytest.raises(UsageError, match="a password or a query") as told:
+            take(url)
+        assert "s3cr3t" not in str(told.value)
+    done = subprocess.run(
+        [sys.executable, "-m", "kraken_l3", command, url, "--json"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "s3cr3t" not in done.stdout + done.stderr
+
+
+class _Answers:
+    """A store that answers with an error."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def cat_file(self, *_: object, **__: object) -> bytes:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (FileNotFoundError("The specified bucket does not exist"), "there is no such bucket"),
+        (FileNotFoundError("market/day/big"), "removed while it was read"),
+        (PermissionError("Forbidden: https://a/b?token=s3cr3t"), "access denied"),
+        (OSError("404, url='https://me:s3cr3t@a/b?token=s3cr3t'"), "cannot read: 404"),
+    ],
+)
+def test_what_a_store_answers_is_told_without_secrets(url, error, told):
+    fsspec.filesystem("memory").pipe_file("/market/day/big", b"1")
+    file = RemoteFile(path_of(f"{url}/big"))
+    file._filesystem = _Answers(error)
+    with pytest.raises(KrakenL3Error, match=told) as raised:
+        file.read_at(0, 1)
+    assert "s3cr3t" not in str(raised.value)
 
 
 def test_without_fsspec_a_url_says_what_to_install():

@@ -6,6 +6,7 @@ listed once, until its URL is opened anew. fsspec does the talking, and is impor
 
 from __future__ import annotations
 
+import re
 import stat
 import threading
 from collections import OrderedDict
@@ -15,15 +16,18 @@ from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import Any, Optional, Union, cast
 
-from kraken_l3.errors import ArchiveError, UsageError
+from kraken_l3.errors import ArchiveError, KrakenL3Error, UsageError
 
-__all__ = ["RemoteFile", "RemotePath", "is_url", "path_of"]
+__all__ = ["RemoteFile", "RemotePath", "is_url", "path_of", "refuse_secrets", "store_errors"]
 
 #: Small reads (receipts while a line is looked for, heads of checkpoints) are answered from blocks of this size.
 BLOCK_BYTES = 16 * 1024
 KEPT_BLOCKS = 256
 #: More than this is read as it is asked for.
 _LARGE_BYTES = 128 * 1024
+
+#: User and password, and the query, which may be a signature.
+_SECRETS = re.compile(r"(?<=://)[^/@\s]*:[^/\s]*@|(?<=\S)\?[^\s'\")]*")
 
 _listings: dict[str, dict[str, dict[str, Any]]] = {}
 _lock = threading.Lock()
@@ -34,16 +38,29 @@ def is_url(text: str) -> bool:
     return "://" in text
 
 
+def refuse_secrets(url: str) -> None:
+    """A URL stands in messages, records and lists of processes: secrets have no place in it.
+
+    Raises:
+        UsageError: it has a password or a query.
+    """
+    if _SECRETS.search(url):
+        hint = "Give credentials by the store's own configuration (for s3: AWS_ACCESS_KEY_ID or ~/.aws)"
+        raise UsageError("a URL with a password or a query is not taken", where=_SECRETS.sub("", url), hint=hint)
+
+
 def path_of(text: Union[str, Path]) -> Path:
     """The path of this machine or of an object store that a text names; what was listed of it is forgotten.
 
     Raises:
-        UsageError: the URL cannot be opened: no such protocol, or its package is not installed.
+        UsageError: the URL cannot be opened: it has a password or a query, there is no such protocol, or its package
+            is not installed.
     """
     if not isinstance(text, str) or not is_url(text):
         return Path(text)
     if text.startswith("file://"):
         return Path(text[len("file://") :])
+    refuse_secrets(text)
     path = RemotePath(text.rstrip("/"))
     path._filesystem()
     with _lock:
@@ -84,7 +101,7 @@ class RemotePath(PurePosixPath):
         text = str(self)
         with _lock:
             if text not in _listings:
-                with _told(self):
+                with store_errors(text):
                     try:
                         found = self._filesystem().ls(text, detail=True)
                     except (FileNotFoundError, NotADirectoryError):
@@ -107,9 +124,9 @@ class RemotePath(PurePosixPath):
 
     def is_dir(self) -> bool:
         """Whether there is something under it."""
-        parent = str(RemotePath(*self.parts[:-1]))
-        if parent in _listings:  # a file, then, or listed as a directory there
-            entry = _listings[parent].get(self.name)
+        listed = _listings.get(str(RemotePath(*self.parts[:-1])))
+        if listed is not None:  # a file, then, or listed as a directory there
+            entry = listed.get(self.name)
             return entry is not None and entry["type"] == "directory"
         return bool(self._listed())
 
@@ -188,8 +205,11 @@ class RemoteFile:
             return block
 
     def _range(self, begin: int, end: int) -> bytes:
-        with _told(self._path):
-            data: bytes = self._filesystem.cat_file(str(self._path), start=begin, end=end)
+        try:
+            with store_errors(str(self._path)):
+                data: bytes = self._filesystem.cat_file(str(self._path), start=begin, end=end)
+        except FileNotFoundError:
+            raise ArchiveError("was removed while it was read", where=str(self._path)) from None
         return data
 
     def close(self) -> None:
@@ -198,22 +218,31 @@ class RemoteFile:
 
 
 @contextmanager
-def _told(path: RemotePath) -> Iterator[None]:
-    """What a store answers, as errors of ours."""
-    where = str(path)
+def store_errors(where: str, doing: str = "read") -> Iterator[None]:
+    """What a store answers about a URL, as errors of ours; that a file is missing in a bucket is told as by the system.
+
+    Raises:
+        UsageError: there is no such bucket, or no access to it.
+        ArchiveError: anything else.
+    """
     try:
         yield
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if "bucket does not exist" not in str(error):  # so say S3 and Google
+            raise
+        hint = "Check its name and the endpoint (for s3: AWS_ENDPOINT_URL), or make the bucket first"
+        raise UsageError("there is no such bucket", where=where, hint=hint) from None
+    except KrakenL3Error:
         raise
     except PermissionError as error:
         hint = (
             "Check the credentials (for s3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or ~/.aws), and what they may read"
         )
-        raise UsageError(f"access denied: {error}", where=where, hint=hint) from None
+        raise UsageError(f"access denied: {_SECRETS.sub('', str(error))}", where=where, hint=hint) from None
     except ImportError as error:
         raise UsageError(f"cannot open: {error}", where=where) from None
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever the library of a store raises
         if "Credentials" in type(error).__name__ or "credentials" in str(error).lower():
             hint = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or fill ~/.aws/credentials"
             raise UsageError("there are no credentials", where=where, hint=hint) from None
-        raise ArchiveError(f"cannot read: {error}", where=where) from error
+        raise ArchiveError(f"cannot {doing}: {_SECRETS.sub('', str(error))}", where=where) from None

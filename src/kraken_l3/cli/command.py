@@ -61,10 +61,11 @@ class FilePath(click.ParamType):  # type: ignore[type-arg]  # generic from click
 
         if "://" not in str(value):
             return Path(value)
+        from kraken_l3.archive.remote import path_of, refuse_secrets
+
+        refuse_secrets(str(value))
         if not self.urls:
             raise UsageError("this takes a path on this machine, and no URL", where=str(value))
-        from kraken_l3.archive.remote import path_of
-
         return path_of(value)
 
 

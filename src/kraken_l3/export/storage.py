@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Optional, Protocol
 
 from kraken_l3.archive.filesystem import OsFileSystem
+from kraken_l3.archive.remote import refuse_secrets, store_errors
 from kraken_l3.errors import LocalFault, UsageError
 
 __all__ = ["LocalStore", "Output", "RemoteStore", "Store", "open_store", "write_file"]
@@ -124,8 +125,8 @@ class LocalStore:
 class _RemoteOutput:
     """Written to a temporary file here, then uploaded: an object appears when all of it has arrived."""
 
-    def __init__(self, filesystem: Any, path: str) -> None:
-        self._filesystem, self._path = filesystem, path
+    def __init__(self, filesystem: Any, path: str, where: str) -> None:
+        self._filesystem, self._path, self._where = filesystem, path, where
         descriptor, self._local = tempfile.mkstemp(prefix="kraken-l3-")
         self.file: BinaryIO = os.fdopen(descriptor, "wb")
 
@@ -135,7 +136,8 @@ class _RemoteOutput:
         self.file.flush()
         size = self.file.tell()
         self.file.close()
-        self._filesystem.put_file(self._local, self._path)
+        with store_errors(self._where, "write"):
+            self._filesystem.put_file(self._local, self._path)
         Path(self._local).unlink()
         return size
 
@@ -149,17 +151,19 @@ class RemoteStore:
     """A place that fsspec knows (s3://bucket/path, gs://...)."""
 
     def __init__(self, url: str) -> None:
+        refuse_secrets(url)
         self._url = url.rstrip("/")
         self._filesystem, self._root = _filesystem_of(self._url)
 
     def begin(self, name: str) -> Output:
         """See `Store.begin`."""
-        return _RemoteOutput(self._filesystem, f"{self._root}/{name}")
+        return _RemoteOutput(self._filesystem, f"{self._root}/{name}", self.where(name))
 
     def read(self, name: str) -> Optional[bytes]:
         """See `Store.read`."""
         try:
-            content: bytes = self._filesystem.cat_file(f"{self._root}/{name}")
+            with store_errors(self.where(name)):
+                content: bytes = self._filesystem.cat_file(f"{self._root}/{name}")
         except FileNotFoundError:
             return None
         return content
@@ -167,7 +171,8 @@ class RemoteStore:
     def size(self, name: str) -> Optional[int]:
         """See `Store.size`."""
         try:
-            return int(self._filesystem.info(f"{self._root}/{name}")["size"])
+            with store_errors(self.where(name)):
+                return int(self._filesystem.info(f"{self._root}/{name}")["size"])
         except FileNotFoundError:
             return None
 
