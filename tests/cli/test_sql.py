@@ -86,6 +86,26 @@ def test_a_mistake_is_one_clear_line(source, monkeypatch, capsys):
     assert code == 1
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "copy (select * from verdicts) to 'victim'",
+        "select 1; copy (select 1) to 'victim'",
+        "explain analyze copy (select 1) to 'victim'",
+        "attach 'victim'",
+        "drop view verdicts",
+        "",
+    ],
+)
+def test_a_query_that_does_more_than_read_is_refused(source, query, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "victim").write_text("kept")
+    code, out, err = run(monkeypatch, capsys, query, str(source))
+    assert (code, out) == (1, "")
+    assert "the query must be one SELECT" in err
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["kept"]
+
+
 def test_a_table_on_the_terminal(source, monkeypatch, capsys):
     code, out, _ = run(
         monkeypatch, capsys, "select symbol, max(covered) as c from verdicts group by 1 order by 1", str(source)

@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Optional
 
 from kraken_l3.archive.opening import content_size
@@ -28,28 +29,44 @@ def sql(query: str, source: str, as_json: bool, as_csv: bool, jobs: Optional[int
     if as_json and as_csv:
         raise UsageError("--json and --csv cannot be combined")
     try:
-        import duckdb
-
         from kraken_l3.export.sql import connect, tables_in
     except ImportError as error:
         hint = "pip install duckdb numpy pyarrow"
         raise UsageError(f"SQL needs duckdb, numpy and pyarrow ({error})", hint=hint) from None
     warn_of_engine(engine)
+    with _mistakes():
+        _must_only_read(query)
     tables = tables_in(query)
     total = _bytes_of(source)
     with progress("exporting", len(tables) * total) as on_bytes, stoppable(on_bytes) as step:
         jobs = jobs or default_jobs(total)
         connection = connect(source, tables, jobs=jobs, engine=engine, progress=step)
-    try:
+    with _mistakes():
         relation: Any = connection.sql(query)
-        if relation is None:  # a statement that gives no rows
-            return 0
         reader = relation.to_arrow_reader() if hasattr(relation, "to_arrow_reader") else relation.fetch_arrow_reader()
         _print(reader.schema.names, _rows(reader), as_json=as_json, as_csv=as_csv)
+    return 0
+
+
+@contextmanager
+def _mistakes() -> Iterator[None]:
+    """What is wrong with the query, in DuckDB's words."""
+    import duckdb
+
+    try:
+        yield
     except duckdb.Error as error:
         text = str(error).partition("\n")[0]
         raise UsageError(text, where="the query", hint="The views are those of docs/export.md") from None
-    return 0
+
+
+def _must_only_read(query: str) -> None:
+    """Other statements write files (COPY, EXPORT, ATTACH) or change views that are gone a moment later."""
+    import duckdb
+
+    if [statement.type.name for statement in duckdb.extract_statements(query)] != ["SELECT"]:
+        hint = "--csv and --json print all rows; archive.duckdb() in Python runs any statement"
+        raise UsageError("the query must be one SELECT", hint=hint)
 
 
 def _bytes_of(source: str) -> int:
