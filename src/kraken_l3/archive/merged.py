@@ -22,9 +22,9 @@ from kraken_l3.errors import ArchiveError, KrakenL3Error
 
 __all__ = ["Later", "later_in"]
 
-#: Messages of a day that are looked at, evenly spread: enough for a percentile, and bounded.
-_LOOKED_AT = 100_000
-_ROWS_AT_ONCE = 16_384
+#: Messages that are looked at, spread evenly over all days and over each: enough for a percentile, and bounded.
+_LOOKED_AT = 200_000
+_ROWS_AT_ONCE = 65_536
 _PERCENTILES = (1, 10, 50, 90, 99)
 
 
@@ -53,8 +53,9 @@ def later_in(archive: Archive) -> list[Later]:
     """Each pair of sources of a merged archive; none for any other archive."""
     names = {record.source: record.name for day in archive.days[-1:] for record in _sources(archive, day)}
     found: dict[tuple[int, int], list[int]] = {}
-    for path in archive.files(parts=False):
-        columns = _columns(path) or []
+    paths = archive.files(parts=False)
+    for path in paths:
+        columns = _columns(path, most=max(1, _LOOKED_AT // len(paths))) or []
         for one, other in combinations(range(len(columns)), 2):
             differences = (its - own for own, its in zip(columns[one], columns[other]) if own and its)
             found.setdefault((one, other), []).extend(differences)
@@ -71,8 +72,8 @@ def _sources(archive: Archive, day: dt.date) -> Iterator[MergedSource]:
             yield record
 
 
-def _columns(path: Path) -> Optional[list[array[int]]]:
-    """For each source the receive times of some lines; None where there is no companion, or it is damaged."""
+def _columns(path: Path, most: int) -> Optional[list[array[int]]]:
+    """For each source the receive times of up to `most` lines; None where there is no companion, or it is damaged."""
     paths = DayPaths.of(path)
     if paths is None or not paths.sources.exists():
         return None
@@ -86,10 +87,11 @@ def _columns(path: Path) -> Optional[list[array[int]]]:
             width, rest = divmod(companion.size() // 8, lines) if lines else (0, 1)
             if rest or width < 2:
                 return None
-            step = max(1, lines // _LOOKED_AT)
+            step = -(-lines // most)
+            at_once = max(1, _ROWS_AT_ONCE // step) * step
             columns = [array("q") for _ in range(width - 1)]
-            for first in range(0, lines, _ROWS_AT_ONCE * step):
-                rows = array("q", companion.read_at(first * width * 8, _ROWS_AT_ONCE * step * width * 8))
+            for first in range(0, lines, at_once):
+                rows = array("q", companion.read_at(first * width * 8, at_once * width * 8))
                 if sys.byteorder == "big":
                     rows.byteswap()
                 for source, column in enumerate(columns):
