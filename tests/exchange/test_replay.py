@@ -322,6 +322,8 @@ async def test_the_clock_is_controlled_over_http(recorded):
         for wrong, message in (
             ({"speed": "fast"}, "speed must be"),
             ({"pase": 1}, "a replay has no pase"),
+            ({"step": -3}, "step must be a whole number above 0"),
+            ({"step": 1e300}, "step must be a whole number above 0"),
             ({"seek": "x"}, "not an RFC 3339"),
         ):
             status, answer = await change(**wrong)

@@ -129,7 +129,7 @@ class RunningReplay:
         return self._served.environment
 
     def state(self) -> dict[str, object]:
-        """Where the recording is: `at`, `at_ns`, `speed`, `has_begun`, `paused`, `is_over`, `clients`."""
+        """Where the recording is: `at`, `at_ns`, `speed`, `has_begun`, `paused`, `is_over`, `hidden`, `clients`."""
         return self._call(self._served.state)
 
     def set_speed(self, speed: Union[str, float]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Optional
 
 from kraken_l3.api.arguments import moment_ns
+from kraken_l3.cli.console import print_error
 from kraken_l3.cli.serving import ClientLog, given_keys, must_be_loopback, serve, tls_context
 from kraken_l3.clock import SystemClock
 from kraken_l3.exchange.fault_log import FaultLog
@@ -68,3 +69,5 @@ def replay(
         observer=ClientLog(clock),
     )
     asyncio.run(serve(exchange, duration))
+    for error in exchange.recording.hidden:
+        print_error(f"kraken-l3: not replayed: {error}")

@@ -114,11 +114,15 @@ class ArchiveFeed:
             self._metadata,
             begin_ns=self._begin_ns,
             end_ns=self._end_ns,
-            on_damage=self.hidden.append,
+            on_damage=self._on_damage,
         )
         self._next_piece()
         for symbol in followed:
             self._follow(symbol)
+
+    def _on_damage(self, error: DamageFound) -> None:
+        if str(error) not in map(str, self.hidden):  # each turn of a loop comes by it
+            self.hidden.append(error)
 
     def close(self) -> None:
         """Stop reading."""

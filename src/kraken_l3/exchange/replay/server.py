@@ -128,7 +128,13 @@ class Replay(Exchange):
         self.recording.pace.go_on(self.clock.mono_ns())
 
     def step(self, messages: int = 1) -> None:
-        """While it stands still: show so many more messages."""
+        """While it stands still: show so many more messages.
+
+        Raises:
+            UsageError: it is no whole number above 0.
+        """
+        if type(messages) is not int or messages < 1:
+            raise UsageError(f"step must be a whole number above 0, got {messages}")
         self.recording.pace.step(messages)
 
     def seek(self, at_ns: int) -> None:
@@ -150,6 +156,7 @@ class Replay(Exchange):
             "has_begun": pace.has_begun,
             "paused": pace.paused,
             "is_over": self.recording.is_over,
+            "hidden": [str(error) for error in self.recording.hidden],
             "clients": len(self.clients.all()),
         }
 
@@ -176,4 +183,4 @@ class Replay(Exchange):
             at = wanted["seek"]
             self.seek(at if isinstance(at, int) else parse_rfc3339(at))
         if "step" in wanted:
-            self.step(int(wanted["step"]))
+            self.step(wanted["step"])
