@@ -209,6 +209,15 @@ def test_what_a_store_answers_is_told_without_secrets(url, error, told):
     assert "s3cr3t" not in str(raised.value)
 
 
+def test_a_bucket_that_is_missing_is_told(url, monkeypatch):
+    def ls(*_: object, **__: object) -> None:
+        raise FileNotFoundError("The specified bucket does not exist")  # s3fs's words
+
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "ls", ls)
+    with pytest.raises(UsageError, match="there is no such bucket"):
+        kraken_l3.open(url)
+
+
 def test_without_fsspec_a_url_says_what_to_install():
     code = (
         "import sys; sys.modules['fsspec'] = None\nimport kraken_l3\n"

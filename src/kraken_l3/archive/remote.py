@@ -101,11 +101,11 @@ class RemotePath(PurePosixPath):
         text = str(self)
         with _lock:
             if text not in _listings:
-                with store_errors(text):
-                    try:
+                try:
+                    with store_errors(text):
                         found = self._filesystem().ls(text, detail=True)
-                    except (FileNotFoundError, NotADirectoryError):
-                        found = []
+                except (FileNotFoundError, NotADirectoryError):
+                    found = []
                 entries = {entry["name"].rstrip("/").rsplit("/", 1)[-1]: entry for entry in found}
                 # a store without directories answers with the file itself
                 own = entries.get(self.name)
