@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +17,8 @@ from plain import plain
 from kraken_l3.archive.gaps import gaps_in
 from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import open_archive
+from kraken_l3.archive.zstd import Frame, compress, encode_table
+from kraken_l3.errors import DamageFound
 from kraken_l3.export.bulk import export_table
 from kraken_l3.export.events import EventsTable
 from kraken_l3.export.snapshots import SnapshotsTable
@@ -146,6 +149,43 @@ def test_trades_of_a_window(source, tmp_path):
     assert set(part["symbol"].to_pylist()) == {"BTC/USD"}
     files = export_trades(str(source), str(tmp_path / "t"), frozenset(["BTC/USD"]), windows=[window]).files
     assert sum(file.rows for file in files) == len(part)
+
+
+def pack_damaged(path: Path) -> int:
+    """Pack a file as a sealed one, its second frame damaged; gives the lines of the first."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    half, data, frames = len(lines) // 2, b"", []
+    for content in (b"".join(lines[:half]), b"".join(lines[half:])):
+        packed = compress(content)
+        frames.append(Frame(len(data), len(packed), sum(frame.size for frame in frames), len(content)))
+        data += packed
+    at = frames[1].offset + frames[1].length // 2
+    path.with_name(f"{path.name}.zst").write_bytes(
+        data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :] + encode_table(frames)
+    )
+    path.unlink()
+    return half
+
+
+def test_damage_of_a_trade_file_is_told_and_not_taken_for_done(source, tmp_path):
+    copy = shutil.copytree(source, tmp_path / "a")
+    [first, second] = sorted(copy.glob("trade-*.ndjson"))
+    whole = first.read_bytes()
+    rest = pack_damaged(first)
+    result = export_trades(str(copy), str(tmp_path / "t"))
+    assert (len(result.hidden), result.exit_code()) == (1, 2)
+    assert first.name in result.hidden[0]
+    tables = [pq.ParquetFile(tmp_path / "t" / file.name).read() for file in result.files if file.date in first.name]
+    assert max(table["line"].to_pylist()[-1] for table in tables) == rest - 1
+    found = []
+    with pytest.raises(DamageFound, match="frame 1 is damaged"):
+        found.extend(read_trades(open_archive(copy), "BTC/USD"))
+    assert len(found) == 1
+    first.with_name(f"{first.name}.zst").unlink()
+    first.write_bytes(whole)
+    again = export_trades(str(copy), str(tmp_path / "t"))
+    assert (again.hidden, again.exit_code()) == ([], 0)
+    assert again.already_there == sum(file.date in second.name for file in again.files)
 
 
 def test_without_recorded_trades_there_is_no_table(tmp_path):

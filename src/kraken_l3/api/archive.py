@@ -293,6 +293,7 @@ class Archive:
             day: only these UTC days: "2026-11-22", a date, or several.
 
         Raises:
+            DamageFound: when it is read: a trade file is damaged; the trades in front of that came before.
             DataMissing: the archive does not have the symbol.
             UsageError: numpy and pyarrow are not installed, or `start` or `end` is no moment.
         """

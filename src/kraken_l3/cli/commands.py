@@ -285,7 +285,7 @@ EXPORT = Group(
         "trades",
         """Recorded trades, each once: times, price, quantity, taker's side. They come from the trade channel.
 
-        Exit code 3: none were recorded, or some could not be read.
+        Exit code 2: a trade file is damaged. 3: none were recorded, or some could not be read.
         """,
         runs="export.tables:trades",
     ),

@@ -19,7 +19,7 @@ from kraken_l3.archive.datafile import DataFile, Line
 from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.opening import existing
 from kraken_l3.archive.reader import Archive
-from kraken_l3.errors import KrakenL3Error, MalformedMessage
+from kraken_l3.errors import DamageFound, DataMissing, KrakenL3Error, MalformedMessage
 from kraken_l3.export.records import Records
 from kraken_l3.model.decimals import decimals_in, parse_scaled
 from kraken_l3.model.events import Side
@@ -68,12 +68,14 @@ class DayTrades:
         symbols: only these pairs; None for all.
 
     Attributes:
-        recorded: whether there is a trade file that can be read.
+        recorded: whether there is a trade file all of which can be read.
+        damage: what hides the rest of the file, or all of it; the trades in front of it are here.
         unreadable: how many messages or trades in it could not be read; `verify` and `info` say more.
     """
 
     def __init__(self, archive: Archive, day: dt.date, symbols: Optional[Collection[str]] = None) -> None:
         self.unreadable = 0
+        self.damage: Optional[KrakenL3Error] = None
         self._wanted = None if symbols is None else frozenset(symbols)
         self._records: dict[str, Records] = {}
         path = existing(DayPaths(archive.directory, day).data(Stream.TRADE))
@@ -82,9 +84,8 @@ class DayTrades:
             return
         try:
             self._read(path)
-        except KrakenL3Error:  # trades that cannot be read were not recorded; `verify` and `info` say so
-            self.recorded = False
-            self._records.clear()
+        except (DamageFound, DataMissing) as error:  # a fill whose trade cannot be read is not to look doubtful
+            self.recorded, self.damage = False, error
 
     @property
     def symbols(self) -> list[str]:
@@ -100,20 +101,21 @@ class DayTrades:
         parts: dict[str, list[Records]] = defaultdict(list)
         waiting: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
         count = recv_ns = 0
-        with DataFile(path) as file:
-            for line in file.lines(check=False):
-                recv_ns = max(recv_ns, line.receipt.recv_ns if line.receipt is not None else 0)
-                # decoding costs ten times as much as the look; an escaped letter may hide a name from it
-                if needles is not None and b"\\" not in line.payload and not any(n in line.payload for n in needles):
-                    continue
-                for symbol, row in self._rows(line, recv_ns):
-                    waiting[symbol].append(row)
-                    count += 1
-                if count >= _WAITING:
-                    _put_away(waiting, parts)
-                    count = 0
-        _put_away(waiting, parts)
-        self._records = {symbol: _finished(np.concatenate(found)) for symbol, found in parts.items()}
+        try:
+            with DataFile(path) as file:
+                for line in file.lines(check=False):
+                    recv_ns = max(recv_ns, line.receipt.recv_ns if line.receipt is not None else 0)
+                    # decoding costs ten times as much as the look; an escaped letter may hide a name from it
+                    named = needles is None or b"\\" in line.payload or any(n in line.payload for n in needles)
+                    for symbol, row in self._rows(line, recv_ns) if named else ():
+                        waiting[symbol].append(row)
+                        count += 1
+                    if count >= _WAITING:
+                        _put_away(waiting, parts)
+                        count = 0
+        finally:
+            _put_away(waiting, parts)
+            self._records = {symbol: _finished(np.concatenate(found)) for symbol, found in parts.items()}
 
     def _rows(self, line: Line, recv_ns: int) -> list[tuple[str, tuple[Any, ...]]]:
         try:

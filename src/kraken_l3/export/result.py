@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from kraken_l3.engine.port import Engine, SymbolTally
-from kraken_l3.errors import DamageFound
+from kraken_l3.errors import KrakenL3Error
 
 __all__ = ["EngineCounts", "ExportResult", "ExportedFile", "SymbolCounts"]
 
@@ -64,7 +64,7 @@ class ExportResult:
         for name in ("lines", "bytes", "messages", "ok", "bad", "unverified", "already_there"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
-    def hide(self, damage: DamageFound) -> None:
+    def hide(self, damage: KrakenL3Error) -> None:
         """Some of the source cannot be read."""
         self.hidden.append(". ".join(filter(None, [f"{damage.where}: {damage.what}", damage.hint])))
 

@@ -84,7 +84,8 @@ def run_trades_job(job: TradesJob, progress: Optional[Progress] = None) -> Expor
     if result is None:
         result = _write(job, archive, store)
         result.bytes = size
-        marker.write(result)
+        if not result.hidden:  # else it is to be done again from a copy that is whole
+            marker.write(result)
     if progress is not None:
         progress(size)
     return result
@@ -100,6 +101,8 @@ def _write(job: TradesJob, archive: Archive, store: Store) -> ExportResult:
     result = ExportResult()
     trades = DayTrades(archive, job.day, job.symbols)
     result.unverified = trades.unreadable
+    if trades.damage is not None:
+        result.hide(trades.damage)
     for symbol in trades.symbols:
         records = _within(trades.of(symbol), job.window.within(job.day))
         if not len(records):
@@ -131,16 +134,24 @@ def _within(records: Records, window: Window) -> Records:
 
 
 def read_trades(archive: Archive, symbol: str, windows: Sequence[Window] = (EVERYTHING,)) -> Iterator[pa.Table]:
-    """The trades of a pair, a table for each day that has some, in the order in which they came."""
+    """The trades of a pair, a table for each day that has some, in the order in which they came.
+
+    Raises:
+        DamageFound: some of a trade file cannot be read; the trades in front of it came before.
+        DataMissing: a trade file is packed in a way that is not read.
+    """
     for day in sorted(archive.days):
         wanted = [window.within(day) for window in windows if window.touches(day)]
         if not wanted:
             continue
-        records = DayTrades(archive, day, [symbol]).of(symbol)
+        trades = DayTrades(archive, day, [symbol])
+        records = trades.of(symbol)
         for window in wanted:
             part = _within(records, window)
             if len(part):
                 yield named(trades_table(part), symbol)
+        if trades.damage is not None:
+            raise trades.damage
 
 
 def trades_table(records: Records) -> pa.Table:

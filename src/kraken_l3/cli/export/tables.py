@@ -75,7 +75,9 @@ def trades(request: ExportRequest) -> int:
         return print_result({"out": request.out, **dataclasses.asdict(result)}, result.exit_code())
     screen = Screen()
     _print_files(screen, request.out, result)
-    if not result.files:
+    for text in hidden_texts(result):
+        screen.line(text, "red")
+    if not result.files and not result.hidden:
         screen.line("No trades were recorded there (`kraken-l3 record --trades` records them)", "yellow")
     if result.unverified:
         screen.line(f"{result.unverified:,} trades or messages could not be read", "red")
