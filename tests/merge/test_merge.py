@@ -32,6 +32,8 @@ from kraken_l3.archive.journal import (
     Repaired,
     TradeGap,
 )
+from kraken_l3.archive.merged import later_in
+from kraken_l3.archive.reader import Archive
 from kraken_l3.archive.sealing import day_sealing, seal, unsealed_days
 from kraken_l3.clock import SystemClock
 from kraken_l3.engine.port import EngineOptions
@@ -356,6 +358,15 @@ def test_the_clocks_are_written_down(tmp_path):
     merge([one, other], tmp_path / "out")
     ahead = {each.name: each.clock_ahead_ns for each in records_of(tmp_path / "out", MergedSource)}
     assert ahead == {"a": 0, "b": HOUR_NS}
+
+
+def test_how_much_later_is_told_from_a_bounded_number_of_messages(tmp_path):
+    stream = slow()  # over three days
+    out, _ = merged(tmp_path, Recorder(), Recorder(latency_ns=12_000_000), stream=stream)
+    (all_of_them,), (few,) = (later_in(Archive(out), most=most) for most in (10**6, 30))
+    assert all_of_them.messages == len(stream.lines)
+    assert 20 <= few.messages <= 30
+    assert few.p50_ns == all_of_them.p50_ns
 
 
 def test_trades_are_there_once(tmp_path):

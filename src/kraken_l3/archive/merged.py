@@ -49,13 +49,13 @@ class Later(msgspec.Struct):
     p99_ns: int
 
 
-def later_in(archive: Archive) -> list[Later]:
-    """Each pair of sources of a merged archive; none for any other archive."""
+def later_in(archive: Archive, *, most: int = _LOOKED_AT) -> list[Later]:
+    """Each pair of sources of a merged archive; none for any other archive. Looks at about `most` messages."""
     names = {record.source: record.name for day in archive.days[-1:] for record in _sources(archive, day)}
     found: dict[tuple[int, int], list[int]] = {}
     paths = archive.files(parts=False)
     for path in paths:
-        columns = _columns(path, most=max(1, _LOOKED_AT // len(paths))) or []
+        columns = _columns(path, most=max(1, most // len(paths))) or []
         for one, other in combinations(range(len(columns)), 2):
             differences = (its - own for own, its in zip(columns[one], columns[other]) if own and its)
             found.setdefault((one, other), []).extend(differences)
