@@ -12,6 +12,7 @@ from wire_oracle import Book, read
 
 from kraken_l3.archive.gaps import gaps_in
 from kraken_l3.archive.reader import open_archive
+from kraken_l3.archive.zstd import compress
 from kraken_l3.errors import DataMissing, UsageError
 from kraken_l3.exchange.replay.feed import ArchiveFeed
 from kraken_l3.exchange.replay.pace import Pace
@@ -352,6 +353,26 @@ def test_damage_hides_no_more_than_its_file(recorded, tmp_path):
     lines = lines_of(recorded)[:300]
     path.write_bytes(b"\n".join([*lines[:100], b"\x00\x00", b'{"channel":', *lines[100:]]) + b"\n")
     assert [m.payload for m in all_of(watched(fast(path), 100))] == lines
+
+
+def test_what_damage_hides_is_told_once_however_often_it_loops(recorded, tmp_path):
+    lines = lines_of(recorded)
+    (tmp_path / "l3-2026-01-01.ndjson").write_bytes(b"\n".join(lines[:100]) + b"\n")
+    packed = compress(b"\n".join(lines[100:200]) + b"\n")
+    (tmp_path / "l3-2026-01-02.ndjson.zst").write_bytes(packed[:-40] + bytes(40))
+    feed = watched(fast(tmp_path, loop=True), 100)
+    shown = [message.payload for _ in range(20) for message in feed.due(0, 0)]
+    assert shown[:200] == [*lines[:100], *lines[:100]]
+    assert len(feed.hidden) == 1
+
+
+def test_a_loop_begins_where_it_did_whatever_was_sought(recorded):
+    times = receipts_of(recorded)
+    feed = watched(fast(recorded, begin_ns=times[10], loop=True), 100)
+    first = feed.due(0, 0)[0]
+    feed.seek(times[-5], 0, 0)
+    shown = [message.payload for _ in range(3) for message in feed.due(0, 0) if message.channel == "level3"]
+    assert shown[:6] == [*lines_of(recorded)[-5:], first.payload]
 
 
 def test_nothing_to_replay_is_an_error(tmp_path):

@@ -96,12 +96,12 @@ class ArchiveFeed:
         self._subscriptions = 0
         self._is_new_turn = self._shows_levels = False
         self._windows: dict[str, Window] = {}
-        self._start()
+        self._start(begin_ns)
 
-    def _start(self) -> None:
+    def _start(self, begin_ns: Optional[int]) -> None:
         self._engine = make_engine(EngineOptions(messages=True, events=True), self._engine_name)
         self._at = self._offset = 0
-        self._others = OtherStreams(self._archive, self._begin_ns)
+        self._others = OtherStreams(self._archive, begin_ns)
         followed, self._windows = list(self._windows), {}
         self._tallies: dict[str, SymbolTally] = {}
         self._names: list[str] = []
@@ -112,7 +112,7 @@ class ArchiveFeed:
             self._archive,
             self._engine,
             self._metadata,
-            begin_ns=self._begin_ns,
+            begin_ns=begin_ns,
             end_ns=self._end_ns,
             on_damage=self._on_damage,
         )
@@ -130,9 +130,8 @@ class ArchiveFeed:
 
     def seek(self, at_ns: int, wall_ns: int, mono_ns: int) -> None:
         """Go on at another moment, or at the first line after it."""
-        self._begin_ns = at_ns
         self.close()
-        self._start()
+        self._start(at_ns)
         if self._piece is not None and self.pace.has_begun:
             self._begin_clock(wall_ns, mono_ns)
 
@@ -347,7 +346,7 @@ class ArchiveFeed:
             self._offset = self._piece.offset
         if self._piece is None and self._loop and not self._is_new_turn:
             self._is_new_turn = True
-            self._start()
+            self._start(self._begin_ns)
         self.is_over = self._piece is None
 
 
