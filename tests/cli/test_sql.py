@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -45,6 +46,34 @@ def test_a_query_over_an_archive_exports_what_it_names_and_that_once(source, mon
     files = {path: path.stat().st_mtime_ns for path in (cache_of(source) / "snapshots").rglob("*.parquet")}
     run(monkeypatch, capsys, query, str(source))
     assert {path: path.stat().st_mtime_ns for path in (cache_of(source) / "snapshots").rglob("*.parquet")} == files
+
+
+def test_rows_of_lines_that_the_archive_has_no_more_are_not_told(tmp_path):
+    path = tmp_path / "data"
+    query = "select distinct symbol, date::varchar from verdicts order by 1"
+    kraken_l3.simulate(path, "20s", symbols=["BTC/USD", "ETH/USD"])
+    archive = kraken_l3.open(path)
+    assert [row[0] for row in archive.duckdb(["verdicts"]).sql(query).fetchall()] == ["BTC/USD", "ETH/USD"]
+    (cache_of(path) / "note").touch()
+    archive.duckdb(["verdicts"])
+    assert (cache_of(path) / "note").exists()  # of the same archive
+    for symbol, start in (("ETH/USD", "2026-01-02T12:00:00Z"), ("BTC/USD", "2026-01-05T00:00:00Z")):
+        shutil.rmtree(path)
+        kraken_l3.simulate(path, "20s", symbols=[symbol], start=start, seed=3)
+        rows = kraken_l3.open(path).duckdb(["verdicts"]).sql(query).fetchall()
+        assert rows == [(symbol, start[:10])]
+    assert not (cache_of(path) / "note").exists()
+
+
+def test_a_directory_that_somebody_exported_is_never_removed(tmp_path):
+    path = tmp_path / "data"
+    kraken_l3.simulate(path, "20s", symbols=["BTC/USD"])
+    export_table(str(path), str(cache_of(path)), EventsTable())
+    theirs = set(cache_of(path).rglob("*.parquet"))
+    shutil.rmtree(path)
+    kraken_l3.simulate(path, "20s", symbols=["ETH/USD"], start="2026-01-05T00:00:00Z")
+    kraken_l3.open(path).duckdb(["verdicts"])
+    assert theirs <= set(cache_of(path).rglob("*.parquet"))
 
 
 def test_every_table_is_a_view(source):

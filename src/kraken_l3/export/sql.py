@@ -1,16 +1,24 @@
 """Views of DuckDB over exported tables: those of an exported directory, or of an archive, exported on the fly.
 
 An archive's tables are exported to a cache beside it, "data.tables" for "data": only those that a query names, and of
-them only what is not there yet or has changed, as the done markers tell (`resume`).
+them only what is not there yet or has changed, as the done markers tell (`resume`). A cache with days or lines that the
+archive has no more is made anew.
 """
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
+from kraken_l3.archive.layout import stem
+from kraken_l3.archive.opening import open_source
+from kraken_l3.archive.reader import Archive, open_archive
+from kraken_l3.archive.remote import path_of
 from kraken_l3.errors import DataMissing, UsageError
 from kraken_l3.export.bulk import export_orders, export_table
 from kraken_l3.export.events import EventsTable
@@ -18,6 +26,7 @@ from kraken_l3.export.features import FeaturesTable
 from kraken_l3.export.naming import unescape_symbol
 from kraken_l3.export.result import ExportResult
 from kraken_l3.export.snapshots import SnapshotsTable
+from kraken_l3.export.storage import LocalStore, write_file
 from kraken_l3.export.trades import export_trades
 
 if TYPE_CHECKING:
@@ -26,6 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["TABLES", "cache_of", "connect", "tables_in"]
 
 _SECOND_NS = 1_000_000_000
+#: In a cache: the first line of each file that it is of.
+_MADE_OF = "_jobs/source.json"
+_FIRST_BYTES = 4096
 _SNAPSHOTS = SnapshotsTable(levels=10, grid_ns=_SECOND_NS, wide=True)
 
 
@@ -118,7 +130,8 @@ def _exported(
         raise UsageError(
             "SQL over an archive in an object store needs its tables", where=source, hint="Export them first"
         )
-    directory = cache if cache is not None else cache_of(Path(source))
+    directory = cache_of(Path(source)) if cache is None else cache
+    _begin_cache(directory, open_archive(path_of(source)))
     done: list[Callable[..., ExportResult]] = []
     for name in wanted:
         export = TABLES[name]
@@ -128,6 +141,30 @@ def _exported(
             done.append(export)
             export(source, str(directory), jobs=jobs, engine=engine, progress=progress)
     return directory
+
+
+def _begin_cache(directory: Path, archive: Archive) -> None:
+    """Remove a cache of other lines, whose rows would still be there, and write down what this one is of."""
+    made_of = {stem(path): _first_line(path) for path in archive.files()}
+    mark = directory / _MADE_OF
+    if mark.exists():
+        try:
+            is_same = json.loads(mark.read_bytes()).items() <= made_of.items()
+        except (ValueError, AttributeError):
+            is_same = False
+        if not is_same:
+            shutil.rmtree(directory)
+    elif directory.exists() and any(directory.iterdir()):
+        return  # somebody's export, which is not ours to remove
+    write_file(LocalStore(directory), _MADE_OF, json.dumps(made_of).encode())
+
+
+def _first_line(path: Path) -> int:
+    source = open_source(path)
+    try:
+        return zlib.crc32(source.read_at(0, _FIRST_BYTES).partition(b"\n")[0])
+    finally:
+        source.close()
 
 
 def _view(directory: Path) -> str:
