@@ -10,7 +10,7 @@ from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional, cast
+from typing import Callable, NamedTuple, Optional, Union, cast
 
 from kraken_l3.archive.checkpoints import read_heads
 from kraken_l3.archive.datafile import BEGINNING, BLOCK_BYTES, Block, DataFile, Position
@@ -117,28 +117,45 @@ def play_window(
         return
     yield from (gap for gap in gaps if window.end_ns is None or gap.left_ns < window.end_ns)
     stop = _end_in(archive.directory / chain.files[end - 1], window, closed=through_midnight)
-    reached = first = first if first is not None and first.path.name == chain.files[begin] else None
-    if first is not None and first.position != BEGINNING:
-        with DataFile(first.path) as file:
-            yield FileBegin(first.path, file.day, file)
+    if first is not None and first.path.name != chain.files[begin]:
+        first = None
     part = Chain(chain.files[begin:end], chain.goes_on or end < len(chain.files))
-    for each in feed(chain=part, begin=first, end=stop and stop.place, hashed=hashed):
+    reached = yield from _play_part(partial(feed, chain=part, hashed=hashed), first, stop)
+    if stop is not None and reached is not None:
+        yield from _end_of_window(engine, stop, reached, cast("GridClock", clock) if grid else None)
+
+
+def _play_part(
+    feed: Callable[..., Iterator[Played]], first: Optional[Place], stop: Optional[_Stop]
+) -> Generator[Played, None, Optional[Place]]:
+    """The window's own files; where the line behind those played begins, None where damage hides it."""
+    reached = first
+    cut = first if first is not None and first.position != BEGINNING else None
+    if cut is not None:
+        with DataFile(cut.path) as file:
+            yield FileBegin(cut.path, file.day, file)
+    for each in feed(begin=first, end=stop and stop.place):
         if isinstance(each, FileEnd):
-            is_cut = first is not None and first.position != BEGINNING and each.path == first.path
-            yield each._replace(sha256="") if is_cut else each
+            yield each._replace(sha256="") if cut is not None and each.path == cut.path else each
             if stop is not None and each.path == stop.place.path:
-                return  # damage hides the rest of it
+                return None
             continue
         reached = _behind(each) or reached
         yield each
-    if stop is not None and reached is not None:
-        with DataFile(stop.place.path) as file:
-            if grid:  # as far as the line behind the window lets the clock run on
-                rest = Block(b"", *reached.position, file)
-                until_ns = max(stop.next_ns, clock.now_ns)
-                for at_ns in (*cast("GridClock", clock).waits(until_ns), until_ns):
-                    yield Step(file.path, file.day, rest, engine.advance(at_ns))
-            yield FileEnd(file.path, file.day, *reached.position)
+    return reached
+
+
+def _end_of_window(
+    engine: Engine, stop: _Stop, reached: Place, clock: Optional[GridClock]
+) -> Iterator[Union[Step, FileEnd]]:
+    """On a grid (with its clock) it is as far as the line behind the window lets the clock run on."""
+    with DataFile(stop.place.path) as file:
+        if clock is not None:
+            rest = Block(b"", *reached.position, file)
+            until_ns = max(stop.next_ns, clock.now_ns)
+            for at_ns in (*clock.waits(until_ns), until_ns):
+                yield Step(file.path, file.day, rest, engine.advance(at_ns))
+        yield FileEnd(file.path, file.day, *reached.position)
 
 
 def _lead_up(
