@@ -95,6 +95,10 @@ def test_survival_counts_orders_that_arrived_and_those_that_were_filled(archive)
         left *= 1 - ends.count((age, True)) / sum(other >= age for other, _ in ends)
         assert shares[np.searchsorted(times, age, "right") - 1] == pytest.approx(left)
     assert left < 0.2
+    for curve in picture.axes[1].lines:  # a few orders tell no chance
+        last = curve.get_xdata()[-1]
+        assert sum(order["time_in_book_ns"] / 1e9 >= last for order in arrived) >= 10
+    assert picture.axes[1].get_ylim()[1] < 0.5
 
 
 def test_a_window_is_drawn_and_nothing_else(archive):

@@ -22,6 +22,8 @@ _Floats = npt.NDArray[np.float64]
 #: Levels at which orders are placed: name, first level, level behind the last.
 _GROUPS = (("best price", 0, 1, ORANGE), ("levels 2 to 5", 1, 5, BLUE), ("behind", 5, 1 << 30, GREEN))
 _LEAST_ORDERS = 20
+#: Of fewer orders the chance of a fill is not drawn.
+_LEAST_LEFT = 10
 #: The axes are logarithmic; an order that came and went with one message counts as so old.
 _LEAST_S = 1e-6
 
@@ -50,7 +52,8 @@ def survival(
 
     Both are Kaplan-Meier estimates with 95 % intervals, by the level at which an order was placed. Only orders whose
     arrival was seen count. Left, an order is censored when it left the window, in a gap or at the end of the data;
-    right, also when it was cancelled or amended: that is the chance of a fill for an order that stays.
+    right, also when it was cancelled or amended: that is the chance of a fill for an order that stays. Those curves end
+    where fewer than 10 orders are left.
 
     Args:
         archive: the archive to draw.
@@ -105,9 +108,13 @@ def _curve(axes: Any, seconds: _Floats, is_event: Any, colour: str, label: str, 
         return
     estimate = ecdf(CensoredData(uncensored=seconds[is_event], right=seconds[~is_event]))
     curve = estimate.sf if falls else estimate.cdf
-    axes.step(curve.quantiles, curve.probabilities, where="post", color=colour, linewidth=1.5, label=label)
+    left = len(seconds) - np.searchsorted(np.sort(seconds), curve.quantiles)
+    shown = left >= (0 if falls else _LEAST_LEFT)  # one fill of the last two orders would make it a half
+    axes.step(
+        curve.quantiles[shown], curve.probabilities[shown], where="post", color=colour, linewidth=1.5, label=label
+    )
     with warnings.catch_warnings():  # it says where an interval is not defined: there is none drawn
         warnings.simplefilter("ignore", RuntimeWarning)
         interval = curve.confidence_interval(0.95)
-    low, high = interval.low.probabilities, interval.high.probabilities
-    axes.fill_between(curve.quantiles, low, high, step="post", color=colour, alpha=0.15, linewidth=0)
+    low, high = interval.low.probabilities[shown], interval.high.probabilities[shown]
+    axes.fill_between(curve.quantiles[shown], low, high, step="post", color=colour, alpha=0.15, linewidth=0)
