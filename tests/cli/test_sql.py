@@ -76,6 +76,17 @@ def test_a_directory_that_somebody_exported_is_never_removed(tmp_path):
     assert theirs <= set(cache_of(path).rglob("*.parquet"))
 
 
+def test_without_a_place_for_the_tables_it_says_what_to_do(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "data"
+    kraken_l3.simulate(path, "20s", symbols=["BTC/USD"])
+    cache_of(path).write_text("in the way")
+    code, _, err = run(monkeypatch, capsys, "select * from verdicts", str(path))
+    assert code == 5
+    assert "cannot write" in err
+    assert "--out" not in err
+    assert "query that" in err
+
+
 def test_every_table_is_a_view(source):
     connection = kraken_l3.open(source).duckdb()
     for name in TABLES:

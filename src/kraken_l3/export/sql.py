@@ -19,7 +19,7 @@ from kraken_l3.archive.layout import stem
 from kraken_l3.archive.opening import open_source
 from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.archive.remote import path_of
-from kraken_l3.errors import DataMissing, UsageError
+from kraken_l3.errors import DataMissing, LocalFault, UsageError
 from kraken_l3.export.bulk import export_orders, export_table
 from kraken_l3.export.events import EventsTable
 from kraken_l3.export.features import FeaturesTable
@@ -154,9 +154,13 @@ def _begin_cache(directory: Path, archive: Archive) -> None:
             is_same = False
         if not is_same:
             shutil.rmtree(directory)
-    elif directory.exists() and any(directory.iterdir()):
+    elif directory.is_dir() and any(directory.iterdir()):
         return  # somebody's export, which is not ours to remove
-    write_file(LocalStore(directory), _MADE_OF, json.dumps(made_of).encode())
+    try:
+        write_file(LocalStore(directory), _MADE_OF, json.dumps(made_of).encode())
+    except LocalFault as error:
+        hint = "Export the tables to a directory elsewhere (kraken-l3 export), and query that"
+        raise LocalFault(error.what, where=str(directory), hint=hint) from None
 
 
 def _first_line(path: Path) -> int:
