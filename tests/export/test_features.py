@@ -186,6 +186,21 @@ def test_wide_snapshots_have_the_flow_since_the_row_before(tmp_path, engine, sym
         assert sums == pytest.approx(sum(bar["ofi"] for bar in bars.values()))
 
 
+def test_the_flow_before_a_pair_s_first_row_is_null_whatever_pairs_are_beside_it(tmp_path):
+    def late(number: int, line: bytes) -> bytes:
+        return b'{"channel":"heartbeat"}' if number < 500 and b'"ETH/USD"' in line else line
+
+    source = record(tmp_path / "a", messages=1_000, gap=True, change=late)
+    found = []
+    for symbols in (None, frozenset({"ETH/USD"})):
+        out = tmp_path / f"{symbols}"
+        export_table(str(source), str(out), SnapshotsTable(2, SECOND_NS, wide=True, symbols=symbols))
+        [path] = (out / "snapshots/symbol=ETH-USD").rglob("*.parquet")
+        found.append(plain(pq.ParquetFile(path).read()))
+    assert found[0] == found[1]
+    assert [row["ofi"] is None for row in found[0]] == [True] + [False] * (len(found[0]) - 1)
+
+
 def test_blocks_of_any_size_give_the_same_bars(tmp_path):
     source = record(tmp_path / "a", messages=1_500, start_ns=NIGHT_NS, trades=True)
     whole = export(source, tmp_path / "o", SECOND_NS)

@@ -18,7 +18,7 @@ __all__ = ["FlowBuilder"]
 class FlowBuilder(RecordBuilder):
     """Makes book rows with the fields `ofi`, `ofi_scale` (its decimals) and `has_ofi`: whether it is known.
 
-    It is not where nothing precedes a row: at the first instant of a grid, or in a symbol's first row.
+    It is not known in a symbol's first row, which no other precedes.
 
     Args:
         engine: gives the rows; on a grid with the best rows beside them.
@@ -29,7 +29,6 @@ class FlowBuilder(RecordBuilder):
     def __init__(self, engine: Engine, levels: int, grid_ns: Optional[int]) -> None:
         super().__init__(engine, levels, orders=True, grid=grid_ns is not None, flow=True)
         self._bars = Bars(grid_ns) if grid_ns is not None else None
-        self._first_ns: Optional[int] = None
         self._best = BestChanges()
         self._seen = np.zeros(0, bool)
 
@@ -42,13 +41,8 @@ class FlowBuilder(RecordBuilder):
     def _on_grid(self, results: ResultRecords, bars: Bars) -> dict[str, Records]:
         rows = results.book_rows
         sums = bars.take(results, rows["symbol"], rows["at_ns"])
-        if self._first_ns is None and len(sums):
-            self._first_ns = int(rows["at_ns"][0])
-        return {
-            "ofi": sums["amounts"][:, -1],
-            "ofi_scale": sums["qty_scale"],
-            "has_ofi": rows["at_ns"] != (self._first_ns if self._first_ns is not None else -1),
-        }
+        has_ofi = self._follow_another(rows["symbol"])
+        return {"ofi": sums["amounts"][:, -1], "ofi_scale": sums["qty_scale"], "has_ofi": has_ofi}
 
     def _at_changes(self, results: ResultRecords) -> dict[str, Records]:
         symbol, rows = results.rows_of_all()
@@ -56,10 +50,14 @@ class FlowBuilder(RecordBuilder):
             {name: rows[name][:, 0] for name in ("bid_price", "bid_qty", "ask_price", "ask_qty")} if len(symbol) else {}
         )
         imbalance, _ = self._best.follow(symbol, best, results.begins_anew(symbol, rows["line"]))
+        return {"ofi": imbalance, "ofi_scale": rows["qty_scale"], "has_ofi": self._follow_another(symbol)}
+
+    def _follow_another(self, symbol: Records) -> Records:
+        """Which of the rows follow another of their symbol."""
         missing = int(symbol.max(initial=-1)) + 1 - len(self._seen)
         self._seen = np.append(self._seen, np.zeros(max(0, missing), bool))
-        has_ofi = np.ones(len(symbol), bool)
+        follows = np.ones(len(symbol), bool)
         here, first = np.unique(symbol, return_index=True)
-        has_ofi[first] = self._seen[here]
+        follows[first] = self._seen[here]
         self._seen[here] = True
-        return {"ofi": imbalance, "ofi_scale": rows["qty_scale"], "has_ofi": has_ofi}
+        return follows
