@@ -175,7 +175,7 @@ VERIFY = Command(
     """Rebuild every book and compare every checksum.
 
     Exit code 0: all verified; 2: damaged (mismatch, unreadable line, impossible change); 3: some of it could not be
-    verified or was not looked at or, with --require-complete, there are gaps or a journal is damaged. The checksum
+    verified or was not read or, with --require-complete, there are gaps or a journal is damaged. The checksum
     covers the 10 best levels of each side.
     """,
     Argument(
