@@ -14,14 +14,12 @@ import pytest
 from archives import NIGHT_NS, record
 from plain import plain
 
-import kraken_l3
 from kraken_l3.api import Archive
 from kraken_l3.archive.datafile import DataFile
 from kraken_l3.archive.layout import DayPaths
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import EngineOptions
-from kraken_l3.errors import UsageError
 from kraken_l3.exchange.written import write_archive
 from kraken_l3.export.bulk import export_format, export_table
 from kraken_l3.export.clock import ReceiveClock
@@ -189,16 +187,3 @@ def test_for_other_tools_a_window_has_the_trades_received_within_it(tmp_path):
         for path in sorted((tmp_path / str(number) / "tardis").glob("kraken_trades_*")):
             found += [int(line.split(",")[4]) for line in gzip.decompress(path.read_bytes()).decode().splitlines()[1:]]
         assert found == [trade_id for at, trade_id in received if start <= at < end]
-
-
-def test_days_that_follow_one_another_are_one_window():
-    days = [dt.date(2026, 11, day) for day in (24, 22, 23, 26)]
-    midnight = {day: day_start_ns(dt.date(2026, 11, day)) for day in range(22, 28)}
-    assert windows_of(Window(), days) == [(midnight[22], midnight[25]), (midnight[26], midnight[27])]
-    assert windows_of(Window(midnight[23] + 5, midnight[26]), days) == [(midnight[23] + 5, midnight[25])]
-
-
-@pytest.mark.parametrize("day", ["22.11.2026", 5, [None], "2026-11-22,", dt.datetime(2026, 11, 22)])
-def test_what_is_no_day_is_refused(source, day):
-    with pytest.raises(UsageError, match="day"):
-        kraken_l3.open(source).events("BTC/USD", day=day)
