@@ -83,6 +83,10 @@ def test_a_day_without_a_trade_file_has_none(tmp_path):
     assert day.of("BTC/USD").dtype == TRADE
 
 
+def test_a_pair_named_by_half_a_character_has_none(source):
+    assert not len(day_of(source, ["\ud800/USD"]).of("\ud800/USD"))
+
+
 def trade(trade_id: int, price: str, qty: str = "1") -> Trade:
     return Trade(symbol="A/B", side="buy", price=price, qty=qty, ord_type="", trade_id=trade_id, timestamp_ns=1)
 

@@ -97,7 +97,7 @@ class DayTrades:
         return self._records.get(symbol, np.zeros(0, TRADE))
 
     def _read(self, path: Path) -> None:
-        needles = None if self._wanted is None else [symbol.encode() for symbol in self._wanted]
+        needles = None if self._wanted is None else [symbol.encode("utf-8", "surrogatepass") for symbol in self._wanted]
         parts: dict[str, list[Records]] = defaultdict(list)
         waiting: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
         count = recv_ns = 0

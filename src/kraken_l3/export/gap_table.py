@@ -7,6 +7,7 @@ import pyarrow as pa
 from kraken_l3.archive.gaps import gaps_in, gaps_within, last_receive_ns
 from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.reader import Archive
+from kraken_l3.export.naming import printable
 from kraken_l3.export.parquet import ParquetOutput
 from kraken_l3.export.schema import TIME, WORD
 from kraken_l3.export.storage import Store
@@ -48,7 +49,7 @@ def gap_table(archive: Archive) -> pa.Table:
     ]
     gaps.sort(key=lambda gap: (gap.left_ns, gap.channel, gap.symbol))
     columns = {
-        "symbol": [gap.symbol.encode("utf-8", "backslashreplace").decode() for gap in gaps],
+        "symbol": [printable(gap.symbol) for gap in gaps],
         "channel": [gap.channel for gap in gaps],
         "cause": [gap.cause for gap in gaps],
         "ts_left": [gap.left_ns for gap in gaps],

@@ -13,7 +13,7 @@ import re
 from hashlib import blake2b
 from typing import Optional
 
-__all__ = ["UNKNOWN_DATE", "escape_symbol", "part_path", "unescape_symbol"]
+__all__ = ["UNKNOWN_DATE", "escape_symbol", "part_path", "printable", "unescape_symbol"]
 
 #: What Hive, and all who read its trees, write for a partition whose value is null.
 UNKNOWN_DATE = "__HIVE_DEFAULT_PARTITION__"
@@ -47,6 +47,11 @@ def unescape_symbol(name: str) -> str:
         raise ValueError(f"the symbol was too long for a file name: {name}")
     text = b"" if name == _EMPTY else name.replace("-", "/").encode("ascii")
     return re.sub(rb"~([0-9A-F]{2})", lambda match: bytes([int(match[1], 16)]), text).decode("utf-8", "surrogatepass")
+
+
+def printable(symbol: str) -> str:
+    """The symbol as text that UTF-8 holds: JSON can name half a character, which it does not."""
+    return symbol.encode("utf-8", "backslashreplace").decode()
 
 
 def part_path(table: str, symbol: str, day: Optional[dt.date], part: int = 0) -> str:

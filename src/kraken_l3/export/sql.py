@@ -23,7 +23,7 @@ from kraken_l3.errors import DataMissing, LocalFault, UsageError
 from kraken_l3.export.bulk import export_orders, export_table
 from kraken_l3.export.events import EventsTable
 from kraken_l3.export.features import FeaturesTable
-from kraken_l3.export.naming import unescape_symbol
+from kraken_l3.export.naming import printable, unescape_symbol
 from kraken_l3.export.result import ExportResult
 from kraken_l3.export.snapshots import SnapshotsTable
 from kraken_l3.export.storage import LocalStore, write_file
@@ -183,7 +183,7 @@ def _view(directory: Path) -> str:
 
 def _symbol(name: str) -> str:
     try:
-        return unescape_symbol(name).encode("utf-8", "backslashreplace").decode()
+        return printable(unescape_symbol(name))
     except ValueError:  # it was cut
         return name
 

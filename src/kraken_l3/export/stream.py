@@ -17,6 +17,7 @@ from kraken_l3.export.arrow import array_of
 from kraken_l3.export.clock import ReceiveClock
 from kraken_l3.export.day_start import begins_known_day, books_at_begin
 from kraken_l3.export.gap_rows import GapRows
+from kraken_l3.export.naming import printable
 from kraken_l3.export.records import RecordBuilder, Records
 from kraken_l3.export.result import EngineCounts, ExportResult
 from kraken_l3.export.table import SymbolDay, Table, records_in
@@ -75,7 +76,7 @@ def named(table: pa.Table, symbol: str) -> pa.Table:
     In files it is the directory that says so: a column of the same name is taken for it by some readers, and refused by
     others.
     """
-    word = pa.array([symbol.encode("utf-8", "backslashreplace").decode()])
+    word = pa.array([printable(symbol)])
     column = pa.DictionaryArray.from_arrays(array_of(pa.int8(), np.zeros(len(table), np.int8)), word)
     return table.add_column(0, pa.field("symbol", column.type, nullable=False), column)
 

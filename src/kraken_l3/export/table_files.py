@@ -17,7 +17,7 @@ from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.port import Engine
 from kraken_l3.export.day_start import begins_with_day, books_at_begin
 from kraken_l3.export.gap_rows import GapRows
-from kraken_l3.export.naming import part_path
+from kraken_l3.export.naming import part_path, printable
 from kraken_l3.export.parquet import ParquetOutput
 from kraken_l3.export.records import RecordBuilder
 from kraken_l3.export.result import ExportedFile
@@ -138,7 +138,7 @@ class RowFiles:
 
     def _write(self, file: _File, records: Any) -> None:
         if file.output is None:
-            described = {**self._row_table.description(), "symbol": _printable(file.symbol), "date": file.date}
+            described = {**self._row_table.description(), "symbol": printable(file.symbol), "date": file.date}
             file.output = ParquetOutput(self._store.begin(file.name), self._row_table.schema, described)
         file.output.write(file.rows.to_arrow(records, self._overflow_ids))
 
@@ -232,8 +232,3 @@ class TableFiles(RowFiles):
     def _put(self, symbol: str, day: Optional[dt.date], records: Any) -> None:
         assert self._symbol_day is not None
         self.put(symbol, day, self._part, self._symbol_day, records)
-
-
-def _printable(symbol: str) -> str:
-    """JSON can name half a character, which no UTF-8 text holds."""
-    return symbol.encode("utf-8", "backslashreplace").decode()

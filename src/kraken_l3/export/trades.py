@@ -21,7 +21,7 @@ from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.archive.remote import path_of
 from kraken_l3.export.arrow import array_of, bitmap_of, bools_of, times_of
 from kraken_l3.export.day_trades import DayTrades
-from kraken_l3.export.naming import part_path
+from kraken_l3.export.naming import part_path, printable
 from kraken_l3.export.parquet import ParquetOutput
 from kraken_l3.export.records import Records
 from kraken_l3.export.result import ExportedFile, ExportResult
@@ -108,7 +108,12 @@ def _write(job: TradesJob, archive: Archive, store: Store) -> ExportResult:
         if not len(records):
             continue
         name = part_path("trades", symbol, job.day)
-        described = {"table": "trades", "schema_version": TRADES_VERSION, "symbol": symbol, "date": str(job.day)}
+        described = {
+            "table": "trades",
+            "schema_version": TRADES_VERSION,
+            "symbol": printable(symbol),
+            "date": str(job.day),
+        }
         output = ParquetOutput(store.begin(name), TRADES, described)
         try:
             output.write(trades_table(records))

@@ -16,7 +16,7 @@ import pyarrow as pa
 from kraken_l3.engine.port import Engine
 from kraken_l3.export.arrow import array_of, bools_of, times_of
 from kraken_l3.export.gap_rows import GapRows
-from kraken_l3.export.naming import part_path
+from kraken_l3.export.naming import part_path, printable
 from kraken_l3.export.parquet import ParquetOutput
 from kraken_l3.export.records import Judged, Records
 from kraken_l3.export.schema import TIME
@@ -112,7 +112,7 @@ class MinuteVerdicts:
         self._pieces.clear()
 
     def _write(self, symbol: str, day: Optional[dt.date], table: pa.Table) -> None:
-        described = {"table": "verdicts", "schema_version": VERDICTS_VERSION, "symbol": _printable(symbol)}
+        described = {"table": "verdicts", "schema_version": VERDICTS_VERSION, "symbol": printable(symbol)}
         output = ParquetOutput(self._store.begin(part_path("verdicts", symbol, day, self._part)), _SCHEMA, described)
         try:
             output.write(table)
@@ -192,8 +192,3 @@ def _united(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             found.append((left, right))
     return found
-
-
-def _printable(symbol: str) -> str:
-    """JSON can name half a character, which no UTF-8 text holds."""
-    return symbol.encode("utf-8", "backslashreplace").decode()
