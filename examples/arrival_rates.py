@@ -1,4 +1,4 @@
-"""How often orders arrive and are cancelled, and how far off a count is that takes re-entries for arrivals.
+"""How often orders arrive and are cancelled, and how wrong a count is that takes re-entries for arrivals.
 
 An `add` on Kraken's feed is often an order that was there all along, outside the recorded depth; the column
 `classification` tells them apart. Run: python examples/arrival_rates.py ARCHIVE --symbol BTC/USD --picture rates.png

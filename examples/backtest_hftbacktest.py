@@ -1,9 +1,9 @@
 """A market maker in hftbacktest over two days, with the level 3 FIFO queue model; its fills against the recorded flow.
 
 It joins the queue at the best bid and the best ask, and leaves when the best price moves away. Afterwards the recorded
-order events, read exactly, say for each of its orders when that had to be filled: at the first fill of an order that
-stood behind it in its queue, or below its price, or when an order came that it crosses. The backtest must have filled
-the same orders at the same nanosecond.
+order events say exactly when each of its orders had to be filled: at the first fill of an order behind it in its queue
+or at a worse price, or when an order arrives that crosses it. The backtest must have filled the same orders at the same
+nanosecond.
 
 Without an archive, ten minutes over midnight are simulated. Needs hftbacktest (Python 3.11 or later) and
 kraken-l3-recorder[research] in one environment ("make tools" makes .venv-hftbacktest).

@@ -1,4 +1,4 @@
-"""A week of simulated days, converted on a real Dask cluster of which a worker is killed on the way.
+"""A week of simulated days, exported on a real Dask cluster while one of its workers is killed.
 
 Starts a scheduler and two workers as processes, exports the order events through them, kills one worker as soon as the
 first file is there, and compares every byte with what one process makes. Run: python examples/cluster_demo.py

@@ -1,4 +1,4 @@
-"""Depth over time: what rests within the best levels of each side, with gaps as gaps.
+"""Depth over time: the quantity within the best levels of each side, with gaps shown as gaps.
 
 Run: python examples/depth.py ARCHIVE --symbol BTC/USD --every 1s --levels 10 --picture depth.png
 """

@@ -1,4 +1,4 @@
-"""How likely an order is filled, by its place in the queue when it arrived.
+"""How likely an order is to be filled, by its place in the queue when it arrived.
 
 Takes each order that arrived at one of the best levels and follows it to its end: filled, cancelled (or amended away),
 or lost from sight (evicted, or the recording ends). Run: python examples/queue_position.py ARCHIVE --picture queue.png

@@ -1,4 +1,4 @@
-"""The spread of a pair as it changes: a client of Kraken's public channel `book`, of nothing but aiohttp.
+"""The spread of a pair as it changes: a client of Kraken's public channel `book` that needs only aiohttp.
 
     python examples/watch_spread.py BTC/USD [changes]
 
