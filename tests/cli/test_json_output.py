@@ -16,6 +16,10 @@ NO_NETWORK = {"KRAKEN_L3_PUBLIC_WS_URL": "ws://127.0.0.1:9/v2"}
 NEEDS_RESEARCH = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("numpy", "pyarrow")), reason="needs the extra 'research'"
 )
+NEEDS_DUCKDB = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("duckdb", "numpy", "pyarrow")),
+    reason="needs the extras 'research' and 'duckdb'",
+)
 #: Every command with `--json`: its words, its exit code over a whole day, and keys of its result.
 COMMAND_LINES = [
     (["plan", "--symbols", "BTC/USD"], 0, {"connections", "basis"}),
@@ -25,6 +29,8 @@ COMMAND_LINES = [
     (["check", "ARCHIVE"], 0, {"manifests"}),
     (["verify", "ARCHIVE"], 0, {"verdict", "total", "symbols"}),
     (["book", "ARCHIVE", "--symbol", "BTC/USD"], 0, {"bids", "asks"}),
+    (["merge", "ARCHIVE", "--out", "m"], 0, {"sources", "gaps", "conflicts"}),
+    pytest.param(["sql", "select count(*) from events", "ARCHIVE"], 0, {"columns", "rows"}, marks=NEEDS_DUCKDB),
     pytest.param(["export", "snapshots", "ARCHIVE", "--out", "o"], 0, {"files", "messages"}, marks=NEEDS_RESEARCH),
     *(
         pytest.param(["export", name, "ARCHIVE", "--out", "o"], 0, {"files", "messages"}, marks=NEEDS_RESEARCH)
