@@ -348,7 +348,7 @@ SQL = Command(
     DATA is an exported directory or an archive. From an archive, the tables in the query are exported first, to
     DATA.tables; what has not changed is not exported again. Needs duckdb.
     """,
-    Argument("query", "A query in DuckDB's SQL."),
+    Argument("query", "One SELECT in DuckDB's SQL."),
     Argument("source", "An exported directory, an archive directory, or an NDJSON file.", metavar="DATA"),
     AS_JSON,
     _flag("--csv", "as_csv", help="Print CSV instead of a table."),
