@@ -251,7 +251,7 @@ class TestOtherCommands:
         for path, name in ((original, "plain"), (sealed, "packed")):
             code, _, err = run("export", "events", path, "--out", tmp_path / name)
             assert code == 0, err
-            files = sorted((tmp_path / name).rglob("*.parquet"))
+            files = sorted((tmp_path / name / "events").rglob("*.parquet"))
             tables.append([(file.name, pyarrow.read_table(file)) for file in files])
         assert len(tables[0]) == 4
         assert tables[0] == tables[1]

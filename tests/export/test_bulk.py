@@ -223,7 +223,7 @@ def test_an_archive_on_s3_is_read_in_place(source, bucket, monkeypatch):
         assert there.book(symbol) == here.book(symbol)
     assert there.verify().exit_code() == here.verify().exit_code()
     assert len(asked) > 3
-    with pytest.raises(UsageError, match="no such file or directory"):
+    with pytest.raises(UsageError, match="no such bucket"):
         kraken_l3.open(f"{bucket}-that-is-not-there/day")
     program = [sys.executable, "-m", "kraken_l3", "book", f"{bucket}/day", "--symbol", here.symbols[0]]
     assert subprocess.run(program, capture_output=True, check=False).returncode == 0

@@ -4,7 +4,6 @@ from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -35,15 +34,6 @@ def test_lines_have_the_cells_between_commas(rows):
     texts = pa.array([text for _, text in rows], pa.string())
     expected = "".join(f"{number},x,{text}\n" for number, text in rows)
     assert csv_lines([numbers, "x", texts]) == expected.encode()
-
-
-@pytest.mark.parametrize(("width", "factor"), [(16, 10**15), (16, 1), (8, 10)])
-def test_fixed_point_numbers_are_little_endian_products(width, factor):
-    from kraken_l3.export.formats.nautilus import fixed_point
-
-    values = [0, 1, 12_345_678_901, (1 << 32) - 1, (1 << 63) - 1 if width == 16 else 1 << 50]
-    encoded = fixed_point(np.array(values, np.int64), factor, pa.binary(width))
-    assert [int.from_bytes(each, "little") for each in encoded.to_pylist()] == [value * factor for value in values]
 
 
 @given(st.lists(st.integers(0, (1 << 63) - 1)), st.integers(0, 18))

@@ -57,6 +57,8 @@ _COUNTS = np.dtype(
         ("ends_suspect", "?"),
     ]
 )
+#: A year: of a file of another recorder, which may hold that much.
+_MOST_MINUTES = 366 * 24 * 60
 _SUMS = ("messages", "verified", "bad", "suspect")
 
 
@@ -148,10 +150,13 @@ def _merged(pieces: Sequence[Records]) -> Records:
 
 
 def _table(counts: Records, begin_ns: int, until_ns: int, gaps: Sequence[tuple[int, int]]) -> pa.Table:
-    """A row for every minute from `begin_ns` to `until_ns`, also those without a message."""
+    """A row for every minute from `begin_ns` to `until_ns`, also those without a message.
+
+    A span that no recording has, as damaged receipts tell one, has rows for the minutes with messages alone.
+    """
     first, last = begin_ns // _MINUTE_NS, max(int(counts["minute"][-1]), (until_ns - 1) // _MINUTE_NS)
-    minutes = np.arange(first, last + 1, dtype=np.int64)
-    at = counts["minute"] - first
+    minutes = np.arange(first, last + 1, dtype=np.int64) if last - first < _MOST_MINUTES else counts["minute"].copy()
+    at = np.searchsorted(minutes, counts["minute"])
     columns: dict[str, Any] = {}
     for name in _SUMS:
         columns[name] = np.zeros(len(minutes), np.int64)

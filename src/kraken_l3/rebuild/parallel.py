@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
@@ -28,6 +29,7 @@ _Task = TypeVar("_Task")
 _Answer = TypeVar("_Answer")
 
 _POLL_S = 0.1
+_MOMENTS, _MOMENT_S = 20, 0.01
 _AHEAD = 2
 _STOP = -1
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -117,8 +119,11 @@ def in_order(
             for future in futures:
                 future.cancel()
             if isinstance(error, (BrokenProcessPool, _Stopped)):
-                if progress is not None:
-                    progress(0)  # the caller was told to stop too, but had not heard of it when a task had
+                # The caller was told to stop too, but may hear of it later than a task did: a signal to this process may
+                # be some other thread's to take, which has yet to run.
+                for _ in range(_MOMENTS if progress is not None else 0):
+                    progress(0)
+                    time.sleep(_MOMENT_S)
                 hint = "If nobody ended it, memory may have run out: use fewer --jobs"
                 raise LocalFault("a process of this command was ended", hint=hint) from None
             raise

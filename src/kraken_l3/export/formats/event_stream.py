@@ -364,7 +364,7 @@ def _updates(run: _Run, resting: RestingOrders) -> Updates:
 
 def _trades_alone(trades: StreamedTrades) -> Updates:
     events, numbers = np.zeros(0, EVENT), np.zeros(0, np.int64)
-    nobody = Orders(numbers, events["side"], numbers, numbers, numbers, np.zeros(0, bool), ())
+    nobody = Orders(numbers, events["side"], numbers, numbers, numbers, np.zeros(0, bool), events["order_id"])
     kinds = (events["action"], events["classification"])
     return Updates(numbers, numbers, numbers, *kinds, numbers, numbers, nobody, nobody, trades)
 
