@@ -119,14 +119,20 @@ def in_order(
             for future in futures:
                 future.cancel()
             if isinstance(error, (BrokenProcessPool, _Stopped)):
-                # The caller was told to stop too, but may hear of it later than a task did: a signal to this process may
-                # be some other thread's to take, which has yet to run.
-                for _ in range(_MOMENTS if progress is not None else 0):
-                    progress(0)
-                    time.sleep(_MOMENT_S)
+                if progress is not None:
+                    _give_it_a_moment(progress)
                 hint = "If nobody ended it, memory may have run out: use fewer --jobs"
                 raise LocalFault("a process of this command was ended", hint=hint) from None
             raise
+
+
+def _give_it_a_moment(progress: Progress) -> None:
+    """A caller that was told to stop too may hear of it later than a task did: the signal to this process may be for some
+    other thread to take, which has yet to run.
+    """
+    for _ in range(_MOMENTS):
+        progress(0)
+        time.sleep(_MOMENT_S)
 
 
 def _threads(jobs: int, tasks: int) -> tuple[Executor, Any]:
