@@ -127,8 +127,8 @@ def in_order(
 
 
 def _give_it_a_moment(progress: Progress) -> None:
-    """A caller that was told to stop too may hear of it later than a task did: the signal to this process may be for some
-    other thread to take, which has yet to run.
+    """A caller that was told to stop too may hear of it later than a task did: another thread of this process may have
+    been given the signal, and has yet to run.
     """
     for _ in range(_MOMENTS):
         progress(0)
