@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kraken_l3.archive.checkpoints import (
@@ -45,6 +45,7 @@ def test_what_is_written_is_read_whole_and_by_its_heads(tmp_path):
     assert made[0].snapshot is not None
 
 
+@example([(0, True, 11_400), (1, True, 30_000), (10, False, 0), (100, True, 23_752)], 10)
 @given(
     st.lists(st.tuples(st.integers(0, 300), st.booleans(), st.integers(0, 30_000)), max_size=40),
     st.none() | st.integers(-1, 310),

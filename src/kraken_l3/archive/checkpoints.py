@@ -128,11 +128,7 @@ def read_heads(path: Path) -> Iterator[CheckpointHead]:
         return
     try:
         for number, (offset, length) in enumerate(_lines(source)):
-            head = _head(source.read_at(offset, min(length, _HEAD_BYTES)))
-            if head is None:
-                with contextlib.suppress(MalformedMessage):
-                    found = decode_checkpoint(source.read_at(offset, length))
-                    head = found.line, found.end_offset, found.symbol, "" if found.snapshot else found.reason or "null"
+            head = _head_in(source, offset, length)
             if head is not None:
                 yield CheckpointHead(*head, number, offset, length)
     finally:
@@ -152,8 +148,11 @@ def latest_heads(path: Path, last_line: Optional[int] = None) -> Iterator[Checkp
         begin, end = 0, source.size()
         while last_line is not None and end - begin > _STEP_BYTES:
             middle = (begin + end) // 2
-            at = _next_line(source, middle, end)
-            head = _head(source.read_at(at, _HEAD_BYTES)) if at < end else None
+            at, head = _next_line(source, middle, end), None
+            while at < end and head is None:  # what cannot be read tells no line
+                next_at = _next_line(source, at + 1, end)
+                head = _head_in(source, at, next_at - at)
+                at = at if head is not None else next_at
             if head is not None and head[0] <= last_line:
                 begin = at
             else:
@@ -191,12 +190,7 @@ def _backwards(source: PlainFile, end: int) -> Iterator[CheckpointHead]:
                 break
             begin -= size
         length = end - begin - (source.read_at(end - 1, 1) == b"\n")
-        head = _head(source.read_at(begin, min(length, _HEAD_BYTES)))
-        if head is None:
-            with contextlib.suppress(MalformedMessage):
-                found_one = decode_checkpoint(source.read_at(begin, length))
-                reason = "" if found_one.snapshot else found_one.reason or "null"
-                head = found_one.line, found_one.end_offset, found_one.symbol, reason
+        head = _head_in(source, begin, length)
         if head is not None:
             yield CheckpointHead(*head, -1, begin, length)
         end = begin
@@ -214,6 +208,16 @@ def _lines(source: PlainFile) -> Iterator[tuple[int, int]]:
         at += len(chunk)
     if at > start:
         yield start, at - start
+
+
+def _head_in(source: PlainFile, offset: int, length: int) -> Optional[tuple[int, int, str, str]]:
+    """The head of the line that begins at an offset; one that is not as we write it is decoded as a whole."""
+    head = _head(source.read_at(offset, min(length, _HEAD_BYTES)))
+    if head is None:
+        with contextlib.suppress(MalformedMessage):
+            found = decode_checkpoint(source.read_at(offset, length).rstrip(b"\n"))
+            head = found.line, found.end_offset, found.symbol, "" if found.snapshot else found.reason or "null"
+    return head
 
 
 def _head(begin: bytes) -> Optional[tuple[int, int, str, str]]:
