@@ -41,6 +41,14 @@ def test_a_token_belongs_to_its_key_and_ends_in_time():
     assert server.owner(second, 0) is None
 
 
+def test_tokens_that_have_ended_are_forgotten():
+    server = TokenServer(KEYS, Limits())
+    for nonce in range(1, 200):
+        last = token(server, "one", nonce, nonce * 100 * S)
+    assert server.kept == 9
+    assert server.owner(last, 199 * 100 * S) is not None
+
+
 def test_a_signature_of_other_bytes_uses_no_nonce_up():
     server = TokenServer(KEYS, Limits())
     body = b"nonce=7&otp=1"

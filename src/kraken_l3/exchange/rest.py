@@ -92,6 +92,8 @@ class TokenServer:
         if account is None or error:
             return {"error": [error]}
         token = secrets.token_urlsafe(33)
+        # a token that is too old is worth nothing here; what was subscribed with it, its connection remembers
+        self._issued = {each: issued for each, issued in self._issued.items() if self._is_young(issued, mono_ns)}
         self._issued[token] = _Issued(account, mono_ns)
         self.given += 1
         return {"error": [], "result": {"token": token, "expires": int(self._limits.token_s)}}
@@ -130,9 +132,15 @@ class TokenServer:
     def owner(self, token: object, mono_ns: int) -> Optional[Account]:
         """Whose token this is; None unless it was given out here and is young enough."""
         issued = self._issued.get(token) if isinstance(token, str) else None
-        if issued is None or mono_ns - issued.at_ns >= self._limits.token_s * _NS_PER_S:
-            return None
-        return issued.account
+        return issued.account if issued is not None and self._is_young(issued, mono_ns) else None
+
+    @property
+    def kept(self) -> int:
+        """How many tokens are remembered."""
+        return len(self._issued)
+
+    def _is_young(self, issued: _Issued, mono_ns: int) -> bool:
+        return mono_ns - issued.at_ns < self._limits.token_s * _NS_PER_S
 
     def expire_all(self) -> None:
         """All tokens given out so far are void from now on."""
