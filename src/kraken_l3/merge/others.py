@@ -191,11 +191,16 @@ class MergedTrades:
         gaps = gaps_in(source.archive, channel=Stream.TRADE, symbols=[trade.symbol])
         gap = next((gap for gap in gaps if gap.right_ns == frame.recv_ns), None)
         if gap is not None:
-            told = {
-                "channel": "trade",
-                "symbol": trade.symbol,
-                "cause": gap.cause,
-                "left_ns": max(left_ns, gap.left_ns),
-            }
-            self._output.journal(GapOpened(at_ns=now_ns, **told))  # type: ignore[arg-type]
-            self._output.journal(GapClosed(at_ns=now_ns, right_ns=frame.recv_ns, **told))  # type: ignore[arg-type]
+            left_ns = max(left_ns, gap.left_ns)
+            opened = GapOpened(at_ns=now_ns, channel=gap.channel, symbol=gap.symbol, cause=gap.cause, left_ns=left_ns)
+            self._output.journal(opened)
+            self._output.journal(
+                GapClosed(
+                    at_ns=now_ns,
+                    channel=gap.channel,
+                    symbol=gap.symbol,
+                    cause=gap.cause,
+                    left_ns=left_ns,
+                    right_ns=frame.recv_ns,
+                )
+            )
