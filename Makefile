@@ -74,8 +74,8 @@ tools: $(VENV)/.made
 
 # Object storage is tested against moto, which shares the environment of the tests; the others have their own.
 test-tools: tools $(VENV)/.test
-	$(PIP) -e '.[storage]' 'moto[server]>=5' boto3
-	$(BIN)/python -m pytest -m 'not soak' tests/export/test_other_tools.py tests/export/test_bulk.py $(ARGS)
+	$(PIP) -e '.[storage]' 'moto[server]>=5' boto3 pyzstd
+	$(BIN)/python -m pytest -m 'not soak' tests/export/test_other_tools.py tests/export/test_bulk.py tests/archive/test_remote.py $(ARGS)
 
 # lifelines needs an older pandas than the tests have. The native engine is tried too: notebooks run faster with it.
 .venv-notebooks/.made: pyproject.toml
