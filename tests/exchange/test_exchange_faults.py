@@ -14,7 +14,7 @@ from kraken_l3.exchange import faults as f
 from kraken_l3.exchange.fault_log import FaultLog
 from kraken_l3.exchange.flow.feed import OrderFlow
 from kraken_l3.exchange.server import Exchange
-from kraken_l3.exchange.testing import until, until_sent
+from kraken_l3.exchange.testing import NotedFlow, until, until_sent
 
 
 def flow(rate=300.0):
@@ -526,3 +526,136 @@ async def test_faults_by_chance_are_the_same_for_the_same_seed_and_stand_in_the_
     written = [json.loads(line) for line in (tmp_path / "faults.ndjson").read_text().splitlines()]
     assert {(record["do"], record["connection"], record["symbol"]) for record in written} == {("skip", 1, "BTC/USD")}
     assert 0.05 < len(written) / written[-1]["number"] < 0.2
+
+
+# several connections of one client
+
+
+@pytest.fixture
+def noted():
+    return NotedFlow(("BTC/USD", "ETH/USD"), rate=1000.0, now_ns=time.time_ns())
+
+
+@running
+async def test_connections_see_one_flow_each_with_its_own_delay_and_order_kept(noted):
+    script = [
+        f.Delay(connection=1, times=0, jitter_s=0.02),
+        f.Delay(connection=2, times=0, delay_s=0.5, jitter_s=0.05),
+    ]
+    async with Exchange(noted, faults=script) as exchange:
+        one, two = await subscribed(exchange, ["BTC/USD"]), await subscribed(exchange, ["BTC/USD"])
+        began = time.monotonic()
+        early = two.early + await two.level3(60 - len(two.early))
+        assert time.monotonic() - began > 0.45
+        prompt = one.early + await one.level3(60 - len(one.early))
+        updates = noted.updates["BTC/USD", 10]
+        assert prompt[1:] == updates[:59], "from the first update on, in order"
+        first = updates.index(early[1])
+        assert early[1:] == updates[first : first + 59]
+        assert len(exchange.faults.log.records) == 2
+
+
+@running
+async def test_what_is_delayed_is_lost_by_a_drop_and_sent_before_a_close(noted):
+    async with Exchange(noted, faults=[f.Delay(times=0, after_messages=40, delay_s=60)]) as exchange:
+        cut, closed = await subscribed(exchange, ["BTC/USD"]), await subscribed(exchange, ["BTC/USD"])
+        await until(exchange, lambda e: len(noted.updates["BTC/USD", 10]) >= 120)
+        await exchange.push(f.Drop(connection=1))
+        await exchange.push(f.Close(connection=2))
+        assert len(cut.early + level3((await cut.rest())[0])) < 60
+        assert len(closed.early + level3((await closed.rest())[0])) > 60
+
+
+@running
+async def test_silence_while_heartbeats_go_on_ends_with_all_or_none_of_it(noted):
+    async with Exchange(noted) as exchange:
+        kept, lost = await subscribed(exchange, ["BTC/USD"]), await subscribed(exchange, ["BTC/USD"])
+        await exchange.push(f.Silence(connection=1, for_s=1.5))
+        await exchange.push(f.Silence(connection=2, for_s=1.5, lose=True))
+        quiet = await kept.during(1.3)
+        assert b'{"channel":"heartbeat"}' in quiet
+        before = kept.early + level3(quiet)
+        assert len(exchange.sent.payloads(1)) == len(before)
+        got = before + await kept.level3(300)
+        assert got[1:] == noted.updates["BTC/USD", 10][: len(got) - 1]
+        after = lost.early + await lost.level3(100)
+        assert not set(noted.updates["BTC/USD", 10][len(before) + 20 : len(before) + 60]) & set(after)
+
+
+@running
+async def test_silence_of_one_symbol_leaves_the_other_alone(noted):
+    async with Exchange(noted, faults=[f.Silence(symbol="BTC/USD", after_messages=20)]) as exchange:
+        wire = await subscribed(exchange, ["BTC/USD", "ETH/USD"])
+        got = wire.early + await wire.level3(100)
+        assert sum(b'"BTC/USD"' in text[:90] for text in got) == 20
+
+
+@running
+@pytest.mark.parametrize("how", ["short", "exponent", "quotes"])
+async def test_other_number_text_is_the_same_message(noted, how):
+    async with Exchange(noted, faults=[f.Respell(connection=2, times=0, how=how)]) as exchange:
+        plain, other = await subscribed(exchange, ["BTC/USD"]), await subscribed(exchange, ["BTC/USD"])
+        texts = other.early + await other.level3(40)
+        book = Book(10, 1, 8)
+        assert all(book.apply(text) for text in texts)
+        updates = {by_value(text) for text in noted.updates["BTC/USD", 10]}
+        assert {by_value(text) for text in texts[1:]} <= updates
+        assert not set(texts) <= set(noted.updates["BTC/USD", 10])
+        same = plain.early + await plain.level3(20)
+        assert set(same[1:]) <= set(noted.updates["BTC/USD", 10])
+
+
+def by_value(text):
+    """The message with its numbers by value."""
+    (data,) = json.loads(text)["data"]
+    for entry in data["bids"] + data["asks"]:
+        entry.update(limit_price=float(entry["limit_price"]), order_qty=float(entry["order_qty"]))
+    return json.dumps(data, sort_keys=True)
+
+
+@running
+async def test_other_timestamps_and_other_content_on_one_connection(noted):
+    script = [f.Restamp(connection=2, times=0, by_ns=1), f.Corrupt(connection=2, what="order_id", after_messages=5)]
+    async with Exchange(noted, faults=script) as exchange:
+        wire = await subscribed(exchange, ["BTC/USD"])
+        other = await subscribed(exchange, ["BTC/USD"])
+        got = other.early + await other.level3(30)
+        same = wire.early + await wire.level3(40)
+        book = Book(10)
+        assert all(book.apply(text) for text in same)
+        changed = [text for text in got[1:] if stamped_back(text) not in noted.updates["BTC/USD", 10]]
+        assert len(changed) == 1
+        assert changed == [got[5]]
+        assert [record["do"] for record in exchange.faults.log.records] == ["restamp", "corrupt"]
+
+
+def stamped_back(text):
+    at = text.rindex(b'Z"}]}') - 9
+    return text[:at] + b"%09d" % (int(text[at : at + 9]) - 1) + text[at + 9 :]
+
+
+@running
+async def test_two_updates_come_as_one_with_the_same_entries(noted):
+    async with Exchange(noted, faults=[f.Batch(connection=2, times=0)]) as exchange:
+        await subscribed(exchange, ["BTC/USD"])
+        wire = await subscribed(exchange, ["BTC/USD"])
+        got = wire.early + await wire.level3(40)
+        book = Book(10)
+        assert all(book.apply(text) for text in got)
+        updates = noted.updates["BTC/USD", 10]
+        ends = [text[text.index(b'"timestamp":"', len(text) - 60) :] for text in updates]
+        places = [ends.index(text[text.index(b'"timestamp":"', len(text) - 60) :]) for text in got[1:]]
+        assert {b - a for a, b in zip(places, places[1:])} == {2}
+        for text, place in zip(got[1:], places):
+            assert text.count(b'"event"') == sum(u.count(b'"event"') for u in updates[place - 1 : place + 1])
+
+
+@running
+async def test_a_message_lost_on_one_connection_only(noted):
+    async with Exchange(noted, faults=[f.Skip(connection=2, after_messages=9)]) as exchange:
+        one, two = await subscribed(exchange, ["BTC/USD"]), await subscribed(exchange, ["BTC/USD"])
+        both = [wire.early + await wire.level3(60) for wire in (one, two)]
+        updates = noted.updates["BTC/USD", 10]
+        first = updates.index(both[1][1])
+        assert both[1][1:50] == updates[first : first + 8] + updates[first + 9 : first + 50]
+        assert both[0][1:50] == updates[:49]

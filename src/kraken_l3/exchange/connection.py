@@ -10,6 +10,7 @@ import asyncio
 import socket
 import struct
 from collections import deque
+from itertools import takewhile
 from typing import Optional
 
 from kraken_l3.exchange.client_session import ClientSession
@@ -18,7 +19,7 @@ from kraken_l3.exchange.wire import PONG, close_frame, frame
 
 __all__ = ["Connection"]
 
-_Outgoing = tuple[str, bytes, bytes]
+_Outgoing = tuple[str, bytes, bytes, float]  # channel, payload, frame, and when it may leave by the loop's clock
 _CONTROL = "control"  # frames that are no messages: the sent log has none of them
 
 
@@ -61,6 +62,7 @@ class Connection:
         self._backlog_bytes = backlog_bytes
         self._waiting: deque[_Outgoing] = deque()
         self._waiting_bytes = 0
+        self._last_due_s = 0.0
         self._loop = asyncio.get_running_loop()
         self._timer: Optional[asyncio.Handle] = None
 
@@ -71,12 +73,17 @@ class Connection:
 
     # output
 
-    def send(self, channel: str, payload: bytes, wire: Optional[bytes] = None) -> None:
-        """Sends a message, soon and in order. `wire` is its frame when it is not a plain text frame."""
+    def send(self, channel: str, payload: bytes, wire: Optional[bytes] = None, *, delay_s: float = 0.0) -> None:
+        """Sends a message, soon and in order; what follows a delayed message waits behind it.
+
+        `wire` is its frame when it is not a plain text frame.
+        """
         if self.closing:
             return
         data = frame(payload) if wire is None else wire
-        self._waiting.append((channel, payload, data))
+        if delay_s or self._last_due_s:
+            self._last_due_s = max(self._last_due_s, self._loop.time() + delay_s)
+        self._waiting.append((channel, payload, data, self._last_due_s))
         self._waiting_bytes += len(data)
         if self._waiting_bytes > self._backlog_bytes:
             self.abort()
@@ -92,13 +99,18 @@ class Connection:
         self._timer = None
         if self.stalled or self.closing or not self._waiting:
             return
-        if self.bytes_per_s is not None:
+        now_s = self._loop.time() if self._last_due_s else 0.0
+        if self._waiting[0][3] <= now_s and self.bytes_per_s is not None:
             # One message, and the next when the time it takes has passed
             pause_s = len(self._waiting[0][2]) / self.bytes_per_s
             self._write(1)
             self._timer = self._loop.call_later(pause_s, self.flush)
             return
-        self._write(len(self._waiting))
+        if self._last_due_s <= now_s:
+            self._write(len(self._waiting))
+        else:
+            self._write(sum(1 for _ in takewhile(lambda outgoing: outgoing[3] <= now_s, self._waiting)))
+            self._timer = self._loop.call_at(self._waiting[0][3], self.flush)
         if self._transport.get_write_buffer_size() > self._backlog_bytes:
             self.abort()
 
@@ -106,7 +118,7 @@ class Connection:
         waiting, number, log = self._waiting, self.number, self._log
         out = []
         for _ in range(count):
-            channel, payload, data = waiting.popleft()
+            channel, payload, data, _ = waiting.popleft()
             self._waiting_bytes -= len(data)
             out.append(data)
             if channel != _CONTROL:
@@ -144,7 +156,8 @@ class Connection:
         if self.closing:
             return
         self.bytes_per_s = None
-        self.flush()
+        if not self.stalled:
+            self._write(len(self._waiting))
         self.closing = True
         self._transport.write(close_frame(code, reason))
 
@@ -154,7 +167,10 @@ class Connection:
         self._transport.close()
 
     def abort(self, *, reset: bool = True) -> None:
-        """The TCP connection ends without a close frame: by RST, or by FIN when `reset` is False."""
+        """The TCP connection ends without a close frame: by RST, or by FIN when `reset` is False.
+
+        What is delayed is lost: it is still on its way.
+        """
         if not self.closing:
             self.bytes_per_s = None
             self.flush()

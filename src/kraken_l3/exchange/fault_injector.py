@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import random
 from collections.abc import Coroutine, Iterable
@@ -12,14 +13,26 @@ from kraken_l3.exchange import faults as f
 from kraken_l3.exchange.announcements import maintenance_notice
 from kraken_l3.exchange.connection import Connection
 from kraken_l3.exchange.fault_log import FaultLog
-from kraken_l3.exchange.fault_payloads import corrupted, filled, flood, garbage, giant, reordered
-from kraken_l3.exchange.late_snapshots import LateSnapshots
+from kraken_l3.exchange.fault_payloads import (
+    batched,
+    corrupted,
+    filled,
+    flood,
+    garbage,
+    giant,
+    reordered,
+    respelled,
+    restamped,
+)
 from kraken_l3.exchange.wire import fragments
+from kraken_l3.exchange.withheld import LateSnapshots, Silences, UnfinishedBatches
 
 __all__ = ["FaultInjector", "TokenAnswer"]
 
 _F = TypeVar("_F", bound=f.Fault)
-_ON_MESSAGES = (f.Skip, f.Duplicate, f.Corrupt, f.Reorder, f.Fragment)
+#: How a connection is rather than what befalls it: noted once, since they may alter every message.
+_MANNERS = (f.Delay, f.Reorder, f.Respell, f.Restamp, f.Batch)
+_ON_MESSAGES = (f.Skip, f.Duplicate, f.Corrupt, f.Fragment, *_MANNERS)
 _ON_REQUESTS = (f.Reject, f.AckDepth, f.LateSnapshot, f.TokenError)
 
 
@@ -115,6 +128,8 @@ class FaultInjector:
         self._timers: set[asyncio.TimerHandle] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._late_snapshots = LateSnapshots()
+        self._silences = Silences()
+        self._batches = UnfinishedBatches()
         self._refusing_until = 0.0
         self._refusing_status = 429
         self._actions: dict[type, Callable[[Any, list[Connection]], None]] = {
@@ -122,6 +137,7 @@ class FaultInjector:
             f.Close: self._close,
             f.Stall: self._stall,
             f.Slow: self._slow,
+            f.Silence: self._silence,
             f.Garbage: self._garbage,
             f.Giant: self._giant,
             f.Send: self._send,
@@ -199,13 +215,15 @@ class FaultInjector:
     @property
     def touch_messages(self) -> bool:
         """Whether a level3 message may come to harm now: then it has to go through `deliver`."""
-        return bool(self.armed or self._late_snapshots)
+        return bool(self.armed or self._late_snapshots or self._silences or self._batches)
 
     def deliver(self, connection: Connection, channel: str, symbol: str, payload: bytes) -> None:
         """Sends a message to one client, with whatever happens to it and around it."""
         if channel != "level3":
             connection.send(channel, payload)
-        elif not self._late_snapshots.keeps(connection, symbol, payload):
+        elif not (
+            self._late_snapshots.keeps(connection, symbol, payload) or self._silences.keeps(connection, symbol, payload)
+        ):
             late = self._request_fault(f.LateSnapshot, connection.number, symbol) if _is_snapshot(payload) else None
             if late is not None:
                 self._late_snapshots.hold(connection, symbol, payload, late.messages)
@@ -215,6 +233,11 @@ class FaultInjector:
                 connection.send("level3", held)
 
     def _deliver_level3(self, connection: Connection, symbol: str, payload: bytes) -> None:
+        first = self._batches.take(connection, symbol)
+        if first is not None and _is_snapshot(payload):
+            connection.send("level3", first)
+        elif first is not None:
+            payload = batched(first, payload)
         if not self.armed or connection.closing:
             connection.send("level3", payload)
             return
@@ -229,8 +252,10 @@ class FaultInjector:
         if altering:
             for armed in altering:
                 armed.done += 1
-                self._note(armed, connection.number, symbol)
-            self._alter([armed.fault for armed in altering], connection, payload)
+                if armed.done == 1 or not isinstance(armed.fault, _MANNERS):
+                    self._note(armed, connection.number, symbol)
+            faults = [armed.fault for armed in altering if first is None or not isinstance(armed.fault, f.Batch)]
+            self._alter(faults, connection, symbol, payload)
             self._drop_spent()
         else:
             connection.send("level3", payload)
@@ -238,21 +263,34 @@ class FaultInjector:
             if armed not in altering:
                 self._act(armed, [connection])
 
-    def _alter(self, faults: list[f.Fault], connection: Connection, payload: bytes) -> None:
-        copies, pieces = 1, 1
+    def _alter(self, faults: list[f.Fault], connection: Connection, symbol: str, payload: bytes) -> None:
+        copies, pieces, delay_s = 1, 1, 0.0
         for fault in faults:
             if isinstance(fault, f.Skip):
                 copies = 0
             elif isinstance(fault, f.Duplicate):
                 copies *= 2
-            elif isinstance(fault, f.Reorder):
-                payload = reordered(payload)
             elif isinstance(fault, f.Fragment):
                 pieces = fault.pieces
-            elif isinstance(fault, f.Corrupt):
-                payload = corrupted(payload, fault.what, self._rng)
+            elif isinstance(fault, f.Delay):
+                delay_s += fault.delay_s + fault.jitter_s * self._rng.random()
+            else:
+                payload = self._altered(fault, payload)
+        if copies and not _is_snapshot(payload) and any(isinstance(fault, f.Batch) for fault in faults):
+            self._batches.begin(connection, symbol, payload)
+            return
         for _ in range(copies):
-            connection.send("level3", payload, fragments(payload, pieces) if pieces > 1 else None)
+            wire = fragments(payload, pieces) if pieces > 1 else None
+            connection.send("level3", payload, wire, delay_s=delay_s)
+
+    def _altered(self, fault: f.Fault, payload: bytes) -> bytes:
+        if isinstance(fault, f.Corrupt):
+            return corrupted(payload, fault.what, self._rng)
+        if isinstance(fault, f.Reorder):
+            return reordered(payload)
+        if isinstance(fault, f.Respell):
+            return respelled(payload, fault.how)
+        return restamped(payload, fault.by_ns) if isinstance(fault, f.Restamp) else payload
 
     # requests
 
@@ -323,6 +361,16 @@ class FaultInjector:
             connection.bytes_per_s = fault.bytes_per_s
             if fault.for_s > 0:
                 self._later(fault.for_s, connection.quicken)
+
+    def _silence(self, fault: f.Silence, connections: list[Connection]) -> None:
+        for connection in connections:
+            self._silences.begin(connection, fault.symbol, lose=fault.lose)
+            if fault.for_s > 0:
+                self._later(fault.for_s, functools.partial(self._break_silence, connection, fault.symbol))
+
+    def _break_silence(self, connection: Connection, symbol: Optional[str]) -> None:
+        for message in self._silences.end(connection, symbol):
+            self.deliver(connection, "level3", message.symbol, message.payload)
 
     @staticmethod
     def _garbage(fault: f.Garbage, connections: list[Connection]) -> None:

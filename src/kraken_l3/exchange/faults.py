@@ -16,9 +16,11 @@ from kraken_l3.errors import ConfigError
 
 __all__ = [
     "AckDepth",
+    "Batch",
     "Close",
     "Corrupt",
     "Deaf",
+    "Delay",
     "Drop",
     "Duplicate",
     "ExpireTokens",
@@ -34,7 +36,10 @@ __all__ = [
     "RefuseConnections",
     "Reject",
     "Reorder",
+    "Respell",
+    "Restamp",
     "Send",
+    "Silence",
     "Skip",
     "Slow",
     "Stall",
@@ -96,6 +101,27 @@ class Slow(Fault, frozen=True, kw_only=True):
     for_s: float = 0.0
 
 
+class Delay(Fault, frozen=True, kw_only=True):
+    """A level3 message leaves `delay_s` later, and up to `jitter_s` more by chance.
+
+    Whatever follows on the connection waits behind it, so that the order is kept. What is delayed when the connection
+    drops is lost.
+    """
+
+    delay_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    jitter_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+
+
+class Silence(Fault, frozen=True, kw_only=True):
+    """No level3 messages (of `symbol`) while heartbeats and answers go on; `for_s` 0 is for ever.
+
+    At the end those of the silence are sent, or with `lose: true` they are lost.
+    """
+
+    for_s: float = 0.0
+    lose: bool = False
+
+
 class Skip(Fault, frozen=True, kw_only=True):
     """A level3 message is not sent."""
 
@@ -105,13 +131,38 @@ class Duplicate(Fault, frozen=True, kw_only=True):
 
 
 class Corrupt(Fault, frozen=True, kw_only=True):
-    """A level3 message is sent with one digit of the checksum, a price or a quantity changed, or cut in the middle."""
+    """A level3 message is sent with one digit of the checksum, a price or a quantity changed, or cut in the middle.
 
-    what: Literal["checksum", "price", "qty", "cut"] = "checksum"
+    `order_id` changes the last character of an order's id, which no checksum covers.
+    """
+
+    what: Literal["checksum", "price", "qty", "order_id", "cut"] = "checksum"
 
 
 class Reorder(Fault, frozen=True, kw_only=True):
     """A level3 message is sent with its JSON keys in reverse order; numbers keep their text."""
+
+
+class Respell(Fault, frozen=True, kw_only=True):
+    """A level3 message is sent with its prices and quantities written in another way; their values stay the same.
+
+    `short`: without zeros at the end of the decimals; `exponent`: as 1.5e-3; `quotes`: in quotes.
+    """
+
+    how: Literal["short", "exponent", "quotes"] = "short"
+
+
+class Restamp(Fault, frozen=True, kw_only=True):
+    """A level3 message is sent with its own timestamp moved by `by_ns`; those of its orders stay."""
+
+    by_ns: int = 1_000
+
+
+class Batch(Fault, frozen=True, kw_only=True):
+    """A level3 update waits for the next of its symbol and comes with it as one message, under the next's checksum.
+
+    It is sent alone before a snapshot.
+    """
 
 
 class LateSnapshot(Fault, frozen=True, kw_only=True):
@@ -234,10 +285,15 @@ AnyFault = Union[
     Close,
     Stall,
     Slow,
+    Delay,
+    Silence,
     Skip,
     Duplicate,
     Corrupt,
     Reorder,
+    Respell,
+    Restamp,
+    Batch,
     LateSnapshot,
     Fragment,
     Garbage,

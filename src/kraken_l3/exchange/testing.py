@@ -1,16 +1,41 @@
-"""Waiting for an exchange to get somewhere, for tests that run it in their own event loop."""
+"""For tests that run an exchange in their own event loop: waiting for it to get somewhere, and what it had to send."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Callable
+from collections import defaultdict
+from typing import Any, Callable
 
+from kraken_l3.exchange.feed import Message
+from kraken_l3.exchange.flow.feed import OrderFlow
 from kraken_l3.exchange.server import Exchange
 
-__all__ = ["until", "until_sent", "until_subscribed"]
+__all__ = ["NotedFlow", "until", "until_sent", "until_subscribed"]
 
 #: Long enough for a machine that does much else meanwhile; nothing waits longer than it has to.
 WAIT_S = 60.0
+
+
+class NotedFlow(OrderFlow):
+    """Order flow that keeps the level3 updates it gave, before any fault: what the connections together should have.
+
+    Updates are made only for depths that somebody watches: `watch` a pair to go on while no connection reads it.
+
+    Attributes:
+        updates: symbol and depth to its updates, in order.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.updates: dict[tuple[str, int], list[bytes]] = defaultdict(list)
+
+    def due(self, wall_ns: int, mono_ns: int) -> list[Message]:
+        """See `feed.Feed`."""
+        messages = super().due(wall_ns, mono_ns)
+        for message in messages:
+            if message.channel == "level3":
+                self.updates[message.symbol, message.depth].append(message.payload)
+        return messages
 
 
 async def until(exchange: Exchange, condition: Callable[[Exchange], bool], timeout_s: float = WAIT_S) -> None:
