@@ -341,6 +341,24 @@ PLOT = Group(
     _picture("survival", "How long orders rest and how many are filled, by where they were placed (Kaplan-Meier)."),
 )
 
+PAGE = Command(
+    "page",
+    """Serve an archive as a page for the browser: books order by order, rates, verdicts, gaps, over time.
+
+    An archive that a recorder writes to is followed as it grows, by this process alone. Prints the page's URL; Ctrl+C
+    or SIGTERM stops it. Other machines need an address that they reach, and the token in KRAKEN_L3_HTTP_TOKEN.
+    """,
+    Argument("path", "An archive directory, or an NDJSON file of level3 messages.", type=PATH),
+    _option("--http", default="127.0.0.1:9464", help="Address to listen on, HOST:PORT; port 0 takes a free one."),
+    _flag("--open", "open_it", help="Open the page in the browser."),
+    click.Option(
+        ["--recorder"],
+        is_flag=True,
+        default=False,
+        hidden=True,
+        help="A recorder runs this: its status comes on stdin, a line of JSON a second, and its end ends this.",
+    ),
+)
 SQL = Command(
     "sql",
     """Query tables with SQL: snapshots, events, orders, features, trades, gaps, verdicts (columns: docs/export.md).
@@ -486,6 +504,7 @@ APP = Group(
     EXPORT,
     SQL,
     PLOT,
+    PAGE,
     SIMULATE,
     REPLAY,
     DEMO,

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import ipaddress
 import shlex
-import signal
 import ssl
 import sys
 from pathlib import Path
@@ -15,10 +13,12 @@ from typing import Optional
 
 import click
 
+from kraken_l3.cli.signals import stop_on_signal
 from kraken_l3.clock import Clock
 from kraken_l3.errors import LocalFault, UsageError
 from kraken_l3.exchange.connection import Connection
 from kraken_l3.exchange.server import Exchange
+from kraken_l3.model.address import is_loopback
 from kraken_l3.telemetry import get_logger
 
 __all__ = ["ClientLog", "given_keys", "must_be_loopback", "serve", "tls_context"]
@@ -79,10 +79,7 @@ def given_keys(texts: tuple[str, ...]) -> dict[str, str]:
 
 def must_be_loopback(host: str) -> None:
     """The key is public and the data made up: neither belongs on a network."""
-    with contextlib.suppress(ValueError):
-        if ipaddress.ip_address(host).is_loopback:
-            return
-    if host != "localhost":
+    if not is_loopback(host):
         raise UsageError(
             f"--host must be a loopback address, got {host}",
             hint="Use 127.0.0.1, ::1 or localhost; from another machine, connect through an SSH tunnel (ssh -L)",
@@ -113,13 +110,7 @@ async def serve(exchange: Exchange, duration: Optional[float]) -> None:
     Raises:
         LocalFault: it cannot listen there.
     """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if sys.platform == "win32":
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
-        else:
-            loop.add_signal_handler(number, stop.set)
+    stop = stop_on_signal()
     try:
         await exchange.__aenter__()
     except OSError as error:

@@ -1,0 +1,47 @@
+"""The process that serves the page: what is served under which path."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Callable, Optional
+
+from kraken_l3.archive.reader import open_archive
+from kraken_l3.model.address import Address
+from kraken_l3.web.files import page_files
+from kraken_l3.web.recorder_status import RecorderStatus
+from kraken_l3.web.server import WebServer
+
+__all__ = ["serve_page"]
+
+
+async def serve_page(
+    path: Path,
+    address: Address,
+    *,
+    token: str,
+    stop: asyncio.Event,
+    ready: Callable[[str], None],
+    status: Optional[RecorderStatus] = None,
+) -> None:
+    """Serve the page of an archive until `stop` is set.
+
+    Args:
+        path: an archive directory or a single file.
+        address: where to listen.
+        token: see `Access`.
+        stop: ends it.
+        ready: called with the page's URL.
+        status: what the recorder says of itself, where one runs this.
+
+    Raises:
+        LocalFault: it cannot listen there.
+        UsageError: there is no such archive, or the address needs a token.
+    """
+    open_archive(path)
+    server = WebServer(address, token=token)
+    for name, file in page_files().items():
+        server.add(name, file.answer)
+    async with server:
+        ready(server.url)
+        await stop.wait()
