@@ -35,6 +35,7 @@ __all__ = [
     "ends_of",
     "pack_columns",
     "pack_receipt",
+    "receive_times",
     "unpack_receipts",
 ]
 
@@ -95,7 +96,8 @@ def unpack_receipts(data: bytes) -> Iterator[Receipt]:
 _FIRST_STEP, _WALK = 256, 16_384
 
 
-def _recv_column(data: bytes) -> array[int]:
+def receive_times(data: bytes) -> array[int]:
+    """The receive times of all whole records of `data`."""
     words = array("q", data[: len(data) - len(data) % RECEIPT_BYTES])
     if sys.byteorder == "big":
         words.byteswap()
@@ -170,7 +172,7 @@ class ReceiptIndex:
         total = len(self)
         step = _FIRST_STEP
         while line < total:
-            times = _recv_column(self._source.read_at(line * RECEIPT_BYTES, step * RECEIPT_BYTES))
+            times = receive_times(self._source.read_at(line * RECEIPT_BYTES, step * RECEIPT_BYTES))
             step = min(2 * step, _WALK)
             if max(times, default=recv_ns) >= recv_ns:
                 return line + next((i for i, time_ns in enumerate(times) if time_ns >= recv_ns), 0)

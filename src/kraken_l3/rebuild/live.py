@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -21,12 +20,13 @@ from kraken_l3.archive.checkpoints import Checkpoint, read_checkpoints
 from kraken_l3.archive.datafile import Block, DataFile, Follow, Position
 from kraken_l3.archive.journal import JournalState, Record, decode_record
 from kraken_l3.archive.layout import DayPaths, Stream, stem
-from kraken_l3.archive.opening import PlainFile, content_size
+from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import open_archive
+from kraken_l3.archive.tail import Tail
 from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import EngineOptions, Note, Result
-from kraken_l3.errors import ArchiveError, MalformedMessage
+from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.events import State, Verdict
 from kraken_l3.model.live import LiveMessage, ResyncRequest, VerifierFinding, VerifierProgress
 from kraken_l3.model.messages import Trade
@@ -82,8 +82,8 @@ class LiveVerifier:
         self._metadata = MetadataReader()
         self._teller = MetadataTeller(self._engine)
         self._silence = SilenceWatch()
-        self._journal = _Tail()
-        self._trades = _Tail()
+        self._journal = Tail()
+        self._trades = Tail()
         self._state = JournalState()
         self._messages: dict[str, int] = {}
         #: Where each symbol's last verified message stands.
@@ -97,6 +97,10 @@ class LiveVerifier:
 
     def run(self) -> None:
         """Verify until told to stop."""
+        with contextlib.closing(self._journal), contextlib.closing(self._trades):
+            self._run()
+
+    def _run(self) -> None:
         begin = self._resume()
         follow = Follow(self._poll_s, wait=self._idle)
         try:
@@ -273,27 +277,6 @@ def _day_paths(file: Path) -> DayPaths:
     paths = DayPaths.of(file)
     assert paths is not None  # an archive directory has no data files of other names
     return paths
-
-
-class _Tail:
-    """New whole lines of a growing file; another path is read from its beginning."""
-
-    def __init__(self) -> None:
-        self._path: Optional[Path] = None
-        self._offset = 0
-
-    def lines(self, path: Path) -> Iterator[bytes]:
-        if path != self._path:
-            self._path, self._offset = path, 0
-        try:
-            source = PlainFile(path)
-        except ArchiveError:  # not there yet, or a link to nothing, a FIFO: no file of ours
-            return
-        with contextlib.closing(source):
-            data = source.read_at(self._offset, max(0, source.size() - self._offset))
-        end = data.rfind(b"\n") + 1  # the rest is being written: it is whole at the next look
-        self._offset += end
-        yield from data[:end].splitlines()
 
 
 def _trades_in(line: bytes) -> list[Trade]:

@@ -1,0 +1,343 @@
+"""Follows an archive that a recorder is writing: its messages as they are written, and the books of this moment.
+
+For programs that show a running recording: they read what the recorder has handed to the operating system, in a process
+of their own, and cost it nothing. `Follower.look` never waits; whoever wants a message soon looks often.
+
+It begins with the last checkpoint of each symbol (`kraken-l3 record` writes them with `verify: true`), else with the
+first line of the day, and goes on over midnight. A book is known where it agrees with Kraken's checksum and the journal
+has no gap for its symbol.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import accumulate
+from operator import attrgetter
+from pathlib import Path
+from typing import NamedTuple, Optional, Union
+
+from kraken_l3.archive.checkpoints import CheckpointHead, read_checkpoint, read_heads
+from kraken_l3.archive.datafile import BEGINNING, Block, DataFile, Follow, Line, Position, Skipped
+from kraken_l3.archive.journal import GapClosed, GapOpened, JournalState, Rotated, decode_record
+from kraken_l3.archive.layout import DayPaths, FileName, Stream
+from kraken_l3.archive.reader import open_archive
+from kraken_l3.archive.receipts import receive_times
+from kraken_l3.archive.tail import Tail
+from kraken_l3.engine.choose import make_engine
+from kraken_l3.engine.port import BookImage, EngineOptions, Result, SymbolTally
+from kraken_l3.errors import ArchiveError, MalformedMessage
+from kraken_l3.model.events import MessageKind, State, Verdict
+from kraken_l3.rebuild.checkpointing import load_checkpoint
+from kraken_l3.rebuild.metadata import MetadataReader, MetadataTeller, SymbolMetadata
+
+__all__ = ["Followed", "Follower", "Lines", "Message", "OtherLine"]
+
+_BLOCK_BYTES = 256 * 1024
+#: Between two looks for a day that no journal announced, in seconds.
+_LOOK_AROUND_S = 1.0
+#: Of the other streams, so many lines of before are told.
+_EARLIER_LINES = 1_000
+_NOW = Follow(wait=lambda _: True)
+
+
+class Message(NamedTuple):
+    """One level3 message, and what its checksum says."""
+
+    symbol: str
+    payload: bytes
+    recv_ns: int
+    kind: MessageKind
+    verdict: Verdict
+
+
+class Lines(NamedTuple):
+    """Level3 lines that follow one another.
+
+    Attributes:
+        lines: their bytes, without newlines.
+        times: their receive times, never falling (0: no receipt tells one).
+        first_line: number of the first in its file.
+        result: what the engine gave.
+        symbols: of the engine; the columns of `result` hold indices into them.
+    """
+
+    lines: list[bytes]
+    times: list[int]
+    first_line: int
+    result: Result
+    symbols: Sequence[str]
+
+    def messages(self) -> Iterator[Message]:
+        """One after the other; without lines that hold none."""
+        columns = self.result.messages
+        numbers, indices = memoryview(columns["line"]).cast("q"), memoryview(columns["symbol"]).cast("i")
+        for number, index, kind, verdict in zip(numbers, indices, columns["kind"], columns["verdict"]):
+            place, symbol = number - self.first_line, self.symbols[index] if index >= 0 else ""
+            yield Message(symbol, self.lines[place], self.times[place], MessageKind(kind), Verdict(verdict))
+
+
+class OtherLine(NamedTuple):
+    """A line of another stream."""
+
+    stream: Stream
+    line: Line
+
+
+#: What `look` yields. Gaps are those of all channels.
+Followed = Union[Lines, GapOpened, GapClosed, OtherLine]
+
+
+class Follower:
+    """Follows one archive directory.
+
+    Args:
+        directory: the archive; it may still be empty.
+        events: have the engine give order events too.
+        streams: what else is told of; the last thousand lines at first.
+        engine_name: see `engine.choose`.
+
+    Attributes:
+        state: what the journal says holds now.
+        now_ns: receive time of the newest level3 line.
+
+    Raises:
+        UsageError: there is no such directory.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        events: bool = False,
+        streams: Sequence[Stream] = (),
+        engine_name: str = "auto",
+    ) -> None:
+        self._archive = open_archive(directory)
+        self._engine = make_engine(EngineOptions(messages=True, events=events), engine_name)
+        self._metadata = MetadataReader()
+        self._teller = MetadataTeller(self._engine)
+        self._journal = Tail()
+        self._streams = streams
+        self._others: dict[Stream, tuple[DataFile, Position]] = {}
+        self._paths: Optional[DayPaths] = None
+        self._next: Optional[DayPaths] = None
+        self._file: Optional[DataFile] = None
+        self._at = BEGINNING
+        self._checkpoints: list[CheckpointHead] = []
+        self._is_first_day = True
+        self._names: list[str] = []
+        #: Symbols whose books are old: from when to when.
+        self._missing: dict[str, tuple[int, float]] = {}
+        self._tallies: Optional[dict[str, SymbolTally]] = None
+        self._looked_around = -math.inf
+        self.state = JournalState()
+        self.now_ns = 0
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._journal.close()
+        for file in (self._file, *(file for file, _ in self._others.values())):
+            if file is not None:
+                file.close()
+        self._file, self._others = None, {}
+
+    # what is known now
+
+    def book(self, symbol: str) -> Optional[BookImage]:
+        """The book of this moment, of the depth that is recorded; None where it is not known."""
+        tally = self.tallies().get(symbol)
+        if tally is None or tally.state is not State.SYNCED or symbol in self._missing:
+            return None
+        return self._engine.export_book(symbol)
+
+    def is_missing(self, symbol: str) -> bool:
+        """Whether the symbol is in a gap."""
+        return symbol in self._missing
+
+    def tallies(self) -> dict[str, SymbolTally]:
+        """What the engine counts, by symbol, since this began."""
+        if self._tallies is None:
+            self._tallies = {tally.symbol: tally for tally in self._engine.tallies()}
+        return self._tallies
+
+    # what was written since
+
+    def look(self) -> Iterator[Followed]:
+        """What was written since the last look, in order. The first time that is all since the place of beginning."""
+        if self._paths is None and not self._begin():
+            return
+        next_day = self._next  # what was written before the word that it comes is all there is of this day
+        was_idle = True
+        for block in self._blocks():
+            was_idle = False
+            yield from self._read_journal()  # what was written before these lines is in it
+            for piece in self._teller.cut(block.file, block):
+                if not isinstance(piece, SymbolMetadata):
+                    yield self._feed(piece)
+        yield from self._read_journal()
+        for stream in self._streams:
+            yield from self._other_lines(stream)
+        if next_day is not None:
+            self._enter(next_day, goes_on=True)
+        elif was_idle:
+            self._look_around()
+
+    def _blocks(self) -> Iterator[Block]:
+        if self._file is None and not self._open_data():
+            return
+        assert self._file is not None
+        while self._checkpoints:
+            line, end_offset = self._checkpoints[0][:2]
+            yield from self._file.blocks(self._at, size=_BLOCK_BYTES, follow=_NOW, until=end_offset)
+            self._at = Position(line, end_offset)
+            while self._checkpoints and self._checkpoints[0].line == line:
+                self._load(self._checkpoints.pop(0))
+        yield from self._file.blocks(self._at, size=_BLOCK_BYTES, follow=_NOW)
+
+    def _feed(self, block: Block) -> Lines:
+        result = self._engine.feed(block.data, block.first_line, block.offset)
+        self._at = Position(block.first_line + result.lines, block.offset + len(block.data))
+        self._tallies = None
+        lines = block.data.split(b"\n")[: result.lines]
+        received = receive_times(block.file.receipt_bytes(block.first_line, len(lines)))
+        times = list(accumulate(received, max, initial=self.now_ns))[1:] or [self.now_ns] * len(lines)
+        self.now_ns = times[-1]
+        if max(memoryview(result.messages["symbol"]).cast("i"), default=-1) >= len(self._names):
+            self._names = list(self._engine.symbols())
+        told = Lines(lines, times, block.first_line, result, self._names)
+        if self._missing:
+            self._find_whole(told)
+        return told
+
+    def _find_whole(self, told: Lines) -> None:
+        """A snapshot after the beginning of a gap ends it, and so does its end in the journal."""
+        if MessageKind.SNAPSHOT in told.result.messages["kind"]:
+            for message in told.messages():
+                is_snapshot = message.kind is MessageKind.SNAPSHOT and message.symbol in self._missing
+                if is_snapshot and message.recv_ns > self._missing[message.symbol][0]:
+                    del self._missing[message.symbol]
+        self._forget_ended()
+
+    def _forget_ended(self) -> None:
+        self._missing = {symbol: edges for symbol, edges in self._missing.items() if edges[1] > self.now_ns}
+
+    def _read_journal(self) -> Iterator[Union[GapOpened, GapClosed]]:
+        assert self._paths is not None
+        for line in self._journal.lines(self._paths.journal):
+            try:
+                record = decode_record(line)
+            except MalformedMessage:
+                continue
+            self.state.apply(record)
+            for told in self._metadata.read(record):
+                self._teller.add(told)
+            if isinstance(record, Rotated):
+                self._next = DayPaths(self._paths.directory, record.next_day)
+            elif isinstance(record, (GapOpened, GapClosed)):
+                self._apply_gap(record)
+                if not record.restated:
+                    yield record
+
+    def _apply_gap(self, record: Union[GapOpened, GapClosed]) -> None:
+        if record.channel != Stream.LEVEL3.value:
+            return
+        left_ns = self._missing.get(record.symbol, (record.left_ns, 0))[0]
+        right_ns = record.right_ns if isinstance(record, GapClosed) else math.inf
+        if right_ns > self.now_ns:
+            self._missing[record.symbol] = left_ns, right_ns
+        else:
+            self._missing.pop(record.symbol, None)
+
+    def _other_lines(self, stream: Stream) -> Iterator[OtherLine]:
+        assert self._paths is not None
+        if stream not in self._others:
+            path = self._paths.data(stream)
+            try:
+                file = DataFile(path)
+            except ArchiveError:  # not there yet
+                return
+            lines = len(file.receipts) if file.receipts is not None and self._is_first_day else 0
+            self._others[stream] = file, file.at_line(max(0, lines - _EARLIER_LINES))
+        file, at = self._others[stream]
+        for line in file.lines(at, follow=_NOW, skipped=Skipped()):
+            self._others[stream] = file, Position(line.number + 1, line.end_offset)
+            yield OtherLine(stream, line)
+
+    # days
+
+    def _begin(self) -> bool:
+        """At the newest day, or where its books begin; whether there is any."""
+        days = self._archive.days if self._is_time_to_look_around() else []
+        if not days:
+            return False
+        paths = DayPaths(self._archive.directory, days[-1])
+        heads = list(read_heads(paths.checkpoints))
+        if len(days) > 1 and not any(head.line == 0 for head in heads) and self._goes_on(*days[-2:]):
+            # the books of midnight are not written down (yet): they are found in the day before
+            paths = DayPaths(self._archive.directory, days[-2])
+            heads = list(read_heads(paths.checkpoints))
+        self._paths = paths
+        self._read_history(heads)
+        return True
+
+    def _goes_on(self, day: dt.date, next_day: dt.date) -> bool:
+        names = (FileName(Stream.LEVEL3.prefix, each, "ndjson") for each in (day, next_day))
+        return self._archive.goes_on(*names)
+
+    def _read_history(self, heads: list[CheckpointHead]) -> None:
+        """What the journal says up to now, and the last checkpoint of each symbol."""
+        for _ in self._read_journal():
+            pass
+        if not self._open_data():
+            return
+        assert self._file is not None
+        receipts = self._file.receipts
+        latest = {head.symbol: head for head in heads}
+        sound = [h for h in latest.values() if receipts is not None and receipts.start_of(h.line) == h.end_offset]
+        subscribed = {symbol for channel, symbol in self.state.subscriptions if channel == Stream.LEVEL3.value}
+        if not (sound and len(sound) == len(latest) and subscribed <= latest.keys()):
+            self._checkpoints = [head for head in heads if head.line == 0]
+            return
+        self._checkpoints = sorted(sound, key=attrgetter("line"))
+        self._at = self._file.at_line(self._checkpoints[0].line)
+        if receipts is not None and self._at.line:
+            self.now_ns = receipts[self._at.line - 1].recv_ns
+            self._forget_ended()
+
+    def _load(self, head: CheckpointHead) -> None:
+        assert self._paths is not None
+        checkpoint = read_checkpoint(self._paths.checkpoints, head)
+        if checkpoint is not None:
+            load_checkpoint(self._engine, checkpoint)
+
+    def _open_data(self) -> bool:
+        assert self._paths is not None
+        with suppress(ArchiveError):  # not there yet
+            self._file = DataFile(self._paths.data(Stream.LEVEL3))
+        return self._file is not None
+
+    def _look_around(self) -> None:
+        """Find a day that no journal announced: the recorder was stopped, and its last day sealed."""
+        assert self._paths is not None
+        days = self._archive.days if self._is_time_to_look_around() else []
+        if self._paths.day in days[:-1]:
+            day = days[days.index(self._paths.day) + 1]
+            self._enter(DayPaths(self._paths.directory, day), goes_on=self._goes_on(self._paths.day, day))
+
+    def _is_time_to_look_around(self) -> bool:
+        now = time.monotonic()
+        if now - self._looked_around < _LOOK_AROUND_S:
+            return False
+        self._looked_around = now
+        return True
+
+    def _enter(self, paths: DayPaths, *, goes_on: bool) -> None:
+        self.close()
+        self._paths, self._next, self._at, self._is_first_day = paths, None, BEGINNING, False
+        if not goes_on:
+            self._engine.invalidate()
+            self._tallies = None
