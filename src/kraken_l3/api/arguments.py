@@ -18,6 +18,7 @@ __all__ = [
     "count",
     "duration_ns",
     "moment_ns",
+    "one_day",
     "one_of",
     "span_ns",
     "symbol_among",
@@ -107,10 +108,19 @@ def _days(day: Days) -> Iterator[dt.date]:
         if isinstance(each, dt.date) and not isinstance(each, dt.datetime):
             yield each
             continue
-        try:
-            yield dt.date.fromisoformat(each)  # type: ignore[arg-type]  # what is no text is told like a wrong one
-        except (TypeError, ValueError):
-            raise UsageError(f"not a day: {each!r}", where="day", hint="Use 2026-11-22") from None
+        yield one_day(each)
+
+
+def one_day(text: object, name: str = "day") -> dt.date:
+    """A UTC day: "2026-11-22".
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return dt.date.fromisoformat(text)  # type: ignore[arg-type]  # what is no text is told like a wrong one
+    except (TypeError, ValueError):
+        raise UsageError(f"not a day: {text!r}", where=name, hint="Use 2026-11-22") from None
 
 
 def span_ns(every: str) -> Optional[int]:

@@ -376,6 +376,20 @@ SQL = Command(
 
 # -- the embedded exchange ---------------------------------------------------------------------------------------------
 
+REPORT = Command(
+    "report",
+    """Report on one UTC day: what was recorded, how much of it can be used, and what the market looked like.
+
+    Writes a page that needs nothing else (report-DAY.html), the figures as JSON, and as Parquet with a row for each
+    symbol. Exit code 2: files are damaged or messages fail the checksum; 3: there are gaps, or nothing was recorded.
+    Needs the extra research.
+    """,
+    Argument("source", "An archive directory.", type=PATH),
+    _option("--date", help="The UTC day, such as 2026-11-22. Default: the last one that is over."),
+    _option("--out", "-o", default="reports", help="Directory or URL for the files."),
+    ENGINE,
+    AS_JSON,
+)
 SIMULATE = Command(
     "simulate",
     """Run an exchange on this machine that speaks Kraken's protocol: token, level3, instruments, trades.
@@ -505,6 +519,7 @@ APP = Group(
     SQL,
     PLOT,
     PAGE,
+    REPORT,
     SIMULATE,
     REPLAY,
     DEMO,
