@@ -141,6 +141,13 @@ def test_the_changelog_begins_with_this_version() -> None:
     assert len(set(versions)) == len(versions)
 
 
+def test_the_native_engine_has_the_version_of_the_recorder() -> None:
+    """The recorder refuses another one; in a wheel both come together."""
+    for name in ("Cargo.toml", "Cargo.lock"):
+        text = (ROOT / "native" / name).read_text(encoding="utf-8")
+        assert re.findall(r'^name = "kraken_l3_native"\nversion = "(.+)"', text, re.MULTILINE) == [__version__], name
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path) -> None:
     text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)

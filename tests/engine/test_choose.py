@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from importlib.abc import MetaPathFinder
@@ -11,6 +13,7 @@ from typing import Optional
 
 import pytest
 
+from kraken_l3 import __version__
 from kraken_l3.engine.choose import make_engine, native_problem
 from kraken_l3.engine.port import EngineOptions
 from kraken_l3.errors import UsageError
@@ -49,19 +52,47 @@ def test_an_engine_that_fits_is_no_problem():
     assert native_problem() is None
 
 
-@pytest.mark.parametrize("interface", [None, 1, 999])
-def test_a_native_engine_with_another_interface_is_told_of_with_the_remedy(monkeypatch, interface):
+@pytest.mark.parametrize(
+    ("version", "interface", "said"),
+    [
+        ("0.0.9", 7, f"is of version 0.0.9, and this recorder of version {__version__}"),
+        (None, None, f"is of version None, and this recorder of version {__version__}"),
+        (__version__, 1, "has interface 1, and this release needs interface"),
+        (__version__, 999, "has interface 999, and this release needs interface"),
+    ],
+)
+def test_a_native_engine_of_another_release_is_told_of_with_the_remedy(monkeypatch, version, interface, said):
     other = ModuleType("kraken_l3_native")
-    if interface is not None:
-        other.PORT = interface
+    vars(other).update(__version__=version, PORT=interface)
     put_in_place_of_native(monkeypatch, other)
     assert make_engine(EngineOptions()).name == "python"
-    with pytest.raises(UsageError, match=f"the installed native engine has interface {interface}, .*pip install ./nat"):
+    with pytest.raises(UsageError, match=f"{re.escape(said)}.*pip install ./native"):
         make_engine(EngineOptions(), "native")
     problem = native_problem()
     assert problem is not None
-    assert f"has interface {interface}, and this release needs interface" in problem
+    assert said in problem
     assert "pip install ./native" in problem
+
+
+def test_a_wheel_of_another_version_is_told_of_on_the_command_line(tmp_path):
+    """The package as it would be installed: an older one, found before that of this environment."""
+    older = tmp_path / "kraken_l3_native"
+    older.mkdir()
+    (older / "__init__.py").write_text("__version__, PORT = '0.0.9', 7\n")
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+
+    def run(*words: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "kraken_l3", *words]
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+
+    assert run("--version").stdout.startswith(
+        f"kraken-l3 {__version__} (python engine)\nthe installed native engine is"
+    )
+    data = tmp_path / "l3-2026-11-27.ndjson"
+    data.write_bytes(b"")
+    refused = run("verify", "--engine", "native", str(data))
+    assert (refused.returncode, "is of version 0.0.9" in refused.stderr) == (1, True)
+    assert "is of version 0.0.9" in run("verify", str(data)).stderr
 
 
 def test_a_native_engine_that_cannot_be_loaded_is_told_of(monkeypatch):
@@ -75,7 +106,7 @@ def test_a_native_engine_that_cannot_be_loaded_is_told_of(monkeypatch):
     assert make_engine(EngineOptions()).name == "python"
     problem = native_problem()
     assert problem is not None
-    assert problem.startswith("the native engine cannot be loaded (wrong ELF class); install")
+    assert problem.startswith("the native engine cannot be loaded (wrong ELF class). Install")
 
 
 def test_no_other_engine():

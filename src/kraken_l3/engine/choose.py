@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
+from kraken_l3._version import __version__
 from kraken_l3.engine.port import Engine, EngineOptions
 from kraken_l3.engine.python import PythonEngine
 from kraken_l3.errors import UsageError
@@ -13,10 +14,10 @@ __all__ = ["ENGINES", "make_engine", "native_problem"]
 ENGINES = ("auto", "native", "python")
 
 #: The interface that `engine.native` is written for; `PORT` in native/src/python.rs is its number in an installed
-#: package, which may be older or newer than this one.
+#: package. In a checkout it changes between two releases, while the version stays.
 _INTERFACE = 7
 _NOT_INSTALLED = "the native engine is not installed"
-_REMEDY = "pip install ./native, in a checkout of this release and with Rust's cargo at hand"
+_REMEDY = "pip install ./native, in a checkout and with Rust's cargo at hand; wheels for a platform have it in them"
 
 
 def make_engine(options: EngineOptions, name: str = "auto", *, threads: int = 1) -> Engine:
@@ -29,7 +30,7 @@ def make_engine(options: EngineOptions, name: str = "auto", *, threads: int = 1)
         raise UsageError(f"there is no engine {name!r}", hint=f"Engines: {', '.join(ENGINES)}")
     why_not = _why_not_native() if name != "python" else None
     if name == "native" and why_not is not None:
-        raise UsageError(why_not, hint=f"Install it: {_REMEDY}")
+        raise UsageError(why_not, hint=f"Install this release's: {_REMEDY}")
     if name == "python" or why_not is not None:
         return PythonEngine(options)
     from kraken_l3.engine.native import NativeEngine, ThreadedNativeEngine
@@ -43,7 +44,7 @@ def native_problem() -> Optional[str]:
     None when it can be used, and when none is installed: the engine in Python gives the same results, only slower.
     """
     why_not = _why_not_native()
-    return None if why_not in (None, _NOT_INSTALLED) else f"{why_not}; install this release's: {_REMEDY}"
+    return None if why_not in (None, _NOT_INSTALLED) else f"{why_not}. Install this release's: {_REMEDY}"
 
 
 def _why_not_native() -> Optional[str]:
@@ -53,6 +54,9 @@ def _why_not_native() -> Optional[str]:
         return _NOT_INSTALLED
     except ImportError as error:  # built for another Python, or a library that it needs is missing
         return f"the native engine cannot be loaded ({error})"
+    version = getattr(kraken_l3_native, "__version__", None)
+    if version != __version__:
+        return f"the installed native engine is of version {version}, and this recorder of version {__version__}"
     interface = getattr(kraken_l3_native, "PORT", None)
     if interface == _INTERFACE:
         return None
