@@ -12,7 +12,7 @@ FUZZ_SECONDS ?= 3600
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.9 --generate-hashes --no-header $(LOCK_ARGS)
 EXTRAS := research plot test polars duckdb cluster lint
 
-.PHONY: help dev demo test coverage soak fuzz bench tools test-tools test-notebooks notebooks cluster-demo lint lock audit sbom picture clean
+.PHONY: help dev demo test coverage soak fuzz bench tools test-tools test-notebooks notebooks cluster-demo lint lock audit sbom dist dist-test picture clean
 
 help:
 	@echo 'make demo          record from an exchange on this machine and show the result (no key, 10 seconds)'
@@ -26,6 +26,7 @@ help:
 	@echo 'make bench         the benchmarks'
 	@echo 'make cluster-demo  a week of days exported on a local Dask cluster, a worker killed on the way'
 	@echo 'make lock          renew requirements/*.txt from pyproject.toml; LOCK_ARGS=--upgrade for newer versions'
+	@echo 'make dist          sdist and wheels in dist/; with cargo, one with the native engine; make dist-test: tried alone'
 	@echo 'make sbom          what is installed, as sbom.json (CycloneDX); make audit: known vulnerabilities (needs network)'
 	@echo 'make picture       the picture in the README'
 
@@ -107,6 +108,19 @@ sbom: $(VENV)/.base
 	$(BIN)/python -m pip install --quiet cyclonedx-bom
 	$(BIN)/cyclonedx-py requirements requirements/base.txt -o sbom.json
 
+# A wheel for every platform, which needs no cargo, and with cargo one for this platform with the native engine in it.
+dist: $(VENV)/.base
+	@rm -rf dist
+	@$(BIN)/hatchling build -t sdist -t wheel
+	@! command -v cargo >/dev/null 2>&1 || { \
+	  $(BIN)/maturin build --quiet --release --locked --manifest-path native/Cargo.toml --out dist/native && \
+	  KRAKEN_L3_NATIVE_WHEEL=$$(ls dist/native/*.whl) $(BIN)/hatchling build -t wheel && rm -r dist/native; }
+
+# In an environment with nothing of the checkout: install what dist/ has, record from the embedded exchange, verify.
+dist-test:
+	@[ -d dist ] || $(MAKE) dist
+	@$(PYTHON) .ci/dist_test.py dist
+
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -118,7 +132,7 @@ picture: $(VENV)/.base
 	$(BIN)/python docs/picture.py
 
 clean:
-	rm -rf $(VENV) demo .coverage* coverage.json sbom.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) demo dist .coverage* coverage.json sbom.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # Each stamp is renewed when what it was made from is newer.
 
