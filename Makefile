@@ -10,7 +10,7 @@ JOBS ?= 2
 FUZZ_SECONDS ?= 3600
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.9 --generate-hashes --no-header $(LOCK_ARGS)
-EXTRAS := research plot test polars duckdb cluster lint
+EXTRAS := research plot test polars duckdb cluster top lint
 
 .PHONY: help dev demo test coverage soak fuzz bench tools test-tools test-notebooks notebooks cluster-demo lint lock audit sbom dist dist-test picture clean
 
