@@ -100,6 +100,19 @@ class Child:
             kept = (kept + part)[-size:]
         return kept
 
+    def send(self, line: bytes) -> bool:
+        """Write a line to its standard input, unless it has not read the last one yet. Never waits.
+
+        Returns:
+            Whether it was written.
+        """
+        stdin = self._process.stdin
+        assert stdin is not None
+        if stdin.is_closing() or stdin.transport.get_write_buffer_size():
+            return False
+        stdin.write(line + b"\n")
+        return True
+
     def close_stdin(self) -> None:
         """Close its standard input, which tells it to finish."""
         assert self._process.stdin is not None
@@ -109,8 +122,12 @@ class Child:
         """Wait until it has ended; returns its exit code."""
         return await self._process.wait()
 
-    async def kill(self) -> None:
-        """Kill it, and wait until it has ended."""
+    def signal_kill(self) -> None:
+        """Kill it; it has not ended yet when this returns."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
+
+    async def kill(self) -> None:
+        """Kill it, and wait until it has ended."""
+        self.signal_kill()
         await self._process.wait()
