@@ -14,15 +14,19 @@ import pytest
 import structlog
 
 import processes
-from kraken_l3.app.monitored import record_monitored
-from kraken_l3.app.status import MessageCounter, StatusCollector, _Rate
+from kraken_l3.app.monitored import MonitorTimes, record_monitored
+from kraken_l3.app.status import MessageCounter, RecordCounter, StatusCollector, _Rate
 from kraken_l3.clock import SystemClock
 from kraken_l3.config.settings import Settings
+from kraken_l3.errors import ArchiveLocked
 from kraken_l3.exchange.faults import Drop, Reject
 from kraken_l3.exchange.server import Exchange
 from kraken_l3.exchange.testing import until_sent
 from kraken_l3.model.frames import Frame
+from kraken_l3.monitor.health import health_of
 from kraken_l3.monitor.live import LiveTable
+from kraken_l3.monitor.status import DiskStatus
+from kraken_l3.monitor.status_file import read_status
 from processes import simulate
 from recording import WAIT_S, Recording, flow, run
 
@@ -70,41 +74,43 @@ def test_a_rate_settles_at_the_truth():
     assert rate.update(15_000, 30 * 10**9) == said[-1]  # no time has passed
 
 
-def test_a_view_of_a_recorder_at_work(tmp_path):
+def test_the_status_of_a_recorder_at_work(tmp_path):
     async def main():
-        counter = MessageCounter()
+        counter, records = MessageCounter(), RecordCounter()
         async with Exchange(flow(("BTC/USD", "ETH/USD", "SOL/USD"))) as exchange:
             await exchange.push(Reject(symbol="SOL/USD", error="Currency pair not supported SOL/USD", times=0))
             recording = Recording(tmp_path, exchange, symbols=["BTC/USD", "ETH/USD", "SOL/USD"])
-            recording.recorder._observer = counter
-            status = StatusCollector(recording.recorder, tmp_path, SystemClock(), counter)
-            assert status.view().headline() == "waiting for Kraken's list of pairs"
+            recording.recorder._observer, recording.recorder._record_observer = counter, records
+            collector = StatusCollector(recording.recorder, tmp_path, SystemClock(), counter, records)
+            assert collector.status().headline() == "waiting for Kraken's list of pairs"
             async with recording:
                 await recording.until_records("Rejected")
                 await recording.until(lambda r: r.recorder.gaps.recorded == {"BTC/USD", "ETH/USD"})
                 await exchange.push(Drop())
                 await recording.until_records("GapClosed", 2, cause="network")
-                await recording.until(lambda _: all(row.messages > 50 and row.rate for row in status.view().rows[:2]))
-                await recording.until(lambda _: status.view().rows[2].state == "rejected")
-                view = status.view(123)
-        rows = {row.symbol: row for row in view.rows}
+                await recording.until(
+                    lambda _: all(row.messages > 50 and row.rate for row in collector.status().rows[:2])
+                )
+                await recording.until(lambda _: collector.status().rows[2].state == "rejected")
+                status = collector.status(disk=DiskStatus(free_bytes=123))
+        rows = {row.symbol: row for row in status.rows}
         assert [rows[name].state for name in ("BTC/USD", "ETH/USD", "SOL/USD")] == [
             "recording",
             "recording",
             "rejected",
         ]
-        assert view.recording == 2
+        assert status.recording == 2
         assert rows["BTC/USD"].connection > 2  # not the one that broke
         assert rows["BTC/USD"].messages > 50
         assert rows["BTC/USD"].rate > 0
         assert abs(rows["BTC/USD"].lag_s) < 5
         assert rows["BTC/USD"].gaps == 1
-        assert abs(view.now_ns - rows["BTC/USD"].last_snapshot_ns) < 60e9
-        assert view.reconnects >= 1
-        assert view.disk_free_bytes == 123
-        assert view.written_bytes > 10_000
-        assert view.messages >= rows["BTC/USD"].messages + rows["ETH/USD"].messages
-        assert view.rate > 0
+        assert abs(status.now_ns - rows["BTC/USD"].last_snapshot_ns) < 60e9
+        assert status.reconnects >= 1
+        assert status.disk.free_bytes == 123
+        assert status.written_bytes > 10_000
+        assert status.messages >= rows["BTC/USD"].messages + rows["ETH/USD"].messages
+        assert status.rate > 0
 
     run(main())
 
@@ -141,7 +147,9 @@ def test_the_manager_hears_ready_status_watchdog_and_stopping(tmp_path, monkeypa
             monkeypatch.delenv("WATCHDOG_PID", raising=False)
             async with Exchange(flow()) as exchange:
                 stop = asyncio.Event()
-                recording = record_monitored(settings_for(exchange, tmp_path / "data"), stop, status_s=0.2)
+                recording = record_monitored(
+                    settings_for(exchange, tmp_path / "data"), stop, times=MonitorTimes(collect_s=0.1, manager_s=0.2)
+                )
                 task = asyncio.ensure_future(recording)
                 await until(lambda: any("2 of 2 symbols" in each for each in heard) and heard.count("WATCHDOG=1") >= 4)
                 stop.set()
@@ -164,7 +172,11 @@ def test_the_line_an_hour(tmp_path):
         async with Exchange(flow()) as exchange:
             stop = asyncio.Event()
             task = asyncio.ensure_future(
-                record_monitored(settings_for(exchange, tmp_path / "data"), stop, summary_s=0.3)
+                record_monitored(
+                    settings_for(exchange, tmp_path / "data"),
+                    stop,
+                    times=MonitorTimes(collect_s=0.1, machine_s=0.1, summary_s=0.3),
+                )
             )
             await until(lambda: any(line["symbols"] == "2/2" and line["messages"] > 50 for line in lines()))
             stop.set()
@@ -176,6 +188,58 @@ def test_the_line_an_hour(tmp_path):
     assert values["bytes"] > values["messages"] * 100
     assert (values["gaps"], values["reconnects"]) == (0, 0)
     assert values["disk_free_bytes"] > 0
+
+
+def test_the_status_stands_in_the_archive_and_says_at_last_that_it_stopped(tmp_path):
+    directory = tmp_path / "data"
+
+    async def main():
+        async with Exchange(flow()) as exchange:
+            stop = asyncio.Event()
+            times = MonitorTimes(collect_s=0.05)
+            task = asyncio.ensure_future(record_monitored(settings_for(exchange, directory), stop, times=times))
+            await until(lambda: (told := read_status(directory)) is not None and told.recording == 2 and told.lag.count)
+            await exchange.push(Drop())
+            await until(lambda: read_status(directory).gaps_by_cause.get("network", 0) >= 2)
+            await until(lambda: (v := read_status(directory).verifier) is not None and v.ok and v.lag_s is not None)
+            await until(lambda: read_status(directory).recording == 2)
+            running = read_status(directory)
+            stop.set()
+            await task
+            return running
+
+    running = run(main())
+    assert health_of(running, age_s=0).problems == []
+    assert running.pid == os.getpid()
+    assert not running.stopped
+    assert running.frames["level3"] > 50
+    assert running.fsync.count
+    assert running.lag.quantile(0.99) < 10
+    assert {each.channel for each in running.connections} == {"level3", "instrument"}
+    assert running.rows[0].last_message_ns
+    assert read_status(directory).stopped
+
+
+def test_a_second_recorder_does_not_touch_the_status_of_the_first(tmp_path):
+    directory = tmp_path / "data"
+
+    async def main():
+        async with Exchange(flow()) as exchange:
+            stop = asyncio.Event()
+            times = MonitorTimes(collect_s=0.05)
+            first = asyncio.ensure_future(record_monitored(settings_for(exchange, directory), stop, times=times))
+            await until(lambda: read_status(directory) is not None)
+            since_ns = read_status(directory).since_ns
+            with pytest.raises(ArchiveLocked):
+                await record_monitored(settings_for(exchange, directory), asyncio.Event(), times=times)
+            told = read_status(directory)
+            stop.set()
+            await first
+            return since_ns, told
+
+    since_ns, told = run(main())
+    assert told.since_ns == since_ns
+    assert not told.stopped
 
 
 class BrokenTable(LiveTable):

@@ -11,7 +11,7 @@ from kraken_l3.model.live import ResyncRequest, VerifierFinding, VerifierProgres
     [
         ResyncRequest("BTC/USD", "mismatch", 1_790_000_000_000_000_000),
         VerifierFinding("BTC/USD", "mismatch", 7, 1234, "", 4_294_967_295, 0),
-        VerifierProgress("l3-2026-11-22.ndjson", 7, 1234, 7, 6, 1, 2, 1),
+        VerifierProgress("l3-2026-11-22.ndjson", 7, 1234, 7, 6, 1, 2, ["BTC/USD"], 1_790_000_000_000_000_000),
     ],
 )
 def test_a_message_is_one_line_and_comes_back(message):

@@ -8,21 +8,27 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from kraken_l3.monitor.live import LiveTable, render
+from kraken_l3.monitor.status import DiskStatus, RecorderStatus, SymbolStatus, VerifierStatus
 from kraken_l3.monitor.units import size
-from kraken_l3.monitor.view import RecorderView, SymbolRow
 
 NOW_NS = 1_790_000_000_000_000_000
 
 
 def row(symbol, **values):
     usual = {"connection": 1, "state": "recording", "messages": 0, "rate": 0.0, "lag_s": 0.05, "gaps": 0}
-    return SymbolRow(symbol=symbol, **{**usual, "last_snapshot_ns": NOW_NS - 65 * 10**9, **values})
+    return SymbolStatus(symbol=symbol, **{**usual, "last_snapshot_ns": NOW_NS - 65 * 10**9, **values})
 
 
 def view(rows, **values):
-    usual = {"messages": 5, "rate": 12.0, "written_bytes": 3 * 1024**3, "queue_bytes": 0, "disk_free_bytes": 2**40}
+    usual = {
+        "messages": 5,
+        "rate": 12.0,
+        "written_bytes": 3 * 1024**3,
+        "queue_bytes": 0,
+        "disk": DiskStatus(free_bytes=2**40),
+    }
     since = {"now_ns": NOW_NS, "since_ns": NOW_NS - 3_700 * 10**9}
-    return RecorderView(rows=rows, directory="data", **since, **{**usual, **values})
+    return RecorderStatus(rows=rows, directory="data", **since, **{**usual, **values})
 
 
 def text(shown, width=100, height=24):
@@ -65,7 +71,7 @@ def test_trouble_comes_before_business():
 
 
 def test_a_queue_and_a_mismatch_are_told():
-    said = text(view([row("A/B")], queue_bytes=5 * 1024**2, verified=1_000, mismatched=1), width=160)
+    said = text(view([row("A/B")], queue_bytes=5 * 1024**2, verifier=VerifierStatus(ok=1_000, mismatched=1)), width=160)
     assert "5.0 MiB waiting" in said
     assert "1,000 verified, 1 MISMATCHED" in said
 

@@ -1,4 +1,4 @@
-"""A recorder with its displays: the live table, the service manager, one log line per hour.
+"""A recorder with its displays: the live table, the service manager, metrics and page, alerts, a log line an hour.
 
 None of them can end a recording: whatever fails here is logged and left out.
 """
@@ -8,31 +8,50 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Coroutine
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
+import msgspec
+
 from kraken_l3.app.recorder import Recorder
-from kraken_l3.app.status import MessageCounter, StatusCollector
+from kraken_l3.app.status import MessageCounter, RecordCounter, StatusCollector
 from kraken_l3.app.summary import RecordingSummary, summary_of
 from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.config.settings import Settings
 from kraken_l3.model.timestamps import NS_PER_S
+from kraken_l3.monitor.clock_sync import read_clock_status
+from kraken_l3.monitor.disk import DiskForecast
 from kraken_l3.monitor.live import LiveTable
-from kraken_l3.monitor.view import RecorderView
+from kraken_l3.monitor.status import ClockStatus, DiskStatus, RecorderStatus, encode_status
+from kraken_l3.monitor.status_file import write_status
 from kraken_l3.systemd.notify import Notifier
 from kraken_l3.telemetry import get_logger
 
-__all__ = ["record_monitored"]
+__all__ = ["MonitorTimes", "record_monitored"]
 
-REDRAW_S = 0.5
-STATUS_S = 10.0
-SUMMARY_S = 3600.0
 #: A start that waits longer (for Kraken's list of pairs) is reported as complete: the service is up, Kraken is not.
 READY_LIMIT_S = 30.0
 POLL_S = 0.1
+#: A file system that hangs does not keep the process from ending.
+LAST_WORD_S = 1.0
 
 log = get_logger("kraken_l3.recorder")
+
+
+class MonitorTimes(msgspec.Struct, frozen=True):
+    """How often the displays are served, in seconds.
+
+    Attributes:
+        collect_s: between two statuses: the table, the file, the web process.
+        machine_s: between two looks at disk and clock.
+        manager_s: between two status lines for the service manager.
+        summary_s: between two lines in the log.
+    """
+
+    collect_s: float = 1.0
+    machine_s: float = 10.0
+    manager_s: float = 10.0
+    summary_s: float = 3600.0
 
 
 async def record_monitored(
@@ -40,8 +59,7 @@ async def record_monitored(
     stop: asyncio.Event,
     *,
     table: Optional[LiveTable] = None,
-    status_s: float = STATUS_S,
-    summary_s: float = SUMMARY_S,
+    times: MonitorTimes = MonitorTimes(),  # noqa: B008 - immutable
 ) -> RecordingSummary:
     """Record until `stop` is set, as `Recorder.run` does, with displays; returns a summary of what was recorded.
 
@@ -49,23 +67,22 @@ async def record_monitored(
         settings: what to record, and where to.
         stop: ends it.
         table: drawn where its console is a terminal (None: there is no table).
-        status_s: seconds between two status lines for the service manager.
-        summary_s: seconds between the lines in the log.
+        times: see `MonitorTimes`.
     """
     clock = SystemClock()
     started_ns = clock.mono_ns()
-    counter = MessageCounter() if table is not None and table.can_show else None
-    recorder = Recorder(settings, observer=counter)
-    displays = _Displays(recorder, settings.output_dir, clock, counter)
-    tasks = [_aside(displays.summarise(summary_s)), _aside(displays.tell_manager(Notifier(), stop, status_s))]
-    if table is not None and counter is not None:
-        tasks.append(_aside(displays.show(table, stop)))
+    messages, records = MessageCounter(), RecordCounter()
+    recorder = Recorder(settings, observer=messages, record_observer=records)
+    collector = StatusCollector(recorder, settings.output_dir, clock, messages, records)
+    displays = _Displays(recorder, settings, collector, clock, times)
+    tasks = [_aside(work) for work in displays.work(stop, table if table is not None and table.can_show else None)]
     try:
         await recorder.run(stop)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await displays.finish()
     return summary_of(recorder, settings, (clock.mono_ns() - started_ns) / NS_PER_S)
 
 
@@ -82,35 +99,102 @@ def _aside(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 
 
 class _Displays:
-    """The three displays of a recorder, each with its own interval."""
+    """One status after another, and everything that is made of it."""
 
-    def __init__(self, recorder: Recorder, directory: Path, clock: Clock, counter: Optional[MessageCounter]) -> None:
+    def __init__(
+        self, recorder: Recorder, settings: Settings, collector: StatusCollector, clock: Clock, times: MonitorTimes
+    ) -> None:
         self._recorder = recorder
-        self._directory = directory
+        self._directory = settings.output_dir
+        self._collector = collector
         self._clock = clock
-        self._counter = counter
+        self._times = times
+        self._disk = DiskStatus()
+        self._clock_status = ClockStatus()
+        self._status = collector.status()
+        self._next = asyncio.Event()
+        self._written: Optional[asyncio.Future[None]] = None
 
-    def _status(self) -> StatusCollector:
-        return StatusCollector(self._recorder, self._directory, self._clock, self._counter)
+    def work(self, stop: asyncio.Event, table: Optional[LiveTable]) -> list[Coroutine[Any, Any, None]]:
+        """What runs beside the recorder; each may fail alone."""
+        work = [self._collect(), self._watch_machine(), self._keep_file(), self._summarise()]
+        work.append(self._tell_manager(Notifier(), stop))
+        if table is not None:
+            work.append(self._show(table, stop))
+        return work
 
-    async def show(self, live: LiveTable, stop: asyncio.Event) -> None:
+    async def _collect(self) -> None:
+        while True:
+            observed = self._collector.observe()
+            full = self._recorder.sink is not None and self._recorder.sink.disk_is_full
+            disk = msgspec.structs.replace(self._disk, is_full=full)
+            # A thousand symbols take some milliseconds, which the loop has not: it takes the receive times.
+            self._status = await asyncio.to_thread(self._collector.status, observed, disk, self._clock_status)
+            self._next.set()
+            self._next = asyncio.Event()
+            await asyncio.sleep(self._times.collect_s)
+
+    async def _next_status(self) -> RecorderStatus:
+        await self._next.wait()
+        return self._status
+
+    async def _watch_machine(self) -> None:
+        """Disk and clock. A file system that hangs keeps this one waiting, and nobody else."""
+        forecast = DiskForecast()
+        while True:
+            free, self._clock_status = await asyncio.to_thread(
+                lambda: (_free_bytes(self._directory), read_clock_status())
+            )
+            written = self._recorder.sink.written_bytes if self._recorder.sink is not None else 0
+            left = None if free is None else forecast.seconds_to_full(self._clock.mono_ns(), free, written)
+            self._disk = DiskStatus(free_bytes=free, seconds_to_full=left)
+            await asyncio.sleep(self._times.machine_s if free is not None else self._times.collect_s)
+
+    async def _keep_file(self) -> None:
+        """Keep `recorder.status` in the archive, from the moment on at which this recorder holds the archive."""
+        complained = False
+        while True:
+            status = await self._next_status()
+            if self._recorder.sink is None:
+                continue
+            try:
+                await self._write(status)
+            except OSError as error:
+                if not complained:  # a full disk says so elsewhere, and often enough
+                    log.warning("cannot write the status file, recording goes on", error=str(error))
+                complained = True
+
+    async def _write(self, status: RecorderStatus) -> None:
+        if self._written is not None:  # a write goes on when the one who waited for it was cancelled
+            await asyncio.wait([self._written])
+        self._written = asyncio.ensure_future(asyncio.to_thread(write_status, self._directory, encode_status(status)))
+        await asyncio.shield(self._written)
+
+    async def finish(self) -> None:
+        """Leave a last status: the archive is closed."""
+        if self._recorder.sink is None:
+            return
+        status = msgspec.structs.replace(self._collector.status(disk=self._disk), stopped=True)
+        try:
+            await asyncio.wait_for(self._write(status), LAST_WORD_S)
+        except (OSError, asyncio.TimeoutError) as error:
+            log.warning("cannot write the status file", error=str(error))
+
+    async def _show(self, live: LiveTable, stop: asyncio.Event) -> None:
         """Draw the table until `stop` is set, and leave the last one on the screen.
 
         The connections that end after that are part of an orderly stop, and are not shown.
         """
-        status = self._status()
-        free: Optional[int] = None
         with live:
-            for round_number in range(2**62):
-                if free is None or round_number % int(STATUS_S / REDRAW_S) == 0:
-                    free = await asyncio.to_thread(_free_bytes, self._directory)
-                view = status.view(free)
-                live.show(view)
-                if await _is_set_within(stop, REDRAW_S):
-                    live.show(replace(view, stopped=True))
-                    return
+            while not stop.is_set():
+                live.show(self._status)
+                waiting = [asyncio.ensure_future(each) for each in (stop.wait(), self._next_status())]
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in waiting:
+                    task.cancel()
+            live.show(msgspec.structs.replace(self._status, stopped=True))
 
-    async def tell_manager(self, notifier: Notifier, stop: asyncio.Event, status_s: float) -> None:
+    async def _tell_manager(self, notifier: Notifier, stop: asyncio.Event) -> None:
         """READY, then STATUS and WATCHDOG until `stop` is set, then STOPPING.
 
         The watchdog is fed by the event loop: a disk that hangs is the writer's to survive, killing it would lose what
@@ -119,12 +203,11 @@ class _Displays:
         if not notifier.is_heard:
             return
         await self._until_started(stop)
-        status = self._status()
-        notifier.ready(status.view().headline())
+        notifier.ready(self._status.headline())
         feeding = asyncio.ensure_future(_feed(notifier))
         try:
-            while not await _is_set_within(stop, status_s):
-                notifier.status(status.view().headline())
+            while not await _is_set_within(stop, self._times.manager_s):
+                notifier.status(self._status.headline())
             notifier.stopping()
             await asyncio.Event().wait()  # fed until the last byte is written, which is when this is cancelled
         finally:
@@ -136,29 +219,26 @@ class _Displays:
             if await _is_set_within(stop, POLL_S):
                 return
 
-    async def summarise(self, every_s: float) -> None:
+    async def _summarise(self) -> None:
         """Write one log line per hour."""
-        status = self._status()
-        before = status.view()
+        before = self._status
         while True:
-            await asyncio.sleep(every_s)
-            free = await asyncio.to_thread(_free_bytes, self._directory)
-            now = status.view(free)
-            log.info("still recording", **_summary(before, now))
-            before = now
+            await asyncio.sleep(self._times.summary_s)
+            log.info("still recording", **_summary(before, self._status))
+            before = self._status
 
 
-def _summary(before: RecorderView, now: RecorderView) -> dict[str, Any]:
+def _summary(before: RecorderStatus, now: RecorderStatus) -> dict[str, Any]:
     words = {
         "symbols": f"{now.recording}/{len(now.rows)}",
         "messages": now.messages - before.messages,
         "bytes": now.written_bytes - before.written_bytes,
         "gaps": now.gaps - before.gaps,
         "reconnects": now.reconnects - before.reconnects,
-        "disk_free_bytes": now.disk_free_bytes,
+        "disk_free_bytes": now.disk.free_bytes,
     }
-    if now.verified is not None:
-        words["mismatched"] = now.mismatched - before.mismatched
+    if now.verifier is not None:
+        words["mismatched"] = now.verifier.mismatched - (before.verifier.mismatched if before.verifier else 0)
     return words
 
 

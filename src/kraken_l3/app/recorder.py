@@ -29,7 +29,7 @@ from kraken_l3.capture.open_connections import OpenConnections
 from kraken_l3.capture.rest import TokenClient, Tokens
 from kraken_l3.capture.resync import Resyncs
 from kraken_l3.capture.sealer import SealerProcess, SealerTimes
-from kraken_l3.capture.sink import Observer, Sink, SinkLimits
+from kraken_l3.capture.sink import Observer, RecordObserver, Sink, SinkLimits
 from kraken_l3.capture.supervisor import Supervisor
 from kraken_l3.capture.trades import TradeWatch
 from kraken_l3.capture.transport import Receiver, WebSocket, connect
@@ -76,7 +76,8 @@ class Recorder:
     Args:
         settings: what to record, and where to.
         clock: the machine's clocks; tests bring others.
-        observer: called with what was written (for the live table).
+        observer: called with what was written.
+        record_observer: called with what is journalled.
         limits: see `RecorderLimits`.
         open_writer: opens the archive, as `ArchiveWriter.open` does.
         connect: opens a WebSocket, as `transport.connect` does.
@@ -89,6 +90,7 @@ class Recorder:
         *,
         clock: Optional[Clock] = None,
         observer: Optional[Observer] = None,
+        record_observer: Optional[RecordObserver] = None,
         limits: RecorderLimits = RecorderLimits(),  # noqa: B008 - immutable
         open_writer: Callable[..., ArchiveWriter] = ArchiveWriter.open,
         connect: Callable[[str, Receiver, Clock], Awaitable[WebSocket]] = connect,
@@ -97,6 +99,7 @@ class Recorder:
         self._settings = settings
         self._clock = clock if clock is not None else SystemClock()
         self._observer = observer
+        self._record_observer = record_observer
         self._limits = limits
         self._open_writer = open_writer
         self._connect = connect
@@ -167,7 +170,7 @@ class Recorder:
         limits = self._limits.sink._replace(
             flush_interval_s=settings.flush_interval_s, fsync_interval_s=settings.fsync_interval_s
         )
-        self.sink = sink = Sink(writer, self.intake, limits, self._observer)
+        self.sink = sink = Sink(writer, self.intake, limits, self._observer, self._record_observer)
         return sink
 
     async def _record(self, writer: ArchiveWriter, sink: Sink, stop: asyncio.Event) -> None:

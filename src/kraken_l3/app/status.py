@@ -1,26 +1,41 @@
-"""Collects what a running recorder shows, as one plain `RecorderView`."""
+"""Collects what a running recorder shows, as one plain `RecorderStatus`: for every display, alert and metric."""
 
 from __future__ import annotations
 
 import math
+import os
 import re
+import socket
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
+from typing import NamedTuple, Optional
 
+from kraken_l3._version import __version__
 from kraken_l3.app.recorder import Recorder
+from kraken_l3.archive.journal import Finding, GapOpened, Record, Rejected, Resync
 from kraken_l3.clock import Clock
 from kraken_l3.model.frames import Frame
+from kraken_l3.model.histogram import FSYNC_BOUNDS_S, LAG_BOUNDS_S, Histogram
 from kraken_l3.model.timestamps import NS_PER_S, parse_rfc3339
-from kraken_l3.monitor.view import RecorderView, SymbolRow
+from kraken_l3.monitor.status import (
+    ClockStatus,
+    ConnectionStatus,
+    DiskStatus,
+    RecorderStatus,
+    SymbolStatus,
+    VerifierStatus,
+)
 from kraken_l3.protocol.session import SymbolState
 
-__all__ = ["MessageCounter", "StatusCollector"]
+__all__ = ["MessageCounter", "Observed", "RecordCounter", "StatusCollector"]
 
 #: A rate forgets what is older than about this.
 RATE_MEMORY_S = 3.0
 #: Where a message names its symbol: behind the envelope, before the orders.
 HEAD_BYTES = 120
+#: The lag of so many messages of a batch is looked at, evenly spread.
+LAG_SAMPLES = 32
 _SYMBOL = b'"symbol":"'
 _SNAPSHOT = b'"type":"snapshot"'
 _STAMP = re.compile(rb'"timestamp":"([^"]{20,35})"')
@@ -38,24 +53,32 @@ STATE_WORDS = {
 class _Tally:
     """One symbol, as the writer's thread counts it."""
 
-    __slots__ = ("last", "messages", "snapshot_ns")
+    __slots__ = ("lag_s", "last", "messages", "rated", "snapshot_ns")
 
     def __init__(self) -> None:
         self.messages = 0
         self.snapshot_ns: Optional[int] = None
         self.last: Optional[Frame] = None
+        #: Of the frame `rated`.
+        self.lag_s: Optional[float] = None
+        self.rated: Optional[Frame] = None
 
 
 class MessageCounter:
     """Counts level3 messages by symbol. It is the sink's observer: called in the writer's thread, so it only looks for
-    two literals a frame; the rest is done when somebody reads."""
+    two literals a frame, and at the lag of a sample; the rest is done when somebody reads."""
 
     def __init__(self) -> None:
         self.tallies: dict[str, _Tally] = {}
+        self.frames: dict[str, int] = {}
+        self.lag = Histogram.of(LAG_BOUNDS_S)
+        #: Receive time of the last level3 message.
+        self.last_ns = 0
 
     def __call__(self, stream: str, frames: Sequence[Frame]) -> None:
         """See `capture.sink.Observer`."""
-        if stream != "level3":
+        self.frames[stream] = self.frames.get(stream, 0) + len(frames)
+        if stream != "level3" or not frames:
             return
         for frame in frames:
             payload = frame.payload
@@ -72,6 +95,48 @@ class MessageCounter:
                 tally.snapshot_ns = frame.recv_ns
             else:
                 tally.last = frame
+        self.last_ns = frames[-1].recv_ns
+        self._sample_lag(frames)
+
+    def _sample_lag(self, frames: Sequence[Frame]) -> None:
+        stride = -(-len(frames) // LAG_SAMPLES)
+        for frame in frames[::stride]:
+            if frame.payload.find(_SNAPSHOT, 0, HEAD_BYTES) < 0:  # a snapshot's orders are old, and say nothing
+                lag_s = _lag_s(frame)
+                if lag_s is not None:
+                    self.lag.add(lag_s, stride)
+
+
+class RecordCounter:
+    """Counts what is journalled. It is the sink's observer of records."""
+
+    def __init__(self) -> None:
+        self.gaps: Counter[str] = Counter()
+        self.resyncs: Counter[str] = Counter()
+        self.findings: Counter[str] = Counter()
+        self.rejections = 0
+        self.handovers = 0
+
+    def __call__(self, record: Record) -> None:
+        """See `capture.sink.RecordObserver`."""
+        if isinstance(record, GapOpened):
+            if record.cause != "stop":
+                self.gaps[record.cause] += 1
+        elif isinstance(record, Resync):
+            self.resyncs[record.cause] += 1
+        elif isinstance(record, Finding):
+            self.findings[record.what] += 1
+        elif isinstance(record, Rejected):
+            self.rejections += 1
+
+
+class Observed(NamedTuple):
+    """What belongs to the event loop's thread, at one moment."""
+
+    now_ns: int
+    mono_ns: int
+    states: dict[str, tuple[int, SymbolState]]
+    connections: list[ConnectionStatus]
 
 
 class _Rate:
@@ -94,65 +159,117 @@ class _Rate:
 
 
 class StatusCollector:
-    """Takes views of a recorder; rates are smoothed over successive views.
+    """Takes the status of a recorder again and again; rates are smoothed over successive ones.
 
     Args:
         recorder: before, during or after its run.
         directory: of its archive.
-        clock: dates the views.
-        counter: the recorder's observer (None: single symbols are not shown).
+        clock: dates the statuses.
+        messages: the recorder's observer.
+        records: the recorder's observer of records.
     """
 
     def __init__(
-        self, recorder: Recorder, directory: Path, clock: Clock, counter: Optional[MessageCounter] = None
+        self, recorder: Recorder, directory: Path, clock: Clock, messages: MessageCounter, records: RecordCounter
     ) -> None:
         self._recorder = recorder
         self._directory = str(directory)
         self._clock = clock
-        self._tallies = counter.tallies if counter is not None else {}
+        self._messages = messages
+        self._records = records
         self._since_ns = clock.wall_ns()
+        self._host = socket.gethostname()
         self._rates: dict[str, _Rate] = {}
         self._total = _Rate()
 
-    def view(self, disk_free_bytes: Optional[int] = None) -> RecorderView:
-        """The recorder at this moment."""
-        recorder, mono_ns = self._recorder, self._clock.mono_ns()
-        sink, progress = recorder.sink, recorder.verifier.progress if recorder.verifier is not None else None
-        messages = sink.written_frames if sink is not None else 0
-        return RecorderView(
-            now_ns=self._clock.wall_ns(),
+    def observe(self) -> Observed:
+        """In the event loop: the part that nobody else may look at. It takes a fraction of a millisecond."""
+        supervisor = self._recorder.supervisor
+        connections = [
+            ConnectionStatus(
+                number=each.number,
+                channel=each.channel.name,
+                symbols=len(each.channel.symbols),
+                last_frame_ns=each.last_recv_ns,
+            )
+            for each in self._recorder.connections
+        ]
+        states = supervisor.states() if supervisor is not None else {}
+        return Observed(self._clock.wall_ns(), self._clock.mono_ns(), states, connections)
+
+    def status(
+        self,
+        observed: Optional[Observed] = None,
+        disk: DiskStatus = DiskStatus(),  # noqa: B008 - immutable
+        clock: ClockStatus = ClockStatus(),  # noqa: B008 - immutable
+    ) -> RecorderStatus:
+        """The recorder as it was observed, by default now. Any one thread may do this: a thousand rows take a while."""
+        seen = observed if observed is not None else self.observe()
+        recorder, sink, records, messages = self._recorder, self._recorder.sink, self._records, self._messages
+        count = sink.written_frames if sink is not None else 0
+        return RecorderStatus(
+            now_ns=seen.now_ns,
             since_ns=self._since_ns,
             directory=self._directory,
-            rows=self._rows(mono_ns),
-            messages=messages,
-            rate=self._total.update(messages, mono_ns),
+            rows=[
+                self._row(name, *seen.states[name], seen.mono_ns) for name in recorder.symbols if name in seen.states
+            ],
+            pid=os.getpid(),
+            host=self._host,
+            version=__version__,
+            messages=count,
+            rate=self._total.update(count, seen.mono_ns),
+            frames=dict(messages.frames),
             written_bytes=sink.written_bytes if sink is not None else 0,
             queue_bytes=sink.queued_bytes if sink is not None else 0,
-            disk_free_bytes=disk_free_bytes,
+            queue_limit_bytes=sink.limit_bytes if sink is not None else 0,
+            paused=sink is not None and sink.is_full,
             reconnects=recorder.supervisor.reconnects if recorder.supervisor is not None else 0,
-            verified=progress.ok if progress is not None else None,
-            mismatched=progress.mismatched if progress is not None else 0,
+            connections=seen.connections,
+            gaps_by_cause=dict(records.gaps),
+            resyncs=dict(records.resyncs),
+            findings=dict(records.findings),
+            handovers=records.handovers,
+            rejections=records.rejections,
+            lag=messages.lag.copy(),
+            fsync=sink.syncs.copy() if sink is not None else Histogram.of(FSYNC_BOUNDS_S),
+            verifier=self._verifier(),
+            disk=disk,
+            clock=clock,
         )
 
-    def _rows(self, mono_ns: int) -> list[SymbolRow]:
-        supervisor = self._recorder.supervisor
-        if supervisor is None:
-            return []
-        states = supervisor.states()
-        return [self._row(symbol, *states[symbol], mono_ns) for symbol in self._recorder.symbols if symbol in states]
+    def _verifier(self) -> Optional[VerifierStatus]:
+        verifier = self._recorder.verifier
+        if verifier is None:
+            return None
+        told, last_ns = verifier.progress, self._messages.last_ns
+        return VerifierStatus(
+            ok=told.ok,
+            mismatched=told.mismatched,
+            symbols=told.symbols,
+            not_synced=told.not_synced,
+            lag_s=max(0, last_ns - told.received_ns) / NS_PER_S if last_ns and told.received_ns else None,
+            restarts=verifier.restarts,
+        )
 
-    def _row(self, symbol: str, connection: int, state: SymbolState, mono_ns: int) -> SymbolRow:
-        tally = self._tallies.get(symbol) or _Tally()
-        gaps = self._recorder.gaps
-        return SymbolRow(
+    def _row(self, symbol: str, connection: int, state: SymbolState, mono_ns: int) -> SymbolStatus:
+        tally = self._messages.tallies.get(symbol) or _Tally()
+        last, gaps = tally.last, self._recorder.gaps
+        if last is not tally.rated:
+            tally.rated, tally.lag_s = last, _lag_s(last)
+        gap = gaps.open_gap("level3", symbol) if gaps is not None else None
+        return SymbolStatus(
             symbol=symbol,
             connection=connection,
             state=STATE_WORDS[state],
             messages=tally.messages,
             rate=self._rates.setdefault(symbol, _Rate()).update(tally.messages, mono_ns),
-            lag_s=_lag_s(tally.last),
+            lag_s=tally.lag_s,
+            last_message_ns=max(last.recv_ns if last is not None else 0, tally.snapshot_ns or 0) or None,
             last_snapshot_ns=tally.snapshot_ns,
             gaps=gaps.counts[symbol] if gaps is not None else 0,
+            gap_cause=gap.cause if gap is not None else "",
+            gap_since_ns=gap.left_ns if gap is not None else 0,
         )
 
 

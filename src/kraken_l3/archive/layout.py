@@ -23,6 +23,7 @@ __all__ = [
     "RESERVE_NAME",
     "SEALED_SUFFIX",
     "SEAL_LOCK_NAME",
+    "STATUS_NAME",
     "DayPaths",
     "FileName",
     "Stream",
@@ -37,6 +38,7 @@ JOURNAL_PREFIX = "journal"
 LOCK_NAME = "writer.lock"
 RESERVE_NAME = "disk.reserve"
 SEAL_LOCK_NAME = "seal.lock"
+STATUS_NAME = "recorder.status"
 
 #: Behind the name of a data file: sealed by us, or packed by anybody.
 SEALED_SUFFIX = ".zst"
@@ -106,7 +108,9 @@ def parse_name(name: str) -> Optional[FileName]:
 
 def is_archive_name(name: str) -> bool:
     """Whether a directory's entry is called as a file of an archive is, so that somebody knows what it is."""
-    if name in (LOCK_NAME, RESERVE_NAME, SEAL_LOCK_NAME) or name.endswith(".manifest.json"):
+    if name.removesuffix(".tmp") in (LOCK_NAME, RESERVE_NAME, SEAL_LOCK_NAME, STATUS_NAME) or name.endswith(
+        ".manifest.json"
+    ):
         return True
     parsed = parse_name(name.removesuffix(".tmp"))
     return parsed is not None and (parsed.suffix in _DATA_SUFFIXES or parsed.suffix in _COMPANION_SUFFIXES)

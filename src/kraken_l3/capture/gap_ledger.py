@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Callable
+from typing import Callable, Optional
 
 from kraken_l3.archive.journal import GapClosed, GapOpened, Record
 from kraken_l3.clock import Clock
@@ -103,3 +103,7 @@ class GapLedger:
     def is_open(self, channel: str, symbol: str) -> bool:
         """Whether the symbol has an open gap."""
         return (channel, symbol) in self._open
+
+    def open_gap(self, channel: str, symbol: str) -> Optional[GapOpened]:
+        """The symbol's open gap (None: it has none)."""
+        return self._open.get((channel, symbol))

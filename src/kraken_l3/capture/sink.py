@@ -19,9 +19,10 @@ from typing import Any, Callable, NamedTuple, Optional, Protocol
 from kraken_l3.archive.journal import Alive, Control, GapClosed, Record, Unrecognised, decode_record, encode_record
 from kraken_l3.errors import DiskFull, KrakenL3Error, LocalFault
 from kraken_l3.model.frames import Frame
+from kraken_l3.model.histogram import FSYNC_BOUNDS_S, Histogram
 from kraken_l3.redaction import SECRETS
 
-__all__ = ["Observer", "Sink", "SinkLimits", "SinkListener", "Writer"]
+__all__ = ["Observer", "RecordObserver", "Sink", "SinkLimits", "SinkListener", "Writer"]
 
 #: Memory of a queued frame besides its payload (objects and references, measured on CPython 3.11).
 FRAME_OVERHEAD_BYTES = 300
@@ -94,6 +95,10 @@ class Observer(Protocol):
         """A batch of one stream was written."""
 
 
+#: Called with each journal record, in the event loop; must be quick.
+RecordObserver = Callable[[Record], None]
+
+
 class SinkListener(Protocol):
     """Hears of changes of queue and disk, in the event loop."""
 
@@ -124,6 +129,7 @@ class Sink:
         listener: told of queue and disk.
         limits: see `SinkLimits`.
         observer: looks at what was written.
+        record_observer: looks at what is journalled.
     """
 
     def __init__(
@@ -132,11 +138,13 @@ class Sink:
         listener: SinkListener,
         limits: SinkLimits = SinkLimits(),  # noqa: B008 - immutable
         observer: Optional[Observer] = None,
+        record_observer: Optional[RecordObserver] = None,
     ) -> None:
         self._writer = writer
         self._listener = listener
         self._limits = limits
         self._observer = observer
+        self._record_observer = record_observer
         self._queue: deque[tuple[str, Any, int]] = deque()
         # Two counts with one writer each instead of one with two: no lock on the way of a frame.
         self._put_bytes = 0  # counted by the loop's thread only
@@ -151,6 +159,8 @@ class Sink:
         self._fault: Optional[KrakenL3Error] = None
         self._thread = threading.Thread(target=self._run, name="archive-writer", daemon=True)
         self.written_bytes = 0
+        #: Seconds that each sync took.
+        self.syncs = Histogram.of(FSYNC_BOUNDS_S)
 
     # -- the event loop's side -----------------------------------------------------------------------------------------
 
@@ -170,6 +180,8 @@ class Sink:
         if redacted != text:
             record = decode_record(redacted.encode("latin-1"))
         self._enqueue(_RECORD, record, len(text) + RECORD_OVERHEAD_BYTES)
+        if self._record_observer is not None:
+            self._record_observer(record)
 
     def restart_day(self, now_ns: int) -> None:
         """Queue a new start of the day, in order with the frames."""
@@ -197,9 +209,19 @@ class Sink:
         return self._writer.frames_written
 
     @property
+    def limit_bytes(self) -> int:
+        """Reading stops when so many bytes are queued."""
+        return self._limits.queue_bytes
+
+    @property
     def is_full(self) -> bool:
         """Whether the connections must not read."""
         return self._full
+
+    @property
+    def disk_is_full(self) -> bool:
+        """Whether nothing but the journal is written until the disk has room."""
+        return self._disk_is_full
 
     async def stop(self) -> None:
         """Write what is queued, sync, and close the archive.
@@ -271,9 +293,10 @@ class Sink:
                 self._write_group(*groups[0])
                 groups.popleft()
             self._writer.flush()
-            if time.monotonic() >= next_sync:
+            if (began := time.monotonic()) >= next_sync:
                 self._writer.sync()
                 next_sync = time.monotonic() + self._limits.fsync_interval_s
+                self.syncs.add(time.monotonic() - began)
         except DiskFull:
             self._disk_is_full = True
             self._probe_at = time.monotonic() + self._limits.disk_probe_s  # not before the connections have ended

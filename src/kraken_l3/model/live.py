@@ -61,7 +61,8 @@ class VerifierProgress(msgspec.Struct, frozen=True, tag="progress"):
         ok: messages whose checksum agreed.
         mismatched: messages whose checksum did not.
         symbols: pairs seen.
-        synced: pairs whose book is right at the moment.
+        not_synced: those whose book is not right at the moment.
+        received_ns: receive time of the last line that was read (0: not known).
     """
 
     file: str = ""
@@ -71,7 +72,8 @@ class VerifierProgress(msgspec.Struct, frozen=True, tag="progress"):
     ok: int = 0
     mismatched: int = 0
     symbols: int = 0
-    synced: int = 0
+    not_synced: list[str] = []
+    received_ns: int = 0
 
 
 LiveMessage = Union[ResyncRequest, VerifierFinding, VerifierProgress]

@@ -19,8 +19,8 @@ from rich.table import Table
 from rich.text import Text
 
 from kraken_l3.model.timestamps import NS_PER_S
+from kraken_l3.monitor.status import RecorderStatus, SymbolStatus
 from kraken_l3.monitor.units import age, size
-from kraken_l3.monitor.view import RecorderView, SymbolRow
 from kraken_l3.telemetry import get_logger
 
 __all__ = ["LiveTable", "render"]
@@ -29,7 +29,7 @@ __all__ = ["LiveTable", "render"]
 FRAME_LINES = 6
 STATE_STYLES = {"recording": "green", "rejected": "red", "waiting": "yellow"}
 SLOW_S = 2.0
-WAITING_VIEWS = 3
+WAITING_STATUSES = 3
 LEAVE_S = 1.0
 
 log = get_logger("kraken_l3.monitor.live")
@@ -45,7 +45,7 @@ class LiveTable:
     def __init__(self, console: Optional[Console] = None) -> None:
         self._console = console if console is not None else Console(file=_own_stderr(), stderr=True)
         self._live = Live(console=self._console, auto_refresh=False, transient=False, redirect_stdout=False)
-        self._views: queue.Queue[Optional[RecorderView]] = queue.Queue(WAITING_VIEWS)
+        self._waiting: queue.Queue[Optional[RecorderStatus]] = queue.Queue(WAITING_STATUSES)
         self._thread = threading.Thread(target=self._draw, name="live-table", daemon=True)
 
     @property
@@ -61,19 +61,19 @@ class LiveTable:
         self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         with contextlib.suppress(queue.Full):
-            self._views.put_nowait(None)
+            self._waiting.put_nowait(None)
         self._thread.join(LEAVE_S)
 
-    def show(self, view: RecorderView) -> None:
-        """Draw this view; it is skipped if the terminal cannot keep up."""
+    def show(self, status: RecorderStatus) -> None:
+        """Draw this status; it is skipped if the terminal cannot keep up."""
         with contextlib.suppress(queue.Full):
-            self._views.put_nowait(view)
+            self._waiting.put_nowait(status)
 
     def _draw(self) -> None:
         try:
             with self._live:
-                while (view := self._views.get()) is not None:
-                    self._live.update(render(view, height=self._console.size.height), refresh=True)
+                while (status := self._waiting.get()) is not None:
+                    self._live.update(render(status, height=self._console.size.height), refresh=True)
         except OSError:  # the terminal is gone
             return
         except Exception:  # showing the recorder must never end it
@@ -88,10 +88,10 @@ def _own_stderr() -> Optional[IO[str]]:
         return None
 
 
-def render(view: RecorderView, *, height: int) -> RenderableType:
+def render(status: RecorderStatus, *, height: int) -> RenderableType:
     """The table for a screen of so many lines: the busiest symbols that fit, and how many more there are."""
     room = max(3, height - FRAME_LINES)
-    ranked = sorted(view.rows, key=_importance)
+    ranked = sorted(status.rows, key=_importance)
     shown, rest = (ranked, []) if len(ranked) <= room else (ranked[: room - 1], ranked[room - 1 :])
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("symbol", no_wrap=True)
@@ -99,18 +99,18 @@ def render(view: RecorderView, *, height: int) -> RenderableType:
     for name in ("conn.", "messages", "msg/s", "lag", "snapshot", "gaps"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in shown:
-        table.add_row(*_cells(row, view.now_ns))
+        table.add_row(*_cells(row, status.now_ns))
     if rest:
         table.add_row(*_more(rest))
-    return Group(_title(view), table, _totals(view))
+    return Group(_title(status), table, _totals(status))
 
 
-def _importance(row: SymbolRow) -> tuple[bool, float, int, str]:
+def _importance(row: SymbolStatus) -> tuple[bool, float, int, str]:
     """Order: symbols with a problem first, then the busiest."""
     return (row.state != "rejected", -row.rate, -row.messages, row.symbol)
 
 
-def _cells(row: SymbolRow, now_ns: int) -> list[RenderableType]:
+def _cells(row: SymbolStatus, now_ns: int) -> list[RenderableType]:
     lag_style = "red" if row.lag_s is not None and row.lag_s > SLOW_S else ""
     return [
         row.symbol,
@@ -124,7 +124,7 @@ def _cells(row: SymbolRow, now_ns: int) -> list[RenderableType]:
     ]
 
 
-def _more(rest: list[SymbolRow]) -> list[RenderableType]:
+def _more(rest: list[SymbolStatus]) -> list[RenderableType]:
     recording = sum(row.state == "recording" for row in rest)
     return [
         Text(f"{len(rest):,} more", style="dim"),
@@ -138,25 +138,26 @@ def _more(rest: list[SymbolRow]) -> list[RenderableType]:
     ]
 
 
-def _title(view: RecorderView) -> Text:
-    running = age((view.now_ns - view.since_ns) / NS_PER_S)
-    text = f"Stopped after {running}: {view.headline()}" if view.stopped else f"{view.headline()}, for {running}"
+def _title(status: RecorderStatus) -> Text:
+    running = age((status.now_ns - status.since_ns) / NS_PER_S)
+    text = f"Stopped after {running}: {status.headline()}" if status.stopped else f"{status.headline()}, for {running}"
     return Text(text, style="bold", overflow="ellipsis", no_wrap=True)
 
 
-def _totals(view: RecorderView) -> Text:
-    free = "" if view.disk_free_bytes is None else f", {size(view.disk_free_bytes)} free"
-    waiting = f", {size(view.queue_bytes)} waiting" if view.queue_bytes >= 1024 * 1024 else ""
-    text = f"{size(view.written_bytes)} written to {view.directory}{waiting}{free}{_verified(view)}."
-    text += "" if view.stopped else " Ctrl+C stops."
-    style = "red" if view.mismatched else "dim"
+def _totals(status: RecorderStatus) -> Text:
+    free = "" if status.disk.free_bytes is None else f", {size(status.disk.free_bytes)} free"
+    waiting = f", {size(status.queue_bytes)} waiting" if status.queue_bytes >= 1024 * 1024 else ""
+    text = f"{size(status.written_bytes)} written to {status.directory}{waiting}{free}{_verified(status)}."
+    text += "" if status.stopped else " Ctrl+C stops."
+    style = "red" if status.verifier is not None and status.verifier.mismatched else "dim"
     return Text(text, style=style, overflow="ellipsis", no_wrap=True)
 
 
-def _verified(view: RecorderView) -> str:
-    if view.verified is None:
+def _verified(status: RecorderStatus) -> str:
+    verifier = status.verifier
+    if verifier is None:
         return ""
-    return f", {view.verified:,} verified" + (f", {view.mismatched:,} MISMATCHED" if view.mismatched else "")
+    return f", {verifier.ok:,} verified" + (f", {verifier.mismatched:,} MISMATCHED" if verifier.mismatched else "")
 
 
 def _lag(seconds: Optional[float]) -> str:

@@ -92,7 +92,7 @@ class LiveVerifier:
         self._file: Optional[Path] = None
         self._at = Position()
         self._history = self._sizes()
-        self._said_ns = self._looked_ns = 0
+        self._said_ns = self._looked_ns = self._received_ns = 0
         self._said_at: Optional[tuple[Optional[Path], int]] = None
 
     def run(self) -> None:
@@ -204,6 +204,7 @@ class LiveVerifier:
         """Who spoke and when, which message was verified last, and whose book is wrong since before this began."""
         receipts = block.file.receipts
         recv_ns = receipts[block.first_line + lines - 1].recv_ns if receipts is not None else 0
+        self._received_ns = recv_ns or self._received_ns
         for tally in self._engine.tallies():
             count = tally.messages - self._messages.get(tally.symbol, 0)
             if not count:
@@ -250,7 +251,8 @@ class LiveVerifier:
                 ok=sum(tally.ok for tally in tallies),
                 mismatched=sum(tally.mismatched for tally in tallies),
                 symbols=len(tallies),
-                synced=sum(tally.state is State.SYNCED for tally in tallies),
+                not_synced=[tally.symbol for tally in tallies if tally.state is not State.SYNCED],
+                received_ns=self._received_ns,
             )
         )
 

@@ -1,0 +1,51 @@
+"""`recorder.status` in the directory of an archive: what its recorder last said of itself, for `status` and `top`.
+
+It is replaced once a second while the recorder runs, and tells nothing that journal and data do not tell too: an
+archive without it lacks nothing. Nobody waits for it to be on disk.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Optional
+
+from kraken_l3.archive.filesystem import open_regular
+from kraken_l3.archive.layout import STATUS_NAME
+from kraken_l3.errors import MalformedMessage
+from kraken_l3.model.timestamps import NS_PER_S
+from kraken_l3.monitor.status import RecorderStatus, decode_status
+
+__all__ = ["FRESH_S", "is_fresh", "read_status", "write_status"]
+
+#: The recorder writes once a second; a busy machine may keep it from that for a while.
+FRESH_S = 5.0
+#: 10,000 symbols take a tenth of it.
+_LARGEST_BYTES = 64 * 1024 * 1024
+
+
+def write_status(directory: Path, line: bytes) -> None:
+    """Replace the file; a reader sees the old one or the new one.
+
+    Raises:
+        OSError: it cannot be written, on a full disk for instance.
+    """
+    path = directory / STATUS_NAME
+    aside = path.with_name(STATUS_NAME + ".tmp")
+    with open_regular(aside, "wb") as file:
+        file.write(line + b"\n")
+    os.replace(aside, path)  # noqa: PTH105 - as everywhere here: the name says that it replaces
+
+
+def read_status(directory: Path) -> Optional[RecorderStatus]:
+    """What the last recorder said last; None where none has said anything, or another version did."""
+    try:
+        with open_regular(directory / STATUS_NAME) as file:
+            return decode_status(file.read(_LARGEST_BYTES))
+    except (OSError, MalformedMessage):
+        return None
+
+
+def is_fresh(status: RecorderStatus, now_ns: int) -> bool:
+    """Whether the recorder is at work, as far as its last status tells."""
+    return not status.stopped and abs(now_ns - status.now_ns) <= FRESH_S * NS_PER_S

@@ -1,0 +1,142 @@
+"""Metrics as Prometheus reads them."""
+
+import math
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from kraken_l3.model.histogram import Histogram
+from kraken_l3.monitor.metrics import metrics_text
+from kraken_l3.monitor.status import (
+    ClockStatus,
+    ConnectionStatus,
+    DiskStatus,
+    RecorderStatus,
+    SymbolStatus,
+    VerifierStatus,
+)
+
+NOW_NS = 1_790_000_000_000_000_000
+S = 10**9
+
+
+def full_status():
+    lag = Histogram.of([0.01, 0.1])
+    for value, weight in ((0.005, 2), (0.05, 3), (7.0, 1)):
+        lag.add(value, weight)
+    return RecorderStatus(
+        now_ns=NOW_NS,
+        since_ns=NOW_NS - 100 * S,
+        directory="/secret/place",
+        version="1.2.3",
+        rows=[
+            SymbolStatus(
+                symbol="BTC/USD",
+                connection=1,
+                state="recording",
+                messages=70,
+                gaps=2,
+                last_message_ns=NOW_NS - 3 * S,
+                last_snapshot_ns=NOW_NS - 50 * S,
+            ),
+            SymbolStatus(symbol='odd"\\\n/USD', connection=0, state="waiting", gap_cause="network", gaps=1),
+        ],
+        frames={"level3": 70, "trade": 5},
+        written_bytes=4_096,
+        queue_bytes=77,
+        queue_limit_bytes=32 * 2**20,
+        reconnects=4,
+        connections=[
+            ConnectionStatus(number=1, channel="level3", symbols=1, last_frame_ns=NOW_NS),
+            ConnectionStatus(number=2, channel="level3", symbols=1, last_frame_ns=0),
+        ],
+        gaps_by_cause={"network": 3},
+        resyncs={"mismatch": 1},
+        findings={"mismatch": 1},
+        handovers=6,
+        rejections=1,
+        lag=lag,
+        verifier=VerifierStatus(ok=60, mismatched=1, symbols=2, not_synced=["BTC/USD"], lag_s=1.5, restarts=2),
+        disk=DiskStatus(free_bytes=10**9, seconds_to_full=86_400.0),
+        clock=ClockStatus(synchronised=True, offset_s=-0.001, error_s=0.02),
+    )
+
+
+def values(text):
+    found = {}
+    for family in text_string_to_metric_families(text.decode()):
+        assert family.documentation
+        for sample in family.samples:
+            found[(sample.name, *sample.labels.values())] = sample.value
+    return found
+
+
+def test_every_value_of_the_status_is_there():
+    found = values(metrics_text(full_status(), age_s=0.25))
+    wanted = {
+        ("kraken_l3_healthy",): 0,
+        ("kraken_l3_status_age_seconds",): 0.25,
+        ("kraken_l3_build_info", "1.2.3"): 1,
+        ("kraken_l3_start_time_seconds",): NOW_NS / S - 100,
+        ("kraken_l3_stopped",): 0,
+        ("kraken_l3_frames_total", "level3"): 70,
+        ("kraken_l3_frames_total", "trade"): 5,
+        ("kraken_l3_written_bytes_total",): 4_096,
+        ("kraken_l3_lag_seconds_bucket", "0.01"): 2,
+        ("kraken_l3_lag_seconds_bucket", "0.1"): 5,
+        ("kraken_l3_lag_seconds_bucket", "+Inf"): 6,
+        ("kraken_l3_lag_seconds_count",): 6,
+        ("kraken_l3_fsync_seconds_count",): 0,
+        ("kraken_l3_queue_bytes",): 77,
+        ("kraken_l3_queue_limit_bytes",): 32 * 2**20,
+        ("kraken_l3_paused",): 0,
+        ("kraken_l3_connections", "level3"): 1,
+        ("kraken_l3_reconnects_total",): 4,
+        ("kraken_l3_gaps_total", "network"): 3,
+        ("kraken_l3_open_gaps",): 1,
+        ("kraken_l3_resyncs_total", "mismatch"): 1,
+        ("kraken_l3_handovers_total",): 6,
+        ("kraken_l3_rejections_total",): 1,
+        ("kraken_l3_verdicts_total", "ok"): 60,
+        ("kraken_l3_verdicts_total", "mismatched"): 1,
+        ("kraken_l3_findings_total", "mismatch"): 1,
+        ("kraken_l3_unverified_symbols",): 1,
+        ("kraken_l3_verifier_lag_seconds",): 1.5,
+        ("kraken_l3_verifier_restarts_total",): 2,
+        ("kraken_l3_disk_free_bytes",): 10**9,
+        ("kraken_l3_disk_time_to_full_seconds",): 86_400,
+        ("kraken_l3_disk_full",): 0,
+        ("kraken_l3_clock_synchronised",): 1,
+        ("kraken_l3_clock_offset_seconds",): -0.001,
+        ("kraken_l3_clock_error_seconds",): 0.02,
+        ("kraken_l3_symbols",): 2,
+        ("kraken_l3_symbol_recording", "BTC/USD"): 1,
+        ("kraken_l3_symbol_recording", 'odd"\\\n/USD'): 0,
+        ("kraken_l3_symbol_messages_total", "BTC/USD"): 70,
+        ("kraken_l3_symbol_gaps_total", "BTC/USD"): 2,
+        ("kraken_l3_symbol_last_message_age_seconds", "BTC/USD"): 3,
+    }
+    assert {name: found.get(name) for name in wanted} == wanted
+    assert math.isclose(found["kraken_l3_lag_seconds_sum",], 7.16)
+    assert ("kraken_l3_symbol_last_message_age_seconds", 'odd"\\\n/USD') not in found
+
+
+def test_what_is_not_known_has_no_value():
+    status = RecorderStatus(now_ns=NOW_NS, since_ns=NOW_NS, directory="data", rows=[])
+    found = values(metrics_text(status, age_s=1))
+    for name in ("clock_synchronised", "clock_offset_seconds", "disk_free_bytes", "disk_time_to_full_seconds"):
+        assert (f"kraken_l3_{name}",) not in found
+    assert not any("verdicts" in name for name, *_ in found)
+    assert values(metrics_text(None, age_s=0)) == {("kraken_l3_healthy",): 0}
+
+
+def test_neither_paths_nor_hosts_are_told():
+    assert b"secret" not in metrics_text(full_status(), age_s=0)
+
+
+def test_there_are_a_few_series_a_symbol_and_no_more():
+    def count(symbols):
+        rows = [SymbolStatus(symbol=f"S{n}/USD", connection=1, state="recording") for n in range(symbols)]
+        status = RecorderStatus(now_ns=NOW_NS, since_ns=NOW_NS, directory="data", rows=rows)
+        return len(values(metrics_text(status, age_s=1)))
+
+    assert count(1_400) - count(0) <= 5 * 1_400
