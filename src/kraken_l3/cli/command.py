@@ -18,6 +18,8 @@ from kraken_l3.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from click.shell_completion import CompletionItem
+
 __all__ = ["Argument", "Command", "Duration", "FilePath", "Group", "colours"]
 
 
@@ -67,6 +69,12 @@ class FilePath(click.ParamType):  # type: ignore[type-arg]  # generic from click
         if not self.urls:
             raise UsageError("this takes a path on this machine, and no URL", where=str(value))
         return path_of(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Leave it to the shell, which knows its files best."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]

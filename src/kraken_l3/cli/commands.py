@@ -24,6 +24,11 @@ def _option(*names: str, help: str, **attributes: Any) -> click.Option:
     return click.Option(names, help=help, show_default=attributes.get("default") is not None, **attributes)
 
 
+def _one_of(*values: str) -> Any:
+    """For `shell_complete`: values that the shell offers. The command checks them, with a sentence of its own."""
+    return lambda _context, _parameter, incomplete: [value for value in values if value.startswith(incomplete)]
+
+
 def _flag(*names: str, help: str) -> click.Option:
     return click.Option(names, help=help, is_flag=True, default=False)
 
@@ -32,18 +37,25 @@ def _flag(*names: str, help: str) -> click.Option:
 
 CONFIG = _option("--config", "-c", type=PATH, help="Configuration file (default: config.yaml here, if it exists).")
 SYMBOLS = _option("--symbols", help="Symbols, comma separated: BTC/USD,ETH/USD or '*/USD' or all.")
-DEPTH = _option("--depth", type=int, help="Price levels a side: 10, 100 or 1000.")
-TIER = _option("--tier", help="Your Kraken account's tier: standard or pro.")
+_DEPTHS = _one_of("10", "100", "1000")
+DEPTH = _option("--depth", type=int, help="Price levels a side: 10, 100 or 1000.", shell_complete=_DEPTHS)
+TIER = _option("--tier", help="Your Kraken account's tier: standard or pro.", shell_complete=_one_of("standard", "pro"))
 DURATION = _option("--duration", type=Duration(), help="Stop after this time: 90 (seconds), 10m, 1h, 2d.")
 
 AS_JSON = _flag("--json", "as_json", help="Print one JSON object (docs/cli.md) instead of text.")
 FAULTS = _option("--faults", type=PATH, help="Fault script (YAML), see docs/exchange.md.")
 FAULT_LOG = _option("--fault-log", type=PATH, help="Write every injected fault to this file, one JSON object a line.")
 FAULT_SEED = _option("--fault-seed", type=int, default=0, help="Seed of the faults that come by chance.")
-ENGINE = _option("--engine", default="auto", help="auto, native or python.")
+_ENGINES = _one_of("auto", "native", "python")
+ENGINE = _option("--engine", default="auto", help="auto, native or python.", shell_complete=_ENGINES)
 INSTRUMENTS = _option("--instruments", type=PATH, help="File of instrument channel messages, for precisions.")
 CLUSTER = _option("--cluster", help="Run the jobs on this Dask scheduler: tcp://host:8786.")
-SUBSCRIBED_DEPTH = _option("--depth", type=int, help="Subscribed depth: 10, 100 or 1000 (default: from the journal).")
+SUBSCRIBED_DEPTH = _option(
+    "--depth",
+    type=int,
+    help="Subscribed depth: 10, 100 or 1000 (default: from the journal).",
+    shell_complete=_DEPTHS,
+)
 
 # -- the recorder ------------------------------------------------------------------------------------------------------
 
@@ -215,8 +227,18 @@ BOOK = Command(
 
 # -- exports -----------------------------------------------------------------------------------------------------------
 
-_SOURCE = Argument("source", "An archive directory or an NDJSON file; a path or a URL (s3://...).")
-_OUT = _option("--out", "-o", required=True, help="Directory to write to; a path or a URL.")
+_SOURCE = Argument(
+    "source",
+    "An archive directory or an NDJSON file; a path or a URL (s3://...).",
+    shell_complete=PLACE.shell_complete,
+)
+_OUT = _option(
+    "--out",
+    "-o",
+    required=True,
+    help="Directory to write to; a path or a URL.",
+    shell_complete=PLACE.shell_complete,
+)
 _ONLY = _option("--symbols", help="Only these symbols, comma separated.")
 _JOBS = _option("--jobs", "-j", type=COUNT, help="Processes on this machine. Default: one per core, 1 for little data.")
 _START = _option("--start", help="First moment on the receive clock: 2026-11-22T14:30:00Z, or nanoseconds.")
@@ -479,6 +501,17 @@ DEMO = Command(
     """,
     _option("--out", type=PATH, default="demo", help="Directory of the archive; that of an earlier demo is replaced."),
 )
+COMPLETION = Command(
+    "completion",
+    """Print what makes a shell complete commands, options and paths at the Tab key.
+
+    \b
+    bash: eval "$(kraken-l3 completion bash)" in ~/.bashrc (bash 4.4 or later)
+    zsh:  eval "$(kraken-l3 completion zsh)" in ~/.zshrc, after compinit
+    fish: kraken-l3 completion fish > ~/.config/fish/completions/kraken-l3.fish
+    """,
+    Argument("shell", "bash, zsh or fish.", type=click.Choice(["bash", "zsh", "fish"])),
+)
 
 
 def _print_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
@@ -524,6 +557,7 @@ APP = Group(
     REPLAY,
     DEMO,
     SERVICE,
+    COMPLETION,
     VERIFY_LIVE,
     options=(_VERSION,),
 )
