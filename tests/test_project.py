@@ -109,7 +109,7 @@ def test_every_key_is_documented_with_its_variable_and_default(key: str) -> None
     elif isinstance(value, (bool, float)):
         assert yaml.safe_load(default) == value
     else:
-        assert default.strip("`") == str(value)
+        assert default.strip("`") == (str(value) or "none")
 
 
 def test_the_example_names_every_key_and_shows_the_defaults() -> None:

@@ -41,7 +41,7 @@ def python(code: str) -> list[str]:
 
 
 def sealer(command: list[str], clock: SetClock) -> SealerProcess:
-    return SealerProcess(command, clock, times=SealerTimes(after_start_s=0, poll_s=0.005))
+    return SealerProcess([command], clock, times=SealerTimes(after_start_s=0, poll_s=0.005))
 
 
 async def cancel(task: "asyncio.Future[None]") -> None:
@@ -87,6 +87,27 @@ def test_a_failure_is_said_and_the_next_day_it_is_tried_again(
     assert capsys.readouterr().out.count("sealing failed") == 2
 
 
+def test_what_failed_is_tried_again_after_a_while_and_the_second_work_is_done_after_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    first = python(f"open({str(tmp_path / 'first')!r}, 'a').write('x')")
+    second = python(f"import sys; sys.exit(0 if len(open({str(tmp_path / 'first')!r}).read()) == 2 else 'no answer')")
+
+    async def main() -> None:
+        clock = SetClock()
+        times = SealerTimes(after_start_s=0, poll_s=0.005, retry_s=5)
+        process = SealerProcess([first, second], clock, times=times)
+        task = asyncio.ensure_future(process.run())
+        await until(lambda: process.runs == 2 and process.failures == 1)
+        clock.now_ns += 6 * NS_PER_S
+        await until(lambda: process.runs == 4)
+        await cancel(task)
+        assert process.failures == 1
+
+    run(main())
+    assert "uploading failed" in capsys.readouterr().out
+
+
 def test_a_child_at_work_ends_with_the_recorder(tmp_path: Path) -> None:
     async def main() -> None:
         code = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"
@@ -100,7 +121,8 @@ def test_a_child_at_work_ends_with_the_recorder(tmp_path: Path) -> None:
     run(main())
 
 
-def test_a_recording_over_midnight_seals_the_day_that_it_left(tmp_path: Path) -> None:
+def test_a_recording_over_midnight_seals_and_uploads_the_day_that_it_left(tmp_path: Path) -> None:
+    tmp_path, store = tmp_path / "data", tmp_path / "store"
     limits = RecorderLimits(sealer=SealerTimes(after_start_s=0, after_midnight_s=0, poll_s=0.02))
     midnight_ns = time.time_ns() // NS_PER_DAY * NS_PER_DAY - 2 * NS_PER_DAY
     clock = JumpingClock()
@@ -108,11 +130,14 @@ def test_a_recording_over_midnight_seals_the_day_that_it_left(tmp_path: Path) ->
 
     async def main() -> None:
         async with Exchange(flow()) as exchange:
-            async with Recording(tmp_path, exchange, clock, seal=True, trades=True, limits=limits) as recording:
+            async with Recording(
+                tmp_path, exchange, clock, seal=True, upload=str(store), trades=True, limits=limits
+            ) as recording:
                 await recording.until_lines(50)
                 clock.step_to(midnight_ns - NS_PER_S // 10)
                 await recording.until(lambda r: len(list(tmp_path.glob("l3-*.manifest.json"))) == 1)
                 assert not list(tmp_path.glob("*.tmp"))
+                await recording.until(lambda r: len(list(store.glob("l3-*.manifest.json"))) == 1)
                 await recording.until_lines(len(recording.lines()) + 100)
             assert recording.recorder.sealer is not None
             assert recording.recorder.sealer.failures == 0

@@ -2,6 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 
 from kraken_l3.config.settings import Settings, environment_without_secrets, load_settings, require_key
 from kraken_l3.config.symbols import expand, needs_instruments
@@ -53,6 +54,12 @@ class TestOrder:
         )
         if Settings.model_fields[key].annotation is bool:
             text = str(not Settings.model_fields[key].default)
+        needed = {
+            "upload": {"seal": True},
+            "keep_days": {"seal": True, "upload": "there"},
+            "keep_gb": {"seal": True, "upload": "there"},
+        }
+        write(yaml.safe_dump(needed.get(key, {})))
         monkeypatch.setenv("KRAKEN_L3_" + key.upper(), text)
         assert getattr(load_settings()[0], key) != Settings.model_fields[key].default
 
@@ -89,6 +96,9 @@ class TestRefusal:
             ("rest_url: https://me:hunter2@api.kraken.com", "rest_url", "no user name, password or query"),
             ("ws_url: wss://ws-l3.kraken.com/v2?token=hunter2", "ws_url", "no user name, password or query"),
             ("ws_url: ws://kraken.example/v2", "ws_url", "TLS"),
+            ("upload: s3://bucket/x", "upload (config.yaml)", "and `seal: true`"),
+            ("seal: true\nupload: s3://me:hunter2@bucket/x", "upload", "no user name, password or query"),
+            ("keep_days: 30", "keep_days (config.yaml)", "a day that is nowhere else is never removed"),
             ("- a\n- b", "config.yaml", "key: value"),
             ("a: [", "config.yaml, line", "YAML"),
             ("a: [", "config.yaml, line", "kraken-l3 init"),

@@ -247,8 +247,15 @@ class Recorder:
         )
 
     def _sealer(self) -> SealerProcess:
+        settings, program = self._settings, [sys.executable, "-m", "kraken_l3"]
+        directory = str(settings.output_dir)
+        commands = [[*program, "seal", "--low-priority", directory]]
+        if settings.upload:
+            limits = (("--keep-days", settings.keep_days), ("--keep-gb", settings.keep_gb))
+            given = [word for name, value in limits if value for word in (name, str(value))]
+            commands.append([*program, "keep", "--low-priority", directory, "--to", settings.upload, *given])
         return SealerProcess(
-            [sys.executable, "-m", "kraken_l3", "seal", "--low-priority", str(self._settings.output_dir)],
+            commands,
             self._clock,
             environment_without_secrets(self._settings),
             times=self._limits.sealer,

@@ -19,11 +19,13 @@ from typing import NamedTuple, Optional
 __all__ = [
     "GZIP_SUFFIX",
     "JOURNAL_PREFIX",
+    "KEEP_LOCK_NAME",
     "LOCK_NAME",
     "RESERVE_NAME",
     "SEALED_SUFFIX",
     "SEAL_LOCK_NAME",
     "STATUS_NAME",
+    "UPLOADS_NAME",
     "DayPaths",
     "FileName",
     "Stream",
@@ -39,7 +41,11 @@ LOCK_NAME = "writer.lock"
 RESERVE_NAME = "disk.reserve"
 SEAL_LOCK_NAME = "seal.lock"
 STATUS_NAME = "recorder.status"
+KEEP_LOCK_NAME = "keep.lock"
+#: Which files were proved to be in which store.
+UPLOADS_NAME = "uploads.ndjson"
 
+_OF_NO_DAY = (LOCK_NAME, RESERVE_NAME, SEAL_LOCK_NAME, KEEP_LOCK_NAME, STATUS_NAME, UPLOADS_NAME)
 #: Behind the name of a data file: sealed by us, or packed by anybody.
 SEALED_SUFFIX = ".zst"
 GZIP_SUFFIX = ".gz"
@@ -108,9 +114,7 @@ def parse_name(name: str) -> Optional[FileName]:
 
 def is_archive_name(name: str) -> bool:
     """Whether a directory's entry is called as a file of an archive is, so that somebody knows what it is."""
-    if name.removesuffix(".tmp") in (LOCK_NAME, RESERVE_NAME, SEAL_LOCK_NAME, STATUS_NAME) or name.endswith(
-        ".manifest.json"
-    ):
+    if name.removesuffix(".tmp") in _OF_NO_DAY or name.endswith(".manifest.json"):
         return True
     parsed = parse_name(name.removesuffix(".tmp"))
     return parsed is not None and (parsed.suffix in _DATA_SUFFIXES or parsed.suffix in _COMPANION_SUFFIXES)

@@ -30,19 +30,21 @@ class SealerTimes(NamedTuple):
     Attributes:
         after_start_s: after the start of the recorder. The live verifier may still be reading the end of yesterday.
         after_midnight_s: after the start of a new day, for the same reason.
+        retry_s: after one that failed.
         poll_s: between two checks of the clock.
     """
 
     after_start_s: float = 60.0
     after_midnight_s: float = 600.0
+    retry_s: float = 3600.0
     poll_s: float = 30.0
 
 
 class SealerProcess:
-    """Starts one child per day.
+    """Starts its children once a day, one after the other, and again after a while if one failed.
 
     Args:
-        command: seals all closed days, and exits.
+        commands: the first seals all closed days and exits; the second, if any, uploads them.
         clock: says which day it is.
         environment: the child's environment variables (None: the recorder's own).
         times: see `SealerTimes`.
@@ -50,13 +52,13 @@ class SealerProcess:
 
     def __init__(
         self,
-        command: Sequence[str],
+        commands: Sequence[Sequence[str]],
         clock: Clock,
         environment: Optional[Mapping[str, str]] = None,
         *,
         times: SealerTimes = SealerTimes(),  # noqa: B008 - immutable
     ) -> None:
-        self._command = command
+        self._commands = commands
         self._environment = environment
         self._clock = clock
         self._times = times
@@ -68,28 +70,33 @@ class SealerProcess:
         """Run until cancelled; a child that is running then is killed."""
         await asyncio.sleep(self._times.after_start_s)
         while True:
-            day = self._day()
-            await self._seal()
-            while self._day() == day:  # noqa: ASYNC110 - there is no event for midnight
+            day, failures = self._day(), self.failures
+            for command in self._commands:
+                await self._run_one(command)
+            retry_ns = self._clock.mono_ns() + int(self._times.retry_s * NS_PER_S)
+            while self._day() == day:  # there is no event for midnight
                 await asyncio.sleep(self._times.poll_s)
+                if self.failures > failures and self._clock.mono_ns() >= retry_ns:
+                    break
 
     def _day(self) -> object:
         """The current day, which for sealing starts `after_midnight_s` late."""
         return day_of(self._clock.wall_ns() - int(self._times.after_midnight_s * NS_PER_S))
 
-    async def _seal(self) -> None:
+    async def _run_one(self, command: Sequence[str]) -> None:
         self.runs += 1
         code: Optional[int] = None
         try:
-            code, complaint = await self._run_child()
+            code, complaint = await self._run_child(command)
         except OSError as error:
             complaint = str(error)
         if code != 0:
             self.failures += 1
-            log.warning("sealing failed; recording goes on, next attempt tomorrow", exit_code=code, said=complaint)
+            what = "sealing" if command is self._commands[0] else "uploading"
+            log.warning(f"{what} failed; recording goes on, another attempt later", exit_code=code, said=complaint)
 
-    async def _run_child(self) -> tuple[int, str]:
-        child = await Child.start(self._command, self._environment, read="stderr")
+    async def _run_child(self, command: Sequence[str]) -> tuple[int, str]:
+        child = await Child.start(command, self._environment, read="stderr")
         child.close_stdin()
         try:
             complaint = await child.tail(COMPLAINT_BYTES)

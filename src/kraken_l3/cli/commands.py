@@ -42,6 +42,7 @@ DEPTH = _option("--depth", type=int, help="Price levels a side: 10, 100 or 1000.
 TIER = _option("--tier", help="Your Kraken account's tier: standard or pro.", shell_complete=_one_of("standard", "pro"))
 DURATION = _option("--duration", type=Duration(), help="Stop after this time: 90 (seconds), 10m, 1h, 2d.")
 
+LOW_PRIORITY = _flag("--low-priority", help="Run at the lowest CPU priority.")
 AS_JSON = _flag("--json", "as_json", help="Print one JSON object (docs/cli.md) instead of text.")
 FAULTS = _option("--faults", type=PATH, help="Fault script (YAML), see docs/exchange.md.")
 FAULT_LOG = _option("--fault-log", type=PATH, help="Write every injected fault to this file, one JSON object a line.")
@@ -155,7 +156,7 @@ SEAL = Command(
     Argument("path", "An archive directory (all closed days), or one file.", type=PATH),
     _option("--day", help="Only this day of the directory: YYYY-MM-DD."),
     AS_JSON,
-    _flag("--low-priority", help="Run at the lowest CPU priority."),
+    LOW_PRIORITY,
 )
 CHECK = Command(
     "check",
@@ -165,6 +166,21 @@ CHECK = Command(
     """,
     Argument("path", "An archive directory, or one sealed file or its manifest.", type=PATH),
     AS_JSON,
+)
+KEEP = Command(
+    "keep",
+    """Upload sealed days and prove each file there by its SHA-256; then remove old days here, if limits are given.
+
+    A day is removed only if it is sealed, verified, and whole in the store. Today and yesterday always stay. The same
+    command goes on after an interruption. Exit code 2: a file is damaged; 3: something could not be uploaded, or a day
+    must stay that the limits would remove. Needs the extra storage.
+    """,
+    Argument("path", "An archive directory.", type=PATH),
+    _option("--to", required=True, help="Where to: a URL that fsspec knows (s3://bucket/prefix), or a directory."),
+    _option("--keep-days", type=click.IntRange(min=1), help="Remove days here that are older."),
+    _option("--keep-gb", type=click.FloatRange(min=0), help="Remove the oldest days here until this much is left."),
+    AS_JSON,
+    LOW_PRIORITY,
 )
 MERGE = Command(
     "merge",
@@ -545,6 +561,7 @@ APP = Group(
     RECOVER,
     SEAL,
     CHECK,
+    KEEP,
     MERGE,
     VERIFY,
     BOOK,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -13,7 +15,10 @@ from kraken_l3.errors import UsageError
 if TYPE_CHECKING:
     from kraken_l3.config.settings import Settings
 
-__all__ = ["check_depth", "read_settings", "warn_of_engine", "warn_of_unread"]
+__all__ = ["check_depth", "lower_priority", "read_settings", "warn_of_engine", "warn_of_unread"]
+
+#: https://man7.org/linux/man-pages/man2/nice.2.html
+_LOWEST = 19
 
 
 def check_depth(depth: Optional[int]) -> None:
@@ -65,3 +70,9 @@ def read_settings(config: Optional[Path], **flags: Any) -> Settings:
     for warning in warnings:
         click.echo(f"warning: {plain(warning)}", err=True)
     return settings
+
+
+def lower_priority() -> None:
+    """Give this process the lowest CPU priority, where the system has one: it runs beside a recorder."""
+    if sys.platform != "win32":
+        os.nice(_LOWEST)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -19,6 +17,7 @@ from kraken_l3.archive.sealing import Sealing, close_newest_day, day_sealing, fi
 from kraken_l3.archive.sealing import seal as seal_files
 from kraken_l3.cli.console import Screen, Table, progress, size
 from kraken_l3.cli.json_output import print_result
+from kraken_l3.cli.options import lower_priority
 from kraken_l3.clock import SystemClock
 from kraken_l3.errors import ArchiveLocked, DamageFound, UsageError
 from kraken_l3.model.timestamps import day_of
@@ -26,13 +25,11 @@ from kraken_l3.rebuild.sealing import describe
 
 __all__ = ["seal"]
 
-LOW_PRIORITY = 19
-
 
 def seal(path: Path, day: Optional[str], as_json: bool, low_priority: bool) -> int:
     """Run `kraken-l3 seal`; gives its exit code back."""
-    if low_priority and sys.platform != "win32":
-        os.nice(LOW_PRIORITY)
+    if low_priority:
+        lower_priority()
     if not path.exists():
         raise UsageError("there is no such file or directory", where=str(path))
     directory = path if path.is_dir() else path.parent

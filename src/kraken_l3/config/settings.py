@@ -42,6 +42,9 @@ _HINTS = {
     "trades": _YES_OR_NO,
     "verify": _YES_OR_NO,
     "seal": _YES_OR_NO,
+    "upload": "Write a URL that fsspec knows (s3://bucket/prefix) or a directory, and `seal: true`",
+    "keep_days": "Write a number of days (0: no limit), and where the days are uploaded to (`upload`)",
+    "keep_gb": "Write a number of gigabytes (0: no limit), and where the days are uploaded to (`upload`)",
     "flush_interval_s": "Write seconds, above 0 and up to 60; the default is 0.2",
     "fsync_interval_s": "Write seconds, above 0 and up to 600; the default is 1",
     "liveness_timeout_s": "Write seconds, 2 to 300; the default is 10",
@@ -69,6 +72,11 @@ class Settings(BaseSettings):
     trades: bool = Field(default=False, description="Record the public trades of the same symbols too")
     verify: bool = Field(default=True, description="Check every message against Kraken's checksum while recording")
     seal: bool = Field(default=False, description="Compress each day when it is over, with a manifest")
+    upload: str = Field(default="", description="Where sealed days are copied to and proved: a URL or a directory")
+    keep_days: int = Field(default=0, ge=0, description="Remove uploaded days here that are older; 0: none")
+    keep_gb: float = Field(
+        default=0.0, ge=0, description="Remove the oldest uploaded days here until this much is left; 0: none"
+    )
     flush_interval_s: float = Field(
         default=0.2, gt=0, le=60, description="Seconds until a line is handed to the system"
     )
@@ -131,6 +139,23 @@ class Settings(BaseSettings):
             # The journal keeps the configuration, and logs name the URL.
             raise ValueError("must hold no user name, password or query; Kraken takes none")
         return value.rstrip("/")
+
+    @field_validator("upload")
+    @classmethod
+    def _check_upload(cls, value: str, info: Any) -> str:
+        if value and not info.data.get("seal", True):
+            raise ValueError("needs `seal: true`: only sealed days are uploaded")
+        if "://" in value and ("@" in value or "?" in value):
+            # The journal keeps the configuration, and the list of processes shows it.
+            raise ValueError("must hold no user name, password or query; the store's own configuration has those")
+        return value.rstrip("/")
+
+    @field_validator("keep_days", "keep_gb")
+    @classmethod
+    def _check_kept(cls, value: float, info: Any) -> float:
+        if value and not info.data.get("upload", "?"):
+            raise ValueError("needs `upload`: a day that is nowhere else is never removed")
+        return value
 
     def without_secrets(self) -> dict[str, Any]:
         """The configuration as the journal may hold it."""

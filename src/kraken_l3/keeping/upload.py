@@ -1,0 +1,92 @@
+"""Copies files to a store that fsspec knows, and reads each back: an upload counts when its SHA-256 comes out there."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Callable
+
+from kraken_l3.archive.opening import PlainFile
+from kraken_l3.archive.remote import refuse_secrets, store_errors
+from kraken_l3.errors import DamageFound, UsageError
+
+__all__ = ["Store"]
+
+_AT_ONCE = 4 * 1024 * 1024
+Progress = Callable[[int], Any]
+
+
+class Store:
+    """A directory on another disk, or a prefix in an object store.
+
+    Args:
+        url: such as s3://bucket/prefix, or a path.
+
+    Raises:
+        UsageError: it cannot be opened: there is no such protocol, or its package is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        refuse_secrets(url)
+        self.url = url.rstrip("/")
+        try:
+            import fsspec
+        except ImportError:
+            hint = "pip install 'kraken-l3-recorder[storage]'"
+            raise UsageError("uploading needs fsspec", where=self.url, hint=hint) from None
+        try:
+            self._filesystem, self._root = fsspec.core.url_to_fs(self.url)
+        except (ImportError, ValueError) as error:
+            raise UsageError(f"cannot open: {error}", where=self.url) from None
+
+    def size(self, name: str) -> int:
+        """Of a file there, in bytes; -1 if there is none.
+
+        Raises:
+            UsageError: there is no access.
+            ArchiveError: the store does not answer.
+        """
+        self._filesystem.invalidate_cache()
+        try:
+            with store_errors(f"{self.url}/{name}"):
+                return int(self._filesystem.info(f"{self._root}/{name}")["size"])
+        except FileNotFoundError:
+            return -1
+
+    def put(self, path: Path, name: str, progress: Progress) -> tuple[int, str]:
+        """Copy a file there and read it back; gives its size and SHA-256.
+
+        Args:
+            path: the file.
+            name: what it is called there; one of that name is replaced.
+            progress: called with bytes, each counted twice: sent and read back.
+
+        Raises:
+            DamageFound: other bytes came back than were sent.
+            UsageError: there is no access.
+            ArchiveError: the store does not answer, or the file cannot be read.
+        """
+        where = f"{self.url}/{name}"
+        target = f"{self._root}/{name}"
+        sent, size = hashlib.sha256(), 0
+        source = PlainFile(path)
+        try:
+            with store_errors(where, "write"):
+                self._filesystem.makedirs(self._root, exist_ok=True)
+                with self._filesystem.open(target, "wb") as file:
+                    while data := source.read_at(size, _AT_ONCE):
+                        file.write(data)
+                        sent.update(data)
+                        size += len(data)
+                        progress(len(data))
+        finally:
+            source.close()
+        came_back = hashlib.sha256()
+        with store_errors(where), self._filesystem.open(target, "rb") as file:
+            while data := file.read(_AT_ONCE):
+                came_back.update(data)
+                progress(len(data))
+        if came_back.digest() != sent.digest():
+            hint = "Run it again. If it happens again, the store or the way to it is broken"
+            raise DamageFound("what came back from the store is not what was sent", where=where, hint=hint)
+        return size, sent.hexdigest()
