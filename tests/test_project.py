@@ -13,7 +13,7 @@ import yaml
 from kraken_l3 import __version__
 from kraken_l3.archive.journal import GapOpened
 from kraken_l3.cli.commands import APP
-from kraken_l3.config.settings import SECRET_ENV, Settings
+from kraken_l3.config.settings import SECRET_ENV, SECRET_KEYS, Settings
 from kraken_l3.errors import KrakenL3Error
 from processes import ROOT
 
@@ -104,7 +104,7 @@ def test_every_key_is_documented_with_its_variable_and_default(key: str) -> None
     value = Settings.model_fields[key].default
     if key.endswith("_url"):
         assert default == "Kraken's"
-    elif key in ("symbols", *SECRET_ENV):
+    elif key in ("symbols", "http", *SECRET_KEYS):
         assert default == "none"
     elif isinstance(value, (bool, float)):
         assert yaml.safe_load(default) == value

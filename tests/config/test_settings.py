@@ -52,6 +52,7 @@ class TestOrder:
         text = samples.get(
             key, "https://a.example" if key == "rest_url" else "wss://a.example" if "url" in key else "3"
         )
+        text = {"http": "127.0.0.1:9464", "http_token": "a-token-long-enough"}.get(key, text)
         if Settings.model_fields[key].annotation is bool:
             text = str(not Settings.model_fields[key].default)
         needed = {
@@ -216,3 +217,35 @@ class TestSymbols:
     def test_a_pattern_that_fits_nothing(self) -> None:
         with pytest.raises(ConfigError, match="fits none"):
             expand(["*/XYZ"], self.traded)
+
+
+class TestHttp:
+    def test_loopback_needs_no_token(self) -> None:
+        for address in ("127.0.0.1:9464", "[::1]:9464", "localhost:0", ""):
+            assert load_settings(flags={"http": address})[0].http == address
+
+    @pytest.mark.parametrize("address", ["0.0.0.0:9464", "[::]:9464", "192.0.2.1:80", "recorder.example:80"])
+    def test_other_machines_need_one(self, address: str) -> None:
+        with pytest.raises(ConfigError, match=r"other machines can reach .* so a token is needed") as error:
+            load_settings(flags={"http": address})
+        assert error.value.where == "http_token"
+        assert "token_urlsafe" in error.value.hint
+        assert load_settings(flags={"http": address, "http_token": "long-enough-token"})[0].http == address
+
+    @pytest.mark.parametrize("token", ["short", "long enough but n\u00f6t ASCII", "a line\nbreak in a token"])
+    def test_a_token_that_is_none_is_refused_and_never_quoted(self, token: str) -> None:
+        with pytest.raises(ConfigError, match="at least 16 printable ASCII characters") as error:
+            load_settings(flags={"http_token": token})
+        assert token not in str(error.value)
+
+    @pytest.mark.parametrize("address", ["9464", "127.0.0.1", "http://127.0.0.1:9464", "127.0.0.1:99999"])
+    def test_what_is_no_address_is_refused(self, address: str) -> None:
+        with pytest.raises(ConfigError, match="HOST:PORT"):
+            load_settings(flags={"http": address})
+
+    def test_the_token_is_a_secret(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("KRAKEN_L3_HTTP_TOKEN", "long-enough-token")
+        monkeypatch.setenv("ANOTHER", "with long-enough-token within")
+        settings, _ = load_settings()
+        assert "long-enough-token" not in repr(settings) + str(settings.without_secrets())
+        assert not any("long-enough-token" in value for value in environment_without_secrets(settings).values())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Optional
@@ -14,10 +15,11 @@ from typing import Any, Optional
 import msgspec
 
 from kraken_l3.app.recorder import Recorder
-from kraken_l3.app.status import MessageCounter, RecordCounter, StatusCollector
+from kraken_l3.app.status import MessageCounter, Observed, RecordCounter, StatusCollector
 from kraken_l3.app.summary import RecordingSummary, summary_of
+from kraken_l3.capture.web_process import WebProcess
 from kraken_l3.clock import Clock, SystemClock
-from kraken_l3.config.settings import Settings
+from kraken_l3.config.settings import ENV_PREFIX, Settings, environment_without_secrets
 from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.monitor.clock_sync import read_clock_status
 from kraken_l3.monitor.disk import DiskForecast
@@ -105,6 +107,7 @@ class _Displays:
         self, recorder: Recorder, settings: Settings, collector: StatusCollector, clock: Clock, times: MonitorTimes
     ) -> None:
         self._recorder = recorder
+        self._settings = settings
         self._directory = settings.output_dir
         self._collector = collector
         self._clock = clock
@@ -112,6 +115,7 @@ class _Displays:
         self._disk = DiskStatus()
         self._clock_status = ClockStatus()
         self._status = collector.status()
+        self._line = b""
         self._next = asyncio.Event()
         self._written: Optional[asyncio.Future[None]] = None
 
@@ -119,6 +123,8 @@ class _Displays:
         """What runs beside the recorder; each may fail alone."""
         work = [self._collect(), self._watch_machine(), self._keep_file(), self._summarise()]
         work.append(self._tell_manager(Notifier(), stop))
+        if self._settings.http:
+            work.append(self._serve())
         if table is not None:
             work.append(self._show(table, stop))
         return work
@@ -129,10 +135,14 @@ class _Displays:
             full = self._recorder.sink is not None and self._recorder.sink.disk_is_full
             disk = msgspec.structs.replace(self._disk, is_full=full)
             # A thousand symbols take some milliseconds, which the loop has not: it takes the receive times.
-            self._status = await asyncio.to_thread(self._collector.status, observed, disk, self._clock_status)
+            self._status, self._line = await asyncio.to_thread(self._encoded, observed, disk, self._clock_status)
             self._next.set()
             self._next = asyncio.Event()
             await asyncio.sleep(self._times.collect_s)
+
+    def _encoded(self, observed: Observed, disk: DiskStatus, clock: ClockStatus) -> tuple[RecorderStatus, bytes]:
+        status = self._collector.status(observed, disk, clock)
+        return status, encode_status(status)
 
     async def _next_status(self) -> RecorderStatus:
         await self._next.wait()
@@ -154,21 +164,40 @@ class _Displays:
         """Keep `recorder.status` in the archive, from the moment on at which this recorder holds the archive."""
         complained = False
         while True:
-            status = await self._next_status()
+            await self._next_status()
             if self._recorder.sink is None:
                 continue
             try:
-                await self._write(status)
+                await self._write(self._line)
             except OSError as error:
                 if not complained:  # a full disk says so elsewhere, and often enough
                     log.warning("cannot write the status file, recording goes on", error=str(error))
                 complained = True
 
-    async def _write(self, status: RecorderStatus) -> None:
+    async def _write(self, line: bytes) -> None:
         if self._written is not None:  # a write goes on when the one who waited for it was cancelled
             await asyncio.wait([self._written])
-        self._written = asyncio.ensure_future(asyncio.to_thread(write_status, self._directory, encode_status(status)))
+        self._written = asyncio.ensure_future(asyncio.to_thread(write_status, self._directory, line))
         await asyncio.shield(self._written)
+
+    async def _serve(self) -> None:
+        """Keep the web process, and tell it each status."""
+        settings = self._settings
+        command = [sys.executable, "-m", "kraken_l3", "page", str(self._directory), "--http", settings.http]
+        environment = environment_without_secrets(settings)
+        environment[ENV_PREFIX + "HTTP_TOKEN"] = settings.http_token.get_secret_value()
+        while self._recorder.sink is None:  # it serves an archive, which is there from then on
+            await self._next_status()
+        web = WebProcess([*command, "--recorder"], environment)
+        running = asyncio.ensure_future(web.run())
+        try:
+            while not running.done():
+                await self._next_status()
+                web.tell(self._line)
+            running.result()  # it has failed: this says how
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
 
     async def finish(self) -> None:
         """Leave a last status: the archive is closed."""
@@ -176,7 +205,7 @@ class _Displays:
             return
         status = msgspec.structs.replace(self._collector.status(disk=self._disk), stopped=True)
         try:
-            await asyncio.wait_for(self._write(status), LAST_WORD_S)
+            await asyncio.wait_for(self._write(encode_status(status)), LAST_WORD_S)
         except (OSError, asyncio.TimeoutError) as error:
             log.warning("cannot write the status file", error=str(error))
 

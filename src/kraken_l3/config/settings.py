@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import stat
 import sys
@@ -15,9 +14,18 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from kraken_l3.errors import ConfigError, did_you_mean
+from kraken_l3.model.address import is_loopback, parse_address
 from kraken_l3.protocol.signature import decode_secret
 
-__all__ = ["DEFAULT_CONFIG", "ENV_PREFIX", "Settings", "environment_without_secrets", "load_settings", "require_key"]
+__all__ = [
+    "DEFAULT_CONFIG",
+    "ENV_PREFIX",
+    "SECRET_KEYS",
+    "Settings",
+    "environment_without_secrets",
+    "load_settings",
+    "require_key",
+]
 
 DEFAULT_CONFIG = Path("config.yaml")
 ENV_PREFIX = "KRAKEN_L3_"
@@ -25,6 +33,8 @@ ENV_PREFIX = "KRAKEN_L3_"
 SECRET_ENV = {"api_key": "KRAKEN_API_KEY", "api_secret": "KRAKEN_API_SECRET"}
 #: Kraken's keys have 56 characters and more.
 SHORTEST_SECRET = 8
+#: What could be guessed within a year is no token.
+SHORTEST_TOKEN = 16
 _EXAMPLE = "`kraken-l3 init FILE` writes an example"
 _LOOPBACK = "for this machine only (127.0.0.1, ::1, localhost)"
 _YES_OR_NO = "Write true or false"
@@ -45,6 +55,8 @@ _HINTS = {
     "upload": "Write a URL that fsspec knows (s3://bucket/prefix) or a directory, and `seal: true`",
     "keep_days": "Write a number of days (0: no limit), and where the days are uploaded to (`upload`)",
     "keep_gb": "Write a number of gigabytes (0: no limit), and where the days are uploaded to (`upload`)",
+    "http": "Write HOST:PORT, such as 127.0.0.1:9464; leave it out, and nothing is served",
+    "http_token": "Make one: python3 -c 'import secrets; print(secrets.token_urlsafe(24))'",
     "flush_interval_s": "Write seconds, above 0 and up to 60; the default is 0.2",
     "fsync_interval_s": "Write seconds, above 0 and up to 600; the default is 1",
     "liveness_timeout_s": "Write seconds, 2 to 300; the default is 10",
@@ -76,6 +88,10 @@ class Settings(BaseSettings):
     keep_days: int = Field(default=0, ge=0, description="Remove uploaded days here that are older; 0: none")
     keep_gb: float = Field(
         default=0.0, ge=0, description="Remove the oldest uploaded days here until this much is left; 0: none"
+    )
+    http: str = Field(default="", description="Address on which page, metrics and health are served")
+    http_token: SecretStr = Field(
+        default=SecretStr(""), validate_default=True, description="What HTTP clients have to show"
     )
     flush_interval_s: float = Field(
         default=0.2, gt=0, le=60, description="Seconds until a line is handed to the system"
@@ -121,7 +137,22 @@ class Settings(BaseSettings):
                     raise ValueError(f"{name!r} is the old name; write {name.replace(old, new)!r}")
         return value
 
-    @field_validator("api_key", "api_secret", mode="before")
+    @field_validator("http")
+    @classmethod
+    def _check_http(cls, value: str) -> str:
+        return str(parse_address(value)) if value else ""
+
+    @field_validator("http_token")
+    @classmethod
+    def _check_http_token(cls, value: SecretStr, info: Any) -> SecretStr:
+        token, http = value.get_secret_value(), info.data.get("http", "")
+        if http and not token and not is_loopback(parse_address(http).host):
+            raise ValueError(f"other machines can reach {http}, so a token is needed")
+        if token and not (len(token) >= SHORTEST_TOKEN and token.isascii() and token.isprintable()):
+            raise ValueError(f"must have at least {SHORTEST_TOKEN} printable ASCII characters")
+        return value
+
+    @field_validator("api_key", "api_secret", "http_token", mode="before")
     @classmethod
     def _strip_secret(cls, value: Any) -> Any:
         return value.strip() if isinstance(value, str) else value
@@ -133,7 +164,7 @@ class Settings(BaseSettings):
         parts = urlsplit(value)
         if parts.scheme not in schemes or not parts.hostname:
             raise ValueError(f"must start with {schemes[1]}:// and a host name")
-        if parts.scheme == schemes[0] and not _is_loopback(parts.hostname):
+        if parts.scheme == schemes[0] and not is_loopback(parts.hostname):
             raise ValueError(f"must start with {schemes[1]}://: without TLS others could read your key")
         if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
             # The journal keeps the configuration, and logs name the URL.
@@ -159,29 +190,25 @@ class Settings(BaseSettings):
 
     def without_secrets(self) -> dict[str, Any]:
         """The configuration as the journal may hold it."""
-        return self.model_dump(mode="json", exclude={"api_key", "api_secret"})
+        return self.model_dump(mode="json", exclude=set(SECRET_KEYS))
+
+
+SECRET_KEYS = tuple(key for key, field in Settings.model_fields.items() if field.annotation is SecretStr)
 
 
 def environment_without_secrets(settings: Settings) -> dict[str, str]:
-    """Our environment variables for a child process that needs neither the API key nor its secret.
+    """Our environment variables for a child process that needs none of our secrets.
 
     They are left out by name, and by value under whatever name (a value too short for a secret is in many others).
     """
-    names = {name for key in SECRET_ENV for name in (SECRET_ENV[key], ENV_PREFIX + key.upper())}
-    values = (settings.api_key.get_secret_value(), settings.api_secret.get_secret_value())
+    names = {ENV_PREFIX + key.upper() for key in SECRET_KEYS} | set(SECRET_ENV.values())
+    values = [getattr(settings, key).get_secret_value() for key in SECRET_KEYS]
     secrets = [value for value in values if len(value) >= SHORTEST_SECRET]
     return {
         name: value
         for name, value in os.environ.items()
         if name not in names and not any(secret in value for secret in secrets)
     }
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def require_key(settings: Settings) -> tuple[str, str]:
@@ -270,7 +297,7 @@ def _from_environment() -> dict[str, tuple[str, str]]:
 
 def _warnings(path: Path, in_file: set[str]) -> list[str]:
     warnings = []
-    if in_file & set(SECRET_ENV) and sys.platform != "win32" and path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+    if in_file & set(SECRET_KEYS) and sys.platform != "win32" and path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
         warnings.append(f"{path} holds a secret and others can read it. Run: chmod 600 {path}")
     known = {ENV_PREFIX + key.upper() for key in Settings.model_fields}
     unknown = sorted(name for name in os.environ if name.startswith(ENV_PREFIX) and name not in known)

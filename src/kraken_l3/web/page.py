@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from kraken_l3.archive.reader import open_archive
+from kraken_l3.clock import SystemClock
 from kraken_l3.model.address import Address
 from kraken_l3.web.files import page_files
+from kraken_l3.web.probes import Probes
 from kraken_l3.web.recorder_status import RecorderStatus
 from kraken_l3.web.server import WebServer
 
@@ -42,6 +44,10 @@ async def serve_page(
     server = WebServer(address, token=token)
     for name, file in page_files().items():
         server.add(name, file.answer)
+    if status is not None:
+        probes = Probes(status, SystemClock())
+        server.add("/metrics", probes.metrics)
+        server.add("/healthz", probes.health)
     async with server:
         ready(server.url)
         await stop.wait()
