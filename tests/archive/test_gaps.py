@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kraken_l3.archive.gaps import FAR_FUTURE_NS, Gap, fold_gaps
-from kraken_l3.archive.journal import GapClosed, GapOpened
+from kraken_l3.archive.journal import GapClosed, GapOpened, HandedOver, JournalState
 
 
 def opened(symbol, left_ns, cause="network", channel="level3"):
@@ -43,6 +43,15 @@ def test_a_gap_that_reaches_further_back_is_closed_where_it_began_and_opened_aga
     gaps = fold_gaps([opened("A", 100), closed("A", 100, 100), opened("A", 60, "disk"), closed("A", 60, 200, "disk")])
     assert [(gap.cause, gap.left_ns, gap.right_ns) for gap in gaps] == [("disk", 60, 200), ("network", 100, 100)]
     assert [gap.holds(80) for gap in gaps] == [True, False]
+
+
+def test_a_handover_takes_an_open_gap_back_and_no_other():
+    over = HandedOver(at_ns=3, channel="level3", symbol="A", connection=7, matched="bytes", bridged=2)
+    records = [opened("A", 1, "stop"), opened("B", 2, "stop"), opened("A", 1, "stop", "trade"), over]
+    assert [(gap.channel, gap.symbol) for gap in fold_gaps(records)] == [("level3", "B"), ("trade", "A")][::-1]
+    assert set(JournalState(records).gaps) == {("level3", "B"), ("trade", "A")}
+    (before, *_) = fold_gaps([opened("A", 1), closed("A", 1, 2), over])
+    assert (before.left_ns, before.right_ns) == (1, 2)
 
 
 def test_channels_and_symbols_are_apart():

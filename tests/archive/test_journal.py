@@ -39,6 +39,7 @@ LINES = [
     b'{"kind":"rejected","at_ns":5,"connection":3,"channel":"level3","symbol":"A/USD","error":"no","retry_s":1.5}',
     b'{"kind":"gap_opened","at_ns":5,"channel":"level3","symbol":"A/USD","cause":"network","left_ns":4}',
     b'{"kind":"gap_closed","at_ns":5,"channel":"level3","symbol":"A/USD","cause":"stop","left_ns":4,"right_ns":6}',
+    b'{"kind":"handover","at_ns":5,"channel":"level3","symbol":"A/USD","connection":3,"matched":"bytes","bridged":2}',
     b'{"kind":"trade_gap","at_ns":5,"symbol":"A/USD","last_id":1,"next_id":5,"connection":3}',
     b'{"kind":"finding","at_ns":5,"symbol":"A/USD","what":"mismatch","line":1,"offset":9,"expected":2,"computed":3}',
     b'{"kind":"resync","at_ns":5,"symbol":"A/USD","cause":"mismatch","attempt":1,"connection":3}',

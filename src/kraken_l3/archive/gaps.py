@@ -15,7 +15,7 @@ from typing import Optional, Union
 import msgspec
 
 from kraken_l3.archive.datafile import DataFile
-from kraken_l3.archive.journal import GapClosed, GapOpened, Record
+from kraken_l3.archive.journal import GapClosed, GapOpened, HandedOver, Record
 from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import Archive
 from kraken_l3.errors import KrakenL3Error
@@ -53,9 +53,12 @@ class GapFolding:
         self._open: dict[tuple[str, str], Gap] = {}
         self._closed: list[Gap] = []
 
-    def apply(self, record: Union[GapOpened, GapClosed]) -> None:
+    def apply(self, record: Union[GapOpened, GapClosed, HandedOver]) -> None:
         """One more record. Of several openings the first cause and the first edge count."""
         key = (record.channel, record.symbol)
+        if isinstance(record, HandedOver):
+            self._open.pop(key, None)
+            return
         gap = Gap(record.channel, record.symbol, record.cause, record.left_ns)
         if isinstance(record, GapOpened):
             self._open.setdefault(key, gap)
@@ -74,7 +77,7 @@ def fold_gaps(records: Iterable[Record]) -> list[Gap]:
     """The gaps that the records of journals, in order, tell; by their left edges."""
     folding = GapFolding()
     for record in records:
-        if isinstance(record, (GapOpened, GapClosed)):
+        if isinstance(record, (GapOpened, GapClosed, HandedOver)):
             folding.apply(record)
     return folding.gaps()
 

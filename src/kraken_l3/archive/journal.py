@@ -33,6 +33,7 @@ __all__ = [
     "Finding",
     "GapClosed",
     "GapOpened",
+    "HandedOver",
     "Instruments",
     "JournalState",
     "MergedSource",
@@ -160,6 +161,23 @@ class GapClosed(_Base, frozen=True, kw_only=True, tag="gap_closed"):
     left_ns: _Time
     right_ns: _Time
     connection: _Connection = 0
+
+
+class HandedOver(_Base, frozen=True, kw_only=True, tag="handover"):
+    """From here on the symbol's data comes from another connection, and nothing is missing between: `bridged` messages
+    of it follow the last one archived before. A gap of the symbol that is open here never was one.
+
+    `matched` says how its place was found: by "bytes", "content", "untimed" content, "snapshot" (the last message
+    archived and the connection's snapshot have one checksum, and nothing came between), "silence" (nothing came on
+    either side), "trade_id". `previous` is the connection that had delivered before (0: that of an earlier recorder).
+    """
+
+    channel: str
+    symbol: str
+    connection: _Connection
+    matched: str
+    bridged: _Count = 0
+    previous: _Connection = 0
 
 
 class TradeGap(_Base, frozen=True, kw_only=True, tag="trade_gap"):
@@ -330,6 +348,7 @@ Record = Union[
     Rejected,
     GapOpened,
     GapClosed,
+    HandedOver,
     TradeGap,
     Finding,
     Resync,
@@ -414,7 +433,7 @@ class JournalState:
 
     def apply(self, record: Record) -> None:
         """Fold one more record in."""
-        if isinstance(record, (GapOpened, GapClosed)):
+        if isinstance(record, (GapOpened, GapClosed, HandedOver)):
             self._apply_gap(record)
         elif isinstance(record, Alive):
             self.last_frame_ns.update(record.last_frame_ns)
@@ -433,7 +452,7 @@ class JournalState:
                 self.subscriptions.clear()
                 self.last_frame_ns.clear()
 
-    def _apply_gap(self, record: Union[GapOpened, GapClosed]) -> None:
+    def _apply_gap(self, record: Union[GapOpened, GapClosed, HandedOver]) -> None:
         key = (record.channel, record.symbol)
         if isinstance(record, GapOpened):
             self.gaps.setdefault(key, record)

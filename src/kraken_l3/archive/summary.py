@@ -26,6 +26,7 @@ from kraken_l3.archive.journal import (
     Disconnected,
     GapClosed,
     GapOpened,
+    HandedOver,
     Record,
     Recovered,
     Rejected,
@@ -396,7 +397,7 @@ class _Story:
     def _apply(self, record: Record) -> None:
         if isinstance(record, (SyncPoint, Alive)):  # nearly all are
             return
-        if isinstance(record, (GapOpened, GapClosed)):
+        if isinstance(record, (GapOpened, GapClosed, HandedOver)):
             self._gaps.apply(record)
         elif isinstance(record, (Connected, Disconnected)):
             self._apply_connection(record)
