@@ -258,6 +258,12 @@ class DataFile:
             return min(size, self._receipted())
         return size
 
+    def has_grown(self, since: Position) -> bool:
+        """Whether there may be lines behind a place: less work than to read none."""
+        if self.receipts is not None:
+            return len(self.receipts) > since.line
+        return self.source.size() > since.offset
+
     def blocks(
         self,
         start: Position = BEGINNING,

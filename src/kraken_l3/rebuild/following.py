@@ -37,7 +37,7 @@ from kraken_l3.rebuild.metadata import MetadataReader, MetadataTeller, SymbolMet
 __all__ = ["Followed", "Follower", "Lines", "Message", "OtherLine"]
 
 _BLOCK_BYTES = 256 * 1024
-#: Between two looks for a day that no journal announced, in seconds.
+#: Between two looks for files that are not there yet, in seconds.
 _LOOK_AROUND_S = 1.0
 #: Of the other streams, so many lines of before are told.
 _EARLIER_LINES = 1_000
@@ -168,7 +168,7 @@ class Follower:
 
     def look(self) -> Iterator[Followed]:
         """What was written since the last look, in order. The first time that is all since the place of beginning."""
-        if self._paths is None and not self._begin():
+        if self._paths is None and not (self._is_time_to_look_around() and self._begin()):
             return
         next_day = self._next  # what was written before the word that it comes is all there is of this day
         was_idle = True
@@ -179,12 +179,14 @@ class Follower:
                 if not isinstance(piece, SymbolMetadata):
                     yield self._feed(piece)
         yield from self._read_journal()
-        for stream in self._streams:
+        if next_day is not None or self._is_time_to_look_around():
+            self._open_others()
+            if was_idle and next_day is None:
+                next_day = self._unannounced_day()
+        for stream in self._others:
             yield from self._other_lines(stream)
         if next_day is not None:
-            self._enter(next_day, goes_on=True)
-        elif was_idle:
-            self._look_around()
+            self._enter(next_day)
 
     def _blocks(self) -> Iterator[Block]:
         if self._file is None and not self._open_data():
@@ -196,7 +198,8 @@ class Follower:
             self._at = Position(line, end_offset)
             while self._checkpoints and self._checkpoints[0].line == line:
                 self._load(self._checkpoints.pop(0))
-        yield from self._file.blocks(self._at, size=_BLOCK_BYTES, follow=_NOW)
+        if self._file.has_grown(self._at):
+            yield from self._file.blocks(self._at, size=_BLOCK_BYTES, follow=_NOW)
 
     def _feed(self, block: Block) -> Lines:
         result = self._engine.feed(block.data, block.first_line, block.offset)
@@ -252,17 +255,19 @@ class Follower:
         else:
             self._missing.pop(record.symbol, None)
 
-    def _other_lines(self, stream: Stream) -> Iterator[OtherLine]:
+    def _open_others(self) -> None:
         assert self._paths is not None
-        if stream not in self._others:
-            path = self._paths.data(stream)
-            try:
-                file = DataFile(path)
-            except ArchiveError:  # not there yet
-                return
-            lines = len(file.receipts) if file.receipts is not None and self._is_first_day else 0
-            self._others[stream] = file, file.at_line(max(0, lines - _EARLIER_LINES))
+        for stream in self._streams:
+            if stream not in self._others:
+                with suppress(ArchiveError):  # not there yet
+                    file = DataFile(self._paths.data(stream))
+                    lines = len(file.receipts) if file.receipts is not None and self._is_first_day else 0
+                    self._others[stream] = file, file.at_line(max(0, lines - _EARLIER_LINES))
+
+    def _other_lines(self, stream: Stream) -> Iterator[OtherLine]:
         file, at = self._others[stream]
+        if not file.has_grown(at):
+            return
         for line in file.lines(at, follow=_NOW, skipped=Skipped()):
             self._others[stream] = file, Position(line.number + 1, line.end_offset)
             yield OtherLine(stream, line)
@@ -271,7 +276,7 @@ class Follower:
 
     def _begin(self) -> bool:
         """At the newest day, or where its books begin; whether there is any."""
-        days = self._archive.days if self._is_time_to_look_around() else []
+        days = self._archive.days
         if not days:
             return False
         paths = DayPaths(self._archive.directory, days[-1])
@@ -282,6 +287,7 @@ class Follower:
             heads = list(read_heads(paths.checkpoints))
         self._paths = paths
         self._read_history(heads)
+        self._looked_around = -math.inf
         return True
 
     def _goes_on(self, day: dt.date, next_day: dt.date) -> bool:
@@ -320,13 +326,13 @@ class Follower:
             self._file = DataFile(self._paths.data(Stream.LEVEL3))
         return self._file is not None
 
-    def _look_around(self) -> None:
-        """Find a day that no journal announced: the recorder was stopped, and its last day sealed."""
+    def _unannounced_day(self) -> Optional[DayPaths]:
+        """The next day, where no journal says that it comes: the recorder was stopped, and this day sealed."""
         assert self._paths is not None
-        days = self._archive.days if self._is_time_to_look_around() else []
-        if self._paths.day in days[:-1]:
-            day = days[days.index(self._paths.day) + 1]
-            self._enter(DayPaths(self._paths.directory, day), goes_on=self._goes_on(self._paths.day, day))
+        days = self._archive.days
+        if self._paths.day not in days[:-1]:
+            return None
+        return DayPaths(self._paths.directory, days[days.index(self._paths.day) + 1])
 
     def _is_time_to_look_around(self) -> bool:
         now = time.monotonic()
@@ -335,9 +341,11 @@ class Follower:
         self._looked_around = now
         return True
 
-    def _enter(self, paths: DayPaths, *, goes_on: bool) -> None:
-        self.close()
-        self._paths, self._next, self._at, self._is_first_day = paths, None, BEGINNING, False
-        if not goes_on:
+    def _enter(self, paths: DayPaths) -> None:
+        assert self._paths is not None
+        if paths != self._next and not self._goes_on(self._paths.day, paths.day):
             self._engine.invalidate()
             self._tallies = None
+        self.close()
+        self._paths, self._next, self._at, self._is_first_day = paths, None, BEGINNING, False
+        self._looked_around = -math.inf
