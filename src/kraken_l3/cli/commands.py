@@ -428,6 +428,18 @@ REPORT = Command(
     ENGINE,
     AS_JSON,
 )
+_SERVER = (
+    _option("--host", default="127.0.0.1", help="Loopback address to listen on."),
+    _option("--port", type=click.IntRange(0, 65535), default=8765, help="Port; 0 takes a free one."),
+    _option("--keys", type=click.IntRange(1, 100), default=1, help="Number of API keys, one for each client."),
+    _option("--api-key", multiple=True, help="Accept this API key, given as KEY:SECRET (base64); may be repeated."),
+    FAULTS,
+    FAULT_LOG,
+    FAULT_SEED,
+    _option("--tls-cert", type=PATH, help="Certificate chain (PEM), for https and wss."),
+    _option("--tls-key", type=PATH, help="Private key of the certificate (PEM)."),
+    _option("--sent-log", type=PATH, help="Write every level3 message handed to a socket to this file, one per line."),
+)
 SIMULATE = Command(
     "simulate",
     """Run an exchange on this machine that speaks Kraken's protocol: token, level3, instruments, trades.
@@ -442,8 +454,6 @@ SIMULATE = Command(
     _option("--depth", type=int, help="With --write: price levels a side: 10, 100 or 1000. Default: 10."),
     _option("--start", help="With --write: start of the recording. Default: 2026-01-02T12:00:00Z."),
     _option("--gaps", type=click.IntRange(min=0), help="With --write: lost connections, evenly spread. Default: 0."),
-    _option("--host", default="127.0.0.1", help="Loopback address to listen on."),
-    _option("--port", type=click.IntRange(0, 65535), default=8765, help="Port; 0 takes a free one."),
     _option(
         "--symbols",
         default="BTC/USD,ETH/USD",
@@ -457,14 +467,7 @@ SIMULATE = Command(
     ),
     _option("--seed", type=int, default=0, help="The same seed makes the same trading."),
     _option("--tier", default="standard", help="Account tier whose limits apply: standard or pro."),
-    _option("--keys", type=click.IntRange(1, 100), default=1, help="Number of API keys, one for each client."),
-    _option("--api-key", multiple=True, help="Accept this API key, given as KEY:SECRET (base64); may be repeated."),
-    FAULTS,
-    FAULT_LOG,
-    FAULT_SEED,
-    _option("--tls-cert", type=PATH, help="Certificate chain (PEM), for https and wss."),
-    _option("--tls-key", type=PATH, help="Private key of the certificate (PEM)."),
-    _option("--sent-log", type=PATH, help="Write every level3 message handed to a socket to this file, one per line."),
+    *_SERVER,
     _option("--odd-numbers", type=SHARE, default=0.0, help="Share of numbers written as 1e-05 or in quotes."),
     _option(
         "--unsorted-adds",
@@ -482,8 +485,11 @@ REPLAY = Command(
     recorded spacing. A client that subscribes in the middle gets the verified book of that moment. The clock starts
     when every recorded pair is subscribed, or two seconds after the last new subscription. GET and POST /replay on the
     same port show and control it (docs/replay.md).
+
+    With --live the archive is one that a recorder is writing, and each message is passed on as soon as it is written.
     """,
     Argument("path", type=PATH, help="Archive directory, or an NDJSON file of level3 messages."),
+    _flag("--live", help="Relay an archive that is being recorded. No speed, no beginning and no end."),
     _option(
         "--speed", default="1", help="Recorded seconds per second; max: as fast as clients read; step: on request."
     ),
@@ -493,20 +499,14 @@ REPLAY = Command(
     _option("--retime", type=click.Choice(["now"]), help="Move all timestamps, so that the recording begins now."),
     _flag("--faithful-gaps", help="Where the recorder lost its connection, clients lose theirs. Default: silence."),
     ENGINE,
-    _option("--host", default="127.0.0.1", help="Loopback address to listen on."),
-    _option("--port", type=click.IntRange(0, 65535), default=8765, help="Port; 0 takes a free one."),
     _option(
         "--tier", type=click.Choice(["standard", "pro"]), help="Enforce the limits of this account tier. Default: none."
     ),
-    _option("--keys", type=click.IntRange(1, 100), default=1, help="Number of API keys, one for each client."),
-    _option("--api-key", multiple=True, help="Accept this API key, given as KEY:SECRET (base64); may be repeated."),
-    FAULTS,
-    FAULT_LOG,
-    FAULT_SEED,
-    _option("--tls-cert", type=PATH, help="Certificate chain (PEM), for https and wss."),
-    _option("--tls-key", type=PATH, help="Private key of the certificate (PEM)."),
-    _option("--sent-log", type=PATH, help="Write every level3 message handed to a socket to this file, one per line."),
+    *_SERVER,
     DURATION,
+    click.Option(
+        ["--recorder"], is_flag=True, default=False, hidden=True, help="A recorder runs this: its end ends this."
+    ),
 )
 DEMO = Command(
     "demo",

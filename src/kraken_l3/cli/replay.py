@@ -1,28 +1,32 @@
-"""`kraken-l3 replay`: a recorded archive as a live feed that speaks Kraken's protocol."""
+"""`kraken-l3 replay`: an archive, finished or growing, as a live feed that speaks Kraken's protocol."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+import threading
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from kraken_l3.api.arguments import moment_ns
 from kraken_l3.cli.console import print_error
-from kraken_l3.cli.serving import ClientLog, given_keys, must_be_loopback, serve, tls_context
-from kraken_l3.clock import SystemClock
-from kraken_l3.exchange.fault_log import FaultLog
-from kraken_l3.exchange.faults import load_script
+from kraken_l3.cli.serving import ServerOptions, refuse_options, serve
+from kraken_l3.cli.signals import stop_on_signal
 from kraken_l3.exchange.limits import Limits
+from kraken_l3.exchange.replay.relay import RELAY_LIMITS, Relay
 from kraken_l3.exchange.replay.server import NO_LIMITS, Replay
-from kraken_l3.exchange.sent_log import SentLog
-from kraken_l3.exchange.server import made_up_keys
 from kraken_l3.telemetry import configure_logging
 
 __all__ = ["replay"]
 
+#: What a relay has no use for.
+_OF_RECORDINGS = ("speed", "start", "end", "loop", "retime", "faithful_gaps")
+
 
 def replay(
     path: Path,
+    live: bool,
     speed: str,
     start: Optional[str],
     end: Optional[str],
@@ -30,23 +34,21 @@ def replay(
     retime: Optional[str],
     faithful_gaps: bool,
     engine: str,
-    host: str,
-    port: int,
     tier: Optional[str],
-    keys: int,
-    api_key: tuple[str, ...],
-    faults: Optional[Path],
-    fault_log: Optional[Path],
-    fault_seed: int,
-    tls_cert: Optional[Path],
-    tls_key: Optional[Path],
-    sent_log: Optional[Path],
     duration: Optional[float],
+    recorder: bool,
+    **server: Any,
 ) -> None:
     """Run `kraken-l3 replay`."""
-    must_be_loopback(host)
+    arguments = ServerOptions(**server).arguments()
+    if live:
+        refuse_options(_OF_RECORDINGS, "with --live")
     configure_logging()
-    clock = SystemClock()
+    if live:
+        limits = Limits.of_tier(tier) if tier is not None else RELAY_LIMITS
+        relay = Relay(path, engine_name=engine, limits=limits, **arguments)
+        asyncio.run(_relay(relay, duration, recorder=recorder))
+        return
     exchange = Replay(
         path,
         speed=speed,
@@ -57,17 +59,28 @@ def replay(
         faithful_gaps=faithful_gaps,
         engine_name=engine,
         limits=Limits.of_tier(tier) if tier is not None else NO_LIMITS,
-        faults=load_script(faults) if faults is not None else (),
-        fault_log=FaultLog(fault_log) if fault_log is not None else None,
-        fault_seed=fault_seed,
-        host=host,
-        port=port,
-        tls=tls_context(tls_cert, tls_key),
-        clock=clock,
-        keys=given_keys(api_key) if api_key else made_up_keys(keys),
-        sent=SentLog(keep=False, path=sent_log),
-        observer=ClientLog(clock),
+        **arguments,
     )
     asyncio.run(serve(exchange, duration))
     for error in exchange.recording.hidden:
         print_error(f"kraken-l3: not replayed: {error}")
+
+
+async def _relay(relay: Relay, duration: Optional[float], *, recorder: bool) -> None:
+    stop = stop_on_signal()
+    if recorder:
+        _set_at_end_of_stdin(stop)
+    await serve(relay, duration, stop)
+
+
+def _set_at_end_of_stdin(stop: asyncio.Event) -> None:
+    """The recorder that runs this has ended, however it did."""
+    loop, fd = asyncio.get_running_loop(), sys.stdin.fileno()
+
+    def wait() -> None:
+        # the file itself: Python cannot end while such a thread holds the lock of sys.stdin
+        while os.read(fd, 1024):
+            pass
+        loop.call_soon_threadsafe(stop.set)
+
+    threading.Thread(target=wait, name="end-of-recorder", daemon=True).start()

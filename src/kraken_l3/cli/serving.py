@@ -8,20 +8,25 @@ import contextlib
 import shlex
 import ssl
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Optional
+from typing import Any, NamedTuple, Optional
 
 import click
+from click.core import ParameterSource
 
 from kraken_l3.cli.signals import stop_on_signal
-from kraken_l3.clock import Clock
+from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.errors import LocalFault, UsageError
 from kraken_l3.exchange.connection import Connection
-from kraken_l3.exchange.server import Exchange
+from kraken_l3.exchange.fault_log import FaultLog
+from kraken_l3.exchange.faults import load_script
+from kraken_l3.exchange.sent_log import SentLog
+from kraken_l3.exchange.server import Exchange, made_up_keys
 from kraken_l3.model.address import is_loopback
 from kraken_l3.telemetry import get_logger
 
-__all__ = ["ClientLog", "given_keys", "must_be_loopback", "serve", "tls_context"]
+__all__ = ["ServerOptions", "refuse_options", "serve"]
 
 log = get_logger("kraken_l3.exchange")
 
@@ -58,7 +63,7 @@ def _endpoint(connection: Connection) -> str:
     return "level3" if connection.session.private else "public"
 
 
-def given_keys(texts: tuple[str, ...]) -> dict[str, str]:
+def _given_keys(texts: tuple[str, ...]) -> dict[str, str]:
     """API keys and their secrets, each given as KEY:SECRET.
 
     Raises:
@@ -77,7 +82,7 @@ def given_keys(texts: tuple[str, ...]) -> dict[str, str]:
     return keys
 
 
-def must_be_loopback(host: str) -> None:
+def _must_be_loopback(host: str) -> None:
     """The key is public and the data made up: neither belongs on a network."""
     if not is_loopback(host):
         raise UsageError(
@@ -86,7 +91,7 @@ def must_be_loopback(host: str) -> None:
         )
 
 
-def tls_context(cert: Optional[Path], key: Optional[Path]) -> Optional[ssl.SSLContext]:
+def _tls_context(cert: Optional[Path], key: Optional[Path]) -> Optional[ssl.SSLContext]:
     """For https and wss; None where neither file is given.
 
     Raises:
@@ -104,13 +109,75 @@ def tls_context(cert: Optional[Path], key: Optional[Path]) -> Optional[ssl.SSLCo
     return context
 
 
-async def serve(exchange: Exchange, duration: Optional[float]) -> None:
-    """Run an exchange until SIGINT, SIGTERM or the end of `duration` (seconds), and print how to reach it.
+class ServerOptions(NamedTuple):
+    """The options that these commands share (`cli.commands` declares them)."""
+
+    host: str
+    port: int
+    keys: int
+    api_key: tuple[str, ...]
+    faults: Optional[Path]
+    fault_log: Optional[Path]
+    fault_seed: int
+    tls_cert: Optional[Path]
+    tls_key: Optional[Path]
+    sent_log: Optional[Path]
+
+    def arguments(self) -> dict[str, Any]:
+        """What `Exchange` takes of them.
+
+        Raises:
+            UsageError: one of them cannot be used.
+            ConfigError: the fault script cannot be read.
+        """
+        _must_be_loopback(self.host)
+        clock = SystemClock()
+        return {
+            "faults": load_script(self.faults) if self.faults is not None else (),
+            "fault_log": FaultLog(self.fault_log) if self.fault_log is not None else None,
+            "fault_seed": self.fault_seed,
+            "host": self.host,
+            "port": self.port,
+            "tls": _tls_context(self.tls_cert, self.tls_key),
+            "clock": clock,
+            "keys": _given_keys(self.api_key) if self.api_key else made_up_keys(self.keys),
+            "sent": SentLog(keep=False, path=self.sent_log),
+            "observer": ClientLog(clock),
+        }
+
+
+def refuse_options(names: Iterable[str], how: str) -> None:
+    """Options on the command line that would do nothing.
+
+    Raises:
+        UsageError: one is there.
+    """
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        given = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+        if given and parameter.name in names:
+            raise UsageError(f"{parameter.opts[0]} has no meaning {how}")
+
+
+async def serve(exchange: Exchange, duration: Optional[float] = None, stop: Optional[asyncio.Event] = None) -> None:
+    """Run an exchange until SIGINT, SIGTERM, `stop` or the end of `duration` (seconds), and print how to reach it.
 
     Raises:
         LocalFault: it cannot listen there.
+        KrakenL3Error: its feed cannot be read any more.
     """
-    stop = stop_on_signal()
+    stopped = asyncio.ensure_future((stop or stop_on_signal()).wait())
+    serving = asyncio.ensure_future(_serve(exchange))
+    try:
+        await asyncio.wait([stopped, serving], timeout=duration, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopped.cancel()
+        serving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+
+
+async def _serve(exchange: Exchange) -> None:
     try:
         await exchange.__aenter__()
     except OSError as error:
@@ -120,8 +187,7 @@ async def serve(exchange: Exchange, duration: Optional[float]) -> None:
     try:
         click.echo(_exports(exchange))
         sys.stdout.flush()
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(stop.wait(), duration)
+        await exchange.run_until_failure()
     finally:
         await exchange.__aexit__(None, None, None)
 

@@ -10,20 +10,15 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 import click
-from click.core import ParameterSource
 
 from kraken_l3.api.arguments import moment_ns
-from kraken_l3.cli.serving import ClientLog, given_keys, must_be_loopback, serve, tls_context
-from kraken_l3.clock import SystemClock
+from kraken_l3.cli.serving import ServerOptions, refuse_options, serve
 from kraken_l3.errors import UsageError
-from kraken_l3.exchange.fault_log import FaultLog
-from kraken_l3.exchange.faults import load_script
 from kraken_l3.exchange.flow.feed import OrderFlow
 from kraken_l3.exchange.flow.listing import listing
 from kraken_l3.exchange.flow.market import UNSORTED_ADDS
 from kraken_l3.exchange.limits import Limits
-from kraken_l3.exchange.sent_log import SentLog
-from kraken_l3.exchange.server import Exchange, made_up_keys
+from kraken_l3.exchange.server import Exchange
 from kraken_l3.exchange.written import DEFAULT_START_NS, write_archive
 from kraken_l3.model.timestamps import NS_PER_S, format_rfc3339
 from kraken_l3.telemetry import configure_logging, get_logger
@@ -34,19 +29,7 @@ log = get_logger("kraken_l3.exchange")
 
 
 #: What only one of the two ways of simulating knows.
-_OF_SERVER = (
-    "host",
-    "port",
-    "tier",
-    "keys",
-    "api_key",
-    "faults",
-    "fault_log",
-    "fault_seed",
-    "tls_cert",
-    "tls_key",
-    "sent_log",
-)
+_OF_SERVER = (*ServerOptions._fields, "tier")
 _OF_ARCHIVE = ("depth", "start", "gaps")
 _DEFAULT_WRITE_S = 3_600.0
 
@@ -56,26 +39,20 @@ def simulate(
     depth: Optional[int],
     start: Optional[str],
     gaps: Optional[int],
-    host: str,
-    port: int,
     symbols: str,
     rate: float,
     seed: int,
     tier: str,
-    keys: int,
-    api_key: tuple[str, ...],
-    faults: Optional[Path],
-    fault_log: Optional[Path],
-    fault_seed: int,
-    tls_cert: Optional[Path],
-    tls_key: Optional[Path],
-    sent_log: Optional[Path],
     odd_numbers: float,
     unsorted_adds: Optional[float],
     duration: Optional[float],
+    **server: Any,
 ) -> None:
     """Run `kraken-l3 simulate`."""
-    _refuse(_OF_SERVER if write is not None else _OF_ARCHIVE, "with" if write is not None else "without")
+    if write is not None:
+        refuse_options(_OF_SERVER, "with --write")
+    else:
+        refuse_options(_OF_ARCHIVE, "without --write")
     unsorted_adds = UNSORTED_ADDS if unsorted_adds is None else unsorted_adds
     if write is not None:
         start_ns = DEFAULT_START_NS if start is None else moment_ns(start, "--start")
@@ -93,7 +70,7 @@ def simulate(
             unsorted_adds=unsorted_adds,
         )
         return
-    must_be_loopback(host)
+    arguments = ServerOptions(**server).arguments()
     if not rate >= 0:  # nan too
         raise UsageError(f"--rate must be 0 or more, got {rate}")
     try:
@@ -101,38 +78,15 @@ def simulate(
     except KeyError as error:
         raise UsageError(f"--tier must be standard or pro, got {tier}") from error
     configure_logging()
-    clock = SystemClock()
     flow = OrderFlow(
         _symbols(symbols),
         rate=rate,
         seed=seed,
         odd_numbers=odd_numbers,
         unsorted_adds=unsorted_adds,
-        now_ns=clock.wall_ns(),
+        now_ns=arguments["clock"].wall_ns(),
     )
-    exchange = Exchange(
-        flow,
-        limits=limits,
-        faults=load_script(faults) if faults is not None else (),
-        fault_log=FaultLog(fault_log) if fault_log is not None else None,
-        fault_seed=fault_seed,
-        host=host,
-        port=port,
-        tls=tls_context(tls_cert, tls_key),
-        clock=clock,
-        keys=given_keys(api_key) if api_key else made_up_keys(keys),
-        sent=SentLog(keep=False, path=sent_log),
-        observer=ClientLog(clock),
-    )
-    asyncio.run(serve(exchange, duration))
-
-
-def _refuse(options: tuple[str, ...], how: str) -> None:
-    """Options that would do nothing."""
-    context = click.get_current_context()
-    for name in options:
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise UsageError(f"--{name.replace('_', '-')} has no meaning {how} --write")
+    asyncio.run(serve(Exchange(flow, limits=limits, **arguments), duration))
 
 
 def _write(directory: Path, **how: Any) -> None:

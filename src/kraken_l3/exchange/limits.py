@@ -36,6 +36,7 @@ class Limits(NamedTuple):
         lockout_s: for this long.
         backlog_bytes: what is kept for a client that reads slowly; over it the connection is cut, so that memory stays
             bounded (Kraken queues without a known bound: 26 s were seen).
+        rising_nonces: whether each nonce of a key must be larger than the one before.
     """
 
     symbols_per_connection: int = 200
@@ -49,6 +50,7 @@ class Limits(NamedTuple):
     invalid_keys: int = 10
     lockout_s: float = 900.0
     backlog_bytes: int = 64 * 1024 * 1024
+    rising_nonces: bool = True
 
     @classmethod
     def of_tier(cls, tier: str) -> Limits:

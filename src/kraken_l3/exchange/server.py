@@ -162,6 +162,12 @@ class Exchange:
             message = {"message": "the embedded exchange stopped its flow", "exception": error, "task": task}
             asyncio.get_running_loop().call_exception_handler(message)
 
+    async def run_until_failure(self) -> None:
+        """Wait until a part of it fails, and raise its error; inside the context manager."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
     async def _close_connections(self) -> None:
         """Closes all connections in order; a client that reads nothing, or does not answer, is cut off soon."""
         for connection in self.clients.all():

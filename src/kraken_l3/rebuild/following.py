@@ -164,6 +164,15 @@ class Follower:
             self._tallies = {tally.symbol: tally for tally in self._engine.tallies()}
         return self._tallies
 
+    def known(self) -> dict[str, SymbolMetadata]:
+        """Precisions and depths, by symbol: what the journal says, else what the data showed."""
+        found = dict(self._teller.known)
+        for symbol, tally in self.tallies().items():
+            told = found.get(symbol, SymbolMetadata(0, symbol))
+            values = (new if new is not None else old for new, old in zip(told[2:], tally.parameters()))
+            found[symbol] = SymbolMetadata(told.at_ns, symbol, *values)
+        return found
+
     # what was written since
 
     def look(self) -> Iterator[Followed]:

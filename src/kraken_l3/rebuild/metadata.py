@@ -123,6 +123,11 @@ class MetadataTeller:
             self.add(each)
         self.tell_until(begin_ns)
 
+    @property
+    def known(self) -> Mapping[str, SymbolMetadata]:
+        """The newest of each symbol, whether or not its line was reached."""
+        return self._known
+
     def add(self, told: SymbolMetadata) -> None:
         """Something more is known, newer than all before: told at once where it is a first value, else at its line."""
         before = self._known.get(told.symbol, SymbolMetadata(0, told.symbol))

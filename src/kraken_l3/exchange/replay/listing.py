@@ -7,7 +7,7 @@ from typing import NamedTuple, Optional
 
 import msgspec
 
-from kraken_l3.archive.datafile import Skipped
+from kraken_l3.archive.datafile import DataFile, Skipped
 from kraken_l3.archive.journal import Instruments
 from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import Archive
@@ -19,7 +19,7 @@ from kraken_l3.model.instruments import Instrument
 from kraken_l3.rebuild.metadata import SymbolMetadata
 from kraken_l3.rebuild.playback import play
 
-__all__ = ["Listing", "list_instruments", "offered"]
+__all__ = ["Listing", "described", "list_instruments", "newest_instruments", "offered", "read_instruments"]
 
 
 class Listing(NamedTuple):
@@ -60,7 +60,7 @@ def list_instruments(archive: Archive, metadata: list[SymbolMetadata], engine_na
                 precisions.setdefault(tally.symbol, pair)
     recorded, assets = _recorded(archive)
     records = {
-        symbol: recorded.get(symbol) or _described(precisions[symbol])
+        symbol: recorded.get(symbol) or described(precisions[symbol])
         for symbol in sorted(depths)
         if symbol in recorded or symbol in precisions
     }
@@ -75,7 +75,7 @@ def _tallies(archive: Archive, metadata: list[SymbolMetadata], engine_name: str)
     return engine.tallies()
 
 
-class _Snapshot(msgspec.Struct):
+class _Message(msgspec.Struct):
     type: str = ""
     data: msgspec.Raw = msgspec.Raw()
 
@@ -85,18 +85,42 @@ def _recorded(archive: Archive) -> tuple[Mapping[str, str], str]:
     if not archive.is_directory:
         return {}, ""
     for line in archive.lines(Stream.INSTRUMENT, skipped=Skipped()):
-        try:
-            message = msgspec.json.decode(line.payload, type=_Snapshot)
-        except msgspec.DecodeError:
-            continue
-        if message.type == "snapshot":
-            data = read_exact(bytes(message.data).decode("utf-8", "replace"))
-            pairs = {str(pair["symbol"]): write_exact(pair) for pair in data.get("pairs") or []}
-            return pairs, ",".join(write_exact(asset) for asset in data.get("assets") or [])
+        if _type_of(line.payload) == "snapshot":
+            return read_instruments(line.payload)
     return {}, ""
 
 
-def _described(pair: Instrument) -> str:
+def newest_instruments(archive: Archive) -> tuple[Mapping[str, str], str]:
+    """The same of the last snapshot, for a recording that goes on."""
+    for path in reversed(archive.files(Stream.INSTRUMENT, parts=False)):
+        with DataFile(path) as file:
+            last = None
+            for line in file.lines(skipped=Skipped()):
+                if _type_of(line.payload) == "snapshot":
+                    last = line.payload
+        if last is not None:
+            return read_instruments(last)
+    return {}, ""
+
+
+def _type_of(payload: bytes) -> str:
+    try:
+        return msgspec.json.decode(payload, type=_Message).type
+    except msgspec.DecodeError:
+        return ""
+
+
+def read_instruments(payload: bytes) -> tuple[Mapping[str, str], str]:
+    """The records and assets of a message of the `instrument` channel; none where it cannot be read."""
+    try:
+        data = read_exact(bytes(msgspec.json.decode(payload, type=_Message).data).decode("utf-8", "replace"))
+        pairs = {str(pair["symbol"]): write_exact(pair) for pair in data.get("pairs") or []}
+        return pairs, ",".join(write_exact(asset) for asset in data.get("assets") or [])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}, ""
+
+
+def described(pair: Instrument) -> str:
     """A pair's object with what is known of it; fees and minimums, which nobody recorded, are the least possible."""
     base, _, quote = pair.symbol.partition("/")
     price = pair.price_increment or _increment(pair.price_precision)

@@ -13,7 +13,7 @@ from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import Archive
 from kraken_l3.exchange.feed import Message
 
-__all__ = ["OtherStreams", "elements_of"]
+__all__ = ["OtherStreams", "elements_of", "message_of"]
 
 
 class _Element(msgspec.Struct):
@@ -47,14 +47,18 @@ class OtherStreams:
         for line in archive.lines(stream, start_ns=begin_ns, skipped=Skipped()):
             if line.receipt is None:
                 return  # nothing tells when they came
-            symbol = _symbol_of(line.payload) if stream is Stream.TRADE else ""
-            yield line.receipt.recv_ns, Message(stream.value, symbol, 0, line.payload)
+            yield line.receipt.recv_ns, message_of(stream, line.payload)
 
     def until(self, recv_ns: int) -> Iterator[Message]:
         """Those received at or before a moment that were not given yet."""
         while self._next is not None and self._next[0] <= recv_ns:
             yield self._next[1]
             self._next = next(self._lines, None)
+
+
+def message_of(stream: Stream, payload: bytes) -> Message:
+    """A recorded line as a message of its channel."""
+    return Message(stream.value, _symbol_of(payload) if stream is Stream.TRADE else "", 0, payload)
 
 
 def _symbol_of(payload: bytes) -> str:
