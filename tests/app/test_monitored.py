@@ -175,7 +175,7 @@ def test_the_line_an_hour(tmp_path):
                 record_monitored(
                     settings_for(exchange, tmp_path / "data"),
                     stop,
-                    times=MonitorTimes(collect_s=0.1, machine_s=0.1, summary_s=0.3),
+                    times=MonitorTimes(collect_s=0.1, clock_s=0.1, summary_s=0.3),
                 )
             )
             await until(lambda: any(line["symbols"] == "2/2" and line["messages"] > 50 for line in lines()))

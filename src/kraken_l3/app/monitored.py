@@ -6,10 +6,8 @@ None of them can end a recording: whatever fails here is logged and left out.
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any, Optional
 
 import msgspec
@@ -22,7 +20,6 @@ from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.config.settings import ENV_PREFIX, Settings, environment_without_secrets
 from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.monitor.clock_sync import read_clock_status
-from kraken_l3.monitor.disk import DiskForecast
 from kraken_l3.monitor.live import LiveTable
 from kraken_l3.monitor.status import ClockStatus, DiskStatus, RecorderStatus, encode_status
 from kraken_l3.monitor.status_file import write_status
@@ -45,13 +42,13 @@ class MonitorTimes(msgspec.Struct, frozen=True):
 
     Attributes:
         collect_s: between two statuses: the table, the file, the web process.
-        machine_s: between two looks at disk and clock.
+        clock_s: between two looks at the clock.
         manager_s: between two status lines for the service manager.
         summary_s: between two lines in the log.
     """
 
     collect_s: float = 1.0
-    machine_s: float = 10.0
+    clock_s: float = 10.0
     manager_s: float = 10.0
     summary_s: float = 3600.0
 
@@ -112,7 +109,6 @@ class _Displays:
         self._collector = collector
         self._clock = clock
         self._times = times
-        self._disk = DiskStatus()
         self._clock_status = ClockStatus()
         self._status = collector.status()
         self._line = b""
@@ -121,7 +117,7 @@ class _Displays:
 
     def work(self, stop: asyncio.Event, table: Optional[LiveTable]) -> list[Coroutine[Any, Any, None]]:
         """What runs beside the recorder; each may fail alone."""
-        work = [self._collect(), self._watch_machine(), self._keep_file(), self._summarise()]
+        work = [self._collect(), self._watch_clock(), self._keep_file(), self._summarise()]
         work.append(self._tell_manager(Notifier(), stop))
         if self._settings.http:
             work.append(self._serve())
@@ -132,10 +128,10 @@ class _Displays:
     async def _collect(self) -> None:
         while True:
             observed = self._collector.observe()
-            full = self._recorder.sink is not None and self._recorder.sink.disk_is_full
-            disk = msgspec.structs.replace(self._disk, is_full=full)
             # A thousand symbols take some milliseconds, which the loop has not: it takes the receive times.
-            self._status, self._line = await asyncio.to_thread(self._encoded, observed, disk, self._clock_status)
+            self._status, self._line = await asyncio.to_thread(
+                self._encoded, observed, self._disk(), self._clock_status
+            )
             self._next.set()
             self._next = asyncio.Event()
             await asyncio.sleep(self._times.collect_s)
@@ -148,17 +144,21 @@ class _Displays:
         await self._next.wait()
         return self._status
 
-    async def _watch_machine(self) -> None:
-        """Disk and clock. A file system that hangs keeps this one waiting, and nobody else."""
-        forecast = DiskForecast()
+    async def _watch_clock(self) -> None:
         while True:
-            free, self._clock_status = await asyncio.to_thread(
-                lambda: (_free_bytes(self._directory), read_clock_status())
-            )
-            written = self._recorder.sink.written_bytes if self._recorder.sink is not None else 0
-            left = None if free is None else forecast.seconds_to_full(self._clock.mono_ns(), free, written)
-            self._disk = DiskStatus(free_bytes=free, seconds_to_full=left)
-            await asyncio.sleep(self._times.machine_s if free is not None else self._times.collect_s)
+            self._clock_status = await asyncio.to_thread(read_clock_status)
+            await asyncio.sleep(self._times.clock_s)
+
+    def _disk(self) -> DiskStatus:
+        guard, sink = self._recorder.disk, self._recorder.sink
+        if guard is None or sink is None:
+            return DiskStatus()
+        return DiskStatus(
+            free_bytes=guard.free_bytes,
+            seconds_to_full=guard.seconds_to_full,
+            mark=guard.mark.value,
+            is_full=sink.disk_is_full,
+        )
 
     async def _keep_file(self) -> None:
         """Keep `recorder.status` in the archive, from the moment on at which this recorder holds the archive."""
@@ -203,7 +203,7 @@ class _Displays:
         """Leave a last status: the archive is closed."""
         if self._recorder.sink is None:
             return
-        status = msgspec.structs.replace(self._collector.status(disk=self._disk), stopped=True)
+        status = msgspec.structs.replace(self._collector.status(disk=self._disk()), stopped=True)
         try:
             await asyncio.wait_for(self._write(encode_status(status)), LAST_WORD_S)
         except (OSError, asyncio.TimeoutError) as error:
@@ -283,10 +283,3 @@ async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
     except asyncio.TimeoutError:
         return False
     return True
-
-
-def _free_bytes(directory: Path) -> Optional[int]:
-    try:
-        return shutil.disk_usage(directory).free
-    except OSError:
-        return None

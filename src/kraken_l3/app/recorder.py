@@ -22,6 +22,7 @@ from kraken_l3.capture import channel
 from kraken_l3.capture.clock_watch import ALIVE_S, ClockWatch
 from kraken_l3.capture.connection import ConnectionContext, Shard
 from kraken_l3.capture.credentials import KeyMemory, state_directory
+from kraken_l3.capture.disk_guard import Beside, DiskGuard, DiskMarks
 from kraken_l3.capture.gap_ledger import GapLedger
 from kraken_l3.capture.instruments import InstrumentWatch
 from kraken_l3.capture.intake import PAUSE_LIMIT_S, Intake
@@ -59,6 +60,7 @@ class RecorderLimits(NamedTuple):
         resync_pauses_s: see `ResyncPolicy`.
         verifier: see `VerifierLimits`.
         sealer: see `SealerTimes`.
+        disk: see `DiskMarks`.
     """
 
     sink: SinkLimits = SinkLimits()
@@ -68,6 +70,7 @@ class RecorderLimits(NamedTuple):
     resync_pauses_s: Sequence[float] = PAUSES_S
     verifier: VerifierLimits = VerifierLimits()
     sealer: SealerTimes = SealerTimes()
+    disk: DiskMarks = DiskMarks()
 
 
 class Recorder:
@@ -113,6 +116,7 @@ class Recorder:
         self.supervisor: Optional[Supervisor] = None
         self.verifier: Optional[VerifierProcess] = None
         self.sealer: Optional[SealerProcess] = None
+        self.disk: Optional[DiskGuard] = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Record until `stop` is set; everything received is on disk when this returns.
@@ -201,20 +205,21 @@ class Recorder:
             self.symbols, writer.state.instruments, sink.journal, clock, listed=self._record_listed
         )
         log.info("recording", symbols=len(self.symbols), depth=settings.depth, directory=str(settings.output_dir))
-        children = []
+        beside = []
         if settings.verify:
             self.verifier = self._verifier(sink, self.resyncs)
-            children.append(asyncio.ensure_future(self.verifier.run()))
+            beside.append(Beside(self.verifier.run, self.verifier.finish))
         if settings.seal:
             self.sealer = self._sealer()
-            children.append(asyncio.ensure_future(self.sealer.run()))
+            beside.append(Beside(self.sealer.run))
+        self.disk = DiskGuard(settings.output_dir, lambda: sink.written_bytes, beside, clock, self._limits.disk)
+        guarding = asyncio.ensure_future(self.disk.run())
         try:
             shards = self._shards(instruments, sink)
             await self.supervisor.run(shards, stop, beside=[clock_watch.run(), self.resyncs.run()])
         finally:
-            for child in children:
-                child.cancel()
-            await asyncio.gather(*children, return_exceptions=True)
+            guarding.cancel()
+            await asyncio.gather(guarding, return_exceptions=True)
 
     def _record_listed(self, instruments: list[Instrument]) -> list[str]:
         """Record newly listed pairs that match a configured pattern; returns their names."""

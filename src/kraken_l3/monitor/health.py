@@ -75,6 +75,8 @@ def _of_recorder(status: RecorderStatus, age_s: float) -> Iterator[Problem]:
         yield Problem("recorder", f"the recorder has told nothing for {age_s:.0f} s")
     if not status.rows:
         yield Problem("recorder", "the recorder waits for Kraken's list of pairs")
+    if status.disk.mark == "scarce":
+        yield Problem("disk", "the disk is nearly full: only recording goes on, until there is room")
     if status.disk.is_full:
         yield Problem("disk", "the disk is full: free some space, and recording goes on by itself")
     elif status.paused:

@@ -97,11 +97,13 @@ class DiskStatus(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         free_bytes: free space.
         seconds_to_full: until it is full, if things go on as in the last hour.
+        mark: "fine", "low" (a warning), or "scarce": only recording goes on, nothing is verified or sealed.
         is_full: nothing but the journal is written until there is room.
     """
 
     free_bytes: Optional[int] = None
     seconds_to_full: Optional[float] = None
+    mark: str = "fine"
     is_full: bool = False
 
 
