@@ -9,6 +9,7 @@ import pytest
 from strangers import running
 
 from kraken_l3.exchange.flow.feed import OrderFlow
+from kraken_l3.exchange.flow.listing import assets as listed_assets
 from kraken_l3.exchange.flow.listing import listing
 from kraken_l3.exchange.public_rest import public_answer
 from kraken_l3.exchange.server import Exchange
@@ -18,15 +19,15 @@ AT_NS = 1_616_336_594_000_000_000
 
 
 def pairs(wanted=""):
-    return public_answer("AssetPairs", wanted, RECORDS, "online", AT_NS)
+    return public_answer("AssetPairs", wanted, RECORDS, "", "online", AT_NS)
 
 
 def test_time_and_status_are_the_documented_ones():
-    assert public_answer("Time", "", RECORDS, "online", AT_NS) == {
+    assert public_answer("Time", "", RECORDS, "", "online", AT_NS) == {
         "error": [],
         "result": {"unixtime": 1616336594, "rfc1123": "Sun, 21 Mar 21 14:23:14 +0000"},
     }
-    assert public_answer("SystemStatus", "", RECORDS, "post_only", AT_NS)["result"] == {
+    assert public_answer("SystemStatus", "", RECORDS, "", "post_only", AT_NS)["result"] == {
         "status": "post_only",
         "timestamp": "2021-03-21T14:23:14Z",
     }
@@ -43,6 +44,28 @@ def test_a_pair_has_what_clients_use():
         assert Decimal(pair[ours]) == Decimal(str(known[theirs]))
 
 
+def assets(wanted="", records=RECORDS):
+    return public_answer("Assets", wanted, records, listed_assets(), "online", AT_NS)
+
+
+def test_assets_bear_their_old_names_and_the_decimals_of_the_instrument_channel():
+    assert assets("XXBT")["result"] == assets("XBT")["result"]
+    assert assets("XBT")["result"]["XXBT"] == {
+        "aclass": "currency",
+        "altname": "XBT",
+        "decimals": 10,
+        "display_decimals": 5,
+        "status": "enabled",
+    }
+    assert {"ZUSD", "XXBT", "SOL", "XXDG"} <= set(assets()["result"])
+    assert assets("XBT,NOPE") == {"error": ["EQuery:Unknown asset"]}
+
+
+def test_an_asset_that_only_a_pair_names_is_there_too():
+    record = {"S001/USD": "{}"}
+    assert "S001" in assets(records=record)["result"]
+
+
 @pytest.mark.parametrize(
     ("symbol", "key", "altname"),
     [
@@ -56,7 +79,7 @@ def test_a_pair_has_what_clients_use():
 )
 def test_the_old_names(symbol, key, altname):
     record = {symbol: RECORDS[symbol]}
-    ((found, pair),) = public_answer("AssetPairs", "", record, "online", AT_NS)["result"].items()
+    ((found, pair),) = public_answer("AssetPairs", "", record, "", "online", AT_NS)["result"].items()
     assert (found, pair["altname"]) == (key, altname)
 
 

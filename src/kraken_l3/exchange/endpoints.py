@@ -123,9 +123,11 @@ class Endpoints:
             self._observer.asked_for_token(api_key, error)
 
     async def _public_call(self, request: web.Request) -> web.Response:
-        pair = request.query.get("pair") or (await request.post()).get("pair", "")
-        method, records = request.match_info["method"], self._rules.records
-        return web.json_response(public_answer(method, str(pair), records, self._system(), self._clock.wall_ns()))
+        fields = {**await request.post(), **request.query}
+        method, rules = request.match_info["method"], self._rules
+        wanted = str(fields.get("asset" if method == "Assets" else "pair", ""))
+        assets, system = rules.feed.assets(), self._system()
+        return web.json_response(public_answer(method, wanted, rules.records, assets, system, self._clock.wall_ns()))
 
     async def _unknown_method(self, request: web.Request) -> web.Response:
         return web.json_response({"error": ["EGeneral:Unknown method"]})

@@ -1,6 +1,7 @@
-"""The public REST calls that clients make before they subscribe: Time, SystemStatus, AssetPairs. No sockets here.
+"""The public REST calls that clients make before they subscribe: Time, SystemStatus, Assets, AssetPairs. No sockets.
 
-Sources: https://docs.kraken.com/api/docs/rest-api/get-server-time, .../get-system-status, .../get-tradable-asset-pairs.
+Sources: https://docs.kraken.com/api/docs/rest-api/get-server-time, .../get-system-status, .../get-asset-info,
+.../get-tradable-asset-pairs.
 Kraken's REST names are older than its symbols: BTC is XBT, DOGE is XDG, and its first assets have an X (coins) or Z
 (money) in front.
 """
@@ -25,13 +26,16 @@ _OLD_MONEY = frozenset({"AUD", "CAD", "EUR", "GBP", "JPY", "USD"})
 _SHORT_KEYS = frozenset({"XDG"})
 
 
-def public_answer(method: str, pair: str, records: Mapping[str, str], system: str, wall_ns: int) -> dict[str, Any]:
+def public_answer(
+    method: str, wanted: str, records: Mapping[str, str], assets: str, system: str, wall_ns: int
+) -> dict[str, Any]:
     """The JSON object to answer a public call with.
 
     Args:
-        method: "Time", "SystemStatus" or "AssetPairs"; every other one is unknown.
-        pair: for AssetPairs, the pairs that are asked for, with commas between (empty: all).
+        method: "Time", "SystemStatus", "Assets" or "AssetPairs"; every other one is unknown.
+        wanted: the assets or pairs that are asked for, with commas between (empty: all).
         records: for each symbol its object of the `instrument` channel, as JSON text.
+        assets: the elements of that channel's array `assets`, as JSON text.
         system: the engine's status.
         wall_ns: the wall clock.
     """
@@ -41,8 +45,10 @@ def public_answer(method: str, pair: str, records: Mapping[str, str], system: st
         return {"error": [], "result": {"unixtime": unix_s, "rfc1123": f"{text[:12]}{text[14:25]} +0000"}}
     if method == "SystemStatus":
         return {"error": [], "result": {"status": system, "timestamp": format_rfc3339(wall_ns)[:19] + "Z"}}
+    if method == "Assets":
+        return _assets(wanted, records, assets)
     if method == "AssetPairs":
-        return _asset_pairs(pair, records)
+        return _asset_pairs(wanted, records)
     return {"error": ["EGeneral:Unknown method"]}
 
 
@@ -53,6 +59,27 @@ def symbol_named(name: str, records: Mapping[str, str]) -> Optional[str]:
         if name in (symbol, key, pair["altname"], pair["wsname"]):
             return symbol
     return None
+
+
+def _assets(wanted: str, records: Mapping[str, str], assets: str) -> dict[str, Any]:
+    """Every asset of the channel and of a pair; of the latter alone nobody knows the decimals."""
+    names = dict.fromkeys(name for symbol in records for name in symbol.split("/"))
+    listed = {asset["id"]: asset for asset in json.loads(f"[{assets}]")}
+    found = {}
+    for name in sorted({*names, *listed}):
+        asset, old = listed.get(name, {}), _OLD_NAMES.get(name, name)
+        found[_old_asset(old)] = {
+            "aclass": "currency",
+            "altname": old,
+            "decimals": asset.get("precision", 10),
+            "display_decimals": asset.get("precision_display", 5),
+            "status": asset.get("status", "enabled"),
+        }
+    by_name = {name: key for key, asset in found.items() for name in (key, asset["altname"])}
+    keys = [by_name.get(name) for name in wanted.split(",")] if wanted else list(found)
+    if None in keys:
+        return {"error": ["EQuery:Unknown asset"]}
+    return {"error": [], "result": {key: found[key] for key in keys if key is not None}}
 
 
 def _asset_pairs(wanted: str, records: Mapping[str, str]) -> dict[str, Any]:
