@@ -280,6 +280,16 @@ async def test_a_client_is_served_as_by_kraken(recorded):
 
 
 @running
+async def test_a_ticker_that_was_subscribed_before_there_was_a_book_begins_with_its_snapshot(recorded):
+    async with Replay(recorded, speed="max") as exchange:
+        wire = await Wire.connect(exchange.public_ws_url)
+        params = {"channel": "ticker", "symbol": ["BTC/USD"], "event_trigger": "bbo"}
+        assert (await wire.ask({"method": "subscribe", "params": params}))["success"]
+        kinds = [json.loads(await wire.next_of(b'"channel":"ticker"'))["type"] for _ in range(5)]
+    assert kinds == ["snapshot"] + ["update"] * 4
+
+
+@running
 async def test_the_orders_of_a_moment_by_rest(recorded):
     async with Replay(recorded, speed="step", start_ns=DEFAULT_START_NS + 60 * NS_PER_S) as exchange:
         image = json.loads(book_at(recorded, "BTC/USD", at_ns=exchange.recording.at_ns - 1).image.message)

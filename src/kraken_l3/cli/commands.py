@@ -508,6 +508,25 @@ REPLAY = Command(
         ["--recorder"], is_flag=True, default=False, hidden=True, help="A recorder runs this: its end ends this."
     ),
 )
+CONFORMANCE = Command(
+    "conformance",
+    """Hold what is known of Kraken's protocol against a server: some 90 checks, each with its source.
+
+    Without addresses it asks the server of the configuration: Kraken, or the one that `simulate` or `replay` has
+    printed. The key comes from there too; without one, only what is public is checked. It only reads, and keeps
+    within Kraken's limits. Exit code 0: everything that could be checked holds; 2: something is broken.
+    """,
+    CONFIG,
+    _option("--rest-url", help="REST endpoint. If an address is given, only those given are asked."),
+    _option("--ws-url", help="WebSocket endpoint of level3."),
+    _option("--public-ws-url", help="Public WebSocket endpoint."),
+    _option("--symbols", help="Up to three pairs, comma separated. Default: BTC/USD, ETH/USD, SOL/USD, as listed."),
+    _option("--depths", default="10,100,1000", help="level3 depths that the server offers."),
+    _option("--duration", type=Duration(), default="15s", help="How long to listen to updates."),
+    _flag("--with-refusals", help="Also make a wrong key, signature and nonce, each once: they count for a lockout."),
+    _flag("--with-limits", help="Also exceed the limits on symbols and subscriptions, and idle for a minute."),
+    AS_JSON,
+)
 DEMO = Command(
     "demo",
     """Record from a simulated exchange on this machine, cut one connection, and show the archive. Needs no key.
@@ -572,6 +591,7 @@ APP = Group(
     REPORT,
     SIMULATE,
     REPLAY,
+    CONFORMANCE,
     DEMO,
     SERVICE,
     COMPLETION,

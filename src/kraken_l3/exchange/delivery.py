@@ -90,12 +90,16 @@ class Delivery:
                     self._send(readers, "book", symbol, update)
         for symbol in {*changed, *traded} if public else ():
             is_moved = symbol in changed and self._books.has_best_changed(symbol)
-            readers = [
+            owed = [c for c in public if symbol in c.session.public.owed_tickers]
+            wanting = [
                 c for c in public if _wants_ticker(c.session.public.tickers.get(symbol), is_moved, symbol in traded)
             ]
-            ticker = self._books.ticker("update", symbol) if readers else None
-            if ticker is not None:
-                self._send(readers, "ticker", symbol, ticker)
+            for kind, readers in (("snapshot", owed), ("update", [c for c in wanting if c not in owed])):
+                ticker = self._books.ticker(kind, symbol) if readers else None
+                if ticker is not None:
+                    self._send(readers, "ticker", symbol, ticker)
+                    for connection in readers:
+                        connection.session.public.owed_tickers.discard(symbol)
 
     def _pause_s(self) -> float:
         due_ns = self._feed.next_due_ns()

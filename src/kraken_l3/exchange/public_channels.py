@@ -46,6 +46,7 @@ class PublicChannels:
         trades: symbols of the `trade` subscriptions.
         books: depths of the `book` subscriptions by symbol.
         tickers: what makes an update of the `ticker` subscriptions, "trades" or "bbo", by symbol.
+        owed_tickers: symbols of those whose snapshot comes as soon as the book is known.
     """
 
     NAMES = ("instrument", "trade", "book", "ticker")
@@ -55,6 +56,7 @@ class PublicChannels:
         self.trades: set[str] = set()
         self.books: dict[str, int] = {}
         self.tickers: dict[str, str] = {}
+        self.owed_tickers: set[str] = set()
         self._feed = feed
         self._records = records
         self._price_books = books
@@ -77,6 +79,7 @@ class PublicChannels:
         self.trades.clear()
         self.books.clear()
         self.tickers.clear()
+        self.owed_tickers.clear()
         self.instruments = False
 
     def _instrument(self, request: Request, now: Now) -> Iterator[Answer]:
@@ -117,6 +120,8 @@ class PublicChannels:
                 message = self._snapshot(channel, symbol, depth) if snapshot else None
                 if message is not None:
                     yield Answer(message, channel, symbol)
+                elif snapshot and channel == "ticker":
+                    self.owed_tickers.add(symbol)
 
     def _error(self, channel: str, symbol: str, depth: int, wanted: bool) -> Optional[str]:
         if symbol not in self._records:
@@ -149,6 +154,8 @@ class PublicChannels:
         else:
             self._symbols(channel).pop(symbol)
             self._unwatch(channel, symbol)
+            if channel == "ticker":
+                self.owed_tickers.discard(symbol)
 
     def _unwatch(self, channel: str, symbol: str) -> None:
         depth = self._watched.pop((channel, symbol), None)
