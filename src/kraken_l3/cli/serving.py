@@ -110,7 +110,7 @@ def _tls_context(cert: Optional[Path], key: Optional[Path]) -> Optional[ssl.SSLC
 
 
 class ServerOptions(NamedTuple):
-    """The options that these commands share (`cli.commands` declares them)."""
+    """The options that these commands share (`cli.exchange_commands` declares them)."""
 
     host: str
     port: int
