@@ -14,6 +14,7 @@ from kraken_l3.archive.journal import (
     Disconnected,
     GapClosed,
     GapOpened,
+    HandedOver,
     Instruments,
     JournalState,
     Record,
@@ -40,6 +41,9 @@ LINES = [
     b'{"kind":"gap_opened","at_ns":5,"channel":"level3","symbol":"A/USD","cause":"network","left_ns":4}',
     b'{"kind":"gap_closed","at_ns":5,"channel":"level3","symbol":"A/USD","cause":"stop","left_ns":4,"right_ns":6}',
     b'{"kind":"handover","at_ns":5,"channel":"level3","symbol":"A/USD","connection":3,"matched":"bytes","bridged":2}',
+    b'{"kind":"difference","at_ns":5,"symbol":"A/USD","outcome":"lost","leader":3,"follower":4,"leader_only":0,'
+    b'"follower_only":2,"kept":4}',
+    b'{"kind":"out_of_step","at_ns":5,"symbol":"A/USD","connection":4,"reason":"it lags"}',
     b'{"kind":"trade_gap","at_ns":5,"symbol":"A/USD","last_id":1,"next_id":5,"connection":3}',
     b'{"kind":"finding","at_ns":5,"symbol":"A/USD","what":"mismatch","line":1,"offset":9,"expected":2,"computed":3}',
     b'{"kind":"resync","at_ns":5,"symbol":"A/USD","cause":"mismatch","attempt":1,"connection":3}',
@@ -138,6 +142,12 @@ class TestState:
         state.apply(Disconnected(at_ns=9, connection=1, cause="network"))
         assert set(state.connections) == {2}
         assert set(state.subscriptions) == {("level3", "B/USD")}
+
+    def test_a_subscription_belongs_to_the_connection_that_leads(self):
+        over = HandedOver(at_ns=8, channel="level3", symbol="A/USD", connection=2, matched="bytes", previous=1)
+        state = JournalState([connect(1), connect(2), ack(1, "A/USD"), over])
+        state.apply(Disconnected(at_ns=9, connection=1, cause="network"))
+        assert state.subscriptions["level3", "A/USD"].connection == 2
 
     def test_a_start_ends_everything_but_gaps_and_instruments(self):
         known = Instruments(at_ns=8, instruments=[Instrument(symbol="A/USD", price_precision=1, qty_precision=8)])

@@ -86,7 +86,7 @@ def _of_day(archive: Archive, day: dt.date, *, is_growing: bool, briefly: bool) 
         packed = existing(path)
         if packed is not None and packed != path:
             yield CompanionDamage(packed.name, "packed, and not read: unpack it first")
-    for stream in (Stream.TRADE, Stream.INSTRUMENT):
+    for stream in (Stream.TRADE, Stream.INSTRUMENT, Stream.FOLLOWER):
         yield from _in_opening(paths.data(stream))
     for stream in Stream:
         yield from _in_receipts(paths, stream, is_growing=is_growing, briefly=briefly)

@@ -28,6 +28,7 @@ __all__ = [
     "Conflict",
     "Connected",
     "Control",
+    "Difference",
     "Disconnected",
     "Disk",
     "Finding",
@@ -38,6 +39,7 @@ __all__ = [
     "JournalState",
     "MergedSource",
     "NotSpliced",
+    "OutOfStep",
     "Record",
     "Recovered",
     "Rejected",
@@ -141,8 +143,8 @@ class Rejected(_Base, frozen=True, kw_only=True, tag="rejected"):
 class GapOpened(_Base, frozen=True, kw_only=True, tag="gap_opened"):
     """From `left_ns` (the last moment known good) on, the symbol's data is missing.
 
-    Causes: network, closed, protocol, silence, writer, disk, clock, rejected, mismatch, silent_symbol, crash, fault,
-    stop.
+    Causes: network, closed, protocol, silence, writer, disk, clock, rejected, mismatch, silent_symbol, lost, crash,
+    fault, stop.
     """
 
     channel: str
@@ -170,6 +172,9 @@ class HandedOver(_Base, frozen=True, kw_only=True, tag="handover"):
     `matched` says how its place was found: by "bytes", "content", "untimed" content, "snapshot" (the last message
     archived and the connection's snapshot have one checksum, and nothing came between), "silence" (nothing came on
     either side), "trade_id". `previous` is the connection that had delivered before (0: that of an earlier recorder).
+    `cause`: that of the gap which there would have been, or "stall" (the other connection delivered nothing of the
+    symbol any more). `behind` messages of the data were still to come from this connection, and are left out when they
+    come.
     """
 
     channel: str
@@ -178,6 +183,34 @@ class HandedOver(_Base, frozen=True, kw_only=True, tag="handover"):
     matched: str
     bridged: _Count = 0
     previous: _Connection = 0
+    cause: str = ""
+    behind: _Count = 0
+
+
+class Difference(_Base, frozen=True, kw_only=True, tag="difference"):
+    """A follower received messages of a symbol that its leader did not. `leader_only`: how many the leader alone had at
+    the same place.
+
+    `outcome`: "filled" (archived in their place, nothing is missing), "lost" (it was too late for that) or "conflict"
+    (both had something else). `kept` lines of the day's `follower-D.ndjson` have the last message before them that both
+    received, those messages, and the first behind them.
+    """
+
+    symbol: str
+    outcome: str
+    leader: _Connection
+    follower: _Connection
+    leader_only: _Count
+    follower_only: _Count
+    kept: _Count = 0
+
+
+class OutOfStep(_Base, frozen=True, kw_only=True, tag="out_of_step"):
+    """It is not known any more where a follower stands beside the data of a symbol: it cannot take over until it is."""
+
+    symbol: str
+    connection: _Connection
+    reason: str
 
 
 class TradeGap(_Base, frozen=True, kw_only=True, tag="trade_gap"):
@@ -365,6 +398,8 @@ Record = Union[
     Conflict,
     NotSpliced,
     AlignedByContent,
+    Difference,
+    OutOfStep,
 ]
 
 _encoder = msgspec.json.Encoder()
@@ -458,6 +493,9 @@ class JournalState:
             self.gaps.setdefault(key, record)
         else:
             self.gaps.pop(key, None)
+        if isinstance(record, HandedOver) and key in self.subscriptions:
+            ack = msgspec.structs.replace(self.subscriptions[key], connection=record.connection)
+            self.subscriptions[key] = ack
 
     def _drop_connection(self, connection: int) -> None:
         self.connections.pop(connection, None)

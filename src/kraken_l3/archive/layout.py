@@ -2,6 +2,7 @@
 
 l3-2026-11-22.ndjson         l3-2026-11-22.receipts         data of a stream, and its receipts
 l3-2026-11-22-0001.ndjson                                   more data of that day, by a recorder that splits its files
+follower-2026-11-22.ndjson                                  what only a second connection received, with its receipts
 journal-2026-11-22.ndjson                                   what happened around the data
 l3-2026-11-22.torn                                          what recovery set aside
 l3-2026-11-22.checkpoints    l3-2026-11-22.manifest.json    made by the verifier, and at sealing
@@ -52,11 +53,12 @@ GZIP_SUFFIX = ".gz"
 
 
 class Stream(str, Enum):
-    """A kind of recorded messages; the value is Kraken's name of the channel."""
+    """A kind of recorded messages; the value is Kraken's name of the channel, but for what only a follower received."""
 
     LEVEL3 = "level3"
     TRADE = "trade"
     INSTRUMENT = "instrument"
+    FOLLOWER = "follower"
 
     @property
     def prefix(self) -> str:
@@ -64,8 +66,8 @@ class Stream(str, Enum):
         return _PREFIXES[self]
 
 
-_PREFIXES = {Stream.LEVEL3: "l3", Stream.TRADE: "trade", Stream.INSTRUMENT: "instruments"}
-_NAME = re.compile(r"(l3|trade|instruments|journal)-([0-9]{4}-[0-9]{2}-[0-9]{2})(?:-([0-9]{4}))?\.([a-z.]+)")
+_PREFIXES = {Stream.LEVEL3: "l3", Stream.TRADE: "trade", Stream.INSTRUMENT: "instruments", Stream.FOLLOWER: "follower"}
+_NAME = re.compile(r"(l3|trade|instruments|follower|journal)-([0-9]{4}-[0-9]{2}-[0-9]{2})(?:-([0-9]{4}))?\.([a-z.]+)")
 #: In this order: what stands first is read, where a file is there in several ways.
 _DATA_SUFFIXES = ("ndjson", "ndjson" + SEALED_SUFFIX, "ndjson" + GZIP_SUFFIX)
 _COMPANION_SUFFIXES = {"receipts", "torn", "repair", "repair.tmp", "repair.refused", "checkpoints", "manifest.json"} | {
