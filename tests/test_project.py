@@ -104,7 +104,9 @@ def test_every_key_is_documented_with_its_variable_and_default(key: str) -> None
     value = Settings.model_fields[key].default
     if key.endswith("_url"):
         assert default == "Kraken's"
-    elif key in ("symbols", "http", *SECRET_KEYS):
+    elif key == "alerts":
+        assert default == "all"
+    elif key in ("symbols", "http", "alert_hook", *SECRET_KEYS):
         assert default == "none"
     elif isinstance(value, (bool, float)):
         assert yaml.safe_load(default) == value

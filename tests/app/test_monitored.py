@@ -1,6 +1,7 @@
 """What a running recorder shows: views, the service manager's messages, the line in the log."""
 
 import asyncio
+import json
 import os
 import pty
 import select
@@ -9,16 +10,18 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 import structlog
 
 import processes
+from kraken_l3.app.alerting import Alerting
 from kraken_l3.app.monitored import MonitorTimes, record_monitored
 from kraken_l3.app.status import MessageCounter, RecordCounter, StatusCollector, _Rate
 from kraken_l3.clock import SystemClock
 from kraken_l3.config.settings import Settings
-from kraken_l3.errors import ArchiveLocked
+from kraken_l3.errors import ArchiveLocked, RefusedByKraken
 from kraken_l3.exchange.faults import Drop, Reject
 from kraken_l3.exchange.server import Exchange
 from kraken_l3.exchange.testing import until_sent
@@ -126,10 +129,10 @@ def test_odd_stamps_are_no_lag():
     assert [_lag_s(counter.tallies[name].last) for name in ("A/B", "C/D", "E/F")] == [0.5, None, None]
 
 
-def settings_for(exchange, directory):
+def settings_for(exchange, directory, **more):
     return Settings(
         symbols=["BTC/USD", "ETH/USD"], output_dir=directory, rest_url=exchange.rest_url, ws_url=exchange.ws_url,
-        public_ws_url=exchange.public_ws_url, api_key=exchange.api_key, api_secret=exchange.api_secret,
+        public_ws_url=exchange.public_ws_url, api_key=exchange.api_key, api_secret=exchange.api_secret, **more,
     )  # fmt: skip
 
 
@@ -240,6 +243,59 @@ def test_a_second_recorder_does_not_touch_the_status_of_the_first(tmp_path):
     since_ns, told = run(main())
     assert told.since_ns == since_ns
     assert not told.stopped
+
+
+def test_alerts_of_a_recording_from_its_start_to_its_end(tmp_path):
+    hook = tmp_path / "hook.py"
+    hook.write_text("import sys; open(sys.argv[1], 'a').write(sys.stdin.read() + chr(10))")
+    out = tmp_path / "alerts"
+
+    def alerts():
+        lines = out.read_text().splitlines() if out.exists() else []
+        return [(alert["kind"], alert["cause"], sorted(alert["symbols"])) for alert in map(json.loads, lines)]
+
+    async def main():
+        async with Exchange(flow()) as exchange:
+            stop = asyncio.Event()
+            settings = settings_for(exchange, tmp_path / "data", alert_hook=f"{sys.executable} {hook} {out}")
+            times = MonitorTimes(collect_s=0.1)
+            task = asyncio.ensure_future(record_monitored(settings, stop, times=times))
+            await until(lambda: alerts() and read_status(tmp_path / "data").recording == 2)
+            await exchange.push(Drop())
+            await until(lambda: len(alerts()) == 2)
+            stop.set()
+            await task
+
+    run(main())
+    assert alerts() == [("start", "", []), ("gap", "network", ["BTC/USD", "ETH/USD"]), ("stop", "", [])]
+
+
+def test_an_alert_command_that_hangs_holds_up_neither_recording_nor_its_end(tmp_path):
+    async def main():
+        async with Exchange(flow()) as exchange:
+            stop = asyncio.Event()
+            settings = settings_for(exchange, tmp_path / "data", alert_hook="sleep 1000", alerts=["gap"])
+            task = asyncio.ensure_future(record_monitored(settings, stop, times=MonitorTimes(collect_s=0.05)))
+            status = partial(read_status, tmp_path / "data")
+            await until(lambda: status() is not None and status().recording == 2)
+            await exchange.push(Drop())
+            await until(lambda: status().gaps_by_cause.get("network", 0) >= 2 and status().recording == 2)
+            before = status().messages
+            await until(lambda: status().messages > before + 500)
+            stop.set()
+            return await task
+
+    assert run(main()).messages
+
+
+def test_a_refused_key_is_told_before_the_end(tmp_path):
+    hook = tmp_path / "hook.py"
+    hook.write_text("import sys; open(sys.argv[1], 'a').write(sys.argv[2] + chr(10))")
+    command = f"{sys.executable} {hook} {tmp_path / 'said'}"
+    settings = Settings(output_dir=tmp_path, alert_hook=command, alerts=["refusal"])
+    run(Alerting(settings, SystemClock()).finish(RefusedByKraken("the key may not", hint="Allow it")))
+    said = (tmp_path / "said").read_text()
+    assert said.endswith(": recording ends: the key may not. Allow it\n")
 
 
 class BrokenTable(LiveTable):
@@ -356,8 +412,6 @@ def test_a_terminal_that_is_stopped_does_not_hold_up_the_recording(tmp_path):
 
 
 def test_without_a_terminal_the_log_is_json(tmp_path):
-    import json
-
     from processes import RecordProcess
 
     with simulate("--rate", "300") as exports, RecordProcess(tmp_path, exports) as recorder:

@@ -52,7 +52,8 @@ class TestOrder:
         text = samples.get(
             key, "https://a.example" if key == "rest_url" else "wss://a.example" if "url" in key else "3"
         )
-        text = {"http": "127.0.0.1:9464", "http_token": "a-token-long-enough"}.get(key, text)
+        own = {"http": "127.0.0.1:9464", "http_token": "a-token-long-enough", "alerts": "gap, stop"}
+        text = {**own, "alert_webhook": "https://a.example/x"}.get(key, text)
         if Settings.model_fields[key].annotation is bool:
             text = str(not Settings.model_fields[key].default)
         needed = {

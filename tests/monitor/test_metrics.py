@@ -104,6 +104,8 @@ def test_every_value_of_the_status_is_there():
         ("kraken_l3_verifier_restarts_total",): 2,
         ("kraken_l3_disk_free_bytes",): 10**9,
         ("kraken_l3_disk_time_to_full_seconds",): 86_400,
+        ("kraken_l3_disk_low",): 0,
+        ("kraken_l3_disk_scarce",): 0,
         ("kraken_l3_disk_full",): 0,
         ("kraken_l3_clock_synchronised",): 1,
         ("kraken_l3_clock_offset_seconds",): -0.001,

@@ -12,9 +12,11 @@ from typing import Any, Optional
 
 import msgspec
 
+from kraken_l3.app.alerting import Alerting
 from kraken_l3.app.recorder import Recorder
 from kraken_l3.app.status import MessageCounter, Observed, RecordCounter, StatusCollector
 from kraken_l3.app.summary import RecordingSummary, summary_of
+from kraken_l3.archive.journal import Record
 from kraken_l3.capture.web_process import WebProcess
 from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.config.settings import ENV_PREFIX, Settings, environment_without_secrets
@@ -71,17 +73,28 @@ async def record_monitored(
     clock = SystemClock()
     started_ns = clock.mono_ns()
     messages, records = MessageCounter(), RecordCounter()
-    recorder = Recorder(settings, observer=messages, record_observer=records)
+    alerting = Alerting(settings, clock) if settings.alert_hook or settings.alert_webhook.get_secret_value() else None
+
+    def on_record(record: Record) -> None:
+        records(record)
+        if alerting is not None:
+            alerting.record(record)
+
+    recorder = Recorder(settings, observer=messages, record_observer=on_record)
     collector = StatusCollector(recorder, settings.output_dir, clock, messages, records)
-    displays = _Displays(recorder, settings, collector, clock, times)
+    displays = _Displays(recorder, settings, collector, clock, times, alerting)
     tasks = [_aside(work) for work in displays.work(stop, table if table is not None and table.can_show else None)]
+    ended_by: Optional[BaseException] = None
     try:
         await recorder.run(stop)
+    except BaseException as error:
+        ended_by = error
+        raise
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await displays.finish()
+        await displays.finish(ended_by)
     return summary_of(recorder, settings, (clock.mono_ns() - started_ns) / NS_PER_S)
 
 
@@ -101,7 +114,13 @@ class _Displays:
     """One status after another, and everything that is made of it."""
 
     def __init__(
-        self, recorder: Recorder, settings: Settings, collector: StatusCollector, clock: Clock, times: MonitorTimes
+        self,
+        recorder: Recorder,
+        settings: Settings,
+        collector: StatusCollector,
+        clock: Clock,
+        times: MonitorTimes,
+        alerting: Optional[Alerting],
     ) -> None:
         self._recorder = recorder
         self._settings = settings
@@ -109,6 +128,7 @@ class _Displays:
         self._collector = collector
         self._clock = clock
         self._times = times
+        self._alerting = alerting
         self._clock_status = ClockStatus()
         self._status = collector.status()
         self._line = b""
@@ -119,6 +139,8 @@ class _Displays:
         """What runs beside the recorder; each may fail alone."""
         work = [self._collect(), self._watch_clock(), self._keep_file(), self._summarise()]
         work.append(self._tell_manager(Notifier(), stop))
+        if self._alerting is not None:
+            work.append(self._alerting.run())
         if self._settings.http:
             work.append(self._serve())
         if table is not None:
@@ -132,6 +154,8 @@ class _Displays:
             self._status, self._line = await asyncio.to_thread(
                 self._encoded, observed, self._disk(), self._clock_status
             )
+            if self._alerting is not None:
+                self._alerting.status(self._status)
             self._next.set()
             self._next = asyncio.Event()
             await asyncio.sleep(self._times.collect_s)
@@ -199,10 +223,14 @@ class _Displays:
             running.cancel()
             await asyncio.wait([running])
 
-    async def finish(self) -> None:
-        """Leave a last status: the archive is closed."""
-        if self._recorder.sink is None:
-            return
+    async def finish(self, ended_by: Optional[BaseException]) -> None:
+        """Leave a last status, and send the last alerts: the archive is closed."""
+        if self._recorder.sink is not None:
+            await self._write_last()
+        if self._alerting is not None:
+            await self._alerting.finish(ended_by)
+
+    async def _write_last(self) -> None:
         status = msgspec.structs.replace(self._collector.status(disk=self._disk()), stopped=True)
         try:
             await asyncio.wait_for(self._write(encode_status(status)), LAST_WORD_S)

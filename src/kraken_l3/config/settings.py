@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from kraken_l3.errors import ConfigError, did_you_mean
 from kraken_l3.model.address import is_loopback, parse_address
+from kraken_l3.model.alerts import ALERT_KINDS, AlertKind
 from kraken_l3.protocol.signature import decode_secret
 
 __all__ = [
@@ -57,6 +59,9 @@ _HINTS = {
     "keep_gb": "Write a number of gigabytes (0: no limit), and where the days are uploaded to (`upload`)",
     "http": "Write HOST:PORT, such as 127.0.0.1:9464; leave it out, and nothing is served",
     "http_token": "Make one: python3 -c 'import secrets; print(secrets.token_urlsafe(24))'",
+    "alerts": f"Write some of [{', '.join(ALERT_KINDS)}]",
+    "alert_hook": "Write a command as in a shell, without pipes: /usr/local/bin/page-me --urgent",
+    "alert_webhook": f"Write https://HOST/PATH; http:// is allowed {_LOOPBACK}",
     "flush_interval_s": "Write seconds, above 0 and up to 60; the default is 0.2",
     "fsync_interval_s": "Write seconds, above 0 and up to 600; the default is 1",
     "liveness_timeout_s": "Write seconds, 2 to 300; the default is 10",
@@ -93,6 +98,11 @@ class Settings(BaseSettings):
     http_token: SecretStr = Field(
         default=SecretStr(""), validate_default=True, description="What HTTP clients have to show"
     )
+    alerts: Annotated[list[AlertKind], NoDecode] = Field(
+        default=list(ALERT_KINDS), description="What to send an alert for, with a hook or a webhook"
+    )
+    alert_hook: str = Field(default="", description="Command that is run for each alert")
+    alert_webhook: SecretStr = Field(default=SecretStr(""), description="URL to which each alert is posted")
     flush_interval_s: float = Field(
         default=0.2, gt=0, le=60, description="Seconds until a line is handed to the system"
     )
@@ -152,7 +162,34 @@ class Settings(BaseSettings):
             raise ValueError(f"must have at least {SHORTEST_TOKEN} printable ASCII characters")
         return value
 
-    @field_validator("api_key", "api_secret", "http_token", mode="before")
+    @field_validator("alerts", mode="before")
+    @classmethod
+    def _split_alerts(cls, value: Any) -> Any:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
+            raise ValueError("must be a list of words")
+        return [part.strip().lower() for part in parts if part.strip()]
+
+    @field_validator("alert_hook")
+    @classmethod
+    def _check_hook(cls, value: str) -> str:
+        try:
+            shlex.split(value)
+        except ValueError as error:
+            raise ValueError(f"is not a command: {error}") from None
+        return value
+
+    @field_validator("alert_webhook")
+    @classmethod
+    def _check_webhook(cls, value: SecretStr) -> SecretStr:
+        parts = urlsplit(value.get_secret_value())
+        if value.get_secret_value() and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError("must start with https:// and a host name")
+        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            raise ValueError("must start with https://: without TLS others could read it")
+        return value
+
+    @field_validator("api_key", "api_secret", "http_token", "alert_webhook", mode="before")
     @classmethod
     def _strip_secret(cls, value: Any) -> Any:
         return value.strip() if isinstance(value, str) else value
@@ -190,7 +227,8 @@ class Settings(BaseSettings):
 
     def without_secrets(self) -> dict[str, Any]:
         """The configuration as the journal may hold it."""
-        return self.model_dump(mode="json", exclude=set(SECRET_KEYS))
+        # A command may have secrets among its words, and is nothing that a reader of the archive needs.
+        return self.model_dump(mode="json", exclude={*SECRET_KEYS, "alert_hook"})
 
 
 SECRET_KEYS = tuple(key for key, field in Settings.model_fields.items() if field.annotation is SecretStr)

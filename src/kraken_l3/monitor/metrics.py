@@ -107,6 +107,8 @@ def _of_machine(status: RecorderStatus) -> Iterator[Metric]:
     disk, clock = status.disk, status.clock
     yield _gauge("disk_free_bytes", "Free space for the archive", disk.free_bytes)
     yield _gauge("disk_time_to_full_seconds", "Until the disk is full, at the last hour's rate", disk.seconds_to_full)
+    yield _gauge("disk_low", "1 while the disk is running low", disk.mark != "fine")
+    yield _gauge("disk_scarce", "1 while only recording goes on, since the disk is nearly full", disk.mark == "scarce")
     yield _gauge("disk_full", "1 while nothing but the journal can be written", disk.is_full)
     yield _gauge("clock_synchronised", "1 while a daemon keeps the clock right, as the kernel says", clock.synchronised)
     yield _gauge("clock_offset_seconds", "What the kernel has still to correct of the clock", clock.offset_s)
