@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from kraken_l3.capture.credentials import KeyMemory
-from kraken_l3.capture.rest import TokenClient, Tokens
+from kraken_l3.capture.private_rest import PrivateRest
+from kraken_l3.capture.rest import Tokens
 from kraken_l3.clock import SystemClock
 from kraken_l3.errors import LocalFault, RefusedByKraken
 from kraken_l3.exchange.faults import Drop, TokenError
@@ -46,7 +47,7 @@ def tokens_for(
     clock = clock or SystemClock()
     key = key or exchange.api_key
     memory = KeyMemory(directory, key, sync)
-    return Tokens(TokenClient(exchange.rest_url, key, secret or exchange.api_secret, memory, clock), clock, sleep)
+    return Tokens(PrivateRest(exchange.rest_url, key, secret or exchange.api_secret, memory, clock), clock, sleep)
 
 
 class Waits(list):
@@ -145,7 +146,7 @@ def test_a_redirect_is_not_followed(tmp_path: Path, no_waiting: Waits) -> None:
             server = await asyncio.start_server(redirect, "127.0.0.1", 0)
             url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             memory = KeyMemory(tmp_path, exchange.api_key)
-            client = TokenClient(url, exchange.api_key, exchange.api_secret, memory, SystemClock())
+            client = PrivateRest(url, exchange.api_key, exchange.api_secret, memory, SystemClock())
             asking = asyncio.ensure_future(Tokens(client, SystemClock(), no_waiting).get())
             await asyncio.wait_for(asked.wait(), WAIT_S)
             while not no_waiting and not asking.done():

@@ -27,7 +27,8 @@ from kraken_l3.capture.gap_ledger import GapLedger
 from kraken_l3.capture.instruments import InstrumentWatch
 from kraken_l3.capture.intake import PAUSE_LIMIT_S, Intake
 from kraken_l3.capture.open_connections import OpenConnections
-from kraken_l3.capture.rest import TokenClient, Tokens
+from kraken_l3.capture.private_rest import PrivateRest
+from kraken_l3.capture.rest import Tokens
 from kraken_l3.capture.resync import Resyncs
 from kraken_l3.capture.sealer import SealerProcess, SealerTimes
 from kraken_l3.capture.sink import Observer, RecordObserver, Sink, SinkLimits
@@ -269,7 +270,7 @@ class Recorder:
     def _tokens(self) -> Tokens:
         key, secret = require_key(self._settings)
         memory = KeyMemory(state_directory(), key)
-        client = TokenClient(self._settings.rest_url, key, secret, memory, self._clock)
+        client = PrivateRest(self._settings.rest_url, key, secret, memory, self._clock)
         return Tokens(client, self._clock, self._sleep)
 
     def _shards(self, instruments: InstrumentWatch, sink: Sink) -> list[Shard]:
