@@ -84,7 +84,8 @@ class Recording:
             **options,
         }
         self.delays = Delays()
-        self.recorder = Recorder(Settings(**values), clock=clock, sleep=self.delays, **parts)
+        self.settings = Settings(**values)
+        self.recorder = Recorder(self.settings, clock=clock, sleep=self.delays, **parts)
         self._stop = asyncio.Event()
         self.task: Optional[asyncio.Task] = None
 
@@ -115,6 +116,11 @@ class Recording:
         """Wait until every symbol had its snapshot and so many level3 messages are in the archive."""
         await self.until_whole()
         await self.until(lambda r: len(r.lines()) >= count)
+
+    async def until_acknowledged(self) -> None:
+        """Wait until every symbol has its data and, a little later, its subscription in the journal."""
+        await self.until_whole()
+        await self.until_records("Acknowledged", len(self.recorder.symbols), channel="level3")
 
     async def until_records(self, kind: str, count: int = 1, **fields: Any) -> None:
         await self.until(lambda r: len(r.records(kind, **fields)) >= count)

@@ -6,6 +6,7 @@ follower-2026-11-22.ndjson                                  what only a second c
 journal-2026-11-22.ndjson                                   what happened around the data
 l3-2026-11-22.torn                                          what recovery set aside
 l3-2026-11-22.checkpoints    l3-2026-11-22.manifest.json    made by the verifier, and at sealing
+l3-2026-11-22.audits         trade-2026-11-22.filled        made by audits
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 __all__ = [
+    "AUDIT_LOCK_NAME",
     "GZIP_SUFFIX",
     "JOURNAL_PREFIX",
     "KEEP_LOCK_NAME",
@@ -45,8 +47,9 @@ STATUS_NAME = "recorder.status"
 KEEP_LOCK_NAME = "keep.lock"
 #: Which files were proved to be in which store.
 UPLOADS_NAME = "uploads.ndjson"
+AUDIT_LOCK_NAME = "audit.lock"
 
-_OF_NO_DAY = (LOCK_NAME, RESERVE_NAME, SEAL_LOCK_NAME, KEEP_LOCK_NAME, STATUS_NAME, UPLOADS_NAME)
+_OF_NO_DAY = (LOCK_NAME, RESERVE_NAME, SEAL_LOCK_NAME, KEEP_LOCK_NAME, AUDIT_LOCK_NAME, STATUS_NAME, UPLOADS_NAME)
 #: Behind the name of a data file: sealed by us, or packed by anybody.
 SEALED_SUFFIX = ".zst"
 GZIP_SUFFIX = ".gz"
@@ -73,6 +76,8 @@ _DATA_SUFFIXES = ("ndjson", "ndjson" + SEALED_SUFFIX, "ndjson" + GZIP_SUFFIX)
 _COMPANION_SUFFIXES = {"receipts", "torn", "repair", "repair.tmp", "repair.refused", "checkpoints", "manifest.json"} | {
     "sources",
     "conflicts",
+    "audits",
+    "filled",
 }
 
 
@@ -195,6 +200,16 @@ class DayPaths(NamedTuple):
     def conflicts(self) -> Path:
         """Of a merged archive: lines that stood at the place of others that are in the data."""
         return self.path(Stream.LEVEL3.prefix, "conflicts")
+
+    @property
+    def audits(self) -> Path:
+        """What audits of that day's books found; written by the audit."""
+        return self.path(Stream.LEVEL3.prefix, "audits")
+
+    @property
+    def filled_trades(self) -> Path:
+        """Trades of that day that were not received, from Kraken's REST API; written by the audit."""
+        return self.path(Stream.TRADE.prefix, "filled")
 
     @property
     def manifest(self) -> Path:

@@ -28,13 +28,18 @@ __all__ = ["Archive", "open_archive", "sound_records"]
 class Archive:
     """A directory, or a single file. Files are opened as they are read.
 
+    Args:
+        path: what to open.
+        since: of a directory, days before this one are left out; each day can be read alone.
+
     Attributes:
         path: what was opened.
         is_directory: whether it is a whole archive.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, since: dt.date = dt.date.min) -> None:
         self.path = path
+        self._since = since
         self.is_directory = path.is_dir()
         #: Of closed days, whose journals are never written again.
         self._next_days: dict[dt.date, dt.date] = {}
@@ -48,7 +53,8 @@ class Archive:
     def days(self) -> list[dt.date]:
         """The days that have data or a journal, as they were written; empty for a file whose name tells no day."""
         if self.is_directory:
-            return written_order(days_in(entry.name for entry in self.path.iterdir()), self._next_day)
+            days = days_in(entry.name for entry in self.path.iterdir())
+            return written_order((day for day in days if day >= self._since), self._next_day)
         name = parse_name(self.path.name)
         return [name.day] if name else []
 
@@ -61,7 +67,8 @@ class Archive:
         for name in names:
             parsed = parse_name(name)
             assert parsed is not None
-            by_day.setdefault(parsed.day, []).append(self.path / name)
+            if parsed.day >= self._since:
+                by_day.setdefault(parsed.day, []).append(self.path / name)
         return [path for day in written_order(by_day, self._next_day) for path in by_day[day]]
 
     def _next_day(self, day: dt.date) -> Optional[dt.date]:
@@ -204,12 +211,12 @@ def sound_records(journal: ByteSource) -> Iterator[tuple[list[Record], int]]:
         yield records, at
 
 
-def open_archive(path: Path) -> Archive:
-    """An archive to read.
+def open_archive(path: Path, since: dt.date = dt.date.min) -> Archive:
+    """An archive to read (see `Archive`).
 
     Raises:
         UsageError: there is nothing of that name.
     """
     if not path.exists():
         raise UsageError("there is no such file or directory", where=str(path))
-    return Archive(path)
+    return Archive(path, since)

@@ -21,7 +21,7 @@ from kraken_l3.protocol.refusals import Action, Refusal, refusal_of
 from kraken_l3.protocol.signature import decode_secret, sign
 from kraken_l3.redaction import SECRETS
 
-__all__ = ["Answer", "PrivateRest", "get_public", "what_failed"]
+__all__ = ["TIMEOUT_S", "Answer", "PrivateRest", "get_public", "what_failed"]
 
 TIMEOUT_S = 10.0
 ANSWER_LIMIT_BYTES = 1024 * 1024

@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 from kraken_l3._version import __version__
-from kraken_l3.cli.command import Argument, Command, Group
+from kraken_l3.cli.command import Argument, Command, Duration, Group
 from kraken_l3.cli.exchange_commands import CONFORMANCE, DEMO, REPLAY, SIMULATE
 from kraken_l3.cli.shared_options import (
     AS_JSON,
@@ -170,6 +170,21 @@ MERGE = Command(
     option("--out", "-o", type=PATH, required=True, help="Directory of the merged archive."),
     ENGINE,
     AS_JSON,
+)
+AUDIT = Command(
+    "audit",
+    """Compare recorded books with Kraken's REST API, order by order, at every depth that was subscribed.
+
+    Run it beside a recorder. Needs a second key ('Query open orders & trades') in KRAKEN_AUDIT_API_KEY and
+    KRAKEN_AUDIT_API_SECRET. Results go to l3-D.audits too. Exit code 2: a book differs after each message of the
+    seconds around the call; 3: one could not be compared; 4: refused by Kraken.
+    """,
+    CONFIG,
+    SYMBOLS,
+    option("--output-dir", "-o", type=PATH, help="Directory of the archive."),
+    option("--every", type=Duration(), help="Audit again after this time, until stopped: 10m, 1h."),
+    AS_JSON,
+    ENGINE,
 )
 VERIFY = Command(
     "verify",
@@ -445,6 +460,7 @@ APP = Group(
     CHECK,
     KEEP,
     MERGE,
+    AUDIT,
     VERIFY,
     BOOK,
     EXPORT,

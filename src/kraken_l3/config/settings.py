@@ -26,6 +26,7 @@ __all__ = [
     "Settings",
     "environment_without_secrets",
     "load_settings",
+    "require_audit_key",
     "require_key",
 ]
 
@@ -33,6 +34,8 @@ DEFAULT_CONFIG = Path("config.yaml")
 ENV_PREFIX = "KRAKEN_L3_"
 #: The names that Kraken's own tools and the original recorder use, beside KRAKEN_L3_API_KEY and KRAKEN_L3_API_SECRET.
 SECRET_ENV = {"api_key": "KRAKEN_API_KEY", "api_secret": "KRAKEN_API_SECRET"}
+#: Of the audit, which must not have the recorder's; in no file, since no recorder needs them.
+AUDIT_ENV = ("KRAKEN_AUDIT_API_KEY", "KRAKEN_AUDIT_API_SECRET")
 #: Kraken's keys have 56 characters and more.
 SHORTEST_SECRET = 8
 #: What could be guessed within a year is no token.
@@ -239,7 +242,7 @@ def environment_without_secrets(settings: Settings) -> dict[str, str]:
 
     They are left out by name, and by value under whatever name (a value too short for a secret is in many others).
     """
-    names = {ENV_PREFIX + key.upper() for key in SECRET_KEYS} | set(SECRET_ENV.values())
+    names = {ENV_PREFIX + key.upper() for key in SECRET_KEYS} | set(SECRET_ENV.values()) | set(AUDIT_ENV)
     values = [getattr(settings, key).get_secret_value() for key in SECRET_KEYS]
     secrets = [value for value in values if len(value) >= SHORTEST_SECRET]
     return {
@@ -269,6 +272,40 @@ def require_key(settings: Settings) -> tuple[str, str]:
     if not (key.isascii() and key.isprintable()):
         raise ConfigError("holds characters that no key has", where="api_key", hint=_HINTS["api_key"])
     decode_secret(secret)
+    return key, secret
+
+
+def require_audit_key(settings: Settings) -> tuple[str, str]:
+    """The audit's API key and its secret, from the environment.
+
+    Raises:
+        ConfigError: one is missing or is none, or it is the recorder's.
+    """
+    key, secret = (os.environ.get(name, "").strip() for name in AUDIT_ENV)
+    if not key or not secret:
+        raise ConfigError(
+            "an audit needs a key of its own",
+            where=AUDIT_ENV[0] if not key else AUDIT_ENV[1],
+            hint=(
+                "Make a second key at kraken.com (Settings, API) with the single permission 'Query open orders & "
+                f"trades' and set {AUDIT_ENV[0]} and {AUDIT_ENV[1]}"
+            ),
+        )
+    if key == settings.api_key.get_secret_value():
+        raise ConfigError(
+            "this is the recorder's key",
+            where=AUDIT_ENV[0],
+            hint=(
+                "Make a second one for the audit. Two programs with one key get in each other's way: its nonces must "
+                "grow from call to call. And the recorder's key should not be able to read orders"
+            ),
+        )
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError("holds characters that no key has", where=AUDIT_ENV[0], hint=_HINTS["api_key"])
+    try:
+        decode_secret(secret)
+    except ConfigError as error:
+        raise ConfigError(error.what, where=AUDIT_ENV[1], hint=error.hint) from None
     return key, secret
 
 

@@ -113,8 +113,8 @@ class Endpoints:
     async def _level3_call(self, request: web.Request) -> web.Response:
         body = await request.read()
         account, error = self._tokens.admit(LEVEL3_CALL, request.headers, body, self._clock.mono_ns())
-        if account is None:
-            return web.json_response({"error": [error]})
+        if account is None or not self._tokens.may_query:
+            return web.json_response({"error": [error or "EGeneral:Permission denied"]})
         kind = request.headers.get("Content-Type", "")
         return web.json_response(level3_answer(body, kind, self._rules.feed, self._rules.records))
 

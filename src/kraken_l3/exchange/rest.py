@@ -73,11 +73,13 @@ class TokenServer:
     Attributes:
         given: tokens handed out so far.
         permitted: whether the keys have the permission "Access WebSockets API".
+        may_query: whether they have "Query open orders & trades".
     """
 
     def __init__(self, keys: Mapping[str, str], limits: Limits) -> None:
         self.given = 0
         self.permitted = True
+        self.may_query = True
         self._accounts = {key: Account(secret, limits) for key, secret in keys.items()}
         self._limits = limits
         self._issued: dict[str, _Issued] = {}

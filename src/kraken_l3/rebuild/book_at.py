@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Union
 
 from kraken_l3.archive.checkpoints import Checkpoint, latest_heads, read_checkpoint
 from kraken_l3.archive.datafile import BEGINNING, DataFile, Position
@@ -45,7 +45,7 @@ class BookAt:
 
 
 def book_at(
-    path: Path,
+    path: Union[Path, Archive],
     symbol: str,
     *,
     at_ns: Optional[int] = None,
@@ -63,7 +63,7 @@ def book_at(
         DataMissing: the symbol has no book there.
         UsageError: `line` was given for a directory.
     """
-    archive = open_archive(path)
+    archive = path if isinstance(path, Archive) else open_archive(path)
     if line is not None and archive.is_directory:
         raise UsageError("a line number needs a single file", hint="Give the l3-*.ndjson file instead of the directory")
     end = _find_end(archive, at_ns, line)
