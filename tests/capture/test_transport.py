@@ -60,6 +60,23 @@ def test_a_server_that_takes_the_connection_and_says_nothing() -> None:
     run(main())
 
 
+def test_a_server_that_hangs_up_before_the_handshake() -> None:
+    """As a proxy does whose own server is down: it is no defect of the recorder."""
+
+    async def main() -> None:
+        async def hang_up(reader: Reader, writer: Writer) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.close()
+
+        server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(ConnectFailed, match="closed the connection without an answer"):
+            await connect(f"ws://127.0.0.1:{port}/v2", Nobody(), SystemClock())
+        server.close()
+
+    run(main())
+
+
 def test_pings_whose_pongs_nobody_reads_take_no_memory() -> None:
     """A server that sends pings and never reads would have us hoard the answers."""
     ping = b"\x89\x7d" + b"p" * 125

@@ -276,5 +276,7 @@ async def connect(url: str, receiver: Receiver, clock: Clock, *, limit_s: float 
         )
     except (OSError, WSError, ssl.SSLError, asyncio.TimeoutError) as error:
         raise ConnectFailed(f"cannot connect: {str(error) or type(error).__name__}", where=url) from error
+    if socket is None:  # so it is where the server hangs up before the handshake
+        raise ConnectFailed("cannot connect: the server closed the connection without an answer", where=url)
     assert isinstance(socket, _PicowsSocket)
     return socket
