@@ -43,7 +43,7 @@ def test_the_command_and_its_refusals(tmp_path: Path) -> None:
             told = json.loads(out)
             assert (told["command"], told["exit_code"], told["result"]["not_compared"]) == ("audit", 3, 1)
             assert told["result"]["last"][0]["outcome"] == "not_compared"
-            exchange.tokens.may_query = False
+            exchange.tokens.permissions = ("create-ws-token",)
             code, out, err = await audit(recording)
             assert (code, out) == (4, "")
             assert "'Query open orders & trades'" in err

@@ -231,7 +231,7 @@ def test_rate_limits_and_silence_end(tmp_path: Path) -> None:
 def test_a_key_without_the_permission_is_told_and_left_alone(tmp_path: Path) -> None:
     async def main() -> None:
         async with exchange_with() as exchange, Recording(tmp_path / "data", exchange) as recording:
-            exchange.tokens.may_query = False
+            exchange.tokens.permissions = ("create-ws-token",)
             await recording.until_acknowledged()
             with pytest.raises(RefusedByKraken, match="'Query open orders & trades'") as caught:
                 await audited(recording)

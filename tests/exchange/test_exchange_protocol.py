@@ -547,7 +547,7 @@ async def test_what_is_refused_is_refused_with_http_200():
             ({"nonce": 2**64}, "EAPI:Invalid nonce"),
         ):
             assert await ask_token(exchange, **how) == (200, {"error": [error]}), how
-        exchange.tokens.permitted = False
+        exchange.tokens.permissions = ()
         assert (await ask_token(exchange))[1] == {"error": ["EGeneral:Permission denied"]}
         async with aiohttp.ClientSession() as http:
             for headers in ({}, {"API-Key": exchange.api_key}, {"API-Key": exchange.api_key, "API-Sign": "?"}):

@@ -3,7 +3,7 @@
 from strangers import sign
 
 from kraken_l3.exchange.limits import Limits
-from kraken_l3.exchange.rest import TokenServer
+from kraken_l3.exchange.rest import KEY_INFO_PATH, TokenServer
 
 S = 1_000_000_000
 KEYS = {"one": "b25l", "two": "dHdv"}
@@ -39,6 +39,17 @@ def test_a_token_belongs_to_its_key_and_ends_in_time():
         assert nothing is None
     server.expire_all()
     assert server.owner(second, 0) is None
+
+
+def test_what_a_key_may_do_is_told_without_any_permission():
+    server = TokenServer(KEYS, Limits())
+    server.permissions = ("query-funds",)
+    body = b"nonce=5"
+    headers = {"API-Key": "one", "API-Sign": sign(KEYS["one"], 5, body, KEY_INFO_PATH), "Content-Type": FORM}
+    told = server.key_info(headers, body, 0)
+    assert (told["error"], told["result"]["permissions"], told["result"]["nonce"]) == ([], ["query-funds"], "5")
+    assert server.key_info(headers, body, 0) == {"error": ["EAPI:Invalid nonce"]}
+    assert ask(server, "one", 6)["error"] == ["EGeneral:Permission denied"]
 
 
 def test_tokens_that_have_ended_are_forgotten():

@@ -19,7 +19,7 @@ from kraken_l3.exchange.fault_injector import FaultInjector
 from kraken_l3.exchange.level3_rest import LEVEL3_CALL, level3_answer
 from kraken_l3.exchange.limits import AttemptLimit
 from kraken_l3.exchange.public_rest import PUBLIC_PREFIX, public_answer
-from kraken_l3.exchange.rest import TOKEN_PATH, TokenServer
+from kraken_l3.exchange.rest import KEY_INFO_PATH, QUERY_PERMISSION, TOKEN_PATH, TokenServer
 from kraken_l3.exchange.sent_log import SentLog
 
 __all__ = ["LEVEL3_PATH", "PUBLIC_PATH", "Endpoints"]
@@ -83,6 +83,7 @@ class Endpoints:
         """The routes, for a server to run."""
         app = web.Application(client_max_size=_MAX_REQUEST_BYTES)
         app.router.add_post(TOKEN_PATH, self._token)
+        app.router.add_post(KEY_INFO_PATH, self._key_info)
         app.router.add_post(LEVEL3_CALL, self._level3_call)
         app.router.add_route("*", PUBLIC_PREFIX + "{method}", self._public_call)
         app.router.add_get(LEVEL3_PATH, self._level3)
@@ -110,10 +111,13 @@ class Endpoints:
         self._changed()
         return web.json_response(answer)
 
+    async def _key_info(self, request: web.Request) -> web.Response:
+        return web.json_response(self._tokens.key_info(request.headers, await request.read(), self._clock.mono_ns()))
+
     async def _level3_call(self, request: web.Request) -> web.Response:
         body = await request.read()
         account, error = self._tokens.admit(LEVEL3_CALL, request.headers, body, self._clock.mono_ns())
-        if account is None or not self._tokens.may_query:
+        if account is None or QUERY_PERMISSION not in self._tokens.permissions:
             return web.json_response({"error": [error or "EGeneral:Permission denied"]})
         kind = request.headers.get("Content-Type", "")
         return web.json_response(level3_answer(body, kind, self._rules.feed, self._rules.records))

@@ -1,10 +1,10 @@
 """The private REST calls of the exchange: checks signed requests, hands out tokens. No sockets here.
 
-Rules (https://docs.kraken.com/api/docs/guides/spot-rest-auth, .../guides/spot-rest-intro and
-https://docs.kraken.com/api/docs/rest-api/get-websockets-token): an API error is HTTP 200 with a non-empty `error`
-array; the signature covers the path, the nonce and the exact body; the nonce of a key always grows; a token lives 900 s
-unless a subscription made with it is alive. The order in which Kraken checks is not documented: here it is lockout,
-key, counter, signature, nonce, permission, and a nonce counts as used once the signature was right.
+Rules (https://docs.kraken.com/api/docs/guides/spot-rest-auth, .../guides/spot-rest-intro,
+https://docs.kraken.com/api/docs/rest-api/get-websockets-token and .../get-api-key-info): an API error is HTTP 200 with
+a non-empty `error` array; the signature covers the path, the nonce and the exact body; the nonce of a key always grows;
+a token lives 900 s unless a subscription made with it is alive. The order in which Kraken checks is not documented:
+here it is lockout, key, counter, signature, nonce, permission, and a nonce counts as used once the signature was right.
 """
 
 from __future__ import annotations
@@ -21,9 +21,14 @@ from urllib.parse import parse_qs
 
 from kraken_l3.exchange.limits import DecayingCounter, Limits, SlidingWindow
 
-__all__ = ["TOKEN_PATH", "Account", "TokenServer", "field_of"]
+__all__ = ["KEY_INFO_PATH", "QUERY_PERMISSION", "TOKEN_PATH", "Account", "TokenServer", "field_of"]
 
 TOKEN_PATH = "/0/private/GetWebSocketsToken"
+KEY_INFO_PATH = "/0/private/GetApiKeyInfo"
+#: What the key settings at kraken.com call "WebSocket interface - On".
+TOKEN_PERMISSION = "create-ws-token"
+#: "Query open orders & trades", which REST Level3 needs.
+QUERY_PERMISSION = "query-open-trades"
 _NS_PER_S = 1_000_000_000
 _MAX_NONCE = 2**64 - 1
 
@@ -72,14 +77,14 @@ class TokenServer:
 
     Attributes:
         given: tokens handed out so far.
-        permitted: whether the keys have the permission "Access WebSockets API".
-        may_query: whether they have "Query open orders & trades".
+        permissions: of every key, as GetApiKeyInfo names them.
+        valid_until_s: when every key expires, in seconds since 1970; 0 for never.
     """
 
     def __init__(self, keys: Mapping[str, str], limits: Limits) -> None:
         self.given = 0
-        self.permitted = True
-        self.may_query = True
+        self.permissions: tuple[str, ...] = (TOKEN_PERMISSION, QUERY_PERMISSION)
+        self.valid_until_s = 0
         self._accounts = {key: Account(secret, limits) for key, secret in keys.items()}
         self._limits = limits
         self._issued: dict[str, _Issued] = {}
@@ -89,7 +94,7 @@ class TokenServer:
     def answer(self, headers: Mapping[str, str], body: bytes, mono_ns: int) -> dict[str, Any]:
         """The JSON object to answer a token request with."""
         account, error = self.admit(TOKEN_PATH, headers, body, mono_ns)
-        if account is not None and not self.permitted:
+        if account is not None and TOKEN_PERMISSION not in self.permissions:
             error = "EGeneral:Permission denied"
         if account is None or error:
             return {"error": [error]}
@@ -99,6 +104,28 @@ class TokenServer:
         self._issued[token] = _Issued(account, mono_ns)
         self.given += 1
         return {"error": [], "result": {"token": token, "expires": int(self._limits.token_s)}}
+
+    def key_info(self, headers: Mapping[str, str], body: bytes, mono_ns: int) -> dict[str, Any]:
+        """The JSON object to answer GetApiKeyInfo with, which needs no permission."""
+        account, error = self.admit(KEY_INFO_PATH, headers, body, mono_ns)
+        if account is None:
+            return {"error": [error]}
+        info = {
+            "apiKeyName": "simulated",
+            "apiKey": headers["API-Key"],
+            "nonce": str(account.last_nonce),
+            "nonceWindow": 0,
+            "permissions": list(self.permissions),
+            "iban": "AA00 N84G SIMU LATE",
+            "validUntil": str(self.valid_until_s),
+            "queryFrom": "0",
+            "queryTo": "0",
+            "createdTime": "0",
+            "modifiedTime": "0",
+            "ipAllowlist": [],
+            "lastUsed": None,
+        }
+        return {"error": [], "result": info}
 
     def admit(self, path: str, headers: Mapping[str, str], body: bytes, mono_ns: int) -> tuple[Optional[Account], str]:
         """Whose a private call is, or None and why it is refused."""
