@@ -68,6 +68,17 @@ PLAN = Command(
     TIER,
     AS_JSON,
 )
+DOCTOR = Command(
+    "doctor",
+    """Check the configuration, this machine, the way to Kraken and the API key; say what to do about each.
+
+    Every check has an end, and secrets are masked. It asks for a session token, subscribes to one symbol for a moment,
+    and writes 16 MiB into the output directory, which it removes. Exit code 0: ready (there may be warnings); 1:
+    configuration; 4: refused by Kraken; 5: this machine or the network.
+    """,
+    CONFIG,
+    AS_JSON,
+)
 _NAME = option("--name", default="kraken-l3", help="Name of the service; each recorder needs its own.")
 SERVICE = Group(
     "service",
@@ -454,6 +465,7 @@ APP = Group(
     INIT,
     RECORD,
     PLAN,
+    DOCTOR,
     INFO,
     RECOVER,
     SEAL,
