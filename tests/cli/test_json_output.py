@@ -24,6 +24,7 @@ NEEDS_DUCKDB = pytest.mark.skipif(
 COMMAND_LINES = [
     (["plan", "--symbols", "BTC/USD"], 0, {"connections", "basis"}),
     (["info", "ARCHIVE"], 0, {"files", "gaps"}),
+    (["status", "ARCHIVE"], 0, {"state", "today", "sealed"}),
     (["recover", "ARCHIVE"], 0, {"repairs"}),
     (["seal", "ARCHIVE"], 0, {"sealed"}),
     (["check", "ARCHIVE"], 0, {"manifests"}),

@@ -79,6 +79,17 @@ DOCTOR = Command(
     CONFIG,
     AS_JSON,
 )
+STATUS = Command(
+    "status",
+    """Show how a recording stands: recorder, symbols, gaps today, verified share, sealed days, disk.
+
+    Works while it runs and afterwards, and reads no data: a year of days takes a fraction of a second. Exit code 3: the
+    recorder is not healthy, or it has ended without a word.
+    """,
+    Argument("directory", "The archive (default: output_dir of the configuration).", type=PATH, required=False),
+    CONFIG,
+    AS_JSON,
+)
 _NAME = option("--name", default="kraken-l3", help="Name of the service; each recorder needs its own.")
 SERVICE = Group(
     "service",
@@ -466,6 +477,7 @@ APP = Group(
     RECORD,
     PLAN,
     DOCTOR,
+    STATUS,
     INFO,
     RECOVER,
     SEAL,

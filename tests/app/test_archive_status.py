@@ -1,0 +1,122 @@
+"""The status of archives: with a recorder at work, stopped, dead, and with none; and of a year of days."""
+
+import datetime as dt
+import json
+import os
+import socket
+import time
+
+import pytest
+from archive_of_a_year import write_year
+
+import processes
+from kraken_l3.app.archive_status import archive_status
+from kraken_l3.archive.layout import LOCK_NAME, STATUS_NAME
+from kraken_l3.errors import UsageError
+from kraken_l3.model.timestamps import NS_PER_S
+from kraken_l3.monitor.status import RecorderStatus, SymbolStatus, encode_status
+from kraken_l3.monitor.status_file import write_status
+from processes import RecordProcess, simulate
+
+LAST = dt.date(2026, 3, 10)
+FEW = 12
+
+
+@pytest.fixture(scope="module")
+def year(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("year") / "data"
+    return directory, write_year(directory, LAST, FEW)
+
+
+def told(now_ns, **values):
+    rows = [SymbolStatus(symbol="BTC/USD", connection=0, state="waiting")]
+    usual = {"now_ns": now_ns, "since_ns": now_ns - 60 * NS_PER_S, "directory": "d", "rows": rows, "pid": os.getpid()}
+    return encode_status(RecorderStatus(**{**usual, **values}))
+
+
+def test_many_days_without_a_recorder(year):
+    directory, end_ns = year
+    found = archive_status(directory, end_ns + 3 * NS_PER_S)
+    assert (found.state, found.problems, found.pid) == ("none", [], None)
+    assert (found.sealed.days, found.sealed.sealed, found.sealed.last_sealed) == (FEW, FEW - 2, "2026-03-08")
+    assert (found.sealed.verdict, found.sealed.ok, found.sealed.messages) == ("ok", 50_000, 50_000)
+    assert found.sealed.bytes > 1_000_000_000 * FEW
+    assert found.today.day == "2026-03-10"
+    assert (found.today.lines, found.today.last_received_ns, found.today.gaps) == (1000, end_ns, 2)
+    assert [(gap.symbol, gap.cause) for gap in found.today.open_gaps] == [("ETH/USD", "mismatch")]
+    assert found.days_left == pytest.approx(found.disk_free_bytes / found.sealed.bytes_per_day)
+
+
+@pytest.mark.parametrize(
+    ("values", "age_s", "holder", "state"),
+    [
+        ({}, 1, None, "running"),
+        ({}, 30, None, "dead"),
+        ({}, 30, b"no JSON", "dead"),
+        ({}, 30, b'{"pid":-1,"host":"HOST"}', "dead"),
+        ({}, 30, b'{"pid":PID,"host":"elsewhere"}', "dead"),
+        ({}, 30, b'{"pid":PID,"host":"HOST"}', "stuck"),
+        (
+            {"pid": 1},
+            30,
+            b'{"pid":PID,"host":"HOST"}',
+            "dead",
+        ),  # another recorder has it, and has not told anything yet
+        ({"stopped": True}, 1, None, "stopped"),
+        ({"stopped": True}, 10**6, None, "stopped"),
+    ],
+)
+def test_the_state_of_the_recorder(tmp_path, values, age_s, holder, state):
+    now_ns = 1_790_000_000 * NS_PER_S
+    write_status(tmp_path, told(now_ns - age_s * NS_PER_S, **values))
+    if holder is not None:
+        text = holder.replace(b"PID", str(os.getpid()).encode()).replace(b"HOST", socket.gethostname().encode())
+        (tmp_path / LOCK_NAME).write_bytes(text)
+    found = archive_status(tmp_path, now_ns)
+    assert found.state == state
+    assert bool(found.problems) == (state != "stopped")
+
+
+def test_where_there_is_nothing(tmp_path):
+    with pytest.raises(UsageError, match="no recording here"):
+        archive_status(tmp_path, 0)
+    with pytest.raises(UsageError, match="cannot be read"):
+        archive_status(tmp_path / "nowhere", 0)
+
+
+def test_damage_is_no_obstacle(year, tmp_path):
+    for name in ("l3-2026-03-10.receipts", "l3-2026-03-10.manifest.json", "journal-2026-03-10.ndjson"):
+        (tmp_path / name).write_bytes(b'\xff{"kind":"gap_opened"}\n{"kind":"gap_opened"')
+    found = archive_status(tmp_path, 0)
+    assert found.today.open_gaps == []
+    assert found.sealed.verdict.startswith("is not a manifest")
+
+
+def test_the_command_tells_of_a_recorder_at_work_stopped_and_killed(tmp_path):
+    def status(*options, directory="data"):
+        return processes.run("status", directory, *options, directory=tmp_path)
+
+    with simulate("--rate", "300") as exports, RecordProcess(tmp_path, exports) as recorder:
+        recorder.until(lambda: (recorder.output / STATUS_NAME).exists())
+        recorder.until(lambda: not archive_status(recorder.output, time.time_ns()).problems)
+        result = json.loads(status("--json").stdout)["result"]
+        assert result["healthy"], result["problems"]
+        assert result["pid"] == recorder.process.pid
+        shown = status().stdout
+        assert f"(pid {recorder.process.pid} on " in shown
+        assert "2 of 2 recording" in shown
+        assert "0 gaps" in shown
+        recorder.process.terminate()
+        assert recorder.wait() == 0
+        assert "the recorder was stopped" in status().stdout
+        assert "ends at" in status().stdout
+        assert status().returncode == 0
+    nothing = processes.run("status", "nowhere", directory=tmp_path)
+    assert nothing.returncode == 1
+    assert "no such file" in nothing.stderr.lower()
+
+
+def test_without_a_directory_it_is_the_configured_one(tmp_path, year):
+    done = processes.run("status", directory=tmp_path, KRAKEN_L3_OUTPUT_DIR=str(year[0]))
+    assert done.returncode == 0
+    assert "12, 2026-02-27 to 2026-03-10" in done.stdout
