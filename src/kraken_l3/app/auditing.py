@@ -6,29 +6,33 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Callable, Optional
 
 import msgspec
 
 from kraken_l3.archive.audit_files import AuditFiles
-from kraken_l3.archive.layout import DayPaths
+from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.audit.books import AGREES, DIFFERS, WINDOW_NS, BookAudit, BookAudits, depths_in
 from kraken_l3.audit.calls import Level3Calls, Pace
+from kraken_l3.audit.trades import HoleAudit, TradeAudits, holes_in
 from kraken_l3.capture.credentials import KeyMemory, state_directory
-from kraken_l3.capture.private_rest import TIMEOUT_S, PrivateRest
+from kraken_l3.capture.private_rest import TIMEOUT_S, PrivateRest, get_public
 from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.config.settings import Settings, require_audit_key
 from kraken_l3.config.symbols import is_pattern
 from kraken_l3.errors import ConfigError, DamageFound, DataMissing, did_you_mean
 from kraken_l3.model.timestamps import day_of
 
-__all__ = ["BookReport", "audit_books", "audited_symbols", "repeat"]
+__all__ = ["BookReport", "TradeReport", "audit_books", "audit_trades", "audited_symbols"]
 
 #: A book of 1,000 levels has some thousands of orders of about 120 bytes.
 _ANSWER_LIMIT_BYTES = 64 * 1024 * 1024
 SETTLE_S = 2.0
+#: Kraken's public calls are counted by address and pair, about one a second.
+PUBLIC_SPACING_S = 1.0
 
 
 class BookReport(msgspec.Struct):
@@ -77,7 +81,7 @@ def audited_symbols(settings: Settings) -> list[str]:
         )
     found: list[str] = []
     for symbol in settings.symbols or ["all"]:
-        fitting = [name for name in recorded if symbol == "all" or fnmatchcase(name, symbol)]
+        fitting = [name for name in recorded if _is_meant(name, [symbol])]
         if not fitting and is_pattern(symbol):
             raise ConfigError(
                 f"{symbol!r} fits none of the {len(recorded):,} recorded pairs",
@@ -149,7 +153,7 @@ async def audit_books(
         on_round(found)
 
     with AuditFiles(settings.output_dir) as files:
-        await repeat(audit_once, stop, every_s)
+        await _repeat(audit_once, stop, every_s)
     return report
 
 
@@ -161,7 +165,83 @@ def _note(files: AuditFiles, settings: Settings, found: Sequence[BookAudit]) -> 
         files.append(path, audits)
 
 
-async def repeat(once: Callable[[], Awaitable[None]], stop: asyncio.Event, every_s: Optional[float]) -> None:
+class TradeReport(msgspec.Struct):
+    """What became of the holes in trade ids.
+
+    Attributes:
+        rounds: how often they were looked for.
+        filled: how many trades were filled, in all rounds.
+        missing: how many were missing after the last round.
+        holes: those of the last round.
+    """
+
+    rounds: int = 0
+    filled: int = 0
+    missing: int = 0
+    holes: list[HoleAudit] = []
+
+    def add(self, holes: list[HoleAudit]) -> None:
+        """One more round."""
+        self.rounds += 1
+        self.filled += sum(hole.filled for hole in holes)
+        self.missing = sum(hole.missing for hole in holes)
+        self.holes = holes
+
+    def exit_code(self) -> int:
+        """0: nothing is missing; 2: REST contradicts what was recorded; 3: some is missing."""
+        if any(hole.contradicts for hole in self.holes):
+            return DamageFound.exit_code
+        return DataMissing.exit_code if self.missing else 0
+
+
+async def audit_trades(
+    settings: Settings,
+    on_round: Callable[[list[HoleAudit]], None],
+    stop: asyncio.Event,
+    *,
+    every_s: Optional[float] = None,
+    clock: Optional[Clock] = None,
+    pace: Optional[Pace] = None,
+) -> TradeReport:
+    """Look for holes in the recorded trade ids, and fill them from Kraken's public REST API. Needs no key.
+
+    Args:
+        settings: which pairs (none: all that were recorded), which archive, and Kraken's address.
+        on_round: told of each round.
+        stop: ends the run after the round that is under way.
+        every_s: see `audit_books`.
+        clock: likewise.
+        pace: likewise.
+
+    Raises:
+        DataMissing: no trades were recorded.
+        DamageFound: a trade file cannot be read to its end.
+        ArchiveLocked: another audit writes there.
+    """
+    archive = open_archive(settings.output_dir)
+    if not archive.files(Stream.TRADE):
+        hint = "Record with `trades: true`"
+        raise DataMissing("no trades were recorded there", where=str(settings.output_dir), hint=hint)
+    report = TradeReport()
+    pace = pace or Pace(PUBLIC_SPACING_S)
+
+    async def audit_once() -> None:
+        holes = await asyncio.to_thread(holes_in, archive)
+        audits = TradeAudits(archive, partial(get_public, settings.rest_url), files, clock or SystemClock(), pace)
+        wanted = [hole for hole in holes if _is_meant(hole.after.symbol, settings.symbols)]
+        report.add([await audits.fill(hole) for hole in wanted])
+        on_round(report.holes)
+
+    with AuditFiles(settings.output_dir) as files:
+        await _repeat(audit_once, stop, every_s)
+    return report
+
+
+def _is_meant(symbol: str, patterns: Sequence[str]) -> bool:
+    return not patterns or any(pattern == "all" or fnmatchcase(symbol, pattern) for pattern in patterns)
+
+
+async def _repeat(once: Callable[[], Awaitable[None]], stop: asyncio.Event, every_s: Optional[float]) -> None:
     """Do something once or, with `every_s`, at this interval until `stop` is set; what is under way ends first."""
     loop = asyncio.get_running_loop()
     due = loop.time()

@@ -204,6 +204,7 @@ AUDIT = Command(
     CONFIG,
     SYMBOLS,
     option("--output-dir", "-o", type=PATH, help="Directory of the archive."),
+    flag("--trades", help="Instead of books: find holes in trade ids, and fill them from the public REST API. No key."),
     option("--every", type=Duration(), help="Audit again after this time, until stopped: 10m, 1h."),
     AS_JSON,
     ENGINE,
