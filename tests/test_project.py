@@ -106,7 +106,7 @@ def test_every_key_is_documented_with_its_variable_and_default(key: str) -> None
         assert default == "Kraken's"
     elif key == "alerts":
         assert default == "all"
-    elif key in ("symbols", "http", "alert_hook", *SECRET_KEYS):
+    elif key in ("symbols", "http", "relay", "alert_hook", *SECRET_KEYS):
         assert default == "none"
     elif isinstance(value, (bool, float)):
         assert yaml.safe_load(default) == value

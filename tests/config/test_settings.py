@@ -52,8 +52,8 @@ class TestOrder:
         text = samples.get(
             key, "https://a.example" if key == "rest_url" else "wss://a.example" if "url" in key else "3"
         )
-        own = {"http": "127.0.0.1:9464", "http_token": "a-token-long-enough", "alerts": "gap, stop"}
-        text = {**own, "alert_webhook": "https://a.example/x"}.get(key, text)
+        own = {"http": "127.0.0.1:9464", "relay": "127.0.0.1:8765", "alerts": "gap, stop"}
+        text = {**own, "http_token": "a-token-long-enough", "alert_webhook": "https://a.example/x"}.get(key, text)
         if Settings.model_fields[key].annotation is bool:
             text = str(not Settings.model_fields[key].default)
         needed = {
@@ -218,6 +218,16 @@ class TestSymbols:
     def test_a_pattern_that_fits_nothing(self) -> None:
         with pytest.raises(ConfigError, match="fits none"):
             expand(["*/XYZ"], self.traded)
+
+
+class TestRelay:
+    def test_only_this_machine_reaches_it(self) -> None:
+        assert load_settings(flags={"relay": "localhost:8765"})[0].relay == "localhost:8765"
+        with pytest.raises(ConfigError, match=r"must be for this machine only, got 0\.0\.0\.0:8765") as error:
+            load_settings(flags={"relay": "0.0.0.0:8765"})
+        assert "SSH tunnel" in error.value.hint
+        with pytest.raises(ConfigError, match="an address is HOST:PORT"):
+            load_settings(flags={"relay": "8765"})
 
 
 class TestHttp:

@@ -9,14 +9,18 @@ import pytest
 from strangers import Wire, a_token, running, subscribed
 from wire_oracle import Book
 
+from kraken_l3.app.recorder import RecorderLimits
 from kraken_l3.archive.reader import open_archive
+from kraken_l3.capture.sealer import SealerTimes
 from kraken_l3.errors import UsageError
 from kraken_l3.exchange.faults import Drop
 from kraken_l3.exchange.replay.relay import RELAY_LIMITS, Relay
 from kraken_l3.exchange.sent_log import SentLog
 from kraken_l3.exchange.server import Exchange
-from recording import Recording, flow
+from kraken_l3.model.timestamps import NS_PER_S, parse_rfc3339
+from recording import JumpingClock, Recording, flow
 
+MIDNIGHT_NS = parse_rfc3339("2026-11-23T00:00:00Z")
 SYMBOLS = ["BTC/USD", "ETH/USD"]
 LEVEL3 = b'"channel":"level3","type"'
 
@@ -140,6 +144,27 @@ async def test_who_reads_too_slowly_is_cut_off_and_nobody_else(tmp_path):
                 await reader.reader.read(1 << 20)
             for _ in range(10):
                 assert await reader.reader.read(1 << 20)
+
+
+@running
+async def test_it_goes_on_over_midnight_while_the_day_before_is_sealed(tmp_path):
+    clock = JumpingClock()
+    clock.step_to(MIDNIGHT_NS - 1_800 * NS_PER_S)
+    limits = RecorderLimits(sealer=SealerTimes(after_start_s=0, after_midnight_s=0, poll_s=0.02))
+    options = {"seal": True, "limits": limits}
+    async with Exchange(flow()) as exchange, Recording(tmp_path, exchange, clock, **options) as recording:
+        async with relay_of(tmp_path) as relay:
+            reader = Reader(await subscribed(relay, SYMBOLS), 10)
+            await reader.read(50)
+            clock.step_to(MIDNIGHT_NS - NS_PER_S // 10)
+            await recording.until(lambda r: any(tmp_path.glob("l3-*.manifest.json")))
+            late = Reader(await subscribed(relay, SYMBOLS), 10)
+            await late.read(50)
+            await reader.until(late.payloads[-1])
+    recorded = lines_of(tmp_path)
+    assert len(open_archive(tmp_path).days) == 2
+    first = recorded.index(reader.payloads[2])
+    assert reader.payloads[2:] == recorded[first : first + len(reader.payloads) - 2]
 
 
 @running

@@ -8,6 +8,7 @@ import platform
 import socket
 import sys
 from collections.abc import Awaitable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional
 
@@ -18,7 +19,7 @@ from kraken_l3._version import __version__
 from kraken_l3.app.symbols import resolve_symbols
 from kraken_l3.archive.journal import Finding, Record, Started, Stopped
 from kraken_l3.archive.writer import ArchiveWriter
-from kraken_l3.capture import channel
+from kraken_l3.capture import channel, transport
 from kraken_l3.capture.clock_watch import ALIVE_S, ClockWatch
 from kraken_l3.capture.connection import ConnectionContext, Shard
 from kraken_l3.capture.credentials import KeyMemory, state_directory
@@ -34,11 +35,13 @@ from kraken_l3.capture.sealer import SealerProcess, SealerTimes
 from kraken_l3.capture.sink import Observer, RecordObserver, Sink, SinkLimits
 from kraken_l3.capture.supervisor import Supervisor
 from kraken_l3.capture.trades import TradeWatch
-from kraken_l3.capture.transport import Receiver, WebSocket, connect
+from kraken_l3.capture.transport import Receiver, WebSocket
 from kraken_l3.capture.verifier import VerifierLimits, VerifierProcess
+from kraken_l3.capture.web_process import WebProcess
 from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.config.settings import Settings, environment_without_secrets, require_key
 from kraken_l3.config.symbols import fitting_pairs, is_pattern
+from kraken_l3.model.address import parse_address
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.model.live import ResyncRequest, VerifierFinding
 from kraken_l3.protocol.budget import RATE_PER_S, SYMBOLS_PER_CONNECTION, SubscriptionBudget
@@ -48,6 +51,11 @@ from kraken_l3.protocol.resync import PAUSES_S, ResyncPolicy
 __all__ = ["Recorder"]
 
 log = structlog.get_logger("kraken_l3.recorder")
+
+#: With a relay a message waits this long for others before it is queued, and is written at once: measured, these two
+#: are nearly all of the delay (docs/replay.md).
+_RELAYED_DELIVER_S = 0.001
+_RELAYED_WAKE_BYTES = 1
 
 
 class RecorderLimits(NamedTuple):
@@ -84,7 +92,7 @@ class Recorder:
         record_observer: called with what is journalled.
         limits: see `RecorderLimits`.
         open_writer: opens the archive, as `ArchiveWriter.open` does.
-        connect: opens a WebSocket, as `transport.connect` does.
+        connect: opens a WebSocket, as `transport.connect` does (None: that one).
         sleep: waits between attempts to connect or to get a token; tests shorten it.
     """
 
@@ -97,7 +105,7 @@ class Recorder:
         record_observer: Optional[RecordObserver] = None,
         limits: RecorderLimits = RecorderLimits(),  # noqa: B008 - immutable
         open_writer: Callable[..., ArchiveWriter] = ArchiveWriter.open,
-        connect: Callable[[str, Receiver, Clock], Awaitable[WebSocket]] = connect,
+        connect: Optional[Callable[[str, Receiver, Clock], Awaitable[WebSocket]]] = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._settings = settings
@@ -106,7 +114,8 @@ class Recorder:
         self._record_observer = record_observer
         self._limits = limits
         self._open_writer = open_writer
-        self._connect = connect
+        deliver_s = _RELAYED_DELIVER_S if settings.relay else transport.DELIVER_S
+        self._connect = connect or partial(transport.connect, deliver_s=deliver_s)
         self._sleep = sleep
         self.symbols: list[str] = []
         self.sink: Optional[Sink] = None
@@ -118,6 +127,7 @@ class Recorder:
         self.verifier: Optional[VerifierProcess] = None
         self.sealer: Optional[SealerProcess] = None
         self.disk: Optional[DiskGuard] = None
+        self.relay: Optional[WebProcess] = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Record until `stop` is set; everything received is on disk when this returns.
@@ -175,6 +185,8 @@ class Recorder:
         limits = self._limits.sink._replace(
             flush_interval_s=settings.flush_interval_s, fsync_interval_s=settings.fsync_interval_s
         )
+        if settings.relay:
+            limits = limits._replace(wake_bytes=_RELAYED_WAKE_BYTES)
         self.sink = sink = Sink(writer, self.intake, limits, self._observer, self._record_observer)
         return sink
 
@@ -214,13 +226,18 @@ class Recorder:
             self.sealer = self._sealer()
             beside.append(Beside(self.sealer.run))
         self.disk = DiskGuard(settings.output_dir, lambda: sink.written_bytes, beside, clock, self._limits.disk)
-        guarding = asyncio.ensure_future(self.disk.run())
+        work = [self.disk.run()]
+        if settings.relay:
+            self.relay = self._relay()
+            work.append(self.relay.run())
+        tasks = [asyncio.ensure_future(each) for each in work]
         try:
             shards = self._shards(instruments, sink)
             await self.supervisor.run(shards, stop, beside=[clock_watch.run(), self.resyncs.run()])
         finally:
-            guarding.cancel()
-            await asyncio.gather(guarding, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _record_listed(self, instruments: list[Instrument]) -> list[str]:
         """Record newly listed pairs that match a configured pattern; returns their names."""
@@ -265,6 +282,16 @@ class Recorder:
             self._clock,
             environment_without_secrets(self._settings),
             times=self._limits.sealer,
+        )
+
+    def _relay(self) -> WebProcess:
+        settings = self._settings
+        address = parse_address(settings.relay)
+        command = [sys.executable, "-m", "kraken_l3", "replay", str(settings.output_dir), "--live", "--recorder"]
+        return WebProcess(
+            [*command, "--host", address.host, "--port", str(address.port)],
+            environment_without_secrets(settings),
+            name="relay",
         )
 
     def _tokens(self) -> Tokens:

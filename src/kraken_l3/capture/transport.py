@@ -27,7 +27,7 @@ HANDSHAKE_S = 10.0
 #: With this much waiting to be sent, pings are not answered: pongs for a server that reads none would pile up.
 PENDING_BYTES_MAX = 64 * 1024
 #: Messages are handed to the receiver together: woken for each, the processor would fetch code and data of all that
-#: comes after from memory again, which takes longer than the work. So long the first of them may wait.
+#: comes after from memory again, which takes longer than the work. So long the first of them may wait by default.
 DELIVER_S = 0.01
 #: So many wait at most, and a larger message is handed over at once, with those before it.
 WAITING_MAX = 64
@@ -50,7 +50,7 @@ class Receiver(Protocol):
         """The handshake is complete, with these extensions ("": none); frames follow."""
 
     def on_message(self, payload: bytes, recv_ns: int, mono_ns: int) -> None:
-        """A complete message, up to `DELIVER_S` ago, in order with everything else that is told here.
+        """A complete message, up to `deliver_s` ago, in order with everything else that is told here.
 
         Both clocks were read before anything else was done with its last frame.
         """
@@ -90,8 +90,9 @@ class WebSocket(Protocol):
 class _PicowsSocket(WSListener):
     """picows' listener, and the `WebSocket` port."""
 
-    def __init__(self, receiver: Receiver, clock: Clock) -> None:
+    def __init__(self, receiver: Receiver, clock: Clock, deliver_s: float) -> None:
         self._receiver = receiver
+        self._deliver_s = deliver_s
         self._wall_ns, self._mono_ns = clock.wall_ns, clock.mono_ns
         self._loop = asyncio.get_running_loop()
         self._transport: Optional[WSTransport] = None
@@ -116,7 +117,7 @@ class _PicowsSocket(WSListener):
             self._waiting.append((payload, recv_ns, mono_ns))
             if not self._timer_runs:
                 self._timer_runs = True
-                self._loop.call_later(DELIVER_S, self._on_timer)
+                self._loop.call_later(self._deliver_s, self._on_timer)
             if len(self._waiting) >= WAITING_MAX or len(payload) > WAITING_MESSAGE_BYTES:
                 self.deliver()
             return
@@ -246,7 +247,9 @@ def _is_utf8(payload: bytes) -> bool:
     return True
 
 
-async def connect(url: str, receiver: Receiver, clock: Clock, *, limit_s: float = CONNECT_S) -> WebSocket:
+async def connect(
+    url: str, receiver: Receiver, clock: Clock, *, limit_s: float = CONNECT_S, deliver_s: float = DELIVER_S
+) -> WebSocket:
     """Open a connection. TLS certificates are checked against the system's, or those in SSL_CERT_FILE.
 
     Args:
@@ -254,6 +257,7 @@ async def connect(url: str, receiver: Receiver, clock: Clock, *, limit_s: float 
         receiver: called with what arrives.
         clock: timestamps frames.
         limit_s: seconds for everything from name resolution to the end of the handshake.
+        deliver_s: seconds that a message may wait for others before it is handed to the receiver.
 
     Raises:
         ConnectFailed: why it failed, in one sentence.
@@ -262,7 +266,7 @@ async def connect(url: str, receiver: Receiver, clock: Clock, *, limit_s: float 
     try:
         _, socket = await asyncio.wait_for(
             ws_connect(
-                lambda: _PicowsSocket(receiver, clock),
+                lambda: _PicowsSocket(receiver, clock, deliver_s),
                 url,
                 ssl_context=context,
                 websocket_handshake_timeout=HANDSHAKE_S,

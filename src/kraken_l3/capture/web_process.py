@@ -1,7 +1,7 @@
-"""The web process as the recorder sees it: a child that serves page, metrics and health, restarted when it fails.
+"""A process that serves what is recorded, as the recorder sees it: web process or relay, restarted when it fails.
 
-No request reaches the recorder. It sends the child one line a second, its status, and takes nothing back but the URL:
-a child that reads too slowly misses lines, and one that reads nothing for a minute is restarted.
+No request reaches the recorder. It sends the web process one line a second, its status, and takes nothing back but the
+URL: a child that reads too slowly misses lines, and one that reads nothing for a minute is restarted.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class WebProcess:
     Args:
         command: starts the child, which reads statuses from stdin, writes its URL to stdout, and ends when stdin does.
         environment: the child's environment variables.
+        name: what logs call it.
         limits: see `WebLimits`.
     """
 
@@ -48,8 +49,10 @@ class WebProcess:
         command: Sequence[str],
         environment: Mapping[str, str],
         *,
+        name: str = "web process",
         limits: WebLimits = WebLimits(),  # noqa: B008 - immutable
     ) -> None:
+        self._name = name
         self._command = command
         self._environment = environment
         self._limits = limits
@@ -72,7 +75,7 @@ class WebProcess:
         if child.send(line):
             self._read_at = now
         elif now - self._read_at > self._limits.silence_s:
-            log.warning("the web process is stuck and is restarted", seconds=self._limits.silence_s)
+            log.warning(f"the {self._name} is stuck and is restarted", seconds=self._limits.silence_s)
             self._read_at = now
             child.signal_kill()
 
@@ -84,7 +87,7 @@ class WebProcess:
             began = loop.time()
             code = await self._run_once()
             wait_s = self._limits.restarts.next_wait_s(wait_s, loop.time() - began)
-            log.warning("the web process ended, recording goes on", exit_code=code, restart_s=wait_s)
+            log.warning(f"the {self._name} ended, recording goes on", exit_code=code, restart_s=wait_s)
             self.restarts += 1
             await asyncio.sleep(wait_s)
 
@@ -92,14 +95,14 @@ class WebProcess:
         try:
             child = await Child.start(self._command, self._environment, read="stdout")
         except OSError as error:
-            log.warning("cannot start the web process", error=str(error))
+            log.warning(f"cannot start the {self._name}", error=str(error))
             return None
         self._child, self._read_at = child, asyncio.get_running_loop().time()
         try:
             with contextlib.suppress(ValueError):  # no line of its is that long
                 async for line in child.lines():
                     self.url = line.decode(errors="replace").strip()
-                    log.info("serving", url=self.url)
+                    log.info("serving", url=self.url, process=self._name)
             return await child.wait()
         finally:
             await self._end(child)

@@ -70,7 +70,7 @@ async def _relay(relay: Relay, duration: Optional[float], *, recorder: bool) -> 
     stop = stop_on_signal()
     if recorder:
         _set_at_end_of_stdin(stop)
-    await serve(relay, duration, stop)
+    await serve(relay, duration, stop=stop, say=(lambda exchange: exchange.rest_url) if recorder else None)
 
 
 def _set_at_end_of_stdin(stop: asyncio.Event) -> None:

@@ -10,7 +10,7 @@ import ssl
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 import click
 from click.core import ParameterSource
@@ -159,15 +159,23 @@ def refuse_options(names: Iterable[str], how: str) -> None:
             raise UsageError(f"{parameter.opts[0]} has no meaning {how}")
 
 
-async def serve(exchange: Exchange, duration: Optional[float] = None, stop: Optional[asyncio.Event] = None) -> None:
-    """Run an exchange until SIGINT, SIGTERM, `stop` or the end of `duration` (seconds), and print how to reach it.
+async def serve(
+    exchange: Exchange,
+    duration: Optional[float] = None,
+    *,
+    stop: Optional[asyncio.Event] = None,
+    say: Optional[Callable[[Exchange], str]] = None,
+) -> None:
+    """Run an exchange until SIGINT, SIGTERM, `stop` or the end of `duration` (seconds).
+
+    It prints what `say` says when it can be reached; by default lines to paste into a shell.
 
     Raises:
         LocalFault: it cannot listen there.
         KrakenL3Error: its feed cannot be read any more.
     """
     stopped = asyncio.ensure_future((stop or stop_on_signal()).wait())
-    serving = asyncio.ensure_future(_serve(exchange))
+    serving = asyncio.ensure_future(_serve(exchange, say or _exports))
     try:
         await asyncio.wait([stopped, serving], timeout=duration, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -177,7 +185,7 @@ async def serve(exchange: Exchange, duration: Optional[float] = None, stop: Opti
             await serving
 
 
-async def _serve(exchange: Exchange) -> None:
+async def _serve(exchange: Exchange, say: Callable[[Exchange], str]) -> None:
     try:
         await exchange.__aenter__()
     except OSError as error:
@@ -185,7 +193,7 @@ async def _serve(exchange: Exchange) -> None:
             f"cannot listen: {error.strerror}", hint="Choose another --port; 0 takes a free one"
         ) from error
     try:
-        click.echo(_exports(exchange))
+        click.echo(say(exchange))
         sys.stdout.flush()
         await exchange.run_until_failure()
     finally:

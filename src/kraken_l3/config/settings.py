@@ -65,6 +65,7 @@ _HINTS = {
     "alerts": f"Write some of [{', '.join(ALERT_KINDS)}]",
     "alert_hook": "Write a command as in a shell, without pipes: /usr/local/bin/page-me --urgent",
     "alert_webhook": f"Write https://HOST/PATH; http:// is allowed {_LOOPBACK}",
+    "relay": "Write 127.0.0.1:8765; other machines reach it through an SSH tunnel (ssh -L)",
     "flush_interval_s": "Write seconds, above 0 and up to 60; the default is 0.2",
     "fsync_interval_s": "Write seconds, above 0 and up to 600; the default is 1",
     "liveness_timeout_s": "Write seconds, 2 to 300; the default is 10",
@@ -106,6 +107,7 @@ class Settings(BaseSettings):
     )
     alert_hook: str = Field(default="", description="Command that is run for each alert")
     alert_webhook: SecretStr = Field(default=SecretStr(""), description="URL to which each alert is posted")
+    relay: str = Field(default="", description="Address on which local programs get what is recorded, as from Kraken")
     flush_interval_s: float = Field(
         default=0.2, gt=0, le=60, description="Seconds until a line is handed to the system"
     )
@@ -154,6 +156,14 @@ class Settings(BaseSettings):
     @classmethod
     def _check_http(cls, value: str) -> str:
         return str(parse_address(value)) if value else ""
+
+    @field_validator("relay")
+    @classmethod
+    def _check_relay(cls, value: str) -> str:
+        address = parse_address(value) if value else None
+        if address is not None and not is_loopback(address.host):
+            raise ValueError(f"must be for this machine only, got {value}: its key is no secret")
+        return str(address) if address is not None else ""
 
     @field_validator("http_token")
     @classmethod
