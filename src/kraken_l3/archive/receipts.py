@@ -32,6 +32,7 @@ __all__ = [
     "SLACK_NS",
     "Receipt",
     "ReceiptIndex",
+    "end_offsets",
     "ends_of",
     "pack_columns",
     "pack_receipt",
@@ -98,10 +99,19 @@ _FIRST_STEP, _WALK = 256, 16_384
 
 def receive_times(data: bytes) -> array[int]:
     """The receive times of all whole records of `data`."""
+    return _words(data)[::4]
+
+
+def end_offsets(data: bytes) -> array[int]:
+    """The end offsets of all whole records of `data`."""
+    return _words(data)[2::4]
+
+
+def _words(data: bytes) -> array[int]:
     words = array("q", data[: len(data) - len(data) % RECEIPT_BYTES])
     if sys.byteorder == "big":
         words.byteswap()
-    return words[::4]
+    return words
 
 
 class _Readable(Protocol):

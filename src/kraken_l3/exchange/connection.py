@@ -10,6 +10,7 @@ import asyncio
 import socket
 import struct
 from collections import deque
+from collections.abc import Sequence
 from itertools import takewhile
 from typing import Optional
 
@@ -17,9 +18,10 @@ from kraken_l3.exchange.client_session import ClientSession
 from kraken_l3.exchange.sent_log import SentLog
 from kraken_l3.exchange.wire import PONG, close_frame, frame
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "Outgoing"]
 
-_Outgoing = tuple[str, bytes, bytes, float]  # channel, payload, frame, and when it may leave by the loop's clock
+#: Channel, payload, frame, and when it may leave by the loop's clock (0: at once).
+Outgoing = tuple[str, bytes, bytes, float]
 _CONTROL = "control"  # frames that are no messages: the sent log has none of them
 
 
@@ -60,7 +62,7 @@ class Connection:
         self._transport = transport
         self._log = log
         self._backlog_bytes = backlog_bytes
-        self._waiting: deque[_Outgoing] = deque()
+        self._waiting: deque[Outgoing] = deque()
         self._waiting_bytes = 0
         self._last_due_s = 0.0
         self._loop = asyncio.get_running_loop()
@@ -85,10 +87,23 @@ class Connection:
             self._last_due_s = max(self._last_due_s, self._loop.time() + delay_s)
         self._waiting.append((channel, payload, data, self._last_due_s))
         self._waiting_bytes += len(data)
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
         if self._waiting_bytes > self._backlog_bytes:
             self.abort()
         elif self._timer is None and not self.stalled:
             self._timer = self._loop.call_soon(self.flush)
+
+    def send_all(self, messages: Sequence[Outgoing]) -> None:
+        """Sends many messages that may leave at once; all who read them may be given the same list."""
+        if self._last_due_s:
+            for channel, payload, data, _ in messages:
+                self.send(channel, payload, data)
+        elif not self.closing:
+            self._waiting.extend(messages)
+            self._waiting_bytes += sum([len(data) for _, _, data, _ in messages])
+            self._flush_soon()
 
     def pong(self, payload: bytes) -> None:
         """Answers a ping frame, behind what waits."""
@@ -115,16 +130,13 @@ class Connection:
             self.abort()
 
     def _write(self, count: int) -> None:
-        waiting, number, log = self._waiting, self.number, self._log
-        out = []
-        for _ in range(count):
-            channel, payload, data, _ = waiting.popleft()
-            self._waiting_bytes -= len(data)
-            out.append(data)
-            if channel != _CONTROL:
-                log.add(number, channel, payload)
-                self.messages += 1
-        self._transport.write(b"".join(out))
+        out = [self._waiting.popleft() for _ in range(count)]
+        noted = [outgoing for outgoing in out if outgoing[0] != _CONTROL]
+        self._log.add_all(self.number, noted)
+        self.messages += len(noted)
+        data = b"".join([outgoing[2] for outgoing in out])
+        self._waiting_bytes -= len(data)
+        self._transport.write(data)
 
     # endings and pauses
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from typing import Callable, Optional
 
 from kraken_l3.clock import Clock
 from kraken_l3.exchange.clients import Clients
-from kraken_l3.exchange.connection import Connection
+from kraken_l3.exchange.connection import Connection, Outgoing
 from kraken_l3.exchange.fault_injector import FaultInjector
-from kraken_l3.exchange.feed import Feed
+from kraken_l3.exchange.feed import Feed, Message
 from kraken_l3.exchange.price_levels import PriceBooks
+from kraken_l3.exchange.wire import frame
 
 __all__ = ["Delivery"]
 
@@ -53,19 +55,36 @@ class Delivery:
     async def run(self) -> None:
         """Delivers until cancelled."""
         while True:
-            changed: set[str] = set()
-            traded: set[str] = set()
-            for message in self._feed.due(self._clock.wall_ns(), self._clock.mono_ns()):
-                if message.channel == "level3":
-                    changed.add(message.symbol)
-                elif message.channel == "trade":
-                    self._books.add_trades(message.payload)
-                    traded.add(message.symbol)
-                readers = self._clients.readers(message)
-                self._send(readers, message.channel, message.symbol, message.payload)
-            self._show_levels(changed, traded)
+            due = self._feed.due(self._clock.wall_ns(), self._clock.mono_ns())
+            if self._faults.touch_messages:
+                for message in due:
+                    self._send(self._clients.readers(message), message.channel, message.symbol, message.payload)
+            else:
+                self._send_all(due)
+            trades = [message for message in due if message.channel == "trade"]
+            for message in trades:
+                self._books.add_trades(message.payload)
+            if self._clients.public:
+                changed = {message.symbol for message in due if message.channel == "level3"}
+                self._show_levels(changed, {message.symbol for message in trades})
             self._changed()
             await asyncio.sleep(self._pause_s())
+
+    def _send_all(self, due: Iterable[Message]) -> None:
+        """Many in one step to each connection; a message is put into a frame once for all of them."""
+        batches: dict[Connection, list[Outgoing]] = defaultdict(list)
+        readers: dict[tuple[str, str, int], Collection[Connection]] = {}
+        for message in due:
+            channel, symbol, depth, payload = message
+            key = channel, symbol, depth
+            if key not in readers:
+                readers[key] = self._clients.readers(message)
+            if readers[key]:
+                outgoing = channel, payload, frame(payload), 0.0
+                for connection in readers[key]:
+                    batches[connection].append(outgoing)
+        for connection, batch in batches.items():
+            connection.send_all(batch)
 
     def _send(self, readers: Collection[Connection], channel: str, symbol: str, payload: bytes) -> None:
         if self._faults.touch_messages:

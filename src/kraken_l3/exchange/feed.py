@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Optional, Protocol
 
 __all__ = ["Feed", "Message", "PriceLevels"]
@@ -77,7 +77,7 @@ class Feed(Protocol):
     def set_system(self, system: str) -> None:
         """The engine's status changed, e.g. to "post_only"; what a status forbids must not show in messages."""
 
-    def due(self, wall_ns: int, mono_ns: int) -> Iterable[Message]:
+    def due(self, wall_ns: int, mono_ns: int) -> Sequence[Message]:
         """What has become due by now, in order. A bounded number; the rest comes with the next call."""
 
     def next_due_ns(self) -> Optional[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional
 
@@ -57,6 +58,15 @@ class SentLog:
             self._keep = self.whole = self._room >= 0
             if self._keep:
                 self.messages.append(Sent(connection, channel, payload))
+
+    def add_all(self, connection: int, messages: Sequence[tuple[str, bytes, bytes, float]]) -> None:
+        """Notes messages that were handed to a socket; of each, channel and payload come first."""
+        if self._keep or self._lines is not None:
+            for channel, payload, _, _ in messages:
+                self.add(connection, channel, payload)
+        else:
+            self.count += len(messages)
+            self.level3_count += sum([channel == "level3" for channel, _, _, _ in messages])
 
     def payloads(self, connection: Optional[int] = None, channel: str = "level3") -> list[bytes]:
         """The payloads of one channel, of one connection or of all, in order."""

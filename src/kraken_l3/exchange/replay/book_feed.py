@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from kraken_l3.engine.port import ORDER_ID_BYTES, BookImage, Result, SymbolTally
 from kraken_l3.exchange.feed import Message, PriceLevels
@@ -22,6 +22,15 @@ from kraken_l3.model.timestamps import format_rfc3339
 __all__ = ["BookFeed"]
 
 _RECENT_TRADES = 50
+
+
+class _Reading(NamedTuple):
+    """What is read of a symbol: as recorded, at which smaller depths, and the orders where those are followed."""
+
+    symbol: str
+    whole: list[int]
+    smaller: list[int]
+    window: Optional[Window]
 
 
 class BookFeed:
@@ -147,25 +156,32 @@ class BookFeed:
         numbers, expected, times = (memoryview(messages[name]).cast("q") for name in ("line", "expected", "msg_ns"))
         indices = memoryview(messages["symbol"]).cast("i")
         entries = _entries_of(result) if self._windows else {}
-        for place, kind in enumerate(messages["kind"]):
-            symbol = names[indices[place]] if indices[place] >= 0 else ""
-            watched = self._watched.get(symbol)
-            if not watched:
+        readings = {index: self._reading(names[index]) if index >= 0 else None for index in set(indices)}
+        for place, index in enumerate(indices):
+            reading = readings[index]
+            if reading is None:
                 continue
-            depth, payload = self._depth_of(symbol), self._retimed(lines[numbers[place] - first_line])
-            for each in watched:
-                if each >= depth:
-                    yield Message("level3", symbol, each, payload)
-            window = self._windows.get(symbol)
+            symbol, whole, smaller, window = reading
+            if whole:
+                payload = self._retimed(lines[numbers[place] - first_line])
+                for depth in whole:
+                    yield Message("level3", symbol, depth, payload)
             if window is None:
                 continue
-            smaller = [each for each in watched if each < depth]
-            if kind == MessageKind.SNAPSHOT:
+            if messages["kind"][place] == MessageKind.SNAPSHOT:
                 window.precisions = self._precisions(symbol)
             texts = window.follow(smaller, entries.get(place, []), expected[place], times[place])
-            for each, text in zip(smaller, texts):
+            for depth, text in zip(smaller, texts):
                 if text:
-                    yield Message("level3", symbol, each, self._retimed(text))
+                    yield Message("level3", symbol, depth, self._retimed(text))
+
+    def _reading(self, symbol: str) -> Optional[_Reading]:
+        watched = self._watched.get(symbol)
+        if not watched:
+            return None
+        recorded = self._depth_of(symbol)
+        whole, smaller = ([each for each in watched if (each >= recorded) is is_whole] for is_whole in (True, False))
+        return _Reading(symbol, whole, smaller, self._windows.get(symbol))
 
     def _other(self, message: Message) -> Message:
         """A message of another channel, as it is sent."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
 from itertools import accumulate
 from typing import Optional
 
 from kraken_l3.archive.datafile import Block, DataFile
-from kraken_l3.archive.receipts import Receipt, unpack_receipts
+from kraken_l3.archive.receipts import end_offsets, receive_times
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import EngineOptions
 
@@ -52,8 +51,11 @@ class ReplayClock:
 
     def _received(self, file: DataFile, block: Block, count: int) -> list[int]:
         end = block.offset + len(block.data)
-        receipts: Iterable[Receipt] = unpack_receipts(file.receipt_bytes(block.first_line, count))
-        times = [receipt.recv_ns for receipt in receipts if receipt.end_offset <= end]
+        receipts = file.receipt_bytes(block.first_line, count)
+        ends = end_offsets(receipts)
+        times = receive_times(receipts).tolist()
+        if ends and max(ends) > end:
+            times = [time_ns for time_ns, end_offset in zip(times, ends) if end_offset <= end]
         return times + [0] * (count - len(times))  # damaged receipts may tell of fewer lines
 
     def _told(self, block: Block, count: int) -> list[int]:
