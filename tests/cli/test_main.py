@@ -9,6 +9,7 @@ import pytest
 from kraken_l3 import __version__
 from kraken_l3.cli.command import Command
 from kraken_l3.cli.commands import APP
+from kraken_l3.cli.serving import ServerOptions
 from kraken_l3.exchange.flow.generate import generate
 from processes import ROOT, run
 
@@ -159,6 +160,8 @@ def test_what_is_declared_is_what_the_work_takes(words: list) -> None:
     declared, taken = {parameter.name for parameter in command.params}, set(inspect.signature(work).parameters)
     if "request" in taken:  # an export: what all of them share comes as one request (`cli.export.request`)
         taken = taken - {"request"} | REQUESTED | ({"cluster"} & declared)
+    if "server" in taken:  # a server: what all of them share comes as further options (`cli.serving.ServerOptions`)
+        taken = taken - {"server"} | set(ServerOptions._fields)
     assert declared == taken
 
 
