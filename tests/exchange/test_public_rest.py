@@ -84,7 +84,7 @@ def test_the_old_names(symbol, key, altname):
 
 
 def test_pairs_are_asked_for_by_any_of_their_names():
-    assert list(pairs("XBTUSD,ETH/USD,XXRPZUSD")["result"]) == ["XXBTZUSD", "XETHZUSD", "XXRPZUSD"]
+    assert list(pairs("XBTUSD,XBT/EUR,XXRPZUSD,BTC/JPY")["result"]) == ["XXBTZUSD", "XXBTZEUR", "XXRPZUSD", "BTC/JPY"]
     assert len(pairs()["result"]) == len(RECORDS)
     assert pairs("XBTUSD,NOPE") == {"error": ["EQuery:Unknown asset pair"]}
 

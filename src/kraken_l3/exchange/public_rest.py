@@ -83,14 +83,17 @@ def _assets(wanted: str, records: Mapping[str, str], assets: str) -> dict[str, A
 
 
 def _asset_pairs(wanted: str, records: Mapping[str, str]) -> dict[str, Any]:
-    pairs = dict(_asset_pair(symbol, record) for symbol, record in records.items())
     if not wanted:
-        return {"error": [], "result": pairs}
-    by_name = {name: key for key, pair in pairs.items() for name in (key, pair["altname"], pair["wsname"])}
-    keys = [by_name.get(name) for name in wanted.split(",")]
-    if None in keys:
-        return {"error": ["EQuery:Unknown asset pair"]}
-    return {"error": [], "result": {key: pairs[key] for key in keys if key is not None}}
+        return {"error": [], "result": dict(_asset_pair(symbol, record) for symbol, record in records.items())}
+    found = {}
+    for name in wanted.split(","):
+        symbol = symbol_named(name, records)
+        if symbol is None:
+            return {"error": ["EQuery:Unknown asset pair"]}
+        key, pair = _asset_pair(symbol, records[symbol])
+        # Asked for by its symbol a pair is told under it: python-kraken-sdk's order book relies on that
+        found[name if name == symbol else key] = pair
+    return {"error": [], "result": found}
 
 
 def _asset_pair(symbol: str, record: str) -> tuple[str, dict[str, Any]]:

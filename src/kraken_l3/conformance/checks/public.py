@@ -83,12 +83,15 @@ def _instrument_ack(transcript: Transcript) -> str:
 
 @PUBLIC.add(
     "instrument.snapshot",
-    "`data` of `instrument` is an object with the arrays `assets` and `pairs`, no array.",
+    "A subscription of `instrument` is answered by one snapshot; its `data` is an object with the arrays `assets` and "
+    "`pairs`, no array.",
     sources.INSTRUMENT,
     Certainty.DOCUMENTED,
 )
 def _instrument_snapshot(transcript: Transcript) -> str:
-    (data,) = _data(transcript, "instrument", "snapshot")[:1]
+    found = _data(transcript, "instrument", "snapshot")
+    must(len(found) == 1, f"{len(found)} snapshots")
+    (data,) = found
     must_have(data, ("assets", "pairs"))
     return f"{len(data['assets'])} assets, {len(data['pairs'])} pairs"
 

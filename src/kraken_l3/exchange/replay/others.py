@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import Iterator
 from typing import Optional
 
@@ -24,6 +25,7 @@ class _TradeMessage(msgspec.Struct):
     data: list[_Element] = []
 
 
+_SNAPSHOT = re.compile(rb'"type"\s*:\s*"snapshot"')
 _trade = msgspec.json.Decoder(_TradeMessage)
 
 
@@ -57,8 +59,14 @@ class OtherStreams:
 
 
 def message_of(stream: Stream, payload: bytes) -> Message:
-    """A recorded line as a message of its channel."""
-    return Message(stream.value, _symbol_of(payload) if stream is Stream.TRADE else "", 0, payload)
+    """A recorded line as a message of its channel.
+
+    A recorder asks for the instruments anew with each connection. A client gets one snapshot, the answer to its
+    subscription (https://docs.kraken.com/api/docs/websocket-v2/instrument); for it the others are updates.
+    """
+    if stream is Stream.INSTRUMENT:
+        return Message(stream.value, "", 0, _SNAPSHOT.sub(b'"type":"update"', payload, count=1))
+    return Message(stream.value, _symbol_of(payload), 0, payload)
 
 
 def _symbol_of(payload: bytes) -> str:
