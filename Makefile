@@ -22,6 +22,7 @@ help:
 	@echo 'make coverage      make test with its coverage, by package; fails below the gate'
 	@echo 'make lint          ruff, mypy, import-linter'
 	@echo 'make tools         the tools of others that exports are tested with; make test-tools: those tests'
+	@echo 'make test-clients  clients of others (NautilusTrader, ccxt, python-kraken-sdk) against the embedded exchange'
 	@echo 'make notebooks     run docs/notebooks and keep what they show; make test-notebooks: run them as tests'
 	@echo 'make bench         the benchmarks'
 	@echo 'make cluster-demo  a week of days exported on a local Dask cluster, a worker killed on the way'
@@ -77,6 +78,17 @@ tools: $(VENV)/.made
 test-tools: tools $(VENV)/.test
 	$(PIP) -e '.[storage]' 'moto[server]>=5' boto3 pyzstd
 	$(BIN)/python -m pytest -m 'not soak' tests/export/test_other_tools.py tests/export/test_bulk.py tests/archive/test_remote.py $(ARGS)
+
+# Clients of others, to which the embedded exchange must look like Kraken. nautilus_trader needs Python 3.12:
+# make test-clients PYTHON=python3.12
+test-clients: $(VENV)/.test
+	@for each in 'nautilus nautilus_trader>=1.231,<2' 'kraken-sdk python-kraken-sdk>=3.5' 'ccxt ccxt>=4.5'; do \
+	  set -- $$each; echo "Installing $$1"; \
+	  { $(PYTHON) -m venv .venv-client-$$1 && .venv-client-$$1/bin/python -m pip install --quiet --upgrade pip && \
+	    .venv-client-$$1/bin/python -m pip install --quiet "$$2"; } || \
+	  { rm -rf .venv-client-$$1; echo "$$1 cannot be installed here; its tests will be skipped"; }; \
+	done
+	$(BIN)/python -m pytest tests/clients $(ARGS)
 
 # lifelines needs an older pandas than the tests have. The native engine is tried too: notebooks run faster with it.
 .venv-notebooks/.made: pyproject.toml
