@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kraken_l3.conformance import sources
-from kraken_l3.conformance.check import Broken, Certainty, CheckList, Skipped, must
+from kraken_l3.conformance.check import Certainty, CheckList, Skipped, must
 from kraken_l3.conformance.reading import MICROS, answer_to, must_have, talk, talks
 from kraken_l3.conformance.transcript import Message, Transcript
 
@@ -11,8 +11,10 @@ __all__ = ["CONNECTION"]
 
 CONNECTION = CheckList()
 _SYSTEM = ("online", "cancel_only", "maintenance", "post_only")
-#: Between two heartbeats; 0.936 to 1.119 s were measured.
-_HEARTBEAT_S = (0.5, 2.0)
+#: 0.936 to 1.119 s were measured between two heartbeats; a busy machine notes them unevenly, so the mean counts.
+_MEAN_S = (0.75, 1.35)
+_LONGEST_S = 3.0
+_ENOUGH = 4
 
 
 @CONNECTION.add(
@@ -72,23 +74,22 @@ def _none_before(transcript: Transcript) -> str:
     Certainty.OBSERVED,
 )
 def _every_second(transcript: Transcript) -> str:
-    spans: list[float] = []
+    means: list[float] = []
     for name, each in talks(transcript):
         began = next((e.at_s for e in each.received() if e.message.get("success") is True), None)
         if began is None:
             continue
-        times = [began, *(entry.at_s for entry in each.data("heartbeat"))]
-        found = [later - earlier for earlier, later in zip(times, times[1:])]
-        if not found and each.entries[-1].at_s - began > _HEARTBEAT_S[1]:
-            raise Broken(f"none on {name} in {each.entries[-1].at_s - began:.1f} s")
-        spans += found[1:]  # the first may come at any part of a second
-        if found:
-            must(found[0] < _HEARTBEAT_S[1], f"the first on {name} after {found[0]:.1f} s")
-    if not spans:
-        raise Skipped("too short for two heartbeats")
-    low, high = min(spans), max(spans)
-    must(_HEARTBEAT_S[0] <= low and high <= _HEARTBEAT_S[1], f"{low:.2f} to {high:.2f} s apart")
-    return f"{low:.2f} to {high:.2f} s apart"
+        times = [entry.at_s for entry in each.data("heartbeat")]
+        edges = [began, *times, each.entries[-1].at_s]
+        longest = max(later - earlier for earlier, later in zip(edges, edges[1:]))
+        must(longest < _LONGEST_S, f"none on {name} for {longest:.1f} s")
+        if len(times) >= _ENOUGH:
+            means.append((times[-1] - times[0]) / (len(times) - 1))
+    if not means:
+        raise Skipped(f"too short for {_ENOUGH} heartbeats")
+    low, high = min(means), max(means)
+    must(_MEAN_S[0] <= low and high <= _MEAN_S[1], f"{low:.2f} to {high:.2f} s apart on average")
+    return f"{low:.2f} to {high:.2f} s apart on average"
 
 
 @CONNECTION.add("heartbeat.form", 'A heartbeat is {"channel":"heartbeat"}.', sources.HEARTBEAT, Certainty.DOCUMENTED)
