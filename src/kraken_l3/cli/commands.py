@@ -79,6 +79,7 @@ DOCTOR = Command(
     CONFIG,
     AS_JSON,
 )
+_STANDING = Argument("directory", "The archive (default: output_dir of the configuration).", type=PATH, required=False)
 STATUS = Command(
     "status",
     """Show how a recording stands: recorder, symbols, gaps today, verified share, sealed days, disk.
@@ -86,9 +87,19 @@ STATUS = Command(
     Works while it runs and afterwards, and reads no data: a year of days takes a fraction of a second. Exit code 3: the
     recorder is not healthy, or it has ended without a word.
     """,
-    Argument("directory", "The archive (default: output_dir of the configuration).", type=PATH, required=False),
+    _STANDING,
     CONFIG,
     AS_JSON,
+)
+TOP = Command(
+    "top",
+    """Watch a running recorder on a whole terminal, symbol by symbol. Needs the extra top (textual).
+
+    Reads what the recorder tells of itself in its directory, and asks nothing of it. Keys: s changes the order, p
+    pauses, q ends.
+    """,
+    _STANDING,
+    CONFIG,
 )
 _NAME = option("--name", default="kraken-l3", help="Name of the service; each recorder needs its own.")
 SERVICE = Group(
@@ -479,6 +490,7 @@ APP = Group(
     PLAN,
     DOCTOR,
     STATUS,
+    TOP,
     INFO,
     RECOVER,
     SEAL,
