@@ -12,7 +12,7 @@ FUZZ_SECONDS ?= 3600
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.9 --generate-hashes --no-header $(LOCK_ARGS)
 EXTRAS := research plot test polars duckdb cluster top lint
 
-.PHONY: help dev demo test coverage soak fuzz bench tools test-tools test-notebooks notebooks cluster-demo lint lock audit sbom dist dist-test picture clean
+.PHONY: help dev demo test coverage soak fuzz bench tools test-tools test-notebooks notebooks cluster-demo lint lock audit sbom dist dist-test docs picture clean
 
 help:
 	@echo 'make demo          record from an exchange on this machine and show the result (no key, 10 seconds)'
@@ -27,6 +27,7 @@ help:
 	@echo 'make bench         the benchmarks'
 	@echo 'make cluster-demo  a week of days exported on a local Dask cluster, a worker killed on the way'
 	@echo 'make lock          renew requirements/*.txt from pyproject.toml; LOCK_ARGS=--upgrade for newer versions'
+	@echo 'make docs          the site of the documents, in site/; every link is checked'
 	@echo 'make dist          sdist and wheels in dist/; with cargo, one with the native engine; make dist-test: tried alone'
 	@echo 'make sbom          what is installed, as sbom.json (CycloneDX); make audit: known vulnerabilities (needs network)'
 	@echo 'make picture       the picture in the README'
@@ -104,6 +105,16 @@ test-notebooks: .venv-notebooks/.made $(VENV)/.test
 notebooks: .venv-notebooks/.made
 	.venv-notebooks/bin/python docs/run_notebooks.py docs/notebooks/*.ipynb
 
+.venv-docs/.made: pyproject.toml
+	@$(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/python -m pip install --quiet --upgrade pip
+	@.venv-docs/bin/python -m pip install --quiet -e '.[docs]'
+	@touch $@
+
+docs: .venv-docs/.made
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet --strict
+	@echo 'Open site/index.html'
+
 # hatchling and maturin come from the lock too, so an installation fetches nothing that has no hash in it.
 lock: $(VENV)/.test
 	$(LOCK) $(addprefix --extra ,$(EXTRAS)) pyproject.toml requirements/build.in -o requirements/dev.txt
@@ -144,7 +155,7 @@ picture: $(VENV)/.base
 	$(BIN)/python docs/picture.py
 
 clean:
-	rm -rf $(VENV) demo dist .coverage* coverage.json sbom.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) demo dist site .coverage* coverage.json sbom.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # Each stamp is renewed when what it was made from is newer.
 
