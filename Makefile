@@ -155,7 +155,7 @@ picture: $(VENV)/.base
 	$(BIN)/python docs/picture.py
 
 clean:
-	rm -rf $(VENV) demo dist site .coverage* coverage.json sbom.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) demo dist site .cache .coverage* coverage.json sbom.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # Each stamp is renewed when what it was made from is newer.
 
