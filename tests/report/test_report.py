@@ -11,7 +11,7 @@ import pytest
 import kraken_l3
 from kraken_l3.errors import UsageError
 
-pytest.importorskip("matplotlib")
+pytest.importorskip("scipy")
 
 import pyarrow.parquet as pq
 from hypothesis import given

@@ -440,7 +440,7 @@ REPORT = Command(
 
     Writes a page that needs nothing else (report-DAY.html), the figures as JSON, and as Parquet with a row for each
     symbol. Exit code 2: files are damaged or messages fail the checksum; 3: there are gaps, or nothing was recorded.
-    Needs the extra research.
+    Needs the extra plot.
     """,
     Argument("source", "An archive directory.", type=PATH),
     option("--date", help="The UTC day, such as 2026-11-22. Default: the last one that is over."),

@@ -21,6 +21,8 @@ def report(source: Path, date: Optional[str], out: str, engine: str, as_json: bo
     """Run `kraken-l3 report`; gives its exit code back."""
     wanted = one_day(date, "--date") if date is not None else None
     open_for_research(source)  # says what is not installed, before the work
+    from kraken_l3.report.files import write_report  # only now: matplotlib takes a second, which no mistake should
+
     warn_of_engine(engine)
     try:
         with progress("reading", None) as on_bytes, stoppable(on_bytes) as step:
@@ -28,8 +30,6 @@ def report(source: Path, date: Optional[str], out: str, engine: str, as_json: bo
     except KeyboardInterrupt:
         print_error("kraken-l3: interrupted; nothing was written.")
         raise
-    from kraken_l3.report.files import write_report  # only now: matplotlib takes a second, which no mistake should
-
     files = [f"{out}/{name}" for name in write_report(day, out)]
     code = _exit_code(day.report)
     if as_json:
