@@ -5,7 +5,6 @@ import datetime as dt
 import json
 
 import pytest
-from scenes import NOON_NS, SYMBOLS, Scene, recorded
 
 from kraken_l3.archive.checkpoints import append_checkpoints, read_checkpoints
 from kraken_l3.archive.filesystem import OsFileSystem
@@ -22,6 +21,7 @@ from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.rebuild.book_at import book_at
 from kraken_l3.rebuild.following import Follower, Lines
 from kraken_l3.rebuild.recheckpointing import make_checkpoints
+from scenes import NOON_NS, SYMBOLS, Scene, recorded
 
 DAY = dt.date(2026, 11, 22)
 TO_MIDNIGHT_NS = 12 * 3_600 * NS_PER_S

@@ -6,9 +6,9 @@ import asyncio
 from pathlib import Path
 from typing import Callable, Optional
 
-from kraken_l3.archive.reader import open_archive
 from kraken_l3.clock import SystemClock
 from kraken_l3.model.address import Address
+from kraken_l3.web.archive_api import ArchiveApi
 from kraken_l3.web.files import page_files
 from kraken_l3.web.probes import Probes
 from kraken_l3.web.recorder_status import RecorderStatus
@@ -40,14 +40,19 @@ async def serve_page(
         LocalFault: it cannot listen there.
         UsageError: there is no such archive, or the address needs a token.
     """
-    open_archive(path)
     server = WebServer(address, token=token)
+    api = ArchiveApi(path)
     for name, file in page_files().items():
         server.add(name, file.answer)
+    for name, handler in api.routes().items():
+        server.add(name, handler)
     if status is not None:
         probes = Probes(status, SystemClock())
         server.add("/metrics", probes.metrics)
         server.add("/healthz", probes.health)
-    async with server:
-        ready(server.url)
-        await stop.wait()
+    try:
+        async with server:
+            ready(server.url)
+            await stop.wait()
+    finally:
+        await api.close()

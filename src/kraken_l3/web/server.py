@@ -17,6 +17,7 @@ from kraken_l3.redaction import SECRETS
 from kraken_l3.telemetry import get_logger
 from kraken_l3.web.access import HEADERS, Access
 from kraken_l3.web.connections import Bounds, Connection, Connections
+from kraken_l3.web.shared import Busy
 
 __all__ = ["Handler", "WebServer"]
 
@@ -24,7 +25,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = get_logger("kraken_l3.web")
 
-_STATUS: dict[type[KrakenL3Error], int] = {UsageError: 400, DataMissing: 404, DamageFound: 409}
+_STATUS: dict[type[KrakenL3Error], int] = {UsageError: 400, DataMissing: 404, DamageFound: 409, Busy: 503}
 _SHUTDOWN_S = 2.0
 
 
@@ -62,7 +63,7 @@ class WebServer:
     async def __aenter__(self) -> WebServer:
         app = web.Application(middlewares=[self._answer])
         app.on_response_prepare.append(_add_headers)
-        self._runner = web.AppRunner(app, handle_signals=False)
+        self._runner = web.AppRunner(app, handle_signals=False, handler_cancellation=True)
         await self._runner.setup()
         assert self._runner.server is not None
         loop = asyncio.get_running_loop()
