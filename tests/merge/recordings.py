@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional
 
@@ -15,6 +16,7 @@ from kraken_l3.archive.journal import (
     Disconnected,
     GapClosed,
     GapOpened,
+    HandedOver,
     Instruments,
     Started,
     Stopped,
@@ -112,6 +114,7 @@ class Outage(NamedTuple):
     begin: int
     end: int
     cause: str = "network"
+    left: Optional[int] = None  # the last message known to be good, where it is not the last one received
     clock_step_ns: int = 0
 
 
@@ -127,6 +130,8 @@ class Recorder(NamedTuple):
         rewrite: what its connection makes of a line.
         shuffle_seed: in which order the symbols' messages come (each symbol's own stays); None: as they were sent.
         damaged: before these messages a line comes that is none.
+        hand_overs: before these messages another connection goes on, and nothing is missing.
+        kept: groups of messages that a follower received: the lost ones, and one of the symbol on either side.
         trades: record them.
     """
 
@@ -139,6 +144,8 @@ class Recorder(NamedTuple):
     rewrite: Callable[[bytes], bytes] = bytes
     shuffle_seed: Optional[int] = None
     damaged: frozenset[int] = frozenset()
+    kept: tuple[tuple[int, ...], ...] = ()
+    hand_overs: frozenset[int] = frozenset()
     trades: bool = False
 
     def has(self, number: int) -> bool:
@@ -148,6 +155,8 @@ class Recorder(NamedTuple):
 
 
 WHOLE = Recorder()
+#: The connection of the follower.
+FOLLOWING = 7
 
 
 def record(directory: Path, stream: Streamed, how: Recorder = WHOLE) -> Path:
@@ -187,6 +196,9 @@ class _Recording:
         for symbol in self.stream.symbols:
             told = {"at_ns": self.clock.now_ns, "left_ns": self.clock.now_ns}
             self.writer.journal(GapOpened(channel="level3", symbol=symbol, cause="stop", **told))
+        for number in chain.from_iterable(self.how.kept):
+            frame = Frame(self.stream.lines[number], self.at(number), self.at(number), FOLLOWING)
+            self.writer.append("follower", [frame])
         self.writer.journal(Stopped(at_ns=self.clock.now_ns, reason="SIGTERM"))
         self.writer.close()
         return self.directory
@@ -209,6 +221,8 @@ class _Recording:
         first = len(self.stream.symbols) if own else begin
         for number in self._order(first, end):
             at_ns = max(self.at(number), self.clock.now_ns)
+            if number in self.how.hand_overs:
+                self._hand_over(at_ns)
             if number in self.how.damaged:
                 self._frame(b'{"channel":"level3","type":"upd', at_ns)
             if self.how.trades:
@@ -217,6 +231,17 @@ class _Recording:
                     self.writer.append("trade", [Frame(trade, at_ns, at_ns, 99)])
             if number not in self.how.lost:
                 self._frame(self.stream.lines[number], at_ns)
+
+    def _hand_over(self, at_ns: int) -> None:
+        self.clock.now_ns = at_ns
+        told = {"at_ns": at_ns, "channel": "level3"}
+        follower = self.connection + 1
+        self.writer.journal(Connected(url="wss://x", symbols=list(self.stream.symbols), connection=follower, **told))
+        for symbol in self.stream.symbols:
+            self.writer.journal(GapOpened(symbol=symbol, cause="network", left_ns=at_ns - 1_000_000, **told))
+            matched = {"previous": self.connection, "matched": "bytes", "bridged": 1, "cause": "network"}
+            self.writer.journal(HandedOver(symbol=symbol, connection=follower, **matched, **told))
+        self.connection = follower
 
     def _order(self, begin: int, end: int) -> list[int]:
         """Neighbours of different symbols change places."""
@@ -237,6 +262,8 @@ class _Recording:
 
     def _disconnect(self, outage: Outage) -> None:
         self.left_ns, self.cause = self.clock.now_ns, outage.cause
+        if outage.left is not None:
+            self.left_ns = self.at(outage.left)
         for symbol in self.stream.symbols:
             gap = {"channel": "level3", "symbol": symbol, "cause": outage.cause, "left_ns": self.left_ns}
             self.writer.journal(GapOpened(at_ns=self.clock.now_ns, **gap))

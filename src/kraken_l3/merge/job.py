@@ -17,6 +17,7 @@ import msgspec
 from kraken_l3.archive.journal import MergedSource, Record
 from kraken_l3.archive.layout import Stream
 from kraken_l3.errors import UsageError
+from kraken_l3.merge.follower import KeptByFollower
 from kraken_l3.merge.others import MergedInstruments, MergedTrades
 from kraken_l3.merge.output import MergedArchive
 from kraken_l3.merge.proof import Book, Books
@@ -108,7 +109,11 @@ def merge(
         if out.resolve() == path.resolve() or out.resolve() in path.resolve().parents:
             raise UsageError("the merged archive needs a directory of its own", where=str(out))
     archives = ranked(paths)
-    sources = [Source(rank, len(archives), archive, engine_name) for rank, (archive, _) in enumerate(archives)]
+    kept = [(owner, KeptByFollower(archive.path)) for owner, (archive, _) in enumerate(archives)]
+    kept = [(owner, follower) for owner, follower in kept if follower.files()]
+    of = len(archives) + len(kept)
+    sources = [Source(rank, of, archive, engine_name) for rank, (archive, _) in enumerate(archives)]
+    sources += (Source(len(archives) + n, of, each, engine_name, owner) for n, (owner, each) in enumerate(kept))
     output = MergedArchive(out, [digest for _, digest in archives])
     merging = _Merging(sources, output, engine_name, slack_ns, waiting_bytes)
     is_whole = False
@@ -204,6 +209,7 @@ class _Merging:
                     other
                     for other in self._sources
                     if other is not source
+                    and not other.is_follower
                     and (not other.read or other.first_ns <= place)
                     and not (other.is_over and other.last_ns < place)
                 ]

@@ -19,6 +19,7 @@ class Run:
         has_begun: anything of it was taken.
         missed: updates that were taken from others since its last one.
         left_ns: receive time of its last one.
+        mended_ns: receive time of the last one in front of which something was taken that a follower had kept.
         late: updates that were taken without waiting for it any longer.
         is_untimed: its timestamps are its own: other sources tell the places of its updates.
         untimed_from: the snapshot from which on that is so.
@@ -30,7 +31,7 @@ class Run:
         self.is_alive = self.is_muted = self.has_begun = False
         self.missed = 0
         self.taken_from = 0
-        self.left_ns = 0
+        self.left_ns = self.mended_ns = 0
         self.late: dict[Hashable, None] = {}
         self.is_untimed = False
         self.untimed_from = self.placed_until = -1

@@ -23,6 +23,7 @@ from kraken_l3.archive.journal import (
     Connected,
     Control,
     Disconnected,
+    HandedOver,
     Instruments,
     Record,
     Rejected,
@@ -59,7 +60,18 @@ _HEAD_BYTES = 1024 * 1024
 #: Lines that are done are forgotten so many at a time.
 _FORGOTTEN_AT_ONCE = 16_384
 
-_CARRIED_OVER = (Connected, Disconnected, Control, Unrecognised, Acknowledged, Rejected, Resync, Instruments, ClockStep)
+_CARRIED_OVER = (
+    Connected,
+    Disconnected,
+    Control,
+    Unrecognised,
+    Acknowledged,
+    Rejected,
+    Resync,
+    HandedOver,
+    Instruments,
+    ClockStep,
+)
 
 
 class _Ranked(NamedTuple):
@@ -128,9 +140,11 @@ class Source:
         of: how many there are.
         archive: what it reads.
         engine_name: see `engine.choose`.
+        owner: of what a follower kept, the rank of the archive that it lies in, whose journal has its connections.
 
     Attributes:
         name: of its directory or file.
+        is_follower: it is what a follower kept: no whole recording, so nothing is missing where it has nothing.
         position_ns: Kraken's time, up to which it is read.
         last_ns: Kraken's time of its last line, as far as it is read.
         is_over: whether it is read to its end.
@@ -146,11 +160,13 @@ class Source:
         lines, read, left_out: see `journal.MergedSource`.
     """
 
-    def __init__(self, rank: int, of: int, archive: Archive, engine_name: str) -> None:
+    def __init__(self, rank: int, of: int, archive: Archive, engine_name: str, owner: Optional[int] = None) -> None:
         self.rank = rank
         self._of = of
+        self.is_follower = owner is not None
+        self._connections_of = rank if owner is None else owner
         self.archive = archive
-        self.name = archive.path.resolve().name
+        self.name = archive.path.resolve().name + (" (follower)" if self.is_follower else "")
         self._engine = make_engine(EngineOptions(messages=True), engine_name)
         self._metadata = metadata_in(archive)
         self._steps = self._play()
@@ -311,7 +327,7 @@ class Source:
 
     def connection_of(self, connection: int) -> int:
         """The number that a connection has in the merged archive; 0, which is not known, stays 0."""
-        return (connection - 1) * self._of + self.rank + 1 if connection else 0
+        return (connection - 1) * self._of + self._connections_of + 1 if connection else 0
 
     def index(self, line: int) -> int:
         """Where a line stands in the lists."""
@@ -377,8 +393,10 @@ class Source:
             for record in self.archive.journal(day):
                 if isinstance(record, _CARRIED_OVER) and not (record.restated and number):
                     record = msgspec.structs.replace(record, restated=False)
-                    if hasattr(record, "connection"):
-                        record = msgspec.structs.replace(record, connection=self.connection_of(record.connection))
+                    for name in ("connection", "previous"):
+                        if hasattr(record, name):
+                            number_in_all = self.connection_of(getattr(record, name))
+                            record = msgspec.structs.replace(record, **{name: number_in_all})
                     yield record
 
     def gap_before(self, symbol: str, recv_ns: int) -> Optional[Gap]:

@@ -321,7 +321,7 @@ class SymbolStream:
         self, held: Mapping[int, Sequence[int]], leader: Source, texts: Sequence[bytes], limits: Sequence[int]
     ) -> None:
         for source, run in zip(self._sources, self._runs):
-            if source.rank in held or not run.has_begun:
+            if source.rank in held or not run.has_begun or source.is_follower:
                 continue
             run.missed += len(texts)
             run.taken_from = leader.rank
@@ -340,6 +340,8 @@ class SymbolStream:
             if line in source.bad:
                 proof = "checksums" if self._book.is_in_step() else "none"
             self._repaired(rank, "lost", run.left_ns, source.recv[line - source.first], proof)
+            if self._sources[run.taken_from].is_follower:
+                run.mended_ns = source.recv[line - source.first]
         run.missed = 0
 
     def _repaired(self, rank: int, cause: str, left_ns: int, right_ns: int, proof: str) -> None:
@@ -514,7 +516,8 @@ class SymbolStream:
         source = self._sources[leader]
         line = self._lines(leader)[0]
         recv_ns = source.recv[line - source.first]
-        self._gap_before(source, recv_ns, cause)
+        if cause or not self._is_mended(source, line):
+            self._gap_before(source, recv_ns, cause)
         self._book.begin(source.payload[line - source.first])
         self._lead(source, [line])
         held = [leader]
@@ -537,6 +540,13 @@ class SymbolStream:
         self._holders = tuple(held)
 
     # -- gaps
+
+    def _is_mended(self, source: Source, snapshot: int) -> bool:
+        """Whether a follower kept what the leader had lost, and the stream with it leads to the snapshot after it."""
+        gap = source.gap_before(self._symbol, source.recv[snapshot - source.first])
+        if gap is None or gap.cause != "lost" or self._runs[source.rank].mended_ns < gap.left_ns:
+            return False
+        return self._book.compare(source.payload[snapshot - source.first]) is Proof.SAME
 
     def _gap_before(self, source: Source, right_ns: int, cause: str) -> None:
         """What is missing before a snapshot that is written, if the journals or the sources themselves tell it."""
