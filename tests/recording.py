@@ -61,14 +61,17 @@ class Recording:
         directory: of the archive.
         exchange: a running one.
         clock: the recorder's (None: the machine's).
-        options: more of the recorder's settings; `limits`, `open_writer` and `connect` go to the recorder itself.
+        options: more of the recorder's settings; `limits`, `open_writer`, `connect` and `take_over` go to the recorder
+            itself.
 
     Attributes:
         delays: seconds that the recorder waited before another attempt; it waits a twentieth of them.
     """
 
     def __init__(self, directory: Path, exchange: Exchange, clock: Any = None, **options: Any) -> None:
-        parts = {name: options.pop(name) for name in ("limits", "open_writer", "connect") if name in options}
+        parts = {
+            name: options.pop(name) for name in ("limits", "open_writer", "connect", "take_over") if name in options
+        }
         self.directory = directory
         values: dict[str, Any] = {
             "symbols": ["BTC/USD", "ETH/USD"],
@@ -97,6 +100,10 @@ class Recording:
         self._stop.set()
         assert self.task is not None
         await asyncio.wait_for(self.task, WAIT_S)
+
+    def stop(self) -> None:
+        """Ask it to end, as SIGTERM does."""
+        self._stop.set()
 
     async def until(self, condition: Callable[["Recording"], bool]) -> None:
         """Wait for something in the files or in the recorder."""

@@ -157,14 +157,14 @@ def test_the_manager_hears_ready_status_watchdog_and_stopping(tmp_path, monkeypa
                 await until(lambda: any("2 of 2 symbols" in each for each in heard) and heard.count("WATCHDOG=1") >= 4)
                 stop.set()
                 await task
-                await until(lambda: "STOPPING=1" in heard)
+                await until(lambda: "STATUS=stopping" in heard)
         return heard
 
     heard = run(main())
     assert heard[0].startswith("READY=1\nSTATUS=")
     assert "STATUS=2 of 2 symbols recording" in "\n".join(heard)
-    assert heard.count("STOPPING=1") == 1
-    assert not any("READY" in each or "STATUS" in each for each in heard[heard.index("STOPPING=1") :])
+    assert heard.count("STATUS=stopping") == 1
+    assert not any("READY" in each or "STATUS" in each for each in heard[heard.index("STATUS=stopping") + 1 :])
 
 
 def test_the_line_an_hour(tmp_path):

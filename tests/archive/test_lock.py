@@ -3,13 +3,15 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from kraken_l3.archive.layout import LOCK_NAME, SEAL_LOCK_NAME
-from kraken_l3.archive.lock import DirectoryLock
+from kraken_l3.archive.lock import DirectoryLock, Holder, holder_of
 from kraken_l3.errors import ArchiveError, ArchiveLocked
 
 HOLD = """
@@ -60,3 +62,21 @@ def test_a_lock_signed_by_nobody_holds_all_the_same(tmp_path, text):
     with pytest.raises(ArchiveLocked, match="its pid is not known"):
         DirectoryLock(tmp_path)
     lock.release()
+
+
+def test_the_holder_is_known_by_pid_and_host(tmp_path):
+    assert holder_of(tmp_path) is None
+    lock = DirectoryLock(tmp_path)
+    assert holder_of(tmp_path) == Holder(os.getpid(), socket.gethostname())
+    lock.release()
+    assert holder_of(tmp_path) is None
+
+
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="the system does not list its locks")
+def test_a_signature_that_is_left_over_names_nobody(tmp_path):
+    lock = DirectoryLock(tmp_path)
+    (tmp_path / LOCK_NAME).write_text('{"pid":1,"host":"here"}')
+    with pytest.raises(ArchiveLocked, match="not by the process that it names"):
+        holder_of(tmp_path)
+    lock.release()
+    assert holder_of(tmp_path) is None

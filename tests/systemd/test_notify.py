@@ -41,8 +41,19 @@ def test_what_the_manager_hears(manager):
     notifier.watchdog()
     notifier.stopping()
     assert [sock.recv(4096) for _ in range(4)] == [
-        b"READY=1\nSTATUS=2 symbols", b"STATUS=all well", b"WATCHDOG=1", b"STOPPING=1",
+        b"READY=1\nSTATUS=2 symbols", b"STATUS=all well", b"WATCHDOG=1", b"STATUS=stopping",
     ]  # fmt: skip
+
+
+def test_a_recorder_that_takes_over_becomes_the_main_process_and_feeds_its_watchdog(manager):
+    sock, name = manager
+    notifier = Notifier({"NOTIFY_SOCKET": name})
+    notifier.main_process(1234)
+    assert notifier.watchdog_interval_s is None
+    notifier.main_process(os.getpid())
+    assert notifier.watchdog_interval_s == 30
+    told = [sock.recv(4096).decode() for _ in range(2)]
+    assert told == [f"MAINPID={pid}\nWATCHDOG_USEC=60000000" for pid in (1234, os.getpid())]
 
 
 def test_a_status_cannot_say_anything_else(manager):

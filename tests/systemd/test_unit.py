@@ -54,6 +54,8 @@ def test_install_writes_a_unit_and_a_file_for_the_key(home):
     assert done.returncode == 0, done.stderr
     unit = (home / "cfg/systemd/user/kraken-l3.service").read_text()
     assert values(unit, "ExecStart") == [f"{sys.executable} -m kraken_l3 record --config {home}/work/config.yaml"]
+    assert values(unit, "ExecReload") == [f"{values(unit, 'ExecStart')[0]} --take-over"]
+    assert values(unit, "NotifyAccess") == ["all"]
     assert values(unit, "WorkingDirectory") == [f"{home}/work"]
     assert values(unit, "Type") == ["notify"]
     assert values(unit, "Restart") == ["always"]

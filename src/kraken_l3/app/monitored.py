@@ -16,6 +16,7 @@ from kraken_l3.app.alerting import Alerting
 from kraken_l3.app.recorder import Recorder
 from kraken_l3.app.status import MessageCounter, Observed, RecordCounter, StatusCollector
 from kraken_l3.app.summary import RecordingSummary, summary_of
+from kraken_l3.app.take_over import TakeOver
 from kraken_l3.archive.journal import Record
 from kraken_l3.capture.web_process import WebProcess
 from kraken_l3.clock import Clock, SystemClock
@@ -61,6 +62,7 @@ async def record_monitored(
     *,
     table: Optional[LiveTable] = None,
     times: MonitorTimes = MonitorTimes(),  # noqa: B008 - immutable
+    take_over: bool = False,
 ) -> RecordingSummary:
     """Record until `stop` is set, as `Recorder.run` does, with displays; returns a summary of what was recorded.
 
@@ -69,9 +71,11 @@ async def record_monitored(
         stop: ends it.
         table: drawn where its console is a terminal (None: there is no table).
         times: see `MonitorTimes`.
+        take_over: from the recorder that writes to the archive, if there is one.
     """
     clock = SystemClock()
     started_ns = clock.mono_ns()
+    notifier = Notifier()
     messages, records = MessageCounter(), RecordCounter()
     alerting = Alerting(settings, clock) if settings.alert_hook or settings.alert_webhook.get_secret_value() else None
 
@@ -80,10 +84,12 @@ async def record_monitored(
         if alerting is not None:
             alerting.record(record)
 
-    recorder = Recorder(settings, observer=messages, record_observer=on_record)
+    taking = TakeOver(settings.output_dir, announce=notifier.main_process) if take_over else None
+    recorder = Recorder(settings, observer=messages, record_observer=on_record, take_over=taking)
     collector = StatusCollector(recorder, settings.output_dir, clock, messages, records)
     displays = _Displays(recorder, settings, collector, clock, times, alerting)
-    tasks = [_aside(work) for work in displays.work(stop, table if table is not None and table.can_show else None)]
+    shown = table if table is not None and table.can_show else None
+    tasks = [_aside(work) for work in displays.work(stop, notifier, shown)]
     ended_by: Optional[BaseException] = None
     try:
         await recorder.run(stop)
@@ -135,10 +141,12 @@ class _Displays:
         self._next = asyncio.Event()
         self._written: Optional[asyncio.Future[None]] = None
 
-    def work(self, stop: asyncio.Event, table: Optional[LiveTable]) -> list[Coroutine[Any, Any, None]]:
+    def work(
+        self, stop: asyncio.Event, notifier: Notifier, table: Optional[LiveTable]
+    ) -> list[Coroutine[Any, Any, None]]:
         """What runs beside the recorder; each may fail alone."""
         work = [self._collect(), self._watch_clock(), self._keep_file(), self._summarise()]
-        work.append(self._tell_manager(Notifier(), stop))
+        work.append(self._tell_manager(notifier, stop))
         if self._alerting is not None:
             work.append(self._alerting.run())
         if self._settings.http:
@@ -189,7 +197,7 @@ class _Displays:
         complained = False
         while True:
             await self._next_status()
-            if self._recorder.sink is None:
+            if not self._recorder.owns_archive:
                 continue
             try:
                 await self._write(self._line)
@@ -210,7 +218,7 @@ class _Displays:
         command = [sys.executable, "-m", "kraken_l3", "page", str(self._directory), "--http", settings.http]
         environment = environment_without_secrets(settings)
         environment[ENV_PREFIX + "HTTP_TOKEN"] = settings.http_token.get_secret_value()
-        while self._recorder.sink is None:  # it serves an archive, which is there from then on
+        while not self._recorder.owns_archive:  # it serves an archive, which is there from then on
             await self._next_status()
         web = WebProcess([*command, "--recorder"], environment)
         running = asyncio.ensure_future(web.run())
@@ -225,7 +233,7 @@ class _Displays:
 
     async def finish(self, ended_by: Optional[BaseException]) -> None:
         """Leave a last status, and send the last alerts: the archive is closed."""
-        if self._recorder.sink is not None:
+        if self._recorder.owns_archive:
             await self._write_last()
         if self._alerting is not None:
             await self._alerting.finish(ended_by)
@@ -252,7 +260,7 @@ class _Displays:
             live.show(msgspec.structs.replace(self._status, stopped=True))
 
     async def _tell_manager(self, notifier: Notifier, stop: asyncio.Event) -> None:
-        """READY, then STATUS and WATCHDOG until `stop` is set, then STOPPING.
+        """READY, then STATUS and WATCHDOG until `stop` is set.
 
         The watchdog is fed by the event loop: a disk that hangs is the writer's to survive, killing it would lose what
         is queued.
@@ -272,7 +280,7 @@ class _Displays:
 
     async def _until_started(self, stop: asyncio.Event) -> None:
         limit_ns = self._clock.mono_ns() + int(READY_LIMIT_S * 1e9)
-        while self._recorder.supervisor is None and self._clock.mono_ns() < limit_ns:
+        while not self._recorder.owns_archive and (self._recorder.takes_over or self._clock.mono_ns() < limit_ns):
             if await _is_set_within(stop, POLL_S):
                 return
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import platform
 import socket
@@ -10,13 +11,14 @@ import sys
 from collections.abc import Awaitable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional, Union
 
 import msgspec
 import structlog
 
 from kraken_l3._version import __version__
 from kraken_l3.app.symbols import resolve_symbols
+from kraken_l3.app.take_over import TakeOver
 from kraken_l3.archive.journal import Finding, Record, Started, Stopped
 from kraken_l3.archive.writer import ArchiveWriter
 from kraken_l3.capture import channel, transport
@@ -25,6 +27,7 @@ from kraken_l3.capture.connection import ConnectionContext, Shard
 from kraken_l3.capture.credentials import KeyMemory, state_directory
 from kraken_l3.capture.disk_guard import Beside, DiskGuard, DiskMarks
 from kraken_l3.capture.gap_ledger import GapLedger
+from kraken_l3.capture.held_archive import HeldArchive, Spliced
 from kraken_l3.capture.instruments import InstrumentWatch
 from kraken_l3.capture.intake import PAUSE_LIMIT_S, Intake
 from kraken_l3.capture.open_connections import OpenConnections
@@ -47,6 +50,7 @@ from kraken_l3.model.live import ResyncRequest, VerifierFinding
 from kraken_l3.protocol.budget import RATE_PER_S, SYMBOLS_PER_CONNECTION, SubscriptionBudget
 from kraken_l3.protocol.plan import shards
 from kraken_l3.protocol.resync import PAUSES_S, ResyncPolicy
+from kraken_l3.protocol.session import SymbolState
 
 __all__ = ["Recorder"]
 
@@ -94,6 +98,10 @@ class Recorder:
         open_writer: opens the archive, as `ArchiveWriter.open` does.
         connect: opens a WebSocket, as `transport.connect` does (None: that one).
         sleep: waits between attempts to connect or to get a token; tests shorten it.
+        take_over: takes the archive over from the recorder that writes it (None: there must be none).
+
+    Attributes:
+        owns_archive: whether it writes to the archive by now.
     """
 
     def __init__(
@@ -107,6 +115,7 @@ class Recorder:
         open_writer: Callable[..., ArchiveWriter] = ArchiveWriter.open,
         connect: Optional[Callable[[str, Receiver, Clock], Awaitable[WebSocket]]] = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        take_over: Optional[TakeOver] = None,
     ) -> None:
         self._settings = settings
         self._clock = clock if clock is not None else SystemClock()
@@ -117,6 +126,8 @@ class Recorder:
         deliver_s = _RELAYED_DELIVER_S if settings.relay else transport.DELIVER_S
         self._connect = connect or partial(transport.connect, deliver_s=deliver_s)
         self._sleep = sleep
+        self._take_over = take_over
+        self.owns_archive = False
         self.symbols: list[str] = []
         self.sink: Optional[Sink] = None
         self.gaps: Optional[GapLedger] = None
@@ -128,6 +139,11 @@ class Recorder:
         self.sealer: Optional[SealerProcess] = None
         self.disk: Optional[DiskGuard] = None
         self.relay: Optional[WebProcess] = None
+
+    @property
+    def takes_over(self) -> bool:
+        """Whether it takes the archive over, or has."""
+        return self._take_over is not None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Record until `stop` is set; everything received is on disk when this returns.
@@ -142,11 +158,7 @@ class Recorder:
         self.symbols = await self._resolve_symbols(stop)
         if stop.is_set():
             return
-        writer = self._open_writer(self._settings.output_dir, clock=self._clock)
-        for repair in writer.recovered:
-            log.warning(
-                "repaired after an unclean end", file=repair.file, torn=len(repair.torn), aside=repair.torn_file
-            )
+        writer = self._held_archive() or self._open_archive()
         sink = self._build_sink(writer)
         sink.start()
         try:
@@ -162,6 +174,21 @@ class Recorder:
                 if self.verifier is not None:  # after the sink: the child reads what is on disk
                     await self.verifier.finish()
 
+    def _held_archive(self) -> Optional[HeldArchive]:
+        if self._take_over is None or not self._take_over.find():
+            self._take_over = None
+            return None
+        return HeldArchive(self._take_over.last_connection(), self._clock)
+
+    def _open_archive(self) -> ArchiveWriter:
+        writer = self._open_writer(self._settings.output_dir, clock=self._clock)
+        for repair in writer.recovered:
+            log.warning(
+                "repaired after an unclean end", file=repair.file, torn=len(repair.torn), aside=repair.torn_file
+            )
+        self.owns_archive = True
+        return writer
+
     async def _resolve_symbols(self, stop: asyncio.Event) -> list[str]:
         names = asyncio.ensure_future(resolve_symbols(self._settings))
         stopping = asyncio.ensure_future(stop.wait())
@@ -172,7 +199,7 @@ class Recorder:
             return []
         return names.result()
 
-    def _build_sink(self, writer: ArchiveWriter) -> Sink:
+    def _build_sink(self, writer: Union[ArchiveWriter, HeldArchive]) -> Sink:
         """The sink, and what it notifies about queue and disk."""
 
         def journal(record: Record) -> None:
@@ -190,7 +217,7 @@ class Recorder:
         self.sink = sink = Sink(writer, self.intake, limits, self._observer, self._record_observer)
         return sink
 
-    async def _record(self, writer: ArchiveWriter, sink: Sink, stop: asyncio.Event) -> None:
+    async def _record(self, writer: Union[ArchiveWriter, HeldArchive], sink: Sink, stop: asyncio.Event) -> None:
         settings, clock, connections = self._settings, self._clock, self.connections
         assert self.gaps is not None
         assert self.intake is not None
@@ -226,18 +253,51 @@ class Recorder:
             self.sealer = self._sealer()
             beside.append(Beside(self.sealer.run))
         self.disk = DiskGuard(settings.output_dir, lambda: sink.written_bytes, beside, clock, self._limits.disk)
-        work = [self.disk.run()]
+        children = [self.disk.run]
         if settings.relay:
             self.relay = self._relay()
-            work.append(self.relay.run())
-        tasks = [asyncio.ensure_future(each) for each in work]
+            children.append(self.relay.run)
+        tasks = [asyncio.ensure_future(self._run_child(run)) for run in children]
+        work = [clock_watch.run(), self.resyncs.run()]
+        if self._take_over is not None and isinstance(writer, HeldArchive):
+            loop = asyncio.get_running_loop()
+            writer.spliced = lambda result: _tell(loop, self._on_spliced, result)
+            work.append(self._take_over.run(writer, self.symbols, self._missing, self._open_archive))
         try:
-            shards = self._shards(instruments, sink)
-            await self.supervisor.run(shards, stop, beside=[clock_watch.run(), self.resyncs.run()])
+            await self.supervisor.run(self._shards(instruments, sink), stop, beside=work)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run_child(self, run: Callable[[], Awaitable[None]]) -> None:
+        """Not before another recorder's child processes are gone, which write to the archive up to their end."""
+        if self._take_over is not None:
+            await self._take_over.done.wait()
+        await run()
+
+    def _missing(self) -> int:
+        """How many symbols have no snapshot yet; those that Kraken refuses do not count, unless it refuses all."""
+        assert self.supervisor is not None
+        states = [state for _, state in self.supervisor.states().values()]
+        if self._settings.trades:
+            carrying = [self.connections.carrying("trade", symbol) for symbol in self.symbols]
+            pairs = zip(carrying, self.symbols)
+            states += [SymbolState.WAITING if each is None else each.state(symbol) for each, symbol in pairs]
+        settled = sum(state in (SymbolState.LIVE, SymbolState.REJECTED) for state in states)
+        return len(states) - settled if SymbolState.LIVE in states else len(states)
+
+    def _on_spliced(self, result: Spliced) -> None:
+        assert self.gaps is not None
+        assert self._take_over is not None
+        self.gaps.adopt(result.gaps, result.taken_back)
+        for symbol, reason in result.again.items():
+            log.warning("the symbol has a gap until its next snapshot", symbol=symbol, reason=reason)
+            connection = self.connections.carrying("level3", symbol)
+            if connection is not None:
+                connection.resync(symbol)
+        log.info("took over", symbols=len(result.bridged), bridged=sum(result.bridged.values()))
+        self._take_over.spliced.set()
 
     def _record_listed(self, instruments: list[Instrument]) -> list[str]:
         """Record newly listed pairs that match a configured pattern; returns their names."""
@@ -323,6 +383,11 @@ class Recorder:
 
     def _journal_stop(self, sink: Sink, reason: str) -> None:
         sink.journal(Stopped(at_ns=self._clock.wall_ns(), mono_ns=self._clock.mono_ns(), reason=reason))
+
+
+def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], result: Spliced) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed already: nobody is left to be told
+        loop.call_soon_threadsafe(callback, result)
 
 
 def _boot_id() -> str:

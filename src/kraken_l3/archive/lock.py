@@ -22,18 +22,27 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["DirectoryLock", "try_lock"]
+__all__ = ["DirectoryLock", "Holder", "holder_of", "try_lock"]
 
 #: Windows locks ranges: one far behind the text, so that others can still read who holds it.
 _WINDOWS_OFFSET = 1 << 30
 
 
-class _Signature(msgspec.Struct):
+class Holder(msgspec.Struct, frozen=True):
+    """Who holds a lock, as it wrote itself into the lock file.
+
+    Attributes:
+        pid: the process.
+        host: the machine it runs on.
+    """
+
     pid: int
     host: str
 
 
-_signatures = msgspec.json.Decoder(_Signature)
+_signatures = msgspec.json.Decoder(Holder)
+#: The locks of this machine, one a line: number, kind, ADVISORY, READ or WRITE, pid, device:inode ... (proc_locks(5)).
+_LOCKS = Path("/proc/locks")
 
 
 def try_lock(file: io.FileIO) -> bool:
@@ -51,6 +60,54 @@ def try_lock(file: io.FileIO) -> bool:
     except (BlockingIOError, PermissionError):
         return False
     return True
+
+
+def holder_of(directory: Path, name: str = LOCK_NAME) -> Optional[Holder]:
+    """Who holds the lock of a directory; None: nobody.
+
+    Where the system lists its locks, the process is the one that it lists, not only the one that the file names: a
+    signature may be left over, and its pid belong to somebody else by now.
+
+    Raises:
+        ArchiveLocked: it is held, and by whom cannot be told.
+    """
+    path = directory / name
+    try:
+        file = io.FileIO(path, "r")
+    except OSError:
+        return None
+    with file:
+        holder = _read_signature(file)
+        pids = _listed_holders(file)
+        if pids is None and sys.platform != "win32" and try_lock(file):
+            return None
+    if pids is not None and not pids:
+        return None
+    if holder is not None and (pids is None or holder.pid in pids):
+        return holder
+    raise ArchiveLocked("the lock is held, but not by the process that it names", where=str(path))
+
+
+def _read_signature(file: io.FileIO) -> Optional[Holder]:
+    try:
+        file.seek(0)
+        return decode_json(_signatures, file.read(4096))
+    except (OSError, MalformedMessage):
+        return None
+
+
+def _listed_holders(file: io.FileIO) -> Optional[set[int]]:
+    """The processes that lock a file, as the system lists them (None: it has no list).
+
+    The device is not compared: on btrfs and overlay file systems it differs from the one that `stat` gives.
+    """
+    try:
+        listed = [line.split() for line in _LOCKS.read_text().splitlines()]
+    except OSError:
+        return None
+    inode = str(os.fstat(file.fileno()).st_ino)
+    held = [words for words in listed if len(words) >= 6 and words[1] != "->"]  # that is who waits for one
+    return {int(words[4]) for words in held if words[5].rpartition(":")[2] == inode}
 
 
 class DirectoryLock:
@@ -78,10 +135,11 @@ class DirectoryLock:
                 hint="Check who owns the directory",
             ) from error
         if not try_lock(self._file) or (name == LOCK_NAME and not self._try_lock_directory(directory)):
-            pid = self._holder()
+            signed = _read_signature(self._file)
             self._file.close()
+            who = f"pid {signed.pid} on {signed.host}" if signed is not None else "its pid is not known"
             hint = "Stop it, or choose another output_dir" if name == LOCK_NAME else "Wait until it is done"
-            raise ArchiveLocked(f"{holder} ({pid})", where=str(directory), hint=hint)
+            raise ArchiveLocked(f"{holder} ({who})", where=str(directory), hint=hint)
         self._sign()
 
     def _try_lock_directory(self, directory: Path) -> bool:
@@ -107,15 +165,7 @@ class DirectoryLock:
         # Who holds it is for people only: on a full disk the lock itself still holds.
         with contextlib.suppress(OSError):
             self._file.truncate(0)
-            self._file.write(msgspec.json.encode(_Signature(os.getpid(), socket.gethostname())))
-
-    def _holder(self) -> str:
-        try:
-            self._file.seek(0)
-            holder = decode_json(_signatures, self._file.read(4096))
-        except (OSError, MalformedMessage):
-            return "its pid is not known"
-        return f"pid {holder.pid} on {holder.host}"
+            self._file.write(msgspec.json.encode(Holder(os.getpid(), socket.gethostname())))
 
     def is_in_place(self) -> bool:
         """Whether the lock file is still the one that is locked: nobody has deleted or replaced it.

@@ -90,6 +90,14 @@ class GapLedger:
             connection=lost.connection,
         )
 
+    def adopt(self, gaps: Iterable[GapOpened], taken_back: Iterable[GapOpened] = ()) -> None:
+        """Gaps from before this recorder wrote, by the journal: those that are open, and those that never were."""
+        for gap in taken_back:
+            if self._open.get((gap.channel, gap.symbol)) == gap:
+                del self._open[gap.channel, gap.symbol]
+        for gap in gaps:
+            self._open.setdefault((gap.channel, gap.symbol), gap)
+
     def reach_back(self, cause: str, left_ns: int) -> None:
         """What was received after `left_ns` is lost: open gaps that began later now begin there.
 

@@ -56,15 +56,15 @@ class SinkLimits(NamedTuple):
 
 
 class Writer(Protocol):
-    """The archive, as the sink uses it: from one thread only.
+    """The archive, as the sink uses it: from one thread only."""
 
-    Attributes:
-        last_written_ns: receive time of the last data frame that is in the archive (0: none yet).
-        frames_written: how many are, of this run.
-    """
+    @property
+    def last_written_ns(self) -> int:
+        """Receive time of the last data frame that is in the archive (0: none yet)."""
 
-    last_written_ns: int
-    frames_written: int
+    @property
+    def frames_written(self) -> int:
+        """How many are, of this run."""
 
     def append(self, stream: str, frames: Sequence[Frame]) -> None:
         """Write frames to a stream's file of the day."""

@@ -54,6 +54,7 @@ RECORD = Command(
     TIER,
     DURATION,
     option("--table/--no-table", default=True, help="Show the live table on a terminal."),
+    flag("--take-over", help="Take the archive over from the recorder that writes it, without a gap."),
 )
 PLAN = Command(
     "plan",

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Optional
 
 from kraken_l3.app.monitored import record_monitored
 from kraken_l3.app.summary import RecordingSummary
+from kraken_l3.archive.lock import holder_of
 from kraken_l3.cli.options import read_settings
 from kraken_l3.config.settings import Settings
-from kraken_l3.errors import DataMissing
+from kraken_l3.errors import ArchiveLocked, DataMissing, LocalFault
 from kraken_l3.monitor.live import LiveTable
 from kraken_l3.telemetry import configure_logging, get_logger, say
 
@@ -21,6 +26,10 @@ __all__ = ["record"]
 _STOP_SIGNALS = (
     [signal.SIGINT, signal.SIGTERM] if sys.platform == "win32" else [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 )
+
+#: systemd sets it for a command of ExecReload=, and for no other (systemd.exec(5)).
+_RELOADED = "MAINPID"
+_POLL_S = 0.05
 
 log = get_logger("kraken_l3.recorder")
 
@@ -34,11 +43,14 @@ def record(
     tier: Optional[str],
     duration: Optional[float],
     table: bool,
+    take_over: bool,
 ) -> int:
     """Run `kraken-l3 record`; gives its exit code back."""
     settings = read_settings(config, symbols=symbols, depth=depth, output_dir=output_dir, trades=trades, tier=tier)
     configure_logging()
-    summary = asyncio.run(_record(settings, duration, table))
+    if take_over and _RELOADED in os.environ:
+        return _take_over_beside(settings.output_dir)
+    summary = asyncio.run(_record(settings, duration, table, take_over))
     _say(summary)
     if duration is not None and not summary.recorded:
         # A service that is stopped before Kraken answered has not failed; a recording of so many seconds has.
@@ -46,13 +58,30 @@ def record(
     return 0
 
 
-async def _record(settings: Settings, duration: Optional[float], table: bool) -> RecordingSummary:
+def _take_over_beside(directory: Path) -> int:
+    """As ExecReload= of systemd: start the recorder that takes over as a process of its own, and return when it has.
+
+    systemd waits for a command of ExecReload= to end, and takes no process of its for the main one.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != _RELOADED}
+    child = subprocess.Popen([sys.executable, "-m", "kraken_l3", *sys.argv[1:]], env=environment)
+    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    while child.poll() is None:
+        with contextlib.suppress(ArchiveLocked):  # between two holders
+            holder = holder_of(directory)
+            if holder is not None and holder.pid == child.pid:
+                return 0
+        time.sleep(_POLL_S)
+    return child.returncode if child.returncode >= 0 else LocalFault.exit_code
+
+
+async def _record(settings: Settings, duration: Optional[float], table: bool, take_over: bool) -> RecordingSummary:
     stop = asyncio.Event()
     _stop_on_signals(stop)
     if duration is not None:
         asyncio.get_running_loop().call_later(duration, stop.set)
     try:
-        return await record_monitored(settings, stop, table=LiveTable() if table else None)
+        return await record_monitored(settings, stop, table=LiveTable() if table else None, take_over=take_over)
     finally:
         # The archive is closed. Until the process is gone, a second signal would only spoil its exit code.
         for number in _STOP_SIGNALS:

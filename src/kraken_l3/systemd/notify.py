@@ -11,9 +11,11 @@ import socket
 from collections.abc import Mapping
 from typing import Optional
 
-__all__ = ["Notifier"]
+__all__ = ["WATCHDOG_S", "Notifier"]
 
 LONGEST_STATUS = 200
+#: WatchdogSec of the unit.
+WATCHDOG_S = 60
 
 
 class Notifier:
@@ -49,8 +51,17 @@ class Notifier:
         self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
-        """The recorder is shutting down."""
-        self._send("STOPPING=1")
+        """The recorder is shutting down. Not STOPPING=1: where another one has taken over, the service goes on."""
+        self.status("stopping")
+
+    def main_process(self, pid: int) -> None:
+        """The service's main process is this one from now on: the manager watches it, and the other one may end.
+
+        systemd sets the watchdog's variables only for the process that it starts itself.
+        """
+        if pid == os.getpid() and self._address:
+            self.watchdog_interval_s = WATCHDOG_S / 2
+        self._send(f"MAINPID={pid}\nWATCHDOG_USEC={WATCHDOG_S * 1_000_000}")
 
     def _send(self, state: str) -> None:
         if not self._address:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 from kraken_l3.errors import LocalFault, UsageError
+from kraken_l3.systemd.notify import WATCHDOG_S
 
 __all__ = ["DEFAULT_NAME", "Installation", "Service", "install", "locate", "uninstall", "unit_text"]
 
@@ -42,8 +43,11 @@ StartLimitIntervalSec=0
 
 [Service]
 Type=notify
-NotifyAccess=main
+# All: a recorder that takes over tells systemd that it is the main process now.
+NotifyAccess=all
 ExecStart={command}
+# The new recorder is ready before it asks this one to end: nothing is lost, and if it fails this one records on.
+ExecReload={reload}
 WorkingDirectory={directory}
 EnvironmentFile=-{environment}
 SyslogIdentifier={name}
@@ -52,8 +56,8 @@ SyslogIdentifier={name}
 Restart=always
 RestartSec=5
 RestartPreventExitStatus=1 4
-WatchdogSec=60
-TimeoutStartSec=120
+WatchdogSec={watchdog_s}
+TimeoutStartSec=300
 # Send SIGTERM to the recorder alone: it ends its child processes and writes what is queued.
 KillMode=mixed
 TimeoutStopSec=60
@@ -123,6 +127,8 @@ def unit_text(service: Service) -> str:
     return _UNIT.format(
         name=service.name,
         command=_command(words),
+        reload=_command([*words, "--take-over"]),
+        watchdog_s=WATCHDOG_S,
         directory=_whole_line(service.directory),
         environment=_whole_line(glob.escape(str(locate(service.name).environment))),
     )
