@@ -23,6 +23,7 @@ help:
 	@echo 'make lint          ruff, mypy, import-linter'
 	@echo 'make tools         the tools of others that exports are tested with; make test-tools: those tests'
 	@echo 'make test-clients  clients of others (NautilusTrader, ccxt, python-kraken-sdk) against the embedded exchange'
+	@echo 'make test-bridges  the bridges of docs/recipes.md to Redis, Kafka, QuestDB and ClickHouse'
 	@echo 'make notebooks     run docs/notebooks and keep what they show; make test-notebooks: run them as tests'
 	@echo 'make bench         the benchmarks'
 	@echo 'make cluster-demo  a week of days exported on a local Dask cluster, a worker killed on the way'
@@ -91,6 +92,13 @@ test-clients: $(VENV)/.test
 	  { rm -rf .venv-client-$$1; echo "$$1 cannot be installed here; its tests will be skipped"; }; \
 	done
 	$(BIN)/python -m pytest tests/clients $(ARGS)
+
+# Redis and ClickHouse are tried with the servers of the system (Debian: apt install redis-server clickhouse-server).
+test-bridges: $(VENV)/.test
+	@$(PYTHON) -m venv .venv-bridges
+	@.venv-bridges/bin/python -m pip install --quiet --upgrade pip
+	@.venv-bridges/bin/python -m pip install --quiet -e . redis confluent-kafka 'questdb>=6'
+	$(BIN)/python -m pytest tests/bridges $(ARGS)
 
 # lifelines needs an older pandas than the tests have. The native engine is tried too: notebooks run faster with it.
 .venv-notebooks/.made: pyproject.toml
