@@ -12,7 +12,7 @@ FUZZ_SECONDS ?= 3600
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.9 --generate-hashes --no-header $(LOCK_ARGS)
 EXTRAS := research plot test polars duckdb cluster top lint
 
-.PHONY: help dev demo test coverage soak fuzz bench tools test-tools test-notebooks notebooks cluster-demo deploy-check lint lock audit sbom dist dist-test docs picture clean
+.PHONY: help dev demo test coverage soak fuzz bench tools test-tools test-page test-notebooks notebooks cluster-demo deploy-check lint lock audit sbom dist dist-test docs picture clean
 
 help:
 	@echo 'make demo          record from an exchange on this machine and show the result (no key, 10 seconds)'
@@ -24,6 +24,7 @@ help:
 	@echo 'make tools         the tools of others that exports are tested with; make test-tools: those tests'
 	@echo 'make test-clients  clients of others (NautilusTrader, ccxt, python-kraken-sdk) against the embedded exchange'
 	@echo 'make test-bridges  the bridges of docs/recipes.md to Redis, Kafka, QuestDB and ClickHouse'
+	@echo 'make test-page     the page in a real browser (Chromium)'
 	@echo 'make notebooks     run docs/notebooks and keep what they show; make test-notebooks: run them as tests'
 	@echo 'make bench         the benchmarks'
 	@echo 'make cluster-demo  a week of days exported on a local Dask cluster, a worker killed on the way'
@@ -107,6 +108,10 @@ test-bridges: $(VENV)/.test
 	@.venv-notebooks/bin/python -m pip install --quiet -e '.[notebooks]'
 	@! command -v cargo >/dev/null 2>&1 || .venv-notebooks/bin/python -m pip install --quiet ./native || true
 	@touch $@
+
+# The page in a real browser: Chromium, as Debian packages it (apt install chromium).
+test-page: $(VENV)/.test $(VENV)/.native
+	TEST_PAGE=1 $(BIN)/python -m pytest -n 0 tests/web/test_page_in_browser.py $(ARGS)
 
 test-notebooks: .venv-notebooks/.made $(VENV)/.test
 	$(BIN)/python -m pytest tests/notebooks $(ARGS)

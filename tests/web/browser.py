@@ -118,5 +118,7 @@ class Browser:
         await self.call("Input.dispatchKeyEvent", type="keyUp", **common)
 
     async def picture(self, path: Path, *, whole: bool = False) -> None:
-        told = await self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+        """What is in sight, or the whole page, as a .png or .webp file."""
+        kind = {"format": "webp", "quality": 85} if path.suffix == ".webp" else {"format": "png"}
+        told = await self.call("Page.captureScreenshot", captureBeyondViewport=whole, **kind)
         path.write_bytes(base64.b64decode(told["data"]))

@@ -46,11 +46,20 @@ class ArchiveApi:
 
     Args:
         path: an archive directory, or a data file.
+        recorder: what the recorder that runs this says of itself (`Probes.summary`); None where none does.
         bounds: of the streams.
         engine_name: see `engine.choose`.
     """
 
-    def __init__(self, path: Path, *, bounds: Optional[ViewerBounds] = None, engine_name: str = "auto") -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        recorder: Optional[Callable[[], dict[str, Any]]] = None,
+        bounds: Optional[ViewerBounds] = None,
+        engine_name: str = "auto",
+    ) -> None:
+        self._recorder = recorder
         self._archive = open_archive(path)
         self._engine_name = engine_name
         self._days: OrderedDict[str, _Opened] = OrderedDict()
@@ -90,7 +99,8 @@ class ArchiveApi:
         def look() -> Made:
             files = self._archive.files()
             newest_ns = last_receive_ns(self._archive, Stream.LEVEL3)
-            is_live = self._archive.is_directory and time.time_ns() - newest_ns < _FRESH_NS
+            is_fresh = self._recorder is not None or time.time_ns() - newest_ns < _FRESH_NS
+            is_live = self._archive.is_directory and is_fresh
             told = {"name": self._archive.path.resolve().name, "files": [file.name for file in files], "live": is_live}
             return Made(msgspec.json.encode(told), is_final=False)
 
@@ -198,7 +208,12 @@ class ArchiveApi:
 
     def _publish(self, topic: str, event: str, data: bytes) -> None:
         """Called from the thread that follows."""
-        self._loop.call_soon_threadsafe(lambda: self.viewers.publish(topic, self.viewers.frame(event, data)))
+        self._loop.call_soon_threadsafe(self._hand, topic, event, data)
+
+    def _hand(self, topic: str, event: str, data: bytes) -> None:
+        self.viewers.publish(topic, self.viewers.frame(event, data))
+        if event == "table" and self._recorder is not None:  # once a second too
+            self.viewers.publish(topic, self.viewers.frame("recorder", msgspec.json.encode(self._recorder())))
 
 
 def _made(told: dict[str, Any], *, is_final: bool = False) -> Made:

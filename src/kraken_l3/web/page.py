@@ -41,13 +41,13 @@ async def serve_page(
         UsageError: there is no such archive, or the address needs a token.
     """
     server = WebServer(address, token=token)
-    api = ArchiveApi(path)
+    probes = Probes(status, SystemClock()) if status is not None else None
+    api = ArchiveApi(path, recorder=probes.summary if probes is not None else None)
     for name, file in page_files().items():
         server.add(name, file.answer)
     for name, handler in api.routes().items():
         server.add(name, handler)
-    if status is not None:
-        probes = Probes(status, SystemClock())
+    if probes is not None:
         server.add("/metrics", probes.metrics)
         server.add("/healthz", probes.health)
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Any, Optional
 
 import msgspec
 from aiohttp import web
@@ -13,12 +13,15 @@ from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.monitor.health import health_of
 from kraken_l3.monitor.metrics import CONTENT_TYPE, metrics_text
 from kraken_l3.monitor.status import RecorderStatus, decode_status
+from kraken_l3.monitor.units import size
 from kraken_l3.web.recorder_status import RecorderStatus as StatusLine
 
 __all__ = ["Probes"]
 
 #: However many ask, metrics are made twice a second at most: a thousand symbols take some milliseconds.
 METRICS_KEPT_NS = NS_PER_S // 2
+#: More of them are not read on a page; `/healthz` has all.
+SHOWN_PROBLEMS = 5
 
 
 class Probes:
@@ -48,6 +51,16 @@ class Probes:
         health = health_of(self._status(), age_s=self._age_s())
         body = msgspec.json.format(msgspec.json.encode(health), indent=1) + b"\n"
         return web.Response(status=200 if health.healthy else 503, body=body, content_type="application/json")
+
+    def summary(self) -> dict[str, Any]:
+        """What the page says of the recorder: `healthy`, `text` (one line), and the first `problems`."""
+        status = self._status()
+        health = health_of(status, age_s=self._age_s())
+        words = [status.headline()] if status is not None else []
+        if status is not None and status.disk.free_bytes is not None:
+            words.append(f"{size(status.disk.free_bytes)} free")
+        problems = [f"{each.symbol}: {each.why}" if each.symbol else each.why for each in health.problems]
+        return {"healthy": health.healthy, "text": ", ".join(words), "problems": problems[:SHOWN_PROBLEMS]}
 
     def _age_s(self) -> float:
         return (self._clock.mono_ns() - self._line.received_ns) / NS_PER_S

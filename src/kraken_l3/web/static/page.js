@@ -3,7 +3,7 @@
 import { drawDepth, drawHeat, drawLadder, drawStrip, ordersIn } from "/draw.js";
 import { SymbolList } from "/symbols.js";
 
-const HOUR_MS = 3_600_000, TILE_MS = 900_000, HEAT_STEP_MS = 15_000, HEAT_LEVELS = 20;
+const HOUR_MS = 3_600_000, TILE_MS = 900_000, HEAT_STEP_MS = 15_000, SHORTEST_MS = 300_000, HEAT_LEVELS = 20;
 const MOST_EVENTS = 60, MOST_TILES = 64;
 const byId = (id) => document.getElementById(id);
 
@@ -73,7 +73,8 @@ async function chooseFile(file) {
   state.at = state.at >= state.day.start && state.at <= state.day.end ? state.at : state.day.end;
   showMoment();
   list.setSymbols(state.day.symbols);
-  countVerdicts(file);
+  list.setGaps(state.day.gap_counts);
+  if (!state.isLive) countVerdicts(file);
 }
 
 async function loadDay() {
@@ -95,12 +96,10 @@ async function loadDay() {
 async function countVerdicts(file) {
   for (;;) {
     const told = await get("/api/verdicts", { file }).catch((error) => ({ state: error.message }));
-    if (file !== state.file) return;
+    if (file !== state.file || state.isLive) return;
     if (told.symbols) {
       list.setVerdicts(told.symbols);
-      const all = Object.values(told.symbols).reduce((sum, each) => sum.map((n, i) => n + each[i]), [0, 0, 0]);
-      byId("verdicts").textContent = `This day: ${all[0].toLocaleString("en")} messages verified, ` +
-        `${all[1].toLocaleString("en")} mismatched, ${all[2].toLocaleString("en")} not verifiable`;
+      byId("verdicts").textContent = list.summary("This day");
       return;
     }
     const done = told.state === "counting" ? `counting verdicts: ${Math.floor((told.share || 0) * 100)} %` : told.state;
@@ -179,6 +178,7 @@ const loadHeat = latest(async () => {
 });
 
 function showHeat() {
+  if (!state.day) return;
   const columns = new Map();
   for (const [key, tile] of state.tiles) {
     if (key.startsWith(`${state.symbol} `)) tile.forEach((column) => columns.set(column[0], column));
@@ -186,7 +186,8 @@ function showHeat() {
   state.liveColumns.forEach((column) => columns.set(column[0], column));
   const until = Math.floor(state.at / HEAT_STEP_MS) * HEAT_STEP_MS;
   const sorted = [...columns.values()].sort((a, b) => a[0] - b[0]);
-  drawHeat(byId("heat"), sorted, until - HOUR_MS, until, HEAT_STEP_MS, state.gaps);
+  const from = Math.min(Math.max(until - HOUR_MS, Math.floor(state.day.start / HEAT_STEP_MS) * HEAT_STEP_MS), until - SHORTEST_MS);
+  drawHeat(byId("heat"), sorted, from, until, HEAT_STEP_MS, state.gaps);
 }
 
 // -- one symbol
@@ -260,6 +261,7 @@ function setLive(isLive) {
   } else if (state.stream) {
     state.stream.close();
     state.stream = null;
+    countVerdicts(state.file);
   }
 }
 
@@ -271,6 +273,7 @@ function openStream() {
     const told = JSON.parse(event.data);
     state.lastNews = told.now;
     list.setRows(told.rows);
+    byId("verdicts").textContent = list.summary("Since this follows the recording");
     showAge();
   });
   stream.addEventListener("book", (event) => takeLiveBook(JSON.parse(event.data)));
@@ -286,7 +289,11 @@ function showAge() {
   else showStatus(`no message for ${Math.round(age)} s`, "bad");
 }
 
-function showRecorder() {}
+function showRecorder(told) {
+  byId("recorder").textContent = [told.text, ...told.problems.slice(0, 1)].filter(Boolean).join(" · ");
+  byId("recorder").title = told.problems.join("\n");
+  byId("recorder").className = told.healthy ? "" : "bad";
+}
 
 function takeLiveBook(book) {
   if (book.symbol !== state.symbol || !state.isLive) return;

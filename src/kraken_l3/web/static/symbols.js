@@ -81,6 +81,15 @@ export class SymbolList {
     else this.show();
   }
 
+  /** The verdicts of all symbols in words. */
+  summary(what) {
+    const sums = { ok: 0, bad: 0, unverified: 0 };
+    for (const row of this.all.values()) for (const key of Object.keys(sums)) sums[key] += row[key];
+    const text = Object.fromEntries(Object.entries(sums).map(([key, sum]) => [key, sum.toLocaleString("en")]));
+    const unknown = sums.unverified ? `, ${text.unverified} not verifiable` : "";
+    return `${what}: ${text.ok} messages verified, ${text.bad} mismatched${unknown}`;
+  }
+
   setFilter(text) {
     this.filter = text.trim().toUpperCase();
     this.box.scrollTop = 0;
