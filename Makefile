@@ -33,7 +33,7 @@ help:
 	@echo 'make docs          the site of the documents, in site/; every link is checked'
 	@echo 'make dist          sdist and wheels in dist/; with cargo, one with the native engine; make dist-test: tried alone'
 	@echo 'make sbom          what is installed, as sbom.json (CycloneDX); make audit: known vulnerabilities (needs network)'
-	@echo 'make picture       the picture in the README'
+	@echo 'make picture       the pictures in the README and docs/page.md'
 
 dev: $(VENV)/.test $(VENV)/.native
 	@$(BIN)/pre-commit install
@@ -168,9 +168,10 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The README's picture, drawn from a demo that runs now.
+# The README's picture, drawn from a demo that runs now, and the page's (with Chromium).
 picture: $(VENV)/.base
 	$(BIN)/python docs/picture.py
+	$(BIN)/python docs/page_pictures.py
 
 clean:
 	rm -rf $(VENV) demo dist site .cache .coverage* coverage.json sbom.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

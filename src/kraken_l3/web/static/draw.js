@@ -162,6 +162,7 @@ function rgb(name) {
 /** Quantity by price and time: darker (or brighter, on dark) where more rests; a line for the middle of the book. */
 export function drawHeat(canvas, columns, fromMs, toMs, stepMs, gaps) {
   const there = columns.filter((column) => column[0] >= fromMs && column[0] <= toMs && column[1].length && column[2].length);
+  canvas.dataset.columns = there.length;
   if (!there.length) {
     say(canvas, "no book in this hour");
     return;
