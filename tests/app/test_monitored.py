@@ -19,6 +19,7 @@ import processes
 from kraken_l3.app.alerting import Alerting
 from kraken_l3.app.monitored import MonitorTimes, record_monitored
 from kraken_l3.app.status import MessageCounter, RecordCounter, StatusCollector, _Rate
+from kraken_l3.archive.journal import Alive, Finding, GapOpened, HandedOver, Rejected, Resync
 from kraken_l3.clock import SystemClock
 from kraken_l3.config.settings import Settings
 from kraken_l3.errors import ArchiveLocked, RefusedByKraken
@@ -67,6 +68,30 @@ def test_a_counter_counts_by_symbol_and_keeps_snapshots_apart():
     assert {name: tally.messages for name, tally in counter.tallies.items()} == {"BTC/USD": 3, "ETH/USD": 1}
     assert counter.tallies["BTC/USD"].snapshot_ns == 5
     assert counter.tallies["ETH/USD"].snapshot_ns is None
+
+
+def test_records_are_counted_by_kind_and_cause():
+    counter = RecordCounter()
+    gap = {"at_ns": 1, "channel": "level3", "symbol": "A/B", "left_ns": 1}
+    for cause in ("network", "network", "stop"):
+        counter(GapOpened(cause=cause, **gap))
+    counter(Resync(at_ns=1, symbol="A/B", cause="mismatch", attempt=1, connection=1))
+    counter(Finding(at_ns=1, symbol="A/B", what="crossed", line=1, offset=1))
+    counter(Rejected(at_ns=1, connection=1, channel="level3", symbol="A/B", error="x"))
+    counter(HandedOver(at_ns=1, symbol="A/B", channel="level3", connection=2, matched="bytes"))
+    counter(Alive(at_ns=1, last_frame_ns={}))
+    assert (counter.gaps, counter.resyncs, counter.findings) == ({"network": 2}, {"mismatch": 1}, {"crossed": 1})
+    assert (counter.rejections, counter.handovers) == (1, 1)
+
+
+def test_the_lag_of_a_sample_stands_for_all_messages():
+    counter = MessageCounter()
+    counter("level3", [frame(message("A/B", stamp="2027-01-15T07:59:59.980000000Z"))] * 1000)
+    counter("level3", [frame(message("A/B", "snapshot", stamp="2020-01-15T07:59:59.980000000Z"))] * 10)
+    counter("level3", [])
+    assert 1000 <= counter.lag.count <= 1024
+    assert counter.lag.quantile(0.5) == 0.025
+    assert counter.lag.sum == pytest.approx(0.02 * counter.lag.count)
 
 
 def test_a_rate_settles_at_the_truth():

@@ -25,7 +25,7 @@ from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.monitor.clock_sync import read_clock_status
 from kraken_l3.monitor.live import LiveTable
 from kraken_l3.monitor.status import ClockStatus, DiskStatus, RecorderStatus, encode_status
-from kraken_l3.monitor.status_file import write_status
+from kraken_l3.monitor.status_file import read_status, write_status
 from kraken_l3.systemd.notify import Notifier
 from kraken_l3.telemetry import get_logger
 
@@ -239,6 +239,9 @@ class _Displays:
             await self._alerting.finish(ended_by)
 
     async def _write_last(self) -> None:
+        last = read_status(self._directory)
+        if last is not None and last.since_ns > self._status.since_ns:  # of the recorder that has taken over
+            return
         status = msgspec.structs.replace(self._collector.status(disk=self._disk()), stopped=True)
         try:
             await asyncio.wait_for(self._write(encode_status(status)), LAST_WORD_S)

@@ -13,7 +13,7 @@ from typing import NamedTuple, Optional
 
 from kraken_l3._version import __version__
 from kraken_l3.app.recorder import Recorder
-from kraken_l3.archive.journal import Finding, GapOpened, Record, Rejected, Resync
+from kraken_l3.archive.journal import Finding, GapOpened, HandedOver, Record, Rejected, Resync
 from kraken_l3.clock import Clock
 from kraken_l3.model.frames import Frame
 from kraken_l3.model.histogram import FSYNC_BOUNDS_S, LAG_BOUNDS_S, Histogram
@@ -126,6 +126,8 @@ class RecordCounter:
             self.resyncs[record.cause] += 1
         elif isinstance(record, Finding):
             self.findings[record.what] += 1
+        elif isinstance(record, HandedOver):
+            self.handovers += 1
         elif isinstance(record, Rejected):
             self.rejections += 1
 
