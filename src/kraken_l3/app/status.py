@@ -35,7 +35,7 @@ RATE_MEMORY_S = 3.0
 #: Where a message names its symbol: behind the envelope, before the orders.
 HEAD_BYTES = 120
 #: The lag of so many messages of a batch is looked at, evenly spread.
-LAG_SAMPLES = 32
+LAG_SAMPLES = 10
 _SYMBOL = b'"symbol":"'
 _SNAPSHOT = b'"type":"snapshot"'
 _STAMP = re.compile(rb'"timestamp":"([^"]{20,35})"')
@@ -70,6 +70,8 @@ class MessageCounter:
 
     def __init__(self) -> None:
         self.tallies: dict[str, _Tally] = {}
+        #: The same by the bytes of the name: decoding them takes a fifth of the time.
+        self._by_name: dict[bytes, _Tally] = {}
         self.frames: dict[str, int] = {}
         self.lag = Histogram.of(LAG_BOUNDS_S)
         #: Receive time of the last level3 message.
@@ -80,16 +82,17 @@ class MessageCounter:
         self.frames[stream] = self.frames.get(stream, 0) + len(frames)
         if stream != "level3" or not frames:
             return
+        by_name = self._by_name
         for frame in frames:
-            payload = frame.payload
+            payload = frame[0]
             start = payload.find(_SYMBOL, 0, HEAD_BYTES)
             if start < 0 and (start := payload.find(_SYMBOL)) < 0:
                 continue
             start += len(_SYMBOL)
-            name = payload[start : payload.find(b'"', start)].decode(errors="replace")
-            tally = self.tallies.get(name)
+            name = payload[start : payload.find(b'"', start)]
+            tally = by_name.get(name)
             if tally is None:
-                tally = self.tallies[name] = _Tally()
+                tally = by_name[name] = self.tallies.setdefault(name.decode(errors="replace"), _Tally())
             tally.messages += 1
             if payload.find(_SNAPSHOT, 0, HEAD_BYTES) >= 0:
                 tally.snapshot_ns = frame.recv_ns
