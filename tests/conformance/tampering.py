@@ -166,9 +166,10 @@ def _crossed(message):
 
 def _late(transcript):
     """One heartbeat in two seconds."""
-    talk = transcript.talks["main"]
-    for entry in list(talk.data("heartbeat"))[1::2]:
-        talk.entries.remove(entry)
+    entries = transcript.talks["main"].entries
+    for at, entry in enumerate(entries):
+        if entry.message.get("channel") == "heartbeat":
+            entries[at] = Entry(entry.at_s * 2, entry.text)
 
 
 def _deeper(transcript):

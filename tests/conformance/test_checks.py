@@ -38,7 +38,7 @@ def running(test):
 
 def request(exchange, **how):
     key = (exchange.api_key, exchange.api_secret)
-    asked = {"listen_s": 2.2, "quiet_s": 1.2, "refusals": True, **how}
+    asked = {"listen_s": 2.2, "quiet_s": 1.1, "refusals": True, **how}
     return Request(exchange.rest_url, exchange.ws_url, exchange.public_ws_url, key, **asked)
 
 
@@ -61,7 +61,8 @@ def transcripts(tmp_path_factory):
         ):
             return await asyncio.gather(
                 converse(request(simulated)),
-                converse(request(replayed, depths=(10, 100))),
+                # its clock starts two seconds after the last new subscription
+                converse(request(replayed, depths=(10, 100), listen_s=4.0)),
                 converse(request(faulty, depths=(10,), listen_s=1.0)),
             )
 
@@ -97,12 +98,16 @@ def test_faults_of_a_script_are_found(transcripts):
     assert not [name for name in found if name.startswith(("rest.", "ping.", "status.", "instrument."))]
 
 
-@pytest.mark.parametrize("name", TAMPERING)
-def test_each_check_breaks_where_the_server_does_something_else(transcripts, name):
-    changed = copied(transcripts[0], short=name in SHORT)
-    TAMPERING[name](changed)
-    (result,) = judge(changed, [BY_ID[name]])
-    assert result.outcome is Outcome.BROKEN, result.seen
+def test_each_check_breaks_where_the_server_does_something_else(transcripts):
+    # one test for all of them: each worker that runs one of several would talk to the servers again
+    unbroken = {}
+    for name, tamper in TAMPERING.items():
+        changed = copied(transcripts[0], short=name in SHORT)
+        tamper(changed)
+        (result,) = judge(changed, [BY_ID[name]])
+        if result.outcome is not Outcome.BROKEN:
+            unbroken[name] = result.seen
+    assert unbroken == {}
 
 
 def test_every_check_was_seen_to_break():

@@ -110,12 +110,18 @@ def _as_dict(request: Request, symbols: list[str], results: list[Result]) -> dic
 def _print(results: list[Result]) -> None:
     screen = Screen()
     width = max(len(each.check.id) for each in results)
+    skipped: dict[str, list[str]] = {}
     for each in results:
-        screen.line(f"{each.outcome.value:<8} {each.check.id:<{width}}  {each.seen}", _STYLES[each.outcome])
+        if each.outcome is Outcome.SKIPPED:
+            skipped.setdefault(each.seen, []).append(each.check.id)
+            continue
+        screen.line(f"{each.outcome.value:<6}  {each.check.id:<{width}}  {each.seen}", _STYLES[each.outcome])
         if each.outcome is Outcome.BROKEN:
-            indent = " " * (width + 11)
+            indent = " " * (width + 10)
             screen.line(f"{indent}{each.check.says}")
             screen.line(f"{indent}{each.check.certainty.value}: {each.check.source}", "dim")
+    for reason, names in skipped.items():
+        screen.line(f"skipped, {reason}: {', '.join(names)}", _STYLES[Outcome.SKIPPED])
     counts = Counter(each.outcome for each in results)
     told = [f"{counts[outcome]} {words}" for outcome, words in _SUMS if counts[outcome]]
     screen.line(f"{len(results)} checks: {', '.join(told)}", "bold")
