@@ -30,6 +30,7 @@ from kraken_l3.capture.gap_ledger import GapLedger
 from kraken_l3.capture.held_archive import HeldArchive, Spliced
 from kraken_l3.capture.instruments import InstrumentWatch
 from kraken_l3.capture.intake import PAUSE_LIMIT_S, Intake
+from kraken_l3.capture.maintenance import MaintenanceWatch
 from kraken_l3.capture.open_connections import OpenConnections
 from kraken_l3.capture.private_rest import PrivateRest
 from kraken_l3.capture.rest import Tokens
@@ -228,6 +229,7 @@ class Recorder:
             tokens=self._tokens(),
             clock=clock,
             liveness_s=settings.liveness_timeout_s,
+            maintenance=MaintenanceWatch(),
             connect=self._connect,
         )
         self.supervisor = Supervisor(

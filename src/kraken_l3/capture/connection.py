@@ -15,6 +15,7 @@ from kraken_l3.archive.receipts import MALFORMED
 from kraken_l3.capture.channel import Channel
 from kraken_l3.capture.connection_journal import UNRECOGNISED_KEPT, ConnectionJournal
 from kraken_l3.capture.gap_ledger import GapLedger
+from kraken_l3.capture.maintenance import MaintenanceWatch
 from kraken_l3.capture.rest import Tokens
 from kraken_l3.capture.sink import Sink
 from kraken_l3.capture.transport import Receiver, WebSocket, connect
@@ -54,6 +55,7 @@ class ConnectionContext(NamedTuple):
         tokens: the session token (None: only public channels).
         clock: stamps frames.
         liveness_s: a connection that is silent for longer is dead.
+        maintenance: says what Kraken announces.
         connect: opens a WebSocket, as `transport.connect` does.
     """
 
@@ -62,6 +64,7 @@ class ConnectionContext(NamedTuple):
     tokens: Optional[Tokens]
     clock: Clock
     liveness_s: float
+    maintenance: MaintenanceWatch
     connect: Callable[[str, Receiver, Clock], Awaitable[WebSocket]] = connect
 
 
@@ -287,8 +290,9 @@ class Connection:
         self._journal.control(payload, self.last_recv_ns, mono_ns)
         if isinstance(incoming, Status):
             self._session.status(incoming)
-            if incoming.system != "online" or incoming.maintenance:
-                log.info("exchange status", system=incoming.system, maintenance=len(incoming.maintenance))
+            if incoming.system != "online":
+                log.info("exchange status", system=incoming.system)
+            self._context.maintenance.observe(incoming.maintenance)
         elif isinstance(incoming, Response):
             if incoming.depth_refused:
                 log.warning(
