@@ -1,4 +1,7 @@
-"""A client that notes when each level3 message came: python -m bench.replay.client MESSAGES"""
+"""Connections that note when each level3 message came: python -m bench.replay.client MESSAGES [CONNECTIONS]
+
+Prints one line for each connection: the CRC32 of its first update, and the monotonic times of all from there on.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,12 @@ import time
 import urllib.request
 from array import array
 from typing import Any
+from zlib import crc32
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 PATH = "/0/private/GetWebSocketsToken"
+_UPDATE = b'{"channel":"level3","type":"update"'
 
 
 def token() -> str:
@@ -44,6 +49,7 @@ class Reader(WSListener):
     def __init__(self, messages: int, token: str) -> None:
         self.token = token
         self.times = array("q")
+        self.first = 0
         self.left = messages
         self.done = asyncio.get_running_loop().create_future()
 
@@ -52,8 +58,11 @@ class Reader(WSListener):
         transport.send(WSMsgType.TEXT, json.dumps({"method": "subscribe", "params": params}).encode())
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if frame.payload_size > 80 and frame.get_payload_as_bytes().startswith(b'{"channel":"level3"'):
-            self.times.append(time.monotonic_ns())
+        now_ns = time.monotonic_ns()
+        if frame.payload_size > 80 and (payload := frame.get_payload_as_bytes()).startswith(_UPDATE):
+            if not self.times:
+                self.first = crc32(payload)
+            self.times.append(now_ns)
             self.left -= 1
             if not self.left and not self.done.done():
                 self.done.set_result(None)
@@ -64,10 +73,12 @@ class Reader(WSListener):
 
 
 async def main() -> None:
-    messages, good = int(sys.argv[1]), token()
-    _, reader = await ws_connect(lambda: Reader(messages, good), os.environ["KRAKEN_L3_WS_URL"])
-    await reader.done
-    print(*reader.times)
+    messages, connections, good = int(sys.argv[1]), int((*sys.argv, "1")[2]), token()
+    url = os.environ["KRAKEN_L3_WS_URL"]
+    readers = [(await ws_connect(lambda: Reader(messages, good), url))[1] for _ in range(connections)]
+    await asyncio.gather(*(reader.done for reader in readers))
+    for reader in readers:
+        print(reader.first, *reader.times)
 
 
 asyncio.run(main())

@@ -12,6 +12,7 @@ __all__ = ["BINARY", "CLOSE", "CONTINUATION", "PING", "PONG", "TEXT", "close_fra
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _FIN = 0x80
+_SHORT, _MIDDLE, _LONG = struct.Struct("!BB"), struct.Struct("!BBH"), struct.Struct("!BBQ")
 
 
 def frame(payload: bytes, opcode: int = TEXT, *, fin: bool = True, rsv: int = 0) -> bytes:
@@ -19,10 +20,10 @@ def frame(payload: bytes, opcode: int = TEXT, *, fin: bool = True, rsv: int = 0)
     first = (_FIN if fin else 0) | rsv | opcode
     size = len(payload)
     if size < 126:
-        return struct.pack("!BB", first, size) + payload
+        return _SHORT.pack(first, size) + payload
     if size < 65_536:
-        return struct.pack("!BBH", first, 126, size) + payload
-    return struct.pack("!BBQ", first, 127, size) + payload
+        return _MIDDLE.pack(first, 126, size) + payload
+    return _LONG.pack(first, 127, size) + payload
 
 
 def fragments(payload: bytes, pieces: int) -> bytes:
