@@ -114,8 +114,8 @@ class Outage(NamedTuple):
     begin: int
     end: int
     cause: str = "network"
-    left: Optional[int] = None  # the last message known to be good, where it is not the last one received
     clock_step_ns: int = 0
+    left: Optional[int] = None  # the last message known to be good, where it is not the last one received
 
 
 class Recorder(NamedTuple):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Optional
 
@@ -29,6 +30,8 @@ from kraken_l3.model.frames import Frame
 from kraken_l3.model.timestamps import NS_PER_DAY, day_of, day_start_ns
 
 __all__ = ["RESERVE_BYTES", "ArchiveWriter"]
+
+_RECEIVED = itemgetter(Frame._fields.index("recv_ns"))
 
 #: Kept on disk so that a full one still has room for the journal.
 RESERVE_BYTES = 1024 * 1024
@@ -227,7 +230,7 @@ class ArchiveWriter:
 
     def _count_before_midnight(self, frames: Sequence[Frame]) -> int:
         end_ns = self._files.ends_ns
-        if max(frame[1] for frame in frames) < end_ns:
+        if max(map(_RECEIVED, frames)) < end_ns:
             return len(frames)
         return next(i for i, frame in enumerate(frames) if frame.recv_ns >= end_ns)
 

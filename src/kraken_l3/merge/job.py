@@ -346,7 +346,7 @@ class _Merging:
             )
             report.hidden += (f"{error.where}: {error.what}" for error in source.damage)
         report.lines = sum(source.lines for source in self._sources)
-        for tally in self._books.engine.tallies():
+        for tally in self._books.tallies():
             report.verified += tally.ok
             report.mismatched += tally.mismatched
         found = [stream.findings for stream in self._streams.values()]

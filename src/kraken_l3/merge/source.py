@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 from array import array
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Generator, Iterable, Sequence
 from functools import partial
-from itertools import count, repeat
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional
 
@@ -57,6 +58,9 @@ NO_MESSAGE = -1
 #: States of a line: to be aligned; to be written; written, or left out.
 PENDING, LED, DONE = range(3)
 _HEAD_BYTES = 1024 * 1024
+#: In columns of the engine: what is no update, and what it did not find in order.
+_NO_UPDATE = re.compile(b"[^" + bytes([MessageKind.UPDATE]) + b"]", re.DOTALL)
+_NOT_OK = re.compile(b"[^" + bytes([Verdict.OK]) + b"]", re.DOTALL)
 #: Lines that are done are forgotten so many at a time.
 _FORGOTTEN_AT_ONCE = 16_384
 
@@ -267,25 +271,32 @@ class Source:
             self._take_odd(messages, begin, symbols, times)
         self.symbol += symbols
         self.ns += times
-        low, high = (min(symbols), max(symbols)) if symbols else (0, 0)
-        if low == high and low >= 0:
-            self.pending[self.names[low]] += range(begin, begin + lines)
-            return [self.names[low]]
-        by_number: list[list[int]] = [[] for _ in range(high + 2)]
-        for number, symbol in zip(count(begin), symbols):
-            by_number[symbol].append(number)
-        self.damaged += by_number.pop()
-        touched = []
-        for symbol, found in enumerate(by_number):
-            if found:
+        if symbols and symbols[0] >= 0 and symbols.count(symbols[0]) == lines:
+            name = self.names[symbols[0]]
+            self.pending[name] += range(begin, begin + lines)
+            return [name]
+        numbers = range(begin, begin + lines)
+        by_symbol = list(map(numbers.__getitem__, sorted(range(lines), key=symbols.__getitem__)))
+        touched, at = [], 0
+        for symbol, count in sorted(Counter(symbols).items()):
+            found = by_symbol[at : at + count]
+            at += count
+            if symbol == NO_MESSAGE:
+                self.damaged += found
+            else:
                 self.pending[self.names[symbol]] += found
                 touched.append(self.names[symbol])
         return touched
 
     def _take_odd(self, messages: Columns, begin: int, symbols: list[int], times: list[int]) -> None:
         """Snapshots, and messages that the engine did not find in order."""
+        kinds, verdicts = messages["kind"], messages["verdict"]
         last_ns = self.position_ns
-        for at, (kind, verdict) in enumerate(zip(messages["kind"], messages["verdict"])):
+        odd = {found.start() for found in _NO_UPDATE.finditer(kinds)}
+        odd.update(found.start() for found in _NOT_OK.finditer(verdicts))
+        for at in sorted(odd):
+            kind, verdict = kinds[at], verdicts[at]
+            last_ns = (times[at - 1] if at else 0) or last_ns
             if verdict == Verdict.MALFORMED or symbols[at] < 0:
                 symbols[at] = NO_MESSAGE
                 times[at] = last_ns
@@ -295,7 +306,6 @@ class Source:
                 times[at] = times[at] or time_of(self.payload[begin - self.first + at]) or last_ns
             if kind == MessageKind.SNAPSHOT:
                 self.snapshots.add(begin + at)
-            last_ns = times[at] or last_ns
 
     def _take_receipts(self, step: Step, lines: int) -> None:
         file = step.block.file
@@ -310,7 +320,8 @@ class Source:
             self.connection += repeat(self.connection_of(last[0]), known)
             self.flags += repeat(0, known)
         else:
-            self.connection += [self.connection_of(word & 0xFFFF_FFFF) for word in last]
+            connections = {word: self.connection_of(word & 0xFFFF_FFFF) for word in set(last)}
+            self.connection += map(connections.__getitem__, last)
             self.flags += [(word >> 32) & 0xFFFF_FFFF for word in last]
         for at in range(len(self.recv), len(self.payload)):  # no receipt: Kraken's own time stands for it
             self.recv.append(self.recv[-1] if known else max(self.ns[at], self.last_recv_ns))
