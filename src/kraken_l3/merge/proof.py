@@ -59,7 +59,7 @@ class Books:
         )
 
     def feed(self, lines: Sequence[bytes]) -> None:
-        """The next messages of a symbol. They wait for more, until a book is asked about: a feed has a price of its own."""
+        """The next messages of a symbol. They wait for more: each feed has its price."""
         self._waiting += lines
         self._waiting_bytes += sum(map(len, lines))
         if self._waiting_bytes > _FED_AT_ONCE_BYTES:

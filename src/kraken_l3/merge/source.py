@@ -275,8 +275,7 @@ class Source:
             name = self.names[symbols[0]]
             self.pending[name] += range(begin, begin + lines)
             return [name]
-        numbers = range(begin, begin + lines)
-        by_symbol = list(map(numbers.__getitem__, sorted(range(lines), key=symbols.__getitem__)))
+        by_symbol = [begin + at for at in sorted(range(lines), key=symbols.__getitem__)]
         touched, at = [], 0
         for symbol, count in sorted(Counter(symbols).items()):
             found = by_symbol[at : at + count]
