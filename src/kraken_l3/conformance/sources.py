@@ -32,4 +32,5 @@ CRYPTO_TRADER = "https://github.com/eudaldrg/crypto_trader"  # live level3, 2026
 DEPTH_CHARGE = "https://github.com/GarethCooke/DepthCharge"  # live book channel, 2026-08
 KRACKED = "https://github.com/r2stanton/kracked"  # recorded level3 events, 2024-11
 RUSTRADE = "https://docs.rs/crate/rustrade-data/0.14.0/source/src/exchange/kraken/subscription.rs"
-NAUTILUS = "https://github.com/nautechsystems/nautilus_trader"  # crates/adapters/kraken
+BARTER = "https://docs.rs/crate/barter-data/0.11.0/source/src/exchange/kraken/subscription.rs"  # version 1 of the API
+XCHANGE = "https://github.com/knowm/XChange/issues/3683"

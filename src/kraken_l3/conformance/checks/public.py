@@ -45,7 +45,7 @@ def _no_level3(transcript: Transcript) -> str:
     return must_refuse(transcript, "public", "level3", "")
 
 
-@PUBLIC.add("public.unknown-channel", "A channel that does not exist is refused.", sources.WS_INTRO, Certainty.OBSERVED)
+@PUBLIC.add("public.unknown-channel", "A channel that does not exist is refused.", sources.BARTER, Certainty.OBSERVED)
 def _unknown_channel(transcript: Transcript) -> str:
     answers = answers_to(transcript, "public", "unknown-channel")
     must(not any(each.get("success") is True for each in answers), f"{answers[0]}")

@@ -169,9 +169,7 @@ def _malformed(transcript: Transcript) -> str:
     return must_refuse(transcript, "main", "malformed", "Malformed request")
 
 
-@SUBSCRIPTIONS.add(
-    "rejection.channel", "A channel that does not exist is refused.", sources.WS_INTRO, Certainty.OBSERVED
-)
+@SUBSCRIPTIONS.add("rejection.channel", "A channel that does not exist is refused.", sources.BARTER, Certainty.OBSERVED)
 def _unknown_channel(transcript: Transcript) -> str:
     return must_refuse(transcript, "main", "unknown-channel", "")
 
@@ -179,7 +177,7 @@ def _unknown_channel(transcript: Transcript) -> str:
 @SUBSCRIPTIONS.add(
     "rejection.token",
     "A token that is not good is refused, once for the whole request (ESession:Invalid session was seen).",
-    sources.WS_INTRO,
+    sources.XCHANGE,
     Certainty.OBSERVED,
 )
 def _bad_token(transcript: Transcript) -> str:
@@ -223,12 +221,12 @@ def _alone(transcript: Transcript) -> str:
 
 @SUBSCRIPTIONS.add(
     "rejection.again",
-    'A second subscription of a symbol is refused: "Already subscribed".',
-    sources.NAUTILUS,
-    Certainty.OBSERVED,
+    "A second subscription of a symbol is refused.",
+    sources.LEVEL3,
+    Certainty.INFERRED,
 )
 def _again(transcript: Transcript) -> str:
-    return must_refuse(transcript, "main", "again", "Already subscribed")
+    return must_refuse(transcript, "main", "again", "")
 
 
 @SUBSCRIPTIONS.add(
