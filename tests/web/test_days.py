@@ -93,11 +93,28 @@ def test_a_moment_in_a_gap_says_so(tmp_path):
     assert [column[0] for column in columns if edges[0] < column[0] < edges[1]] == []
 
 
-def test_the_heat_map_has_the_book_of_each_instant(tmp_path):
-    recorded(tmp_path, 900, step_ns=STEP_NS)
+def test_a_book_that_is_wrong_stays_wrong_however_often_it_is_asked_for(tmp_path):
+    scene = Scene(tmp_path, step_ns=STEP_NS)
+    lines = scene.flow(200)
+    last = max(number for number, line in enumerate(lines) if BTC.encode() in line)
+    lines[last] = re.sub(rb'"checksum":\d+', b'"checksum":1', lines[last])
+    others = [line for line in scene.flow(2000) if BTC.encode() not in line][: 70 * NS_PER_S // STEP_NS]
+    scene.write(lines[: last + 1] + others)
+    scene.close()
     day = day_of(tmp_path)
-    columns = day.heat(BTC, NOON_NS)["columns"]
-    assert [column[0] * 10**6 for column in columns] == [NOON_NS + n * HEAT_STEP_NS for n in range(1, 6)]
+    wrong_ns = NOON_NS + (last + 1) * STEP_NS
+    for at_ns in [scene.clock.now_ns, scene.clock.now_ns - NS_PER_S, wrong_ns, scene.clock.now_ns]:
+        assert day.book(BTC, at_ns)["state"] == "mismatch"
+    assert day.book(BTC, wrong_ns - 1)["state"] == "verified"
+
+
+def test_the_heat_map_has_the_book_of_each_instant(tmp_path):
+    start_ns = NOON_NS - 30 * NS_PER_S
+    recorded(tmp_path, 900, step_ns=STEP_NS, now_ns=start_ns)
+    day = day_of(tmp_path)
+    columns = [column for tile in (NOON_NS - TILE_NS, NOON_NS) for column in day.heat(BTC, tile)["columns"]]
+    assert [column[0] * 10**6 for column in columns] == [NOON_NS + n * HEAT_STEP_NS for n in range(-1, 4)]
+    assert day.heat(BTC, NOON_NS)["columns"] == columns[1:]
     for at_ms, bids, asks in columns:
         book = open_for_research(tmp_path).book(BTC, at=at_ms * 10**6)
         for side, levels in ((bids, book.bids), (asks, book.asks)):

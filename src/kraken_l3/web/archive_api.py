@@ -28,7 +28,7 @@ __all__ = ["ArchiveApi"]
 _NS_PER_MS = 1_000_000
 #: An archive is being recorded if its newest line is no older than this.
 _FRESH_NS = 120 * NS_PER_S
-#: Days that are kept open; the newest is opened anew after a while, since its journal grows.
+#: Days that are kept open; the newest is opened anew after a while if it has grown, since its journal tells more then.
 _DAYS_KEPT = 8
 _NEWEST_KEPT_S = 60.0
 #: Nobody watches for so long: following ends, until somebody does.
@@ -39,6 +39,7 @@ _LATEST_MS = 1 << 43
 class _Opened(NamedTuple):
     day: Day
     at_s: float
+    last_ns: int
 
 
 class ArchiveApi:
@@ -135,9 +136,11 @@ class ArchiveApi:
         is_first, is_newest = name == next(iter(files)), name == next(reversed(files))
         with self._opening:
             opened = self._days.get(name)
-            if opened is None or (is_newest and time.monotonic() - opened.at_s > _NEWEST_KEPT_S):
+            is_old = opened is not None and is_newest and time.monotonic() - opened.at_s > _NEWEST_KEPT_S
+            if opened is None or (is_old and opened.day.last_ns() != opened.last_ns):
                 directory = self._archive.directory if self._archive.is_directory and not is_first else None
-                opened = _Opened(Day(files[name], directory, engine_name=self._engine_name), time.monotonic())
+                day = Day(files[name], directory, engine_name=self._engine_name)
+                opened = _Opened(day, time.monotonic(), day.last_ns())
                 self._days[name] = opened
                 while len(self._days) > _DAYS_KEPT:
                     self._days.popitem(last=False)

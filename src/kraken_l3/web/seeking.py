@@ -24,6 +24,7 @@ from kraken_l3.archive.receipts import SLACK_NS, ReceiptIndex, receive_times
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import BookImage, Engine, EngineOptions, Result, RowOptions, SymbolTally
 from kraken_l3.errors import ArchiveError, DataMissing
+from kraken_l3.model.events import State
 from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.rebuild.checkpointing import image_of
 from kraken_l3.rebuild.metadata import SymbolMetadata
@@ -34,9 +35,9 @@ __all__ = ["Moment", "Row", "Seeker"]
 
 #: Playback begins at least so long before the moment, so that the tape has events.
 _TAPE_NS = 60 * NS_PER_S
-#: A book is remembered whenever so much was read since the last; the newest so many of all symbols are.
+#: A book is remembered whenever so much was read since the last; of all symbols together, so much of the newest.
 _REMEMBER_BYTES = 32 * 1024 * 1024
-_REMEMBERED = 256
+_REMEMBERED_BYTES = 64 * 1024 * 1024
 _BLOCK_BYTES = 1024 * 1024
 
 
@@ -99,6 +100,7 @@ class Seeker:
         self._slack_ns = slack_ns
         self._engine_name = engine_name
         self._known: OrderedDict[tuple[str, int], _Known] = OrderedDict()
+        self._known_bytes = 0
         self._lock = threading.Lock()
 
     def at(self, symbol: str, at_ns: int) -> Moment:
@@ -110,15 +112,10 @@ class Seeker:
         """
         end = self._place(at_ns + 1)
         options = EngineOptions(messages=True, events=True, only=frozenset([symbol]))
-        engine, begin = self._begin(options, symbol, self._place(at_ns - _TAPE_NS).position)
+        engine, begin = self._begin(options, symbol, self._place(at_ns - _TAPE_NS))
         last: list[Step] = []
-        unremembered = 0
-        for step in self._steps(engine, begin, end):
+        for step in self._steps(engine, begin, end, _Clock()):
             last = [*last[-1:], step]
-            unremembered += len(step.block.data)
-            if unremembered >= _REMEMBER_BYTES:
-                self._remember(engine, symbol, step)
-                unremembered = 0
         tally = _tally_of(engine, symbol)
         events = [event for step in last for event in _events(step, engine, tally)]
         return Moment(engine.export_book(symbol), tally, self._received(end), events[-MOST_EVENTS:])
@@ -136,9 +133,10 @@ class Seeker:
         """
         options = EngineOptions(rows=RowOptions(levels, step_ns), only=frozenset([symbol]))
         end = self._place(end_ns)
-        engine, begin = self._begin(options, symbol, self._place(start_ns).position)
+        engine, begin = self._begin(options, symbol, self._place(start_ns))
+        engine.advance(start_ns)  # the first instant is shown too
         found: list[Row] = []
-        for step in self._steps(engine, begin, end):
+        for step in self._steps(engine, begin, end, _Clock()):
             found += _rows(step.result, levels)
         with self.receipts() as receipts:
             newest = receipts.last()
@@ -146,9 +144,11 @@ class Seeker:
             found += _rows(engine.advance(min(end_ns - 1, newest.recv_ns)), levels)
         return [row for row in found if start_ns <= row.at_ns < end_ns], _tally_of(engine, symbol)
 
-    def _steps(self, engine: Engine, begin: Optional[Place], end: Place) -> Iterator[Step]:
+    def _steps(
+        self, engine: Engine, begin: Optional[Place], end: Place, clock: Optional[_Clock] = None
+    ) -> Iterator[Step]:
         for each in play(
-            engine, self._archive, self._metadata, begin=begin, end=end, clock=_Clock(), block_bytes=_BLOCK_BYTES
+            engine, self._archive, self._metadata, begin=begin, end=end, clock=clock, block_bytes=_BLOCK_BYTES
         ):
             if isinstance(each, Step):
                 yield each
@@ -184,8 +184,22 @@ class Seeker:
 
     # where to begin
 
-    def _begin(self, options: EngineOptions, symbol: str, latest: Position) -> tuple[Engine, Optional[Place]]:
-        """An engine, and where it begins: with the last book that is known at or before a place."""
+    def _begin(self, options: EngineOptions, symbol: str, latest: Place) -> tuple[Engine, Optional[Place]]:
+        """An engine, and where it begins: with a book at or not far before a place, if there is one."""
+        engine, begin = self._nearest(EngineOptions(only=options.only), symbol, latest.position)
+        unremembered = 0
+        step: Optional[Step] = None
+        for step in self._steps(engine, begin, latest):  # nothing but the book is wanted here
+            unremembered += len(step.block.data)
+            if unremembered >= _REMEMBER_BYTES:
+                self._remember(engine, symbol, step)
+                unremembered = 0
+        if step is not None:
+            self._remember(engine, symbol, step)
+        return self._nearest(options, symbol, latest.position)
+
+    def _nearest(self, options: EngineOptions, symbol: str, latest: Position) -> tuple[Engine, Optional[Place]]:
+        """An engine with the last book that is known at or before a place, and that book's place."""
         for known in self._candidates(symbol, latest):
             engine = make_engine(options, self._engine_name)
             engine.set_symbol(symbol, depth=known.depth)
@@ -209,14 +223,19 @@ class Seeker:
             yield from _checkpoints(path, symbol, None)
 
     def _remember(self, engine: Engine, symbol: str, step: Step) -> None:
+        """A book that its last message proves, as of the end of a step; another would be taken for a good one later."""
         tally, image = _tally_of(engine, symbol), engine.export_book(symbol)
-        if image is None or tally is None or step.path != self._path:
+        is_proved = tally is not None and tally.state is State.SYNCED and tally.last_ok_line == tally.last_line
+        if image is None or tally is None or not is_proved or step.path != self._path:
             return
         position = Position(step.block.first_line + step.result.lines, step.block.offset + len(step.block.data))
         with self._lock:
+            if (symbol, position.line) in self._known:
+                return
             self._known[symbol, position.line] = _Known(symbol, Place(step.path, position), image, tally.depth)
-            while len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
+            self._known_bytes += len(image.message)
+            while self._known_bytes > _REMEMBERED_BYTES:
+                self._known_bytes -= len(self._known.popitem(last=False)[1].image.message)
 
 
 def _checkpoints(path: Path, symbol: str, last_line: Optional[int]) -> Iterator[_Known]:

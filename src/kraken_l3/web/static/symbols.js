@@ -109,7 +109,8 @@ export class SymbolList {
     this.shown.sort((a, b) => (value(a) < value(b) ? -sign : value(a) > value(b) ? sign : a.name < b.name ? -1 : 1));
     this.buttons.forEach((button, number) => {
       const isIt = COLUMNS[number][0] === this.sort;
-      button.setAttribute("aria-sort", isIt ? (this.isDown ? "descending" : "ascending") : "none");
+      button.setAttribute("aria-pressed", String(isIt));
+      button.title = `Sort by ${COLUMNS[number][1]}`;
       button.textContent = COLUMNS[number][1] + (isIt ? (this.isDown ? " ▾" : " ▴") : "");
     });
     const total = this.all.size.toLocaleString("en");
