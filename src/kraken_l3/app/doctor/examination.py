@@ -8,13 +8,11 @@ from typing import Callable, Optional
 
 from kraken_l3.app.doctor.finding import Finding, bad, bounded, failed, good, in_thread, skipped, warning
 from kraken_l3.app.doctor.machine import (
-    KernelClock,
     check_clock,
     check_disk,
     check_limits,
     check_service,
     check_versions,
-    kernel_clock,
 )
 from kraken_l3.app.doctor.network import check_key, check_level3, check_public, check_rest
 from kraken_l3.app.symbols import checked_symbols
@@ -22,6 +20,8 @@ from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.config.settings import DEFAULT_CONFIG, Settings, load_settings, require_key
 from kraken_l3.config.symbols import needs_instruments
 from kraken_l3.errors import ConfigError
+from kraken_l3.monitor.clock_sync import read_clock_status
+from kraken_l3.monitor.status import ClockStatus
 from kraken_l3.protocol.plan import make_plan
 
 __all__ = ["examine"]
@@ -35,7 +35,7 @@ async def examine(
     *,
     limit_s: float = LIMIT_S,
     clock: Optional[Clock] = None,
-    kernel: Callable[[], Optional[KernelClock]] = kernel_clock,
+    kernel: Callable[[], ClockStatus] = read_clock_status,
 ) -> list[Finding]:
     """What is right and wrong for a recorder with this configuration on this machine.
 

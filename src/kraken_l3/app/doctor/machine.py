@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import shutil
@@ -11,18 +10,19 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from kraken_l3._version import __version__
 from kraken_l3.app.doctor.finding import Finding, bad, good, skipped, warning
 from kraken_l3.engine.choose import make_engine, native_problem
 from kraken_l3.engine.port import EngineOptions
 from kraken_l3.model.timestamps import NS_PER_S
+from kraken_l3.monitor.status import ClockStatus
 from kraken_l3.monitor.units import size
 from kraken_l3.protocol.plan import Plan
 from kraken_l3.systemd.unit import DEFAULT_NAME, locate
 
-__all__ = ["check_clock", "check_disk", "check_limits", "check_service", "check_versions", "kernel_clock"]
+__all__ = ["check_clock", "check_disk", "check_limits", "check_service", "check_versions"]
 
 _PIECE = 1024 * 1024
 _PIECES = 16
@@ -47,46 +47,12 @@ def check_versions() -> list[Finding]:
     return [warning("versions", f"{told}: {what}", remedy)]
 
 
-class _Timex(ctypes.Structure):
-    """The beginning of adjtimex(2)'s structure; the kernel fills in more."""
-
-    _fields_ = (
-        ("modes", ctypes.c_uint),
-        ("offset", ctypes.c_long),
-        ("freq", ctypes.c_long),
-        ("maxerror", ctypes.c_long),
-        ("esterror", ctypes.c_long),
-        ("status", ctypes.c_int),
-        ("rest", ctypes.c_byte * 256),
-    )
-
-
-class KernelClock(NamedTuple):
-    """What the kernel knows of the wall clock: whether something keeps it right, and how wrong it may be, in us."""
-
-    synchronised: bool
-    most_error_us: int
-
-
-def kernel_clock() -> Optional[KernelClock]:
-    """See `KernelClock`; None where there is no adjtimex (not Linux). Source: adjtimex(2)."""
-    if not sys.platform.startswith("linux"):
-        return None
-    unsynchronised = 0x40  # STA_UNSYNC
-    timex = _Timex()
-    try:
-        state = ctypes.CDLL(None).adjtimex(ctypes.byref(timex))
-    except (OSError, AttributeError):
-        return None
-    return None if state < 0 else KernelClock(not timex.status & unsynchronised, timex.maxerror)
-
-
-def check_clock(clock: Optional[KernelClock]) -> list[Finding]:
+def check_clock(clock: ClockStatus) -> list[Finding]:
     """Whether something keeps the wall clock right. Whether it is right, only another clock can tell."""
-    if clock is None:
+    if clock.synchronised is None:
         return [skipped("clock", "this system does not say whether its clock is synchronised")]
     if clock.synchronised:
-        return [good("clock", f"synchronised, at most {clock.most_error_us / 1000:,.0f} ms wrong")]
+        return [good("clock", f"synchronised, at most {(clock.error_s or 0.0) * 1000:,.0f} ms wrong")]
     remedy = "Install chrony, or run: sudo timedatectl set-ntp true (in a container or guest: on its host)"
     return [warning("clock", "nothing synchronises it: receive times drift, by seconds a week", remedy)]
 
