@@ -33,7 +33,7 @@ help:
 	@echo 'make docs          the site of the documents, in site/; every link is checked'
 	@echo 'make dist          sdist and wheels in dist/; with cargo, one with the native engine; make dist-test: tried alone'
 	@echo 'make sbom          what is installed, as sbom.json (CycloneDX); make audit: known vulnerabilities (needs network)'
-	@echo 'make picture       the pictures in the README and docs/page.md'
+	@echo 'make picture       the pictures in the README and docs/'
 
 dev: $(VENV)/.test $(VENV)/.native
 	@$(BIN)/pre-commit install
@@ -169,8 +169,9 @@ lint: $(VENV)/.test
 	$(BIN)/lint-imports
 
 # The README's picture, drawn from a demo that runs now, and the page's (with Chromium).
-picture: $(VENV)/.base
+picture: $(VENV)/.test
 	$(BIN)/python docs/picture.py
+	$(BIN)/python docs/top_picture.py
 	$(BIN)/python docs/page_pictures.py
 
 clean:

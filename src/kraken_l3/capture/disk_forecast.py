@@ -11,8 +11,8 @@ __all__ = ["DiskForecast"]
 
 #: What is older says little about today.
 MEMORY_NS = 3600 * NS_PER_S
-#: Before so much has passed, one burst of snapshots would look like a year's rate.
-LEAST_NS = 30 * NS_PER_S
+#: Before so much has passed, a burst of snapshots or another program's file would look like the rate of a year.
+LEAST_NS = 600 * NS_PER_S
 
 
 class DiskForecast:
