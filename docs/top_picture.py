@@ -1,4 +1,4 @@
-"""Makes top.svg: `kraken-l3 top` of a recorder that records from an exchange on this machine. `make picture` runs it."""
+"""Makes top.svg: `kraken-l3 top` of a recorder of an exchange on this machine. `make picture` runs it."""
 
 from __future__ import annotations
 

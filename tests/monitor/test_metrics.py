@@ -1,9 +1,11 @@
 """Metrics as Prometheus reads them."""
 
 import math
+import re
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from kraken_l3.archive.journal import GapOpened
 from kraken_l3.monitor.metrics import metrics_text
 from kraken_l3.monitor.status import RecorderStatus, SymbolStatus
 from statuses import NOW_NS, S, full_status
@@ -77,6 +79,14 @@ def test_what_is_not_known_has_no_value():
         assert (f"kraken_l3_{name}",) not in found
     assert not any("verdicts" in name for name, *_ in found)
     assert values(metrics_text(None, age_s=0)) == {("kraken_l3_healthy",): 0}
+
+
+def test_counters_begin_at_0_before_anything_has_gone_wrong():
+    found = values(metrics_text(RecorderStatus(now_ns=NOW_NS, since_ns=NOW_NS, directory="d", rows=[]), age_s=1))
+    causes = set(re.findall(r"\w+", (GapOpened.__doc__ or "").partition("Causes:")[2])) - {"stop"}
+    assert {labels[0] for name, *labels in found if name == "kraken_l3_gaps_total"} == causes
+    assert found["kraken_l3_gaps_total", "network"] == 0
+    assert found["kraken_l3_resyncs_total", "mismatch"] == 0
 
 
 def test_neither_paths_nor_hosts_are_told():

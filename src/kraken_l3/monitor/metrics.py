@@ -6,7 +6,7 @@ that are recorded, a cause or a kind one of those that the code knows. Counters 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Optional, Union
 
@@ -23,6 +23,14 @@ __all__ = ["CONTENT_TYPE", "metrics_text"]
 
 #: For the answer's header.
 CONTENT_TYPE: str = CONTENT_TYPE_LATEST
+
+#: Counters of these stand at 0 from the start: Prometheus sees no increase in a series that begins at 1.
+GAP_CAUSES = (
+    "network", "closed", "protocol", "silence", "writer", "disk", "clock", "rejected", "mismatch", "silent_symbol",
+    "lost", "crash", "fault",
+)  # fmt: skip
+RESYNC_CAUSES = ("mismatch", "silent_symbol")
+FINDINGS = ("mismatch", "malformed", "unverifiable", "unknown_id", "wrong_side", "crossed", "too_deep")
 
 _Number = Union[int, float, None]
 
@@ -84,9 +92,12 @@ def _of_messages(status: RecorderStatus) -> Iterator[Metric]:
 
 
 def _of_faults(status: RecorderStatus) -> Iterator[Metric]:
-    yield _counters("gaps", "Gaps of all symbols and channels, by cause", "cause", status.gaps_by_cause)
+    yield _counters(
+        "gaps", "Gaps of all symbols and channels, by cause", "cause", _from_0(GAP_CAUSES, status.gaps_by_cause)
+    )
     yield _gauge("open_gaps", "Symbols that have a gap now", sum(bool(row.gap_cause) for row in status.rows))
-    yield _counters("resyncs", "Symbols subscribed again because of their book, by cause", "cause", status.resyncs)
+    resyncs = _from_0(RESYNC_CAUSES, status.resyncs)
+    yield _counters("resyncs", "Symbols subscribed again because of their book, by cause", "cause", resyncs)
     yield _counter("handovers", "Symbols taken over by another connection without a gap", status.handovers)
     yield _counter("rejections", "Subscriptions that Kraken refused", status.rejections)
 
@@ -97,7 +108,7 @@ def _of_verifier(status: RecorderStatus) -> Iterator[Metric]:
         return
     verdicts = {"ok": verifier.ok, "mismatched": verifier.mismatched}
     yield _counters("verdicts", "Messages compared with Kraken's checksum, by verdict", "verdict", verdicts)
-    yield _counters("findings", "What the verifier found wrong, by kind", "what", status.findings)
+    yield _counters("findings", "What the verifier found wrong, by kind", "what", _from_0(FINDINGS, status.findings))
     yield _gauge("unverified_symbols", "Symbols whose book is not right now", len(verifier.not_synced))
     yield _gauge("verifier_lag_seconds", "How far the verifier is behind the last message written", verifier.lag_s)
     yield _counter("verifier_restarts", "How often the verifier was started again", verifier.restarts)
@@ -125,6 +136,10 @@ def _of_symbols(status: RecorderStatus) -> Iterator[Metric]:
     yield _counters("symbol_gaps", "Gaps, by symbol", "symbol", {row.symbol: row.gaps for row in rows})
     ages = {row.symbol: _age_s(status.now_ns, row.last_message_ns) for row in rows}
     yield _gauges("symbol_last_message_age_seconds", "Time since the symbol's last message", "symbol", ages)
+
+
+def _from_0(keys: Sequence[str], counts: Mapping[str, int]) -> dict[str, int]:
+    return {**dict.fromkeys(keys, 0), **counts}
 
 
 def _age_s(now_ns: int, then_ns: Optional[int]) -> Optional[float]:
