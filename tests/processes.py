@@ -55,6 +55,7 @@ class RecordProcess:
         whole = {name: value for name, value in os.environ.items() if not name.startswith("KRAKEN")}
         whole.update(exports, XDG_STATE_HOME=str(directory / "state"))
         whole.setdefault("KRAKEN_L3_SYMBOLS", "BTC/USD,ETH/USD")
+        whole["KRAKEN_L3_REDUNDANCY"] = "1"  # what is sent is compared with what is recorded, message by message
         whole.update(env)
         self._errors = (directory / "stderr").open("ab")
         self.process = subprocess.Popen(

@@ -47,10 +47,12 @@ class JumpingClock:
 
 
 class Delays(list):
-    """Waits a twentieth of what it is told to, and lists what was waited for."""
+    """Waits a twentieth of what it is told to, or another part, and lists what was waited for."""
+
+    part = 20
 
     async def __call__(self, seconds: float) -> None:
-        await asyncio.sleep(seconds / 20)
+        await asyncio.sleep(seconds / self.part)
         self.append(seconds)
 
 
@@ -84,6 +86,7 @@ class Recording:
             "flush_interval_s": 0.02,
             "fsync_interval_s": 0.1,
             "verify": False,
+            "redundancy": 1,
             **options,
         }
         self.delays = Delays()

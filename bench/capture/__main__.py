@@ -119,6 +119,7 @@ class Recorder(Process):
             KRAKEN_L3_SYMBOLS="BTC/USD",
             KRAKEN_L3_LIVENESS_TIMEOUT_S="300",  # a server is silent while others have their turn
             KRAKEN_L3_OUTPUT_DIR=str(self.directory),
+            KRAKEN_L3_REDUNDANCY="1",  # the others have one connection too
             KRAKEN_L3_REST_URL=f"https://127.0.0.1:{port}",
             KRAKEN_L3_WS_URL=f"wss://127.0.0.1:{port}/v2",
             # this tree, whatever is installed; and whatever else the bench itself was given

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from kraken_l3.archive.crash_gaps import StreamEnd, crash_records
 from kraken_l3.archive.journal import (
     Acknowledged,
+    Alive,
     Connected,
     Disconnected,
     GapClosed,
     GapOpened,
+    HandedOver,
     JournalState,
     Recovered,
     decode_record,
@@ -222,3 +224,14 @@ class TestRules:
         assert self.left(records, 4, last_ns=20, by_connection={1: 20}) == []
         assert self.left(records, 4, last_ns=20, by_connection={1: 20}, hole_ns=15) == [15]
         assert self.left(records, 2, last_ns=55, by_connection={1: 55}) == []
+
+    def test_a_hand_over_that_is_only_said_is_borne_out_by_later_receipts(self):
+        follower = Connected(at_ns=12, connection=2, url="x", channel="level3", symbols=["A/USD"])
+        over = HandedOver(at_ns=40, channel="level3", symbol="A/USD", connection=2, matched="bytes", previous=1)
+        known = Alive(at_ns=35, last_frame_ns={1: 34, 2: 35})
+        records = [self.CONNECT, self.ACK, follower, known, over]
+        records.append(Disconnected(at_ns=41, connection=1, cause="network"))
+        assert self.left(records, 6, last_ns=39, by_connection={1: 33, 2: 39}) == [39]
+        assert self.left(records, 4, last_ns=45, by_connection={1: 33, 2: 45}) == [45]
+        assert self.left(records, 4, last_ns=39, by_connection={1: 33, 2: 39}) == [34]
+        assert self.left(records, 4, last_ns=33, by_connection={1: 33}) == [34]

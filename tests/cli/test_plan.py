@@ -20,7 +20,7 @@ def test_numbers_for_programs(tmp_path: Path) -> None:
     result = run("plan", *options, directory=tmp_path, **NO_NETWORK)
     assert result.returncode == 0, result.stderr
     facts = json.loads(result.stdout)["result"]
-    assert (facts["connections"], facts["symbols"], facts["depth"]) == (3, 450, 1000)
+    assert (facts["connections"], facts["redundancy"], facts["symbols"], facts["depth"]) == (6, 2, 450, 1000)
     assert 90 < facts["subscribe_s"] < 100
     assert "2026-09-16" in facts["basis"]
     assert "127.0.0.1:9" in facts["unchecked"]

@@ -48,7 +48,14 @@ class TestOrder:
 
     @pytest.mark.parametrize("key", sorted(Settings.model_fields))
     def test_every_key_is_an_environment_variable(self, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        samples = {"depth": "100", "symbols": "A/B,C/D", "tier": "pro", "output_dir": "x", "trades": "true"}
+        samples = {
+            "depth": "100",
+            "symbols": "A/B,C/D",
+            "tier": "pro",
+            "redundancy": "1",
+            "output_dir": "x",
+            "trades": "true",
+        }
         text = samples.get(
             key, "https://a.example" if key == "rest_url" else "wss://a.example" if "url" in key else "3"
         )

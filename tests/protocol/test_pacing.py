@@ -1,5 +1,6 @@
 """Backoff, budgets, nonces and the plan: everything that says when and how often."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +14,7 @@ from kraken_l3.protocol.budget import (
     SubscriptionBudget,
 )
 from kraken_l3.protocol.nonce import next_nonce
-from kraken_l3.protocol.plan import make_plan, shards
+from kraken_l3.protocol.plan import make_plan, redundancy_for, shards
 
 MINUTE_NS = 60 * NS_PER_S
 
@@ -134,3 +135,27 @@ class TestPlan:
         assert 725 < plan.subscribe_s < 800
         low, high = plan.disk_bytes_per_day
         assert 0 < low < high
+
+    @pytest.mark.parametrize(
+        ("symbols", "depth", "tier", "redundancy"),
+        [
+            (1, 10, "standard", 2),
+            (1200, 10, "standard", 2),
+            (1201, 10, "standard", 1),  # 14 connections
+            (228, 1000, "standard", 2),
+            (229, 1000, "standard", 1),  # 120.5 s
+            (229, 1000, "pro", 2),
+        ],
+    )
+    def test_two_connections_a_symbol_where_the_limits_have_room(
+        self, symbols: int, depth: int, tier: str, redundancy: int
+    ) -> None:
+        assert redundancy_for(symbols, depth, tier, "auto") == redundancy
+        assert redundancy_for(symbols, depth, tier, 1) == 1
+        assert redundancy_for(symbols, depth, tier, 2) == 2
+
+    def test_what_two_connections_cost(self) -> None:
+        one, two = (make_plan(["A/USD", "B/USD"], 10, "standard", redundancy) for redundancy in (1, 2))
+        assert (one.connections, two.connections) == (1, 2)
+        assert two.received_bytes_per_s == tuple(2 * part for part in one.received_bytes_per_s)
+        assert two.disk_bytes_per_day == one.disk_bytes_per_day

@@ -77,6 +77,7 @@ def record_with_a_cut(directory: Path, on_progress: Callable[[int], None], **env
     """
     (directory / "faults.yaml").write_text(_CUT)
     options = ["--symbols", ",".join(SYMBOLS), "--output-dir", ARCHIVE, "--duration", str(RECORD_S)]
+    options += ["--redundancy", "1"]  # so that the cut leaves a gap to show
     with ExitStack() as stack:
         exports = stack.enter_context(_exchange(directory, environment))
         recorder = stack.enter_context(_process(directory, "record", *options, **environment, **exports))

@@ -30,6 +30,7 @@ from kraken_l3.capture.gap_ledger import GapLedger
 from kraken_l3.capture.held_archive import HeldArchive, Spliced
 from kraken_l3.capture.instruments import InstrumentWatch
 from kraken_l3.capture.intake import PAUSE_LIMIT_S, Intake
+from kraken_l3.capture.leaders import Leaders
 from kraken_l3.capture.maintenance import MaintenanceWatch
 from kraken_l3.capture.open_connections import OpenConnections
 from kraken_l3.capture.private_rest import PrivateRest
@@ -48,8 +49,9 @@ from kraken_l3.config.symbols import fitting_pairs, is_pattern
 from kraken_l3.model.address import parse_address
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.model.live import ResyncRequest, VerifierFinding
+from kraken_l3.protocol.arbitration import Limits
 from kraken_l3.protocol.budget import RATE_PER_S, SYMBOLS_PER_CONNECTION, SubscriptionBudget
-from kraken_l3.protocol.plan import shards
+from kraken_l3.protocol.plan import redundancy_for, shards
 from kraken_l3.protocol.resync import PAUSES_S, ResyncPolicy
 from kraken_l3.protocol.session import SymbolState
 
@@ -74,6 +76,7 @@ class RecorderLimits(NamedTuple):
         resync_pauses_s: see `ResyncPolicy`.
         verifier: see `VerifierLimits`.
         sealer: see `SealerTimes`.
+        lines: how far two connections of a symbol may be apart.
         disk: see `DiskMarks`.
     """
 
@@ -84,6 +87,7 @@ class RecorderLimits(NamedTuple):
     resync_pauses_s: Sequence[float] = PAUSES_S
     verifier: VerifierLimits = VerifierLimits()
     sealer: SealerTimes = SealerTimes()
+    lines: Limits = Limits()
     disk: DiskMarks = DiskMarks()
 
 
@@ -134,6 +138,7 @@ class Recorder:
         self.gaps: Optional[GapLedger] = None
         self.intake: Optional[Intake] = None
         self.connections = OpenConnections()
+        self.leaders: Optional[Leaders] = None
         self.resyncs: Optional[Resyncs] = None
         self.supervisor: Optional[Supervisor] = None
         self.verifier: Optional[VerifierProcess] = None
@@ -223,6 +228,9 @@ class Recorder:
         assert self.gaps is not None
         assert self.intake is not None
         sink.journal(self._started())
+        redundancy = redundancy_for(len(self.symbols), settings.depth, settings.tier, settings.redundancy)
+        if redundancy > 1:
+            self.leaders = Leaders(connections, sink, self.gaps, clock, self._limits.lines)
         context = ConnectionContext(
             sink=sink,
             gaps=self.gaps,
@@ -231,6 +239,7 @@ class Recorder:
             liveness_s=settings.liveness_timeout_s,
             maintenance=MaintenanceWatch(),
             connect=self._connect,
+            leaders=self.leaders,
         )
         self.supervisor = Supervisor(
             context,
@@ -239,14 +248,21 @@ class Recorder:
             last_connection=writer.last_connection,
             sleep=self._sleep,
             symbols_per_connection=self._limits.symbols_per_connection,
+            leader=self.leaders.leader if self.leaders is not None else lambda symbol: None,
         )
         policy = ResyncPolicy(self._limits.resync_pauses_s)
-        self.resyncs = Resyncs(connections, self.gaps, sink.journal, clock, policy)
+        self.resyncs = Resyncs(self.leaders or connections, self.gaps, sink.journal, clock, policy)
         clock_watch = ClockWatch(sink, connections, clock, alive_s=self._limits.alive_s)
         instruments = InstrumentWatch(
             self.symbols, writer.state.instruments, sink.journal, clock, listed=self._record_listed
         )
-        log.info("recording", symbols=len(self.symbols), depth=settings.depth, directory=str(settings.output_dir))
+        log.info(
+            "recording",
+            symbols=len(self.symbols),
+            depth=settings.depth,
+            redundancy=redundancy,
+            directory=str(settings.output_dir),
+        )
         beside = []
         if settings.verify:
             self.verifier = self._verifier(sink, self.resyncs)
@@ -261,6 +277,8 @@ class Recorder:
             children.append(self.relay.run)
         tasks = [asyncio.ensure_future(self._run_child(run)) for run in children]
         work = [clock_watch.run(), self.resyncs.run()]
+        if self.leaders is not None:
+            work.append(self.leaders.run(self.resyncs.request))
         if self._take_over is not None and isinstance(writer, HeldArchive):
             loop = asyncio.get_running_loop()
             writer.spliced = lambda result: _tell(loop, self._on_spliced, result)
@@ -283,9 +301,8 @@ class Recorder:
         assert self.supervisor is not None
         states = [state for _, state in self.supervisor.states().values()]
         if self._settings.trades:
-            carrying = [self.connections.carrying("trade", symbol) for symbol in self.symbols]
-            pairs = zip(carrying, self.symbols)
-            states += [SymbolState.WAITING if each is None else each.state(symbol) for each, symbol in pairs]
+            carrying = [(self.connections.carrying("trade", symbol), symbol) for symbol in self.symbols]
+            states += [each[0].state(symbol) if each else SymbolState.WAITING for each, symbol in carrying]
         settled = sum(state in (SymbolState.LIVE, SymbolState.REJECTED) for state in states)
         return len(states) - settled if SymbolState.LIVE in states else len(states)
 
@@ -295,7 +312,7 @@ class Recorder:
         self.gaps.adopt(result.gaps, result.taken_back)
         for symbol, reason in result.again.items():
             log.warning("the symbol has a gap until its next snapshot", symbol=symbol, reason=reason)
-            connection = self.connections.carrying("level3", symbol)
+            connection = (self.leaders or self.connections).to_resubscribe(symbol)
             if connection is not None:
                 connection.resync(symbol)
         log.info("took over", symbols=len(result.bridged), bridged=sum(result.bridged.values()))
@@ -365,7 +382,11 @@ class Recorder:
     def _shards(self, instruments: InstrumentWatch, sink: Sink) -> list[Shard]:
         settings, symbols = self._settings, self.symbols
         budget, public_budget = (SubscriptionBudget(RATE_PER_S[settings.tier]) for _ in range(2))
-        result = [Shard(settings.ws_url, channel.level3(part, settings.depth), budget) for part in shards(symbols)]
+        result = [
+            Shard(settings.ws_url, channel.level3(part, settings.depth), budget, is_second)
+            for is_second in ((False, True) if self.leaders is not None else (False,))
+            for part in shards(symbols)
+        ]
         public = [channel.instrument(instruments.observe)]
         if settings.trades:
             trades = TradeWatch(sink.journal, self._clock)

@@ -7,6 +7,8 @@ moment whose data never reached the disk. What is said before the last sync poin
 - A connection that was surely open is known good up to its last receipt, or the last frame that a sure `alive` names.
 - A connection that is only said to have been opened is known good up to its own last receipt. Where it has none, what
   was lost may reach back to before it: up to the last receipt of all, or else to the recorder's start.
+- Where a symbol is only said to have been handed over to a connection, that connection's receipts of later than that
+  bear it out: what it bridged stands in front of them. Else the one that led before counts.
 - A gap that is only said to have begun begins no later than that. A journal is never changed, so such a gap is closed
   at its own left edge and opened again, further back.
 - Where lines in the middle of a file were set aside, all symbols of the channel are missing from the line before them
@@ -20,7 +22,7 @@ from typing import NamedTuple, Optional
 
 import msgspec
 
-from kraken_l3.archive.journal import Disconnected, GapClosed, GapOpened, JournalState, Record
+from kraken_l3.archive.journal import Acknowledged, Disconnected, GapClosed, GapOpened, JournalState, Record
 
 __all__ = ["StreamEnd", "crash_records"]
 
@@ -79,7 +81,7 @@ def crash_records(
                     channel=channel,
                     symbol=symbol,
                     cause="crash",
-                    left_ns=left_ns,
+                    left_ns=known.of_symbol(ack, left_ns),
                     connection=connection,
                 )
                 records.append(gap)
@@ -101,6 +103,15 @@ class _KnownGood:
             return self.of_connection(gap.channel, gap.connection, gap.left_ns)
         hole_ns = self._streams.get(gap.channel, StreamEnd()).hole_ns
         return gap.left_ns if hole_ns is None else hole_ns
+
+    def of_symbol(self, ack: Acknowledged, left_ns: int) -> int:
+        """The last moment known good of a symbol whose connection is known good until `left_ns`: that of the connection
+        before, if it is not sure that this one took over."""
+        was = self._sure.subscriptions.get((ack.channel, ack.symbol))
+        end = self._streams.get(ack.channel, StreamEnd())
+        if was is None or was.connection == ack.connection or end.by_connection.get(ack.connection, 0) >= ack.at_ns:
+            return left_ns
+        return min(left_ns, self.of_connection(ack.channel, was.connection, was.at_ns))
 
     def of_connection(self, channel: str, connection: int, said_ns: int) -> int:
         """The last moment known good of a connection that is said to have begun or ended at `said_ns`."""

@@ -494,8 +494,8 @@ class JournalState:
         else:
             self.gaps.pop(key, None)
         if isinstance(record, HandedOver) and key in self.subscriptions:
-            ack = msgspec.structs.replace(self.subscriptions[key], connection=record.connection)
-            self.subscriptions[key] = ack
+            ack = self.subscriptions[key]
+            self.subscriptions[key] = msgspec.structs.replace(ack, at_ns=record.at_ns, connection=record.connection)
 
     def _drop_connection(self, connection: int) -> None:
         self.connections.pop(connection, None)

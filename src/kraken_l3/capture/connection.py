@@ -14,6 +14,7 @@ import structlog
 from kraken_l3.archive.receipts import MALFORMED
 from kraken_l3.capture.channel import Channel
 from kraken_l3.capture.connection_journal import UNRECOGNISED_KEPT, ConnectionJournal
+from kraken_l3.capture.delivery import Delivery, Direct
 from kraken_l3.capture.gap_ledger import GapLedger
 from kraken_l3.capture.maintenance import MaintenanceWatch
 from kraken_l3.capture.rest import Tokens
@@ -57,6 +58,7 @@ class ConnectionContext(NamedTuple):
         liveness_s: a connection that is silent for longer is dead.
         maintenance: says what Kraken announces.
         connect: opens a WebSocket, as `transport.connect` does.
+        leaders: decides what is archived where two connections carry the level3 symbols (None: one does).
     """
 
     sink: Sink
@@ -66,14 +68,19 @@ class ConnectionContext(NamedTuple):
     liveness_s: float
     maintenance: MaintenanceWatch
     connect: Callable[[str, Receiver, Clock], Awaitable[WebSocket]] = connect
+    leaders: Optional[Delivery] = None
 
 
 class Shard(NamedTuple):
-    """What one connection subscribes to, at which URL, and the rate budget of its subscriptions."""
+    """What one connection subscribes to, at which URL, and the rate budget of its subscriptions.
+
+    `is_second`: another connection carries the same symbols; this one is opened once that one has subscribed them.
+    """
 
     url: str
     channel: Channel
     budget: SubscriptionBudget
+    is_second: bool = False
 
 
 class ConnectionResult(NamedTuple):
@@ -102,6 +109,9 @@ class Connection:
         self._context = context
         self._sink = context.sink
         self._clock = context.clock
+        is_shared = shard.channel.name == "level3" and context.leaders is not None
+        direct = Direct(shard.channel.name, context.sink, context.gaps)
+        self._delivery: Delivery = context.leaders if is_shared and context.leaders is not None else direct
         self._journal = ConnectionJournal(number, shard.channel, context.sink.journal, context.clock)
         self._update_prefix = f'{{"channel":"{self.channel.name}","type":"update"'.encode()
         self._session: Optional[Session] = None
@@ -112,9 +122,11 @@ class Connection:
         self._close_code: Optional[int] = None
         self._kept_until_ns = 0
         self._tokens_sent: dict[Optional[str], str] = {}
+        self._withheld: dict[str, tuple[Acked, int, int]] = {}
         self._paused = False
+        #: When the last frame of any kind was received; monotonic, also when reading was resumed.
         self.last_recv_ns = 0
-        self._last_mono_ns = 0
+        self.last_mono_ns = 0
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -157,6 +169,11 @@ class Connection:
         if self._socket is not None:
             self._socket.deliver()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, or is about to."""
+        return self._over.done()
+
     def pause(self) -> None:
         """Stop reading: the archive cannot keep up."""
         self._paused = True
@@ -166,7 +183,7 @@ class Connection:
     def resume(self) -> None:
         """Resume reading. The pause does not count as silence of the server."""
         self._paused = False
-        self._last_mono_ns = self._clock.mono_ns()
+        self.last_mono_ns = self._clock.mono_ns()
         if self._socket is not None and not self._closed.is_set():
             self._socket.resume_reading()
 
@@ -183,6 +200,12 @@ class Connection:
         self._work.set()
         return done
 
+    @property
+    def has_settled(self) -> bool:
+        """Whether every symbol is whole, or was rejected."""
+        settled = (SymbolState.LIVE, SymbolState.REJECTED)
+        return self._session is not None and all(self._session.state(each) in settled for each in self.channel.symbols)
+
     def state(self, symbol: Optional[str]) -> SymbolState:
         """The state of a symbol."""
         return SymbolState.WAITING if self._session is None else self._session.state(symbol)
@@ -190,14 +213,16 @@ class Connection:
     def _end(self, dead: Dead) -> ConnectionResult:
         assert self._session is not None
         self.deliver()  # the gaps begin after it
-        self._journal.disconnected(dead, self._close_code, self.last_recv_ns)
         if self._journal.unrecognised_count > UNRECOGNISED_KEPT:
             log.warning("unrecognised frames", connection=self.number, count=self._journal.unrecognised_count)
         left_ns = self.last_recv_ns or self._clock.wall_ns()
         left_ns = min(left_ns, self._kept_until_ns or left_ns)
+        # Before the end of the connection is journalled: a crash in between must not leave a symbol without a gap.
         for symbol in self._session.known_whole():
             if symbol is not None:
-                self._context.gaps.open(self.channel.name, symbol, dead.cause, left_ns, self.number)
+                self._delivery.missing(symbol, dead.cause, left_ns, self.number)
+        self._delivery.ended(self.number)
+        self._journal.disconnected(dead, self._close_code, self.last_recv_ns)
         maintenance = self._session.system != "online"
         return ConnectionResult(dead.cause, dead.detail, self._session.healthy_ns(self._clock.mono_ns()), maintenance)
 
@@ -230,11 +255,11 @@ class Connection:
     def on_message(self, payload: bytes, recv_ns: int, mono_ns: int) -> None:
         """See `transport.Receiver`."""
         self.last_recv_ns = recv_ns
-        self._last_mono_ns = mono_ns
+        self.last_mono_ns = mono_ns
         # Nearly every frame is one of these. Whether it is good JSON, the verifier tells: parsing it here would cost
         # more than all the rest, and its bytes go to the archive either way.
         if payload.startswith(self._update_prefix) and payload.endswith(b"}"):
-            self._sink.put(self.channel.name, Frame(payload, recv_ns, mono_ns, self.number))
+            self._delivery.put(Frame(payload, recv_ns, mono_ns, self.number))
             self.channel.observe(payload, self.number)
             return
         incoming = classify(payload)
@@ -248,7 +273,7 @@ class Connection:
     def on_sign_of_life(self, recv_ns: int, mono_ns: int) -> None:
         """See `transport.Receiver`."""
         self.last_recv_ns = recv_ns
-        self._last_mono_ns = mono_ns
+        self.last_mono_ns = mono_ns
 
     def on_violation(self, payload: bytes, what: str) -> None:
         """See `transport.Receiver`."""
@@ -265,25 +290,28 @@ class Connection:
             self.end("closed", f"closed by the server: {code} {reason}".rstrip())
 
     def _on_data(self, data: Data, payload: bytes, recv_ns: int, mono_ns: int) -> None:
-        flags = MALFORMED if data.malformed else 0
-        # Archived before anybody reads it: nothing that goes wrong with a message may cost its bytes.
-        self._sink.put(data.channel, Frame(payload, recv_ns, mono_ns, self.number, flags))
+        frame = Frame(payload, recv_ns, mono_ns, self.number, MALFORMED if data.malformed else 0)
+        if data.channel == self.channel.name and data.kind == "snapshot" and self.channel.whole_by_snapshot:
+            self._on_snapshot(frame)
+        elif data.channel == self.channel.name and not data.malformed:
+            self._delivery.put(frame)
+        else:
+            self._sink.put(data.channel, frame)
         if data.malformed:
             log.warning("malformed message", connection=self.number, channel=data.channel, bytes=len(payload))
             return
-        if data.kind == "snapshot" and self.channel.whole_by_snapshot:
-            self._on_snapshot(payload, recv_ns, mono_ns)
         self.channel.observe(payload, self.number)
 
-    def _on_snapshot(self, payload: bytes, recv_ns: int, mono_ns: int) -> None:
+    def _on_snapshot(self, frame: Frame) -> None:
         assert self._session is not None
+        symbols: list[str] = []
         try:
-            symbols = snapshot_symbols(payload)
+            symbols = [symbol for symbol in snapshot_symbols(frame.payload) if symbol in self.channel.symbols]
         except MalformedMessage as error:
             log.warning("unreadable snapshot", connection=self.number, error=str(error))
-            return
+        self._delivery.put_snapshot(frame, symbols)
         for symbol in symbols:
-            self._take(self._session.snapshot(symbol, mono_ns), recv_ns)
+            self._take(self._session.snapshot(symbol, frame.mono_ns), frame.recv_ns)
 
     def _on_control(self, incoming: Incoming, payload: bytes, mono_ns: int) -> None:
         assert self._session is not None
@@ -302,24 +330,37 @@ class Connection:
         self._work.set()
 
     def _on_unrecognised(self, payload: bytes) -> None:
-        self._journal.unrecognised(payload, self.last_recv_ns, self._last_mono_ns)
+        self._journal.unrecognised(payload, self.last_recv_ns, self.last_mono_ns)
 
     # -- events from the session --------------------------------------------------------------------------------------
 
     def _take(self, events: list[Event], recv_ns: int) -> None:
         for event in events:
             if isinstance(event, Acked):
-                if event.symbol is not None:
-                    self._journal.acknowledged(event, self.last_recv_ns, self._last_mono_ns)
+                self._on_acked(event)
             elif isinstance(event, Snapshotted):
-                if event.symbol is not None:
-                    self._context.gaps.close(self.channel.name, event.symbol, recv_ns, self.number)
+                self._on_whole(event, recv_ns)
             elif isinstance(event, SymbolRejected):
                 self._on_rejected(event, recv_ns)
             elif isinstance(event, TokenRefused):
                 self._on_token_refused(event)
             else:
                 self.end(event.cause, event.detail)
+
+    def _on_acked(self, event: Acked) -> None:
+        if event.symbol is None:
+            return
+        if self._delivery.subscribed(event.symbol, self.number):
+            self._withheld.pop(event.symbol, None)
+            self._journal.acknowledged(event, self.last_recv_ns, self.last_mono_ns)
+        else:
+            self._withheld[event.symbol] = (event, self.last_recv_ns, self.last_mono_ns)
+
+    def _on_whole(self, event: Snapshotted, recv_ns: int) -> None:
+        if event.symbol is not None and self._delivery.whole(event.symbol, recv_ns, self.number):
+            withheld = self._withheld.pop(event.symbol, None)
+            if withheld is not None:  # the symbol's subscription is this one now
+                self._journal.acknowledged(*withheld)
 
     def _on_rejected(self, event: SymbolRejected, recv_ns: int) -> None:
         at_ns = recv_ns or self._clock.wall_ns()
@@ -333,7 +374,7 @@ class Connection:
         )
         self._journal.rejected(event, at_ns)
         if event.symbol is not None:
-            self._context.gaps.open(self.channel.name, event.symbol, "rejected", at_ns, self.number)
+            self._delivery.missing(event.symbol, "rejected", at_ns, self.number)
 
     def _on_token_refused(self, event: TokenRefused) -> None:
         log.warning("session token rejected, fetching another", error=event.error)
@@ -378,8 +419,8 @@ class Connection:
             if self._paused:  # the silence is ours
                 continue
             now_ns = self._clock.mono_ns()
-            self._take(self._session.tick(now_ns, self._last_mono_ns), 0)
-            ping = self._session.next_ping(now_ns, self._last_mono_ns)
+            self._take(self._session.tick(now_ns, self.last_mono_ns), 0)
+            ping = self._session.next_ping(now_ns, self.last_mono_ns)
             if ping is not None:
                 self._send(ping, None)
             self._work.set()

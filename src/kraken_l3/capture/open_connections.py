@@ -31,9 +31,17 @@ class OpenConnections:
         """The connections of a channel."""
         return [connection for connection in self if connection.channel.name == channel]
 
-    def carrying(self, channel: str, symbol: str) -> Optional[Connection]:
-        """The connection that carries a symbol of a channel (None: there is none now)."""
-        return next((each for each in self.of_channel(channel) if symbol in each.channel.symbols), None)
+    def carrying(self, channel: str, symbol: str) -> list[Connection]:
+        """The connections that carry a symbol of a channel: with `redundancy: 2` there are two."""
+        return [connection for connection in self.of_channel(channel) if symbol in connection.channel.symbols]
+
+    def numbered(self, number: Optional[int]) -> Optional[Connection]:
+        """The connection with this number (None: it is not open)."""
+        return self._by_number.get(number) if number is not None else None
+
+    def to_resubscribe(self, symbol: str) -> Optional[Connection]:
+        """The connection on which a level3 symbol is subscribed anew; see `resync.Subscriptions`."""
+        return next(iter(self.carrying("level3", symbol)), None)
 
     def end(self, cause: str, detail: str, *, kept_until_ns: int = 0) -> None:
         """End all of them; see `Connection.end`."""

@@ -6,29 +6,36 @@ The gap opens at once, but the resubscription may have to wait: messages in betw
 from __future__ import annotations
 
 import asyncio
-from typing import Callable
+from typing import Callable, Optional, Protocol
 
 import structlog
 
 from kraken_l3.archive.journal import Record, Resync
+from kraken_l3.capture.connection import Connection
 from kraken_l3.capture.gap_ledger import GapLedger
-from kraken_l3.capture.open_connections import OpenConnections
 from kraken_l3.clock import Clock
 from kraken_l3.protocol.resync import QUARANTINE_AFTER, ResyncPolicy
 from kraken_l3.protocol.session import SymbolState
 
-__all__ = ["Resyncs"]
+__all__ = ["Resyncs", "Subscriptions"]
 
 LOOK_S = 1.0
 
 log = structlog.get_logger("kraken_l3.capture.resync")
 
 
+class Subscriptions(Protocol):
+    """Knows the connections of the symbols: `OpenConnections`, or `Leaders` where there are two for each."""
+
+    def to_resubscribe(self, symbol: str) -> Optional[Connection]:
+        """The connection on which a level3 symbol is subscribed anew (None: there is none now)."""
+
+
 class Resyncs:
     """The resync requests that are waiting.
 
     Args:
-        connections: those that carry the symbols.
+        subscriptions: those of the symbols.
         gaps: of all symbols.
         journal: called with each record.
         clock: for records and pauses.
@@ -37,13 +44,13 @@ class Resyncs:
 
     def __init__(
         self,
-        connections: OpenConnections,
+        subscriptions: Subscriptions,
         gaps: GapLedger,
         journal: Callable[[Record], None],
         clock: Clock,
         policy: ResyncPolicy,
     ) -> None:
-        self._connections = connections
+        self._subscriptions = subscriptions
         self._gaps = gaps
         self._journal = journal
         self._clock = clock
@@ -66,7 +73,7 @@ class Resyncs:
 
         Does nothing if the symbol is being subscribed anyway, or is not recorded.
         """
-        connection = self._connections.carrying("level3", symbol)
+        connection = self._subscriptions.to_resubscribe(symbol)
         if connection is None or connection.state(symbol) is not SymbolState.LIVE:
             return
         self._gaps.open("level3", symbol, cause, left_ns, connection.number)
@@ -83,7 +90,7 @@ class Resyncs:
                 self._resubscribe(symbol, cause)
 
     def _resubscribe(self, symbol: str, cause: str) -> None:
-        connection = self._connections.carrying("level3", symbol)
+        connection = self._subscriptions.to_resubscribe(symbol)
         if connection is None or not connection.resync(symbol):
             return
         at_ns, mono_ns = self._clock.wall_ns(), self._clock.mono_ns()

@@ -23,6 +23,11 @@ __all__ = ["Supervisor"]
 
 #: Longer than a connection takes to close in order.
 END_WAIT_S = 1.5
+#: A second connection waits for the first one's subscriptions, but not for ever: the first may not come up at all.
+FIRST_WAIT_S = 60.0
+LOOK_S = 0.1
+#: It is so much younger at least: where connections are closed at a certain age, the two are not closed together.
+STAGGER_S = 1.0
 
 log = structlog.get_logger("kraken_l3.capture.supervisor")
 
@@ -37,6 +42,7 @@ class Supervisor:
         last_connection: the highest connection number used so far.
         sleep: waits the given seconds before another attempt; tests shorten it.
         symbols_per_connection: a pair that is listed later goes to a connection with fewer symbols, else to a new one.
+        leader: the number of the connection that leads a symbol, where two carry it.
     """
 
     def __init__(
@@ -48,6 +54,7 @@ class Supervisor:
         last_connection: int,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         symbols_per_connection: int = SYMBOLS_PER_CONNECTION,
+        leader: Callable[[str], Optional[int]] = lambda symbol: None,
     ) -> None:
         self._context = context
         self._connections = connections
@@ -57,6 +64,7 @@ class Supervisor:
         self._last_connection = last_connection
         self._sleep = sleep
         self._symbols_per_connection = symbols_per_connection
+        self._leader = leader
         # The shard of each task, and its connection while there is one; a shard grows when pairs are listed.
         self._shards: list[Shard] = []
         self._current: dict[int, Connection] = {}
@@ -127,6 +135,8 @@ class Supervisor:
         ended_ns = 0
         failures = 0
         maintenance = False
+        if self._shards[index].is_second:
+            await self._wait_for_first(self._shards[index])
         while True:
             await self._intake.may_connect.wait()
             await self._wait_for_attempt()
@@ -164,6 +174,17 @@ class Supervisor:
             del self._current[index]
             self._connections.remove(connection)
 
+    async def _wait_for_first(self, second: Shard) -> None:
+        """Wait until the first connection has subscribed the symbols: the recording does not begin later for two."""
+        until_ns = self._clock.mono_ns() + int(FIRST_WAIT_S * NS_PER_S)
+        while self._clock.mono_ns() < until_ns:
+            first = (self._current.get(index) for index, shard in enumerate(self._shards) if not shard.is_second)
+            same = [each for each in first if each is not None and each.channel.name == second.channel.name]
+            if any(each.has_settled and set(each.channel.symbols) >= set(second.channel.symbols) for each in same):
+                break
+            await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(STAGGER_S)
+
     async def _wait_for_attempt(self) -> None:
         wait_ns = self._attempts.reserve(self._clock.mono_ns())
         if wait_ns:
@@ -173,9 +194,11 @@ class Supervisor:
     # -- symbols -------------------------------------------------------------------------------------------------------
 
     def record_also(self, symbol: str) -> None:
-        """Record a newly listed pair: on the first connection that has room for it, else on a new one."""
-        for name in dict.fromkeys(shard.channel.name for shard in self._shards if shard.channel.recorded_symbols()):
-            same = [index for index, shard in enumerate(self._shards) if shard.channel.name == name]
+        """Record a newly listed pair: on the first connection that has room for it, else on a new one; with two
+        connections a symbol on both."""
+        recorded = [shard for shard in self._shards if shard.channel.recorded_symbols()]
+        for kind in dict.fromkeys((shard.channel.name, shard.is_second) for shard in recorded):
+            same = [i for i, shard in enumerate(self._shards) if (shard.channel.name, shard.is_second) == kind]
             limit = self._symbols_per_connection
             index = next((i for i in same if len(self._shards[i].channel.symbols) < limit), None)
             if index is None:
@@ -188,12 +211,15 @@ class Supervisor:
                     self._current[index].add(symbol)
 
     def states(self) -> dict[str, tuple[int, SymbolState]]:
-        """For each level3 symbol the number of its connection (0: none now) and its state."""
+        """For each level3 symbol the number of its connection (0: none now) and its state; with two connections, of the
+        one that leads."""
         states: dict[str, tuple[int, SymbolState]] = {}
         for index, shard in enumerate(self._shards):
             if shard.channel.name == "level3":
                 connection: Optional[Connection] = self._current.get(index)
                 for symbol in shard.channel.recorded_symbols():
                     state = SymbolState.WAITING if connection is None else connection.state(symbol)
-                    states[symbol] = (0 if connection is None else connection.number, state)
+                    number = 0 if connection is None else connection.number
+                    if not shard.is_second or number == self._leader(symbol) or not states[symbol][0]:
+                        states[symbol] = (number, state)
         return states

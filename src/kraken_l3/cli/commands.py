@@ -22,6 +22,7 @@ from kraken_l3.cli.shared_options import (
     LOW_PRIORITY,
     PATH,
     PLACE,
+    REDUNDANCY,
     SUBSCRIBED_DEPTH,
     SYMBOLS,
     TIER,
@@ -51,6 +52,7 @@ RECORD = Command(
     DEPTH,
     option("--output-dir", "-o", type=PATH, help="Directory of the archive."),
     option("--trades/--no-trades", default=None, help="Also record public trades."),
+    REDUNDANCY,
     TIER,
     DURATION,
     option("--table/--no-table", default=True, help="Show the live table on a terminal."),
@@ -66,6 +68,7 @@ PLAN = Command(
     CONFIG,
     SYMBOLS,
     DEPTH,
+    REDUNDANCY,
     TIER,
     AS_JSON,
 )

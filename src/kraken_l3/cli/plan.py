@@ -23,12 +23,17 @@ BASIS = (
 
 
 def plan(
-    config: Optional[Path], symbols: Optional[str], depth: Optional[int], tier: Optional[str], as_json: bool
+    config: Optional[Path],
+    symbols: Optional[str],
+    depth: Optional[int],
+    tier: Optional[str],
+    redundancy: Optional[int],
+    as_json: bool,
 ) -> None:
     """Run `kraken-l3 plan`."""
-    settings = read_settings(config, symbols=symbols, depth=depth, tier=tier)
+    settings = read_settings(config, symbols=symbols, depth=depth, tier=tier, redundancy=redundancy)
     meant = asyncio.run(checked_symbols(settings))
-    result = make_plan(meant.names, settings.depth, settings.tier)
+    result = make_plan(meant.names, settings.depth, settings.tier, settings.redundancy)
     if as_json:
         print_result(_as_dict(settings, meant, result))
     else:
@@ -41,8 +46,10 @@ def _as_dict(settings: Settings, meant: CheckedSymbols, result: Plan) -> dict[st
         "unchecked": meant.unchecked or None,
         "depth": settings.depth,
         "tier": settings.tier,
-        "connections": len(result.shards),
+        "redundancy": result.redundancy,
+        "connections": result.connections,
         "subscribe_s": round(result.subscribe_s, 1),
+        "received_bytes_per_s": [round(part) for part in result.received_bytes_per_s],
         "disk_bytes_per_day": [round(part) for part in result.disk_bytes_per_day],
         "basis": BASIS,
     }
@@ -54,8 +61,13 @@ def _print(settings: Settings, meant: CheckedSymbols, result: Plan) -> None:
     note = f"each takes {cost} of {rate} a second; 5 % stays in reserve"
     table = Table("", "amount", "note")
     table.add("symbols", f"{len(meant.names):,}", f"depth {settings.depth}")
-    table.add("connections", f"{len(result.shards):,}", f"at most {SYMBOLS_PER_CONNECTION} symbols each")
-    table.add("time to subscribe", f"{result.subscribe_s:,.1f} s", note)
+    each = f"at most {SYMBOLS_PER_CONNECTION} symbols each"
+    many = "; every symbol on two, so that a drop costs nothing" if result.redundancy == 2 else ""
+    table.add("connections", f"{result.connections:,}", each + many)
+    again = "; the second connections after that" if result.redundancy == 2 else ""
+    table.add("time to subscribe", f"{result.subscribe_s:,.1f} s", note + again)
+    slow, fast = (part / 1e6 for part in result.received_bytes_per_s)
+    table.add("received", f"{slow:,.3f} to {fast:,.2f} MB/s", "on all level3 connections together, without TLS")
     table.add("disk a day", f"{low:,.2f} to {high:,.1f} GB", "uncompressed; zstd needs an eighth")
     screen = Screen()
     screen.table(table)

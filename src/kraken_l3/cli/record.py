@@ -41,12 +41,21 @@ def record(
     output_dir: Optional[Path],
     trades: Optional[bool],
     tier: Optional[str],
+    redundancy: Optional[int],
     duration: Optional[float],
     table: bool,
     take_over: bool,
 ) -> int:
     """Run `kraken-l3 record`; gives its exit code back."""
-    settings = read_settings(config, symbols=symbols, depth=depth, output_dir=output_dir, trades=trades, tier=tier)
+    settings = read_settings(
+        config,
+        symbols=symbols,
+        depth=depth,
+        output_dir=output_dir,
+        trades=trades,
+        tier=tier,
+        redundancy=redundancy,
+    )
     configure_logging()
     if take_over and _RELOADED in os.environ:
         return _take_over_beside(settings.output_dir)

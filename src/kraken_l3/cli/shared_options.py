@@ -9,9 +9,30 @@ import click
 from kraken_l3.cli.command import Duration, FilePath
 
 __all__ = [
-    "AS_JSON", "CLUSTER", "CONFIG", "COUNT", "DEPTH", "DEPTHS", "DURATION", "ENGINE", "ENGINES", "FAULTS",
-    "FAULT_LOG", "FAULT_SEED", "INSTRUMENTS", "LOW_PRIORITY", "PATH", "PLACE", "SHARE", "SUBSCRIBED_DEPTH",
-    "SYMBOLS", "TIER", "flag", "one_of", "option",
+    "AS_JSON",
+    "CLUSTER",
+    "CONFIG",
+    "COUNT",
+    "DEPTH",
+    "DEPTHS",
+    "DURATION",
+    "ENGINE",
+    "ENGINES",
+    "FAULTS",
+    "FAULT_LOG",
+    "FAULT_SEED",
+    "INSTRUMENTS",
+    "LOW_PRIORITY",
+    "PATH",
+    "PLACE",
+    "REDUNDANCY",
+    "SHARE",
+    "SUBSCRIBED_DEPTH",
+    "SYMBOLS",
+    "TIER",
+    "flag",
+    "one_of",
+    "option",
 ]  # fmt: skip
 
 PATH = FilePath()
@@ -39,6 +60,12 @@ CONFIG = option("--config", "-c", type=PATH, help="Configuration file (default: 
 SYMBOLS = option("--symbols", help="Symbols, comma separated: BTC/USD,ETH/USD or '*/USD' or all.")
 DEPTHS = one_of("10", "100", "1000")
 DEPTH = option("--depth", type=int, help="Price levels a side: 10, 100 or 1000.", shell_complete=DEPTHS)
+REDUNDANCY = option(
+    "--redundancy",
+    type=int,
+    help="Connections that carry each symbol, 1 or 2. Default: 2 where Kraken's limits have room.",
+    shell_complete=one_of("1", "2"),
+)
 TIER = option("--tier", help="Your Kraken account's tier: standard or pro.", shell_complete=one_of("standard", "pro"))
 DURATION = option("--duration", type=Duration(), help="Stop after this time: 90 (seconds), 10m, 1h, 2d.")
 

@@ -54,6 +54,7 @@ _HINTS = {
     "ws_url": f"Write wss://HOST/PATH; ws:// is allowed {_LOOPBACK}",
     "public_ws_url": f"Write wss://HOST/PATH; ws:// is allowed {_LOOPBACK}",
     "tier": "Write standard or pro, whichever your Kraken account is",
+    "redundancy": "Write 2, 1, or auto: 2 where Kraken's limits have room for it (`kraken-l3 plan`)",
     "trades": _YES_OR_NO,
     "verify": _YES_OR_NO,
     "seal": _YES_OR_NO,
@@ -90,6 +91,9 @@ class Settings(BaseSettings):
         default="wss://ws.kraken.com/v2", description="Public WebSocket endpoint (instruments, trades)"
     )
     tier: Literal["standard", "pro"] = Field(default="standard", description="Your Kraken account's rate-limit tier")
+    redundancy: Literal["auto", 1, 2] = Field(
+        default="auto", description="Connections that carry each symbol (auto: 2 where Kraken's limits have room)"
+    )
     trades: bool = Field(default=False, description="Record the public trades of the same symbols too")
     verify: bool = Field(default=True, description="Check every message against Kraken's checksum while recording")
     seal: bool = Field(default=False, description="Compress each day when it is over, with a manifest")
@@ -126,9 +130,9 @@ class Settings(BaseSettings):
         """Only what `load_settings` merged: it knows where each value came from."""
         return (init_settings,)
 
-    @field_validator("depth", mode="before")
+    @field_validator("depth", "redundancy", mode="before")
     @classmethod
-    def _parse_depth(cls, value: Any) -> Any:
+    def _parse_number(cls, value: Any) -> Any:
         return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
 
     @field_validator("symbols", mode="before")

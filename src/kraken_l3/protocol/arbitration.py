@@ -39,6 +39,11 @@ DIFFERENCES_MAX = 8
 CALM_MATCHES = 100
 #: A new leader that delivers so many messages (or for `REORDER_NS`) without one of those that it owes has lost them.
 UNDECIDED_MAX = 16
+#: A connection that has more in front of it than it can have lost, and delivers so many messages of which none is
+#: archived, has other content.
+LOST_MAX = 8
+STRANGE_MAX = 64
+MISFIT = "its messages are not those that are archived"
 #: Of a difference so many frames are kept.
 KEPT_FRAMES = 1_000
 FINDINGS_MAX = 1_000
@@ -88,6 +93,7 @@ class Difference(NamedTuple):
         leader_only: how many messages only the leader delivered at that place.
         frames: what only the follower delivered, at most `KEPT_FRAMES`.
         messages: how many those were.
+        since_ns: a time before the last message in front of them was archived, but not by much.
         before: the follower's last frame before them that is archived (None: it is not known any more).
         after: the first behind them that is archived.
     """
@@ -98,6 +104,7 @@ class Difference(NamedTuple):
     leader_only: int
     frames: Sequence[Frame]
     messages: int
+    since_ns: int
     before: Optional[Frame]
     after: Frame
 
@@ -132,6 +139,7 @@ class Line:
         self._positions: dict[int, Position] = {}
         self._followers: list[Position] = []
         self._tail = Tail(limits.messages)
+        self._places = self._tail.places
         self._last_ns = 0
         self._filled: dict[int, int] = {}  # what a follower delivered in the leader's place
         self._suspects: deque[tuple[int, Difference, list[int]]] = deque(maxlen=FINDINGS_MAX)
@@ -140,11 +148,26 @@ class Line:
 
     def put(self, frame: Frame) -> Sequence[Frame]:
         """A connection delivered an update. Returns what is to be archived now, in this order."""
-        position = self._positions.get(frame.connection) or self._join(frame.connection)
-        key = hash(frame.payload) if self._form is BYTES else key_of(frame.payload, self._form)
-        if frame.connection == self.leader:
-            return self._lead(position, frame, key)
-        if not position.is_muted:
+        payload, _, mono_ns, connection, _ = frame
+        position = self._positions.get(connection) or self._join(connection)
+        key = hash(payload) if self._form is BYTES else key_of(payload, self._form)
+        # The usual way comes first, and is written out: this runs twice for every message.
+        if connection == self.leader:
+            if position.owed or self._filled or self._suspects:
+                return self._lead(position, frame, key)
+            for follower in self._followers:
+                if follower.ahead or follower.trial is not None:
+                    return self._lead(position, frame, key)
+            self._tail.append(key)
+            self._last_ns = mono_ns
+            position.place = self._tail.end
+            return (frame,)
+        place = self._places.get(key)
+        if place is not None and place == position.place and not position.ahead:
+            position.place = place + 1
+            position.calm += 1
+            position.last = frame
+        elif not position.is_muted:
             self._follow(position, frame, key)
         return ()
 
@@ -169,9 +192,9 @@ class Line:
 
     def restart(self, mono_ns: int) -> None:
         """The archive's line begins anew, with a snapshot: connections have to find their places again."""
-        self._tail.clear()
-        self._filled.clear()
         self._last_ns = mono_ns
+        self._tail.clear(mono_ns)
+        self._filled.clear()
         for follower in self._followers:
             follower.place = None
 
@@ -213,11 +236,17 @@ class Line:
             self.findings.append(self._suspects.popleft()[1])
         leads = self._positions.get(self.leader) if self.leader is not None else None
         is_decided = leads is not None and leads.ahead and now_ns - leads.ahead[0][1].mono_ns >= REORDER_NS
-        return self._take_ahead(leads) if leads is not None and is_decided else ()
+        return self._decide(leads) if leads is not None and is_decided else ()
 
     def undecided(self) -> Sequence[Frame]:
         """What the leader has delivered and is not archived yet, to be archived now: nobody else will deliver it."""
         return self._take_ahead(self._positions[self.leader]) if self.leader is not None else ()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the leader has still to deliver what is archived."""
+        leads = self._positions.get(self.leader) if self.leader is not None else None
+        return leads is not None and leads.place is not None and leads.place < leads.owed
 
     # -- who leads -----------------------------------------------------------------------------------------------------
 
@@ -229,7 +258,7 @@ class Line:
     def stalled(self, now_ns: int) -> bool:
         """Whether the leader has not delivered what a follower in step has held for `Limits.stall_ns`."""
         return self.leader is not None and any(
-            each.place is not None and each.ahead and now_ns - each.ahead[0][1].mono_ns > self._limits.stall_ns
+            each.place == self._tail.end and each.ahead and now_ns - each.ahead[0][1].mono_ns > self._limits.stall_ns
             for each in self._followers
         )
 
@@ -244,12 +273,14 @@ class Line:
         self._settle(position, alive_ns)
         if position.place is None:
             return HandOver((), "", 0, position.reason)
+        behind = self._tail.end - position.place
+        if behind > LOST_MAX and position.ahead:
+            return HandOver((), "", 0, MISFIT)
         self._lead_with(position)
         position.owed = self._tail.end
-        behind = self._tail.end - position.place
         # Otherwise it is not known yet on which side of those it belongs: the next frames tell.
         frames: list[Frame] = [] if behind else self._take_ahead(position)
-        return HandOver(frames, position.matched, behind)
+        return HandOver(frames, self._form if position.calm else position.matched, behind)
 
     def vacate(self) -> None:
         """Nobody leads: the next snapshot of any connection begins the line anew."""
@@ -261,14 +292,14 @@ class Line:
     def _lead(self, position: Position, frame: Frame, key: int) -> Sequence[Frame]:
         if position.owed:
             assert position.place is not None
-            place = self._tail.places.get(key, self._tail.end)
+            place = self._places.get(key, self._tail.end)
             if place < position.owed:
                 if place >= position.place:
                     self._match(position, place, frame)
                 return ()
             if position.place < position.owed:
                 position.hold(key, frame)
-                return self._take_ahead(position) if len(position.ahead) > UNDECIDED_MAX else ()
+                return self._decide(position) if len(position.ahead) > UNDECIDED_MAX else ()
         if self._filled and self._filled.pop(key, None) is not None:
             return ()
         archived = self._archive(frame, key)
@@ -305,8 +336,7 @@ class Line:
             self._in_step(follower)
             return []
         missed = self._tail.end - follower.place
-        follower.calm += 1
-        follower.matched = self._form
+        follower.calm, follower.strange = follower.calm + 1, 0
         self.follower_lost += missed
         if not alone:
             return []
@@ -320,6 +350,15 @@ class Line:
             self._filled[other_key] = self._tail.end
         self.findings.append(self._difference("filled", follower, 0, alone, before, held[1]))
         return archived
+
+    def _decide(self, position: Position) -> Sequence[Frame]:
+        """A new leader does not deliver what it owes: it has lost that, or it never was in step."""
+        assert position.place is not None
+        if position.owed - position.place <= LOST_MAX:
+            return self._take_ahead(position)
+        self.vacate()
+        self._lose(position, MISFIT)
+        return ()
 
     def _take_ahead(self, position: Position) -> list[Frame]:
         """All that a connection is ahead by, to be archived."""
@@ -340,7 +379,7 @@ class Line:
     # -- followers -----------------------------------------------------------------------------------------------------
 
     def _follow(self, position: Position, frame: Frame, key: int) -> None:
-        place = self._tail.places.get(key)
+        place = self._places.get(key)
         if place is not None:
             if position.place is None:
                 position.drop()
@@ -350,9 +389,13 @@ class Line:
                 self._match(position, place, frame)
             return  # else it comes late, and the follower has been taken to have lost it
         position.hold(key, frame)
+        if position.place is not None and position.place < self._tail.end:
+            position.strange += 1
         if self._ring.used_bytes > self._ring.limit_bytes:
             position.drop()
             self._lose(position, f"more than {self._ring.limit_bytes >> 20} MiB of all connections wait")
+        elif position.strange > STRANGE_MAX:
+            self._lose(position, MISFIT)
         elif position.place is None and len(position.ahead) > TRIAL_AFTER:
             self._look_at_content(position, frame)
 
@@ -362,12 +405,12 @@ class Line:
         missed = place - position.place
         alone = [position.pop() for _ in range(len(position.ahead))]
         before, position.last = position.last, frame
-        position.place = place + 1
-        position.calm += 1
-        position.matched = self._form
+        position.calm, position.strange = position.calm + 1, 0
         self.follower_lost += missed
         if alone:
             self._suspect(position, missed, alone, before, frame)
+        if not position.is_muted:
+            position.place = place + 1
 
     def _in_step(self, position: Position) -> None:
         position.matched, position.reason = self._form, ""
@@ -389,7 +432,7 @@ class Line:
     def _lose(self, position: Position, reason: str) -> None:
         if position.place is not None:
             self.findings.append(OutOfStep(position.number, reason))
-        position.place, position.reason = None, reason
+        position.place, position.reason, position.strange = None, reason, 0
 
     # -- what was lost -------------------------------------------------------------------------------------------------
 
@@ -433,15 +476,14 @@ class Line:
         after: Frame,
     ) -> Difference:
         kept = [frame for _, frame in alone[:KEPT_FRAMES]]
-        return Difference(outcome, self.leader or 0, follower.number, missed, kept, len(alone), before, after)
+        since_ns = self._tail.before((follower.place or 0) - 1)
+        return Difference(outcome, self.leader or 0, follower.number, missed, kept, len(alone), since_ns, before, after)
 
     # -- content -------------------------------------------------------------------------------------------------------
 
     def _look_at_content(self, position: Position, frame: Frame) -> None:
         if position.trial is None and frame.mono_ns >= position.trial_at_ns:
             position.trial = Trial()
-            for _, held in list(position.ahead)[:-1]:
-                position.trial.find(1, held.payload)
         if position.trial is not None:
             self._try(position, 1, frame.payload)
 
@@ -456,7 +498,7 @@ class Line:
 
     def _change_form(self, form: str) -> None:
         self._form = form
-        self._tail.clear()
+        self._tail.clear(self._last_ns)
         self._filled.clear()
         for position in self._positions.values():
             position.trial = None

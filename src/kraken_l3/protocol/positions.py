@@ -38,6 +38,7 @@ class Tail:
         self._messages = messages
         self._keys: deque[int] = deque()
         self._marks: deque[tuple[int, int]] = deque()  # (time, the end at that time)
+        self._marked_ns = 0  # the time of the last mark that is forgotten
         self.places: dict[int, int] = {}
         self.first = self.end = 0
 
@@ -52,25 +53,29 @@ class Tail:
         if len(self._keys) > self._messages:
             self._forget_first()
 
-    def clear(self) -> None:
+    def clear(self, now_ns: int) -> None:
         """Forget all of them."""
         self._keys.clear()
         self.places.clear()
         self._marks.clear()
+        self._marked_ns = now_ns
         self.first = self.end
 
     def forget_before(self, then_ns: int, place: int) -> None:
         """Forget those that were archived before a time, but none from `place` on."""
         until = self.first
         while self._marks and self._marks[0][0] <= then_ns:
-            until = self._marks.popleft()[1]
+            self._marked_ns, until = self._marks.popleft()
         while self.first < min(until, place):
             self._forget_first()
 
     def mark(self, now_ns: int) -> None:
         """Remember when this end was reached."""
-        if self._keys:
-            self._marks.append((now_ns, self.end))
+        self._marks.append((now_ns, self.end))
+
+    def before(self, place: int) -> int:
+        """A time before the message with this number was archived, but not by much."""
+        return next((at_ns for at_ns, end in reversed(self._marks) if end <= place), self._marked_ns)
 
     def _forget_first(self) -> None:
         key = self._keys.popleft()
@@ -95,6 +100,7 @@ class Position:
         is_expected: its next snapshot leads.
         is_muted: it is not listened to until its next snapshot.
         differences, calm: how often it differed, and for how many messages it has not.
+        strange: how many it has delivered since its place is behind the end and nothing of it is archived.
         trial: compares its messages in other forms.
         trial_at_ns: not before then.
     """
@@ -114,6 +120,7 @@ class Position:
         "reason",
         "ring",
         "snapshot_ns",
+        "strange",
         "trial",
         "trial_at_ns",
     )
@@ -136,7 +143,7 @@ class Position:
         self.last: Optional[Frame] = None
         self.snapshot_ns = snapshot_ns
         self.is_muted = False
-        self.differences = self.calm = 0
+        self.differences = self.calm = self.strange = 0
         self.trial: Optional[Trial] = None
         self.trial_at_ns = 0
 

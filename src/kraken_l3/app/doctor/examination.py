@@ -53,9 +53,9 @@ async def examine(
     if findings[0].state != "bad":
         names, found = await _network(settings, clock or SystemClock(), limit_s)
         findings += found
-    plan = make_plan(names, settings.depth, settings.tier)
+    plan = make_plan(names, settings.depth, settings.tier, settings.redundancy)
     findings += await bounded("disk", in_thread(lambda: check_disk(settings.output_dir, plan)), limit_s)
-    return findings + check_limits(len(plan.shards)) + await bounded("service", in_thread(check_service), limit_s)
+    return findings + check_limits(plan.connections) + await bounded("service", in_thread(check_service), limit_s)
 
 
 def _configuration(config: Optional[Path]) -> tuple[Optional[Settings], list[Finding]]:
