@@ -17,7 +17,7 @@ from kraken_l3.archive.journal import Record, encode_record
 from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.receipts import NEWLINE_REPLACED, RECEIPT_BYTES, ends_of, pack_columns
 from kraken_l3.errors import ArchiveError
-from kraken_l3.model.frames import Frame
+from kraken_l3.model.frames import FrameColumns
 from kraken_l3.model.timestamps import NS_PER_DAY, day_start_ns
 
 __all__ = ["GrowingFile", "OpenDay", "StreamFiles", "changed_by_others"]
@@ -106,13 +106,13 @@ class StreamFiles:
         """Whether anything was written since the last sync."""
         return self.data.unsynced or self.receipts.unsynced
 
-    def append(self, frames: Sequence[Frame]) -> None:
+    def append(self, frames: FrameColumns) -> None:
         """Write lines and receipts.
 
         Raises:
             OSError: not everything was written; `lines` says how much is.
         """
-        payloads, recv_ns, mono_ns, connections, flags = zip(*frames)
+        payloads, recv_ns, mono_ns, connections, flags = frames
         text = b"\n".join(payloads) + b"\n"
         if text.count(b"\n") != len(payloads):
             flags = tuple(map(or_, flags, (NEWLINE_REPLACED if b"\n" in p else 0 for p in payloads)))

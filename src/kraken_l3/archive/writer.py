@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from operator import itemgetter
 from pathlib import Path
 from typing import Optional
 
@@ -26,12 +25,10 @@ from kraken_l3.archive.receipts import SLACK_NS
 from kraken_l3.archive.recovery import Recovery, recover
 from kraken_l3.clock import Clock
 from kraken_l3.errors import ArchiveError, DiskFull, SyncFailed
-from kraken_l3.model.frames import Frame
+from kraken_l3.model.frames import Frame, FrameColumns
 from kraken_l3.model.timestamps import NS_PER_DAY, day_of, day_start_ns
 
 __all__ = ["RESERVE_BYTES", "ArchiveWriter"]
-
-_RECEIVED = itemgetter(Frame._fields.index("recv_ns"))
 
 #: Kept on disk so that a full one still has room for the journal.
 RESERVE_BYTES = 1024 * 1024
@@ -119,24 +116,30 @@ class ArchiveWriter:
         Raises:
             DiskFull: not all fitted; whole lines that did are kept, `last_written_ns` is the last of them.
         """
+        if frames:
+            self.append_columns(stream, FrameColumns.of(frames))
+
+    def append_columns(self, stream: str, frames: FrameColumns) -> None:
+        """The same for frames in columns."""
         self._check()
         before = self.frames_written
         try:
             self._append_by_day(stream, frames)
         except DiskFull:
-            self.frames_lost += len(frames) - (self.frames_written - before)
+            self.frames_lost += len(frames.payloads) - (self.frames_written - before)
             raise
 
-    def _append_by_day(self, stream: str, frames: Sequence[Frame]) -> None:
+    def _append_by_day(self, stream: str, frames: FrameColumns) -> None:
         if self._full:
             raise self._disk_full()
-        while frames:
-            count = self._count_before_midnight(frames)
-            if count:
-                self._append(stream, frames[:count] if count < len(frames) else frames)
-                frames = frames[count:]
+        at, total = 0, len(frames.payloads)
+        while at < total:
+            end = self._end_before_midnight(frames.recv_ns, at)
+            if end > at:
+                self._append(stream, frames if end - at == total else frames.cut(at, end))
+                at = end
             else:
-                self._pass_midnight(frames[0].recv_ns)
+                self._pass_midnight(frames.recv_ns[at])
 
     def journal(self, record: Record) -> None:
         """Write one record; `state` follows.
@@ -228,11 +231,11 @@ class ArchiveWriter:
 
     # -- days ----------------------------------------------------------------------------------------------------------
 
-    def _count_before_midnight(self, frames: Sequence[Frame]) -> int:
-        end_ns = self._files.ends_ns
-        if max(map(_RECEIVED, frames)) < end_ns:
-            return len(frames)
-        return next(i for i, frame in enumerate(frames) if frame.recv_ns >= end_ns)
+    def _end_before_midnight(self, recv_ns: Sequence[int], begin: int) -> int:
+        midnight_ns = self._files.ends_ns
+        if max(recv_ns) < midnight_ns:
+            return len(recv_ns)
+        return next((at for at in range(begin, len(recv_ns)) if recv_ns[at] >= midnight_ns), len(recv_ns))
 
     def _pass_midnight(self, now_ns: int) -> None:
         """Rotate to the day of `now_ns`. If that day is closed already, stay until it is over."""
@@ -289,7 +292,7 @@ class ArchiveWriter:
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
-    def _append(self, stream: str, frames: Sequence[Frame]) -> None:
+    def _append(self, stream: str, frames: FrameColumns) -> None:
         files = self._files.streams.get(stream)
         before = files.lines if files else 0
         try:
@@ -304,12 +307,12 @@ class ArchiveWriter:
                 self._fill_up()
                 raise self._disk_full() from error
             raise self._fault(error) from error
-        self._written(frames, len(frames))
+        self._written(frames, len(frames.payloads))
 
-    def _written(self, frames: Sequence[Frame], count: int) -> None:
+    def _written(self, frames: FrameColumns, count: int) -> None:
         if count:
             self.frames_written += count
-            self.last_written_ns = frames[count - 1].recv_ns
+            self.last_written_ns = frames.recv_ns[count - 1]
 
     def _write_journal(self, lines: bytes) -> None:
         journal = self._files.journal

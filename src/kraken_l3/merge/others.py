@@ -14,7 +14,7 @@ from kraken_l3.archive.receipts import RECEIVE_TIME_UNKNOWN
 from kraken_l3.errors import MalformedMessage
 from kraken_l3.merge.output import MergedArchive
 from kraken_l3.merge.source import Source
-from kraken_l3.model.frames import Frame
+from kraken_l3.model.frames import Frame, FrameColumns
 from kraken_l3.model.messages import Trade
 from kraken_l3.protocol.decoding import decode_trades
 
@@ -79,7 +79,8 @@ class MergedInstruments:
         head = self._heads[source.rank]
         while head is not None and (head.receipt is None or head.receipt.recv_ns <= recv_ns):
             if is_wanted:
-                self._output.append(Stream.INSTRUMENT, [_frame(source, head, max(self._output.now_ns, source.recv[0]))])
+                frame = _frame(source, head, max(self._output.now_ns, source.recv[0]))
+                self._output.append(Stream.INSTRUMENT, FrameColumns.of([frame]))
             head = self._heads[source.rank] = next(self._readers[source.rank], None)
 
     def close(self) -> None:
@@ -147,7 +148,7 @@ class MergedTrades:
         frame = message.frame
         for trade in sorted(new, key=lambda trade: trade.trade_id):
             self._note(trade, message.source, frame)
-        self._output.append(Stream.TRADE, [frame])
+        self._output.append(Stream.TRADE, FrameColumns.of([frame]))
         self.lines += 1
 
     def _compare(self, message: _Message) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from operator import itemgetter
 from pathlib import Path
 from typing import Optional
 
@@ -22,13 +21,12 @@ from kraken_l3.archive.layout import DayPaths, Stream, days_in, parse_name
 from kraken_l3.archive.reader import Archive
 from kraken_l3.archive.writer import ArchiveWriter
 from kraken_l3.errors import ArchiveError, UsageError
-from kraken_l3.model.frames import Frame
+from kraken_l3.model.frames import FrameColumns
 
 __all__ = ["MergedArchive"]
 
 #: Between two syncs. What is not on disk yet after a crash is made again anyway.
 _SYNC_LINES = 500_000
-_RECEIVED = itemgetter(1)
 _HOST = "merge"
 
 
@@ -132,7 +130,7 @@ class MergedArchive:
         """The latest receive time so far."""
         return self._clock.now_ns
 
-    def append(self, stream: Stream, frames: Sequence[Frame], rows: bytes = b"") -> None:
+    def append(self, stream: Stream, frames: FrameColumns, rows: bytes = b"") -> None:
         """Write lines.
 
         Args:
@@ -141,14 +139,14 @@ class MergedArchive:
             rows: of `level3`, what `l3-D.sources` has of the lines.
         """
         if self._writer is None:
-            self._open(frames[0].recv_ns)
+            self._open(frames.recv_ns[0])
         writer = self._opened()
-        self._clock.now_ns = max(self._clock.now_ns, frames[0].recv_ns)
-        writer.append(stream.value, frames)
-        self._clock.now_ns = max(self._clock.now_ns, max(map(_RECEIVED, frames)))
+        self._clock.now_ns = max(self._clock.now_ns, frames.recv_ns[0])
+        writer.append_columns(stream.value, frames)
+        self._clock.now_ns = max(self._clock.now_ns, max(frames.recv_ns))
         if rows:
             self._open_companions(writer.day).append(rows)
-        self._unsynced += len(frames)
+        self._unsynced += len(frames.payloads)
         if self._unsynced > _SYNC_LINES:
             self._unsynced = 0
             writer.sync()

@@ -8,11 +8,10 @@ import sys
 from array import array
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Generator, Iterable, Sequence
-from functools import partial
+from collections.abc import Generator, Sequence
 from itertools import repeat
 from pathlib import Path
-from typing import Any, Callable, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
 import msgspec
 
@@ -40,15 +39,13 @@ from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import MESSAGE_COLUMNS, Columns, EngineOptions
 from kraken_l3.errors import DamageFound, UsageError
 from kraken_l3.model.events import MessageKind, Verdict
-from kraken_l3.model.frames import Frame
+from kraken_l3.model.frames import FrameColumns
 from kraken_l3.protocol.alignment import time_of
 from kraken_l3.rebuild.metadata import SymbolMetadata, metadata_in
 from kraken_l3.rebuild.playback import Step, play
 
 __all__ = ["DONE", "LED", "NO_MESSAGE", "PENDING", "Source", "ranked"]
 
-#: `Frame._make` without a call of Python a line.
-_frame: Callable[[Iterable[Any]], Frame] = partial(tuple.__new__, Frame)
 #: What is read at a time: little, for what waits to be aligned is in memory.
 READ_BYTES = 1024 * 1024
 #: So many of its last lines tell how far a source is read.
@@ -350,11 +347,10 @@ class Source:
             return payload[lines[0] - first : lines[-1] + 1 - first]
         return [payload[line - first] for line in lines]
 
-    def frames(self, begin: int, end: int) -> list[Frame]:
+    def frames(self, begin: int, end: int) -> FrameColumns:
         """Lines with their receipts."""
         cut = slice(begin - self.first, end - self.first)
-        columns = (self.payload[cut], self.recv[cut], self.mono[cut], self.connection[cut], self.flags[cut])
-        return list(map(_frame, zip(*columns)))
+        return FrameColumns(self.payload[cut], self.recv[cut], self.mono[cut], self.connection[cut], self.flags[cut])
 
     def rows(self, begin: int, end: int) -> bytes:
         """What `l3-D.sources` has of lines: their source, and when each source received them."""

@@ -1,10 +1,11 @@
-"""A frame as it came off the wire, with the moment it came."""
+"""Frames as they came off the wire, with the moments they came."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["Frame"]
+__all__ = ["Frame", "FrameColumns"]
 
 
 class Frame(NamedTuple):
@@ -23,3 +24,24 @@ class Frame(NamedTuple):
     mono_ns: int
     connection: int
     flags: int = 0
+
+
+class FrameColumns(NamedTuple):
+    """Some frames, each of their values in a column: what is written many at a time is never taken apart."""
+
+    payloads: Sequence[bytes]
+    recv_ns: Sequence[int]
+    mono_ns: Sequence[int]
+    connections: Sequence[int]
+    flags: Sequence[int]
+
+    @classmethod
+    def of(cls, frames: Sequence[Frame]) -> FrameColumns:
+        """At least one frame."""
+        return cls(*zip(*frames))
+
+    def cut(self, begin: int, end: int) -> FrameColumns:
+        """Some of them."""
+        payloads, recv_ns, mono_ns, connections, flags = self
+        times = recv_ns[begin:end], mono_ns[begin:end]
+        return FrameColumns(payloads[begin:end], *times, connections[begin:end], flags[begin:end])
