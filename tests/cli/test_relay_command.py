@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from processes import RecordProcess, run, simulate
+from processes import ROOT, WAIT_S, RecordProcess, run, simulate
 
 COMMAND = [sys.executable, "-m", "kraken_l3"]
 
@@ -57,6 +57,8 @@ def test_programs_go_on_whatever_is_killed(tmp_path: Path) -> None:
         readers = [recording("reader", keys_of(exports, port)), recording("other", keys_of(exports, hand_port))]
         for reader in readers:
             reader.until_lines(100)
+        strategy = [sys.executable, str(ROOT / "examples" / "imbalance_strategy.py"), "BTC/USD", "50"]
+        subprocess.run(strategy, env={**os.environ, **keys_of(exports, port)}, check=True, timeout=WAIT_S)
 
         # the recorder is killed: its own relay ends with it, one by hand waits; the next recorder serves both again
         recorder.process.kill()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 import kraken_l3
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.errors import UsageError
+from kraken_l3.exchange.server import Exchange
 from kraken_l3.exchange.written import write_archive
 from kraken_l3.model.timestamps import NS_PER_S, parse_rfc3339
 
@@ -137,15 +139,28 @@ def test_a_python_program_uses_it_in_a_block(recorded, tmp_path):
         urllib.request.urlopen(exchange.rest_url + "/replay", timeout=5)
 
 
-def test_the_example_of_the_documentation_watches_it(recorded):
-    example = Path(__file__).resolve().parents[2] / "examples" / "watch_spread.py"
+def test_the_examples_of_the_documentation_run_against_it(recorded):
+    examples = Path(__file__).resolve().parents[2] / "examples"
     with replaying(recorded, "--speed", "max") as (_, exports):
-        command = [sys.executable, str(example), "BTC/USD", "20"]
-        done = subprocess.run(command, env={**os.environ, **exports}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert len(lines) == 20
-    assert all("2026-01-02T23:59" in line and "spread" in line for line in lines)
+
+        def printed(name, count):
+            command = [sys.executable, str(examples / name), "BTC/USD", count]
+            done = subprocess.run(command, env={**os.environ, **exports}, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            return done.stdout.splitlines()
+
+        spreads, trades = printed("watch_spread.py", "20"), printed("imbalance_strategy.py", "1000")
+    assert len(spreads) == 20
+    assert all("2026-01-02T23:59" in line and "spread" in line for line in spreads)
+    assert [line.split()[1] for line in trades[:3]] == ["buy", "sell", "buy"]
+
+
+def test_the_lines_of_the_documentation_are_those_that_it_prints(recorded):
+    text = (Path(__file__).resolve().parents[2] / "docs" / "replay.md").read_text()
+    shown = dict(re.findall(r"^    export (\w+)=(\S+)$", text, re.MULTILINE))
+    served = Exchange()
+    served._port = 8765
+    assert shown == served.environment
 
 
 def test_the_fixture_serves_other_peoples_tests(recorded, tmp_path):
