@@ -1,6 +1,7 @@
 """Metrics and health: over HTTP from a status, and from a real recorder with its web process."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from kraken_l3.monitor.status import ConnectionStatus, RecorderStatus, SymbolStatus, encode_status
+from kraken_l3.monitor.status_file import read_status
 from kraken_l3.web.probes import Probes
 from kraken_l3.web.recorder_status import RecorderStatus as StatusLine
 from processes import RecordProcess, simulate
@@ -128,3 +130,50 @@ def test_a_recorder_serves_metrics_and_health_and_its_web_process_may_die(tmp_pa
                 os.kill(again, 0)
     assert token not in recorder.said
     assert token not in "".join(path.read_text() for path in recorder.output.glob("journal-*"))
+
+
+@pytest.mark.soak
+def test_an_attack_on_the_web_process_costs_the_recording_nothing(tmp_path):
+    """Connections that hold, headers that never end, paths that lead out, and a hundred who ask at once."""
+
+    async def attack(port, seconds):
+        async def send(*pieces, every_s=0.0):
+            with contextlib.suppress(OSError, asyncio.TimeoutError):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                try:
+                    for piece in pieces:
+                        writer.write(piece)
+                        await writer.drain()
+                        await asyncio.sleep(every_s)
+                    await asyncio.wait_for(reader.read(), 1)
+                finally:
+                    writer.transport.abort()
+                    with contextlib.suppress(OSError):
+                        await writer.wait_closed()
+
+        async def again(*pieces, every_s=0.0):
+            while asyncio.get_running_loop().time() < until:
+                await send(*pieces, every_s=every_s)
+
+        until = asyncio.get_running_loop().time() + seconds
+        head = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        work = [again(head, *[b"X: y\r\n"] * 20, every_s=0.1) for _ in range(400)]
+        work += [again(head + b"X: " + b"x" * 200_000) for _ in range(20)]
+        work += [again(b"GET /../../etc/passwd HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") for _ in range(20)]
+        work += [again(head + b"\r\n") for _ in range(100)]
+        await asyncio.gather(*work)
+
+    with simulate("--rate", "1000") as exports:
+        exports["KRAKEN_L3_HTTP"] = "127.0.0.1:0"
+        with RecordProcess(tmp_path, exports) as recorder:
+            recorder.until(lambda: served(recorder))
+            url = served(recorder)[0]
+            recorder.until(lambda: get(f"{url}healthz")[0] == 200)
+            before = read_status(recorder.output).messages
+            asyncio.run(attack(int(url.rstrip("/").rpartition(":")[2]), 8))
+            after = read_status(recorder.output)
+            assert after.messages > before + 2_000
+            assert (after.gaps, after.reconnects, after.paused) == (0, 0, False)
+            recorder.until(lambda: get(f"{served(recorder)[-1]}healthz")[0] == 200)
+            recorder.process.terminate()
+            assert recorder.wait() == 0, recorder.said
