@@ -98,7 +98,7 @@ test-clients: $(VENV)/.test
 test-bridges: $(VENV)/.test
 	@$(PYTHON) -m venv .venv-bridges
 	@.venv-bridges/bin/python -m pip install --quiet --upgrade pip
-	@.venv-bridges/bin/python -m pip install --quiet -e . redis confluent-kafka 'questdb>=6'
+	@.venv-bridges/bin/python -m pip install --quiet -e . redis confluent-kafka 'questdb>=6' numpy
 	$(BIN)/python -m pytest tests/bridges $(ARGS)
 
 # lifelines needs an older pandas than the tests have. The native engine is tried too: notebooks run faster with it.

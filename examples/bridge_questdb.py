@@ -1,7 +1,7 @@
 """Orders and their events as rows of QuestDB: python examples/bridge_questdb.py SOURCE BTC/USD [COUNT]
 
-SOURCE is "live" or an archive (see level3_source.py). Needs the package questdb (6 or later); QUESTDB is
-"tcp::addr=localhost:9009;" by default. QuestDB makes the table. Prices and quantities are doubles there.
+SOURCE is "live" or an archive (see level3_source.py). Needs the packages questdb (6 or later) and numpy;
+QUESTDB is "tcp::addr=localhost:9009;" by default. QuestDB makes the table. Prices and quantities are doubles there.
 """
 
 from __future__ import annotations
