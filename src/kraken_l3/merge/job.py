@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Optional
@@ -164,14 +164,20 @@ class _Merging:
         for source in self._sources:
             for told in source.metadata:
                 self._books.tell(told)
-        while any(not source.is_over for source in self._sources):
-            source = min(
-                (each for each in self._sources if not each.is_over), key=lambda each: (each.position_ns, each.rank)
-            )  # one that was not read yet is at 0
+        touched: dict[str, None] = {}
+        reads = 0
+        while going_on := [source for source in self._sources if not source.is_over]:
+            # one that was not read yet is at 0
+            source = min(going_on, key=lambda each: (each.position_ns, each.rank))
             size, symbols = source.read_more()
             if progress is not None and size:
                 progress(size)
-            self._decide(symbols, source)
+            touched.update(dict.fromkeys(symbols))
+            reads += 1
+            if reads < len(going_on):
+                continue  # what one has waits for the others
+            self._decide(touched)
+            touched, reads = {}, 0
             self._write()
             has_all = all(each.read or each.is_over for each in self._sources)
             if has_all and max(each.pending_bytes for each in self._sources) > self._waiting_bytes:
@@ -193,12 +199,12 @@ class _Merging:
     def _limits(self) -> list[int]:
         return [FOREVER_NS if source.is_over else source.position_ns - self._slack_ns for source in self._sources]
 
-    def _decide(self, symbols: Sequence[str], source: Source) -> None:
+    def _decide(self, symbols: Iterable[str]) -> None:
         limits = self._limits()
         for symbol in symbols:
             self._stream(symbol).decide(limits)
-        # of the others, what waited for this source alone to be far enough
-        for symbol in self._waiting() - set(symbols):
+        # of the others, what waited for these sources alone to be far enough
+        for symbol in sorted(self._waiting().difference(symbols)):
             self._stream(symbol).decide(limits)
         self._decide_damaged(limits, forced=False)
 

@@ -67,7 +67,8 @@ class SymbolStream:
         """
         goes_on = True
         while goes_on:
-            self._place_by_content()
+            if self._is_untimed:
+                self._place_by_content()
             goes_on = self._retries = False
             while self._decide_next(limits, forced):
                 goes_on = True
