@@ -12,7 +12,7 @@ FUZZ_SECONDS ?= 3600
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.9 --generate-hashes --no-header $(LOCK_ARGS)
 EXTRAS := research plot test polars duckdb cluster top lint
 
-.PHONY: help dev demo test coverage soak fuzz bench tools test-tools test-page test-notebooks notebooks cluster-demo deploy-check lint lock audit sbom dist dist-test docs picture clean
+.PHONY: help dev demo test coverage soak fuzz bench tools test-tools test-page test-notebooks notebooks cluster-demo deploy-check lint lock audit sbom dist dist-test container-test docs picture clean
 
 help:
 	@echo 'make demo          record from an exchange on this machine and show the result (no key, 10 seconds)'
@@ -30,6 +30,7 @@ help:
 	@echo 'make cluster-demo  a week of days exported on a local Dask cluster, a worker killed on the way'
 	@echo 'make deploy-check  Prometheus rules and every query of the Grafana dashboard, by promtool (Debian: prometheus)'
 	@echo 'make lock          renew requirements/*.txt from pyproject.toml; LOCK_ARGS=--upgrade for newer versions'
+	@echo 'make container-test  the image (Containerfile), built and tried with podman; CONTAINER_ENGINE=docker for another'
 	@echo 'make docs          the site of the documents, in site/; every link is checked'
 	@echo 'make dist          sdist and wheels in dist/; with cargo, one with the native engine; make dist-test: tried alone'
 	@echo 'make sbom          what is installed, as sbom.json (CycloneDX); make audit: known vulnerabilities (needs network)'
@@ -161,6 +162,9 @@ dist-test:
 deploy-check: $(VENV)/.test
 	@command -v promtool >/dev/null 2>&1 || { echo 'This needs promtool. On Debian and Ubuntu: sudo apt install prometheus'; exit 1; }
 	$(BIN)/python -m pytest tests/deploy $(ARGS)
+
+container-test: $(VENV)/.base
+	@$(BIN)/python .ci/container_test.py
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

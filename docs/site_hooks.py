@@ -29,6 +29,7 @@ PAGES = {
     "RELEASING.md": "releasing.md",
     "native/README.md": "native.md",
     "bench/HISTORY.md": "bench-history.md",
+    "deploy/README.md": "deploy.md",
 }
 #: What documents link to that is no document: served as it is.
 FILES = {"LICENSE": "LICENSE.txt", "config.yaml.example": "config.yaml.example.txt"}
