@@ -22,13 +22,17 @@ from kraken_l3.errors import LocalFault
 from kraken_l3.exchange.faults import Corrupt, Skip
 from kraken_l3.exchange.flow.feed import OrderFlow
 from kraken_l3.exchange.limits import Limits
+from kraken_l3.exchange.replay.relay import RELAY_LIMITS, Relay
 from kraken_l3.exchange.replay.server import Replay
-from kraken_l3.exchange.server import Exchange
+from kraken_l3.exchange.server import Exchange, made_up_keys
 from kraken_l3.exchange.written import write_archive
+from recording import Recording
 
 ROOT = Path(__file__).resolve().parents[2]
 SYMBOLS = ["BTC/USD", "ETH/USD", "SOL/USD"]
 ONLY_ON_REQUEST = {"limits.symbols", "limits.subscription-rate", "limits.idle"}
+#: A rare event may not be in a few seconds of a quiet market.
+BY_CHANCE = {"level3.modify", "checksum.queue-by-time", "trade.form", "trade.times", "trade.sequence"}
 BY_ID = {check.id: check for check in CHECKS}
 
 
@@ -87,9 +91,7 @@ def test_synthetic_trading_is_kraken(transcripts):
 def test_a_replay_is_kraken(transcripts):
     broken, skipped = judged(transcripts[1])
     assert broken == {}
-    # a rare event may not be in these seconds; depth 1000 was not recorded
-    by_chance = {"level3.modify", "checksum.queue-by-time", "trade.form", "trade.times", "trade.sequence"}
-    assert set(skipped) - by_chance == ONLY_ON_REQUEST | {"level3.depths-offered"}
+    assert set(skipped) - BY_CHANCE == ONLY_ON_REQUEST | {"level3.depths-offered"}
 
 
 def test_faults_of_a_script_are_found(transcripts):
@@ -140,6 +142,21 @@ def test_limits_hold_and_break():
     for change in ({"refused_at": 150}, {"refused_at": 300}, {"fast_refused": 0}, {"closes_after": 90.0}):
         outcomes = [each.outcome for each in judge(limits_transcript(**change), checks)]
         assert outcomes.count(Outcome.BROKEN) == 1, change
+
+
+@pytest.mark.soak
+@running
+async def test_a_relay_is_kraken_but_for_nonces(tmp_path):
+    async with (
+        Exchange(flow(), keys=made_up_keys(2)) as exchange,
+        Recording(tmp_path, exchange, symbols=SYMBOLS, trades=True) as recording,
+        Relay(tmp_path, engine_name="python", limits=RELAY_LIMITS) as relay,
+    ):
+        await recording.until_lines(500)
+        transcript = await converse(request(relay, depths=(10,)))
+    broken, skipped = judged(transcript)
+    assert set(broken) == {"rest.same-nonce"}, broken
+    assert set(skipped) - BY_CHANCE == ONLY_ON_REQUEST | {"level3.depths-offered", "checksum.every-depth"}
 
 
 @pytest.mark.soak
