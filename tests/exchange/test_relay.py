@@ -132,6 +132,21 @@ async def test_in_a_gap_there_is_silence_and_then_the_snapshot(tmp_path):
 
 
 @running
+async def test_where_another_connection_takes_over_clients_notice_nothing(tmp_path):
+    async with Exchange(flow()) as exchange, Recording(tmp_path, exchange, redundancy=2) as recording:
+        async with relay_of(tmp_path) as relay:
+            reader = Reader(await subscribed(relay, SYMBOLS), 10)
+            await reader.read(50)
+            leaders = recording.recorder.leaders
+            await recording.until(lambda _: all(leaders._line(symbol).successor() is not None for symbol in SYMBOLS))
+            opened = [record.connection for record in recording.records("Connected", channel="level3")]
+            await exchange.push(Drop(connection=opened.index(leaders.leader("BTC/USD")) + 1))
+            await recording.until_records("HandedOver", 2)
+            await reader.read(200)
+    assert [b'"snapshot"' in payload[:60] for payload in reader.payloads].count(True) == 2, "those of its subscription"
+
+
+@running
 async def test_who_reads_too_slowly_is_cut_off_and_nobody_else(tmp_path):
     limits = RELAY_LIMITS._replace(backlog_bytes=400_000)
     async with Exchange(flow(rate=4_000)) as exchange, Recording(tmp_path, exchange):

@@ -8,7 +8,7 @@ import pytest
 
 from kraken_l3.archive.checkpoints import append_checkpoints, read_checkpoints
 from kraken_l3.archive.filesystem import OsFileSystem
-from kraken_l3.archive.journal import GapClosed, GapOpened
+from kraken_l3.archive.journal import GapClosed, GapOpened, HandedOver
 from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.manifest import Description
 from kraken_l3.archive.sealing import day_sealing, file_sealing, seal
@@ -188,6 +188,27 @@ def test_in_a_gap_there_is_no_book_until_the_snapshot(tmp_path, follow, write):
     scene.journal(GapClosed, right_ns=scene.clock.now_ns, **gap)
     _, (closed,) = news(follower)
     assert isinstance(closed, GapClosed)
+    for each in (follower, follow(tmp_path)):
+        news(each)
+        assert same_books(each, tmp_path)
+
+
+def test_a_gap_that_another_connection_bridges_never_was_one(tmp_path, follow, write):
+    scene = write(tmp_path)
+    lines = scene.flow(120)
+    scene.write(lines[:100])
+    for symbol in SYMBOLS:
+        gap = {"channel": "level3", "symbol": symbol, "cause": "crash"}
+        scene.journal(GapOpened, left_ns=scene.clock.now_ns, **gap)
+    follower = follow(tmp_path)
+    news(follower)
+    assert follower.book("BTC/USD") is None
+    scene.write(lines[100:])
+    for symbol in SYMBOLS:
+        scene.journal(HandedOver, channel="level3", symbol=symbol, connection=2, matched="bytes", bridged=10)
+    messages, rest = news(follower)
+    assert [message.payload for message in messages] == lines[100:]
+    assert [type(each) for each in rest] == [HandedOver, HandedOver]
     for each in (follower, follow(tmp_path)):
         news(each)
         assert same_books(each, tmp_path)

@@ -22,7 +22,7 @@ from typing import NamedTuple, Optional, Union
 
 from kraken_l3.archive.checkpoints import CheckpointHead, read_checkpoint, read_heads
 from kraken_l3.archive.datafile import BEGINNING, Block, DataFile, Follow, Line, Position, Skipped
-from kraken_l3.archive.journal import GapClosed, GapOpened, JournalState, Rotated, decode_record
+from kraken_l3.archive.journal import GapClosed, GapOpened, HandedOver, JournalState, Rotated, decode_record
 from kraken_l3.archive.layout import DayPaths, FileName, Stream
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.receipts import receive_times
@@ -87,8 +87,8 @@ class OtherLine(NamedTuple):
     line: Line
 
 
-#: What `look` yields. Gaps are those of all channels.
-Followed = Union[Lines, GapOpened, GapClosed, OtherLine]
+#: What `look` yields. Gaps are those of all channels; one that is open at a `HandedOver` of its symbol never was one.
+Followed = Union[Lines, GapOpened, GapClosed, HandedOver, OtherLine]
 
 
 class Follower:
@@ -237,7 +237,7 @@ class Follower:
     def _forget_ended(self) -> None:
         self._missing = {symbol: edges for symbol, edges in self._missing.items() if edges[1] > self.now_ns}
 
-    def _read_journal(self) -> Iterator[Union[GapOpened, GapClosed]]:
+    def _read_journal(self) -> Iterator[Union[GapOpened, GapClosed, HandedOver]]:
         assert self._paths is not None
         for line in self._journal.lines(self._paths.journal):
             try:
@@ -249,13 +249,16 @@ class Follower:
                 self._teller.add(told)
             if isinstance(record, Rotated):
                 self._next = DayPaths(self._paths.directory, record.next_day)
-            elif isinstance(record, (GapOpened, GapClosed)):
+            elif isinstance(record, (GapOpened, GapClosed, HandedOver)):
                 self._apply_gap(record)
                 if not record.restated:
                     yield record
 
-    def _apply_gap(self, record: Union[GapOpened, GapClosed]) -> None:
+    def _apply_gap(self, record: Union[GapOpened, GapClosed, HandedOver]) -> None:
         if record.channel != Stream.LEVEL3.value:
+            return
+        if isinstance(record, HandedOver):
+            self._missing.pop(record.symbol, None)
             return
         left_ns = self._missing.get(record.symbol, (record.left_ns, 0))[0]
         right_ns = record.right_ns if isinstance(record, GapClosed) else math.inf
