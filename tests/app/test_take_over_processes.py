@@ -243,7 +243,7 @@ def test_a_reload_that_fails_says_so(tmp_path):
         async with Scene(tmp_path) as scene:
             recorder = await scene.started()
             reload = scene.start("--take-over", MAINPID=str(recorder.process.pid), KRAKEN_API_KEY="unknown")
-            await scene.ended(reload, 4)
+            await scene.ended(reload, 5)
             await scene.gained(50)
             await scene.stop(recorder)
             scene.check_verified()

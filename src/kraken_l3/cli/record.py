@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -73,15 +72,39 @@ def _take_over_beside(directory: Path) -> int:
     systemd waits for a command of ExecReload= to end, and takes no process of its for the main one.
     """
     environment = {name: value for name, value in os.environ.items() if name != _RELOADED}
-    child = subprocess.Popen([sys.executable, "-m", "kraken_l3", *sys.argv[1:]], env=environment)
-    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-    while child.poll() is None:
+    pid = _start_as_orphan([sys.executable, "-m", "kraken_l3", *sys.argv[1:]], environment)
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(pid, signal.SIGTERM))
+    while _is_running(pid):
         with contextlib.suppress(ArchiveLocked):  # between two holders
             holder = holder_of(directory)
-            if holder is not None and holder.pid == child.pid:
+            if holder is not None and holder.pid == pid:
                 return 0
         time.sleep(_POLL_S)
-    return child.returncode if child.returncode >= 0 else LocalFault.exit_code
+    raise LocalFault(
+        "the new recorder ended before it had the archive",
+        where=f"pid {pid}",
+        hint="The log above says why. The other recorder records on, unless the log says that it was asked to end",
+    )
+
+
+def _start_as_orphan(command: list[str], environment: dict[str, str]) -> int:
+    """A process whose parent is systemd at once: of a main process that is no child of its, systemd waits for no
+    orderly end, and kills it."""
+    reading, writing = os.pipe()
+    between = os.fork()
+    if not between:
+        os.write(writing, str(os.posix_spawn(command[0], command, environment)).encode())
+        os._exit(0)
+    os.waitpid(between, 0)
+    return int(os.read(reading, 32))
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 async def _record(settings: Settings, duration: Optional[float], table: bool, take_over: bool) -> RecordingSummary:
