@@ -17,14 +17,14 @@ _DATA_BYTES = 500_000_000
 _SYMBOLS = 50
 
 
-def write_year(directory: Path, last: dt.date, days: int = 365) -> int:
-    """Write it; all days but the last two are sealed. Returns the receive time of the last message."""
+def write_year(directory: Path, last: dt.date, days: int = 365, *, seconds: int = 80_000) -> int:
+    """Write it; all days but the last two, which have so many seconds, are sealed. Returns the last receive time."""
     directory.mkdir(exist_ok=True)
     for back in range(days - 1, 1, -1):
         _write_sealed(DayPaths(directory, last - dt.timedelta(back)))
     end_ns = 0
     for back in (1, 0):
-        end_ns = _write_open(DayPaths(directory, last - dt.timedelta(back)))
+        end_ns = _write_open(DayPaths(directory, last - dt.timedelta(back)), seconds)
     return end_ns
 
 
@@ -39,12 +39,12 @@ def _write_sealed(paths: DayPaths) -> None:
     paths.manifest.write_bytes(encode_manifest(manifest))
 
 
-def _write_open(paths: DayPaths) -> int:
+def _write_open(paths: DayPaths, seconds: int) -> int:
     """A day of a sync a second, with a gap that has ended and one that has not."""
     _write_holes(paths.data(Stream.LEVEL3), _DATA_BYTES)
     begin_ns = int(dt.datetime.combine(paths.day, dt.time(), dt.timezone.utc).timestamp()) * NS_PER_S
     records: list[Record] = []
-    for second in range(80_000):
+    for second in range(seconds):
         at_ns = begin_ns + second * NS_PER_S
         name = paths.data(Stream.LEVEL3).name
         records.append(SyncPoint(at_ns=at_ns, offsets={name: second * 6000}, lines={name: second * 4}))
@@ -57,7 +57,7 @@ def _write_open(paths: DayPaths) -> int:
         GapOpened(at_ns=begin_ns, symbol="ETH/USD", **{**gap, "cause": "mismatch"}),
     ]
     paths.journal.write_bytes(b"".join(encode_record(record) + b"\n" for record in records))
-    end_ns = begin_ns + 80_000 * NS_PER_S
+    end_ns = begin_ns + seconds * NS_PER_S
     receipt = pack_receipt(Receipt(end_ns, 1, _DATA_BYTES, 1, 0))
     paths.receipts(Stream.LEVEL3).write_bytes(receipt * 1000)
     return end_ns

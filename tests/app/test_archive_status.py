@@ -25,7 +25,7 @@ FEW = 12
 @pytest.fixture(scope="module")
 def year(tmp_path_factory):
     directory = tmp_path_factory.mktemp("year") / "data"
-    return directory, write_year(directory, LAST, FEW)
+    return directory, write_year(directory, LAST, FEW, seconds=1_000)
 
 
 def told(now_ns, **values):
@@ -77,6 +77,14 @@ def test_the_state_of_the_recorder(tmp_path, values, age_s, holder, state):
     assert bool(found.problems) == (state != "stopped")
 
 
+def test_what_is_shown_of_one_that_has_ended_without_a_word(tmp_path):
+    write_status(tmp_path, told(time.time_ns() - 90 * NS_PER_S))
+    done = processes.run("status", str(tmp_path), directory=tmp_path)
+    assert done.returncode == 3
+    assert "has ended without a word, 1 min 3" in done.stdout
+    assert "recorder: the recorder has told nothing for 9" in done.stdout
+
+
 def test_where_there_is_nothing(tmp_path):
     with pytest.raises(UsageError, match="no recording here"):
         archive_status(tmp_path, 0)
@@ -92,28 +100,25 @@ def test_damage_is_no_obstacle(year, tmp_path):
     assert found.sealed.verdict.startswith("is not a manifest")
 
 
-def test_the_command_tells_of_a_recorder_at_work_stopped_and_killed(tmp_path):
-    def status(*options, directory="data"):
-        return processes.run("status", directory, *options, directory=tmp_path)
+def test_the_command_tells_of_a_recorder_at_work_and_stopped(tmp_path):
+    def status(*options):
+        return processes.run("status", "data", *options, directory=tmp_path)
 
     with simulate("--rate", "300") as exports, RecordProcess(tmp_path, exports) as recorder:
         recorder.until(lambda: (recorder.output / STATUS_NAME).exists())
         recorder.until(lambda: not archive_status(recorder.output, time.time_ns()).problems)
-        result = json.loads(status("--json").stdout)["result"]
-        assert result["healthy"], result["problems"]
-        assert result["pid"] == recorder.process.pid
         shown = status().stdout
         assert f"(pid {recorder.process.pid} on " in shown
+        assert ": healthy" in shown
         assert "2 of 2 recording" in shown
         assert "0 gaps" in shown
         recorder.process.terminate()
         assert recorder.wait() == 0
-        assert "the recorder was stopped" in status().stdout
-        assert "ends at" in status().stdout
-        assert status().returncode == 0
-    nothing = processes.run("status", "nowhere", directory=tmp_path)
-    assert nothing.returncode == 1
-    assert "no such file" in nothing.stderr.lower()
+    stopped = status("--json")
+    assert stopped.returncode == 0
+    result = json.loads(stopped.stdout)["result"]
+    assert (result["state"], result["healthy"]) == ("stopped", False)
+    assert {gap["cause"] for gap in result["today"]["open_gaps"]} == {"stop"}
 
 
 def test_without_a_directory_it_is_the_configured_one(tmp_path, year):
