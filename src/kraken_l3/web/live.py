@@ -89,6 +89,7 @@ class Live:
         self._rows: dict[str, list[Any]] = {}
         self._gap_counts: Counter[str] = Counter()
         self._is_gap_news = True
+        self._next_book = self._next_table = 0.0
         self.table = b'{"now":0,"rows":[]}'
 
     def start(self) -> None:
@@ -129,7 +130,6 @@ class Live:
             self._publish("table", "ended", msgspec.json.encode({"why": why}))
 
     def _follow(self, follower: Follower) -> None:
-        next_book = next_table = 0.0
         while not self._stop.wait(_LOOK_S):
             for told in follower.look():
                 if isinstance(told, Lines):
@@ -139,13 +139,17 @@ class Live:
                     self._changed.add(told.symbol)
                 if self._stop.is_set():
                     return
-            now = time.monotonic()
-            if now >= next_book:
-                next_book = now + _BOOK_S
-                self._publish_books(follower)
-            if now >= next_table:
-                next_table = now + _TABLE_S
-                self._publish_table(follower)
+                self._publish_due(follower)  # here too: a look takes as long as there is something new
+            self._publish_due(follower)
+
+    def _publish_due(self, follower: Follower) -> None:
+        now = time.monotonic()
+        if now >= self._next_book:
+            self._next_book = now + _BOOK_S
+            self._publish_books(follower)
+        if now >= self._next_table:
+            self._next_table = now + _TABLE_S
+            self._publish_table(follower)
 
     def _take(self, told: Lines, follower: Follower) -> None:
         columns = told.result.messages

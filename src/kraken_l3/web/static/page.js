@@ -9,7 +9,7 @@ const byId = (id) => document.getElementById(id);
 
 const state = {
   files: [], file: "", day: null, symbol: "", at: 0, isLive: false, canBeLive: false, playing: 0,
-  book: null, known: null, chosen: "", blocks: [], events: [], gaps: [], tiles: new Map(), liveColumns: [], stream: null, lastNews: 0,
+  book: null, known: null, chosen: "", blocks: [], events: [], gaps: [], tiles: new Map(), liveColumns: [], stream: null, lastNews: 0, isCatchingUp: false,
 };
 
 const list = new SymbolList(byId("list"), byId("rows"), byId("head"), byId("count"), chooseSymbol);
@@ -271,6 +271,7 @@ function openStream() {
   state.stream = stream;
   stream.addEventListener("table", (event) => {
     const told = JSON.parse(event.data);
+    state.isCatchingUp = state.lastNews > 0 && told.now > state.lastNews + 5_000;
     state.lastNews = told.now;
     list.setRows(told.rows);
     byId("verdicts").textContent = list.summary("Since this follows the recording");
@@ -286,6 +287,7 @@ function showAge() {
   const age = (Date.now() - state.lastNews) / 1000;
   if (!state.lastNews) showStatus("waiting for the first message", "past");
   else if (age < 15) showStatus("live", "good");
+  else if (state.isCatchingUp) showStatus(`catching up: ${clock(state.lastNews)}`, "past");
   else showStatus(`no message for ${Math.round(age)} s`, "bad");
 }
 
