@@ -16,7 +16,7 @@ from kraken_l3.merge.findings import Findings, Output
 from kraken_l3.merge.proof import Book, Proof
 from kraken_l3.merge.run import Run, equal_first, mark, untimed
 from kraken_l3.merge.source import DONE, LED, Source
-from kraken_l3.protocol.alignment import Identity, anchors, identity_of
+from kraken_l3.protocol.alignment import Identity, anchors, identity_of, time_of
 
 __all__ = ["FOREVER_NS", "SymbolStream"]
 
@@ -385,6 +385,8 @@ class SymbolStream:
                 else:
                     self._begin_from(rank, [], "mismatch")
                     break
+        elif len(new) == 1 and self._is_mended(leader):
+            self._go_on(leader)
         else:
             self._begin_from(leader, new[1:])
         return True
@@ -517,8 +519,7 @@ class SymbolStream:
         source = self._sources[leader]
         line = self._lines(leader)[0]
         recv_ns = source.recv[line - source.first]
-        if cause or not self._is_mended(source, line):
-            self._gap_before(source, recv_ns, cause)
+        self._gap_before(source, recv_ns, cause)
         self._book.begin(source.payload[line - source.first])
         self._lead(source, [line])
         held = [leader]
@@ -542,12 +543,23 @@ class SymbolStream:
 
     # -- gaps
 
-    def _is_mended(self, source: Source, snapshot: int) -> bool:
+    def _is_mended(self, rank: int) -> bool:
         """Whether a follower kept what the leader had lost, and the stream with it leads to the snapshot after it."""
+        source, snapshot = self._sources[rank], self._lines(rank)[0]
         gap = source.gap_before(self._symbol, source.recv[snapshot - source.first])
-        if gap is None or gap.cause != "lost" or self._runs[source.rank].mended_ns < gap.left_ns:
+        if gap is None or gap.cause != "lost" or self._runs[rank].mended_ns < gap.left_ns:
             return False
         return self._book.compare(source.payload[snapshot - source.first]) is Proof.SAME
+
+    def _go_on(self, rank: int) -> None:
+        """Leave out the snapshot of a mended run, and the updates behind it that were there before it: the follower,
+        which leads now, may have been behind the leader.
+        """
+        source, snapshot = self._sources[rank], self._lines(rank)[0]
+        at_ns = time_of(source.payload[snapshot - source.first])
+        self._leave_out_snapshot(rank)
+        later = [line for line in self._book.recent if time_of(line) > at_ns]
+        self._runs[rank].late = dict.fromkeys(map(self._key, later))
 
     def _gap_before(self, source: Source, right_ns: int, cause: str) -> None:
         """What is missing before a snapshot that is written, if the journals or the sources themselves tell it."""
