@@ -177,6 +177,7 @@ picture: $(VENV)/.test
 	$(BIN)/python docs/picture.py
 	$(BIN)/python docs/top_picture.py
 	$(BIN)/python docs/page_pictures.py
+	$(BIN)/python docs/report_picture.py
 
 clean:
 	rm -rf $(VENV) demo dist site .cache .coverage* coverage.json sbom.json .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,6 +1,7 @@
-"""Prints what watching costs: the recorder's CPU time with metrics, page and ten viewers; `status` on a year of days.
+"""Prints what watching costs: the recorder's CPU time with metrics, page and ten viewers; `status` on a year of days;
+the report of a day; and what sealing beside a recorder does to it.
 
-python -m bench.operate [--rate 4000] [--seconds 20] [--turns 4] [--json]
+python -m bench.operate [--rate 4000] [--seconds 20] [--turns 4] [--archive DIRECTORY] [--json]
 
 A recorder takes 4,000 messages a second from the embedded exchange. Only the recorder's own CPU time counts: exchange,
 web process and verifier are processes of their own. Its time a message is compared, with `http` and without it, in
@@ -14,8 +15,6 @@ import asyncio
 import datetime as dt
 import json
 import os
-import re
-import signal
 import statistics
 import subprocess
 import sys
@@ -24,13 +23,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 import aiohttp
 from rich.console import Console
 from rich.table import Table
 
+import kraken_l3
 from bench.machine import describe_machine
+from bench.operate.days import report_of_a_day, sealing_beside_a_recorder
+from bench.operate.processes import COMMAND, exchange, recorder, until
 from kraken_l3.app.status import MessageCounter
 from kraken_l3.exchange.flow import generate
 from kraken_l3.model.frames import Frame
@@ -38,60 +40,8 @@ from kraken_l3.monitor.metrics import metrics_text
 from kraken_l3.monitor.status import RecorderStatus, SymbolStatus, encode_status
 from kraken_l3.monitor.status_file import read_status
 
-COMMAND = [sys.executable, "-m", "kraken_l3"]
-WAIT_S = 60.0
 VIEWERS = 10
 TICKS = os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def exchange(rate: float) -> Iterator[dict[str, str]]:
-    """An exchange at work; the environment of its clients."""
-    command = [*COMMAND, "simulate", "--port", "0", "--rate", str(rate), "--symbols", "20"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        exports: dict[str, str] = {}
-        while len(exports) < 5:
-            found = re.match(r"export (\w+)='?([^'\n]*)'?$", process.stdout.readline().strip())
-            if found:
-                exports[found[1]] = found[2]
-        try:
-            yield exports
-        finally:
-            process.send_signal(signal.SIGTERM)
-
-
-@contextmanager
-def recorder(exports: dict[str, str], directory: Path, **more: str) -> Iterator[tuple[int, Path, Path]]:
-    """A recorder at work: its pid, its archive and its log."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("KRAKEN")}
-    environment.update(exports, XDG_STATE_HOME=str(directory / "state"), KRAKEN_L3_SYMBOLS="all", **more)
-    log = directory / "log"
-    with (
-        log.open("wb") as errors,
-        subprocess.Popen(
-            [*COMMAND, "record", "-o", str(directory / "data")], env=environment, stderr=errors
-        ) as process,
-    ):
-        try:
-            until(lambda: is_whole(directory / "data"))
-            yield process.pid, directory / "data", log
-        finally:
-            process.terminate()
-
-
-def is_whole(archive: Path) -> bool:
-    """Whether every symbol is being recorded."""
-    status = read_status(archive)
-    return status is not None and status.recording == len(status.rows) > 0
-
-
-def until(condition: Any) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        if time.monotonic() > deadline:
-            raise SystemExit("the recorder did not come up")
-        time.sleep(0.05)
 
 
 def cpu_s(pid: int) -> float:
@@ -201,7 +151,19 @@ def cpu_of(work: Callable[[], Any], turns: int = 7) -> float:
     return min(taken)
 
 
-def measured(rate: float, seconds: float, turns: int) -> dict[str, Any]:
+@contextmanager
+def day(archive: Optional[Path]) -> Iterator[Path]:
+    """An archive to report on and to seal: the one that was named, else a small one that is written now."""
+    if archive is not None:
+        yield archive
+        return
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name) / "data"
+        kraken_l3.simulate(directory, "10m", symbols=["BTC/USD", "ETH/USD"], depth=100, rate=200)
+        yield directory
+
+
+def measured(rate: float, seconds: float, turns: int, archive: Optional[Path]) -> dict[str, Any]:
     pairs = [[turn(rate, seconds, watched=watched) for watched in (False, True)] for _ in range(turns)]
     alone, watched = ([pair[number]["cpu_us"] for pair in pairs] for number in (0, 1))
     share = statistics.median(pair[0]["cpu_share"] for pair in pairs)
@@ -213,7 +175,13 @@ def measured(rate: float, seconds: float, turns: int) -> dict[str, Any]:
         "more_cpu_share_at_rate": more * rate / 1e6,
         "collecting": collecting(),
         "status_of_a_year": status_of_a_year(),
+        **of_days(rate, seconds, archive),
     }
+
+
+def of_days(rate: float, seconds: float, archive: Optional[Path]) -> dict[str, Any]:
+    with day(archive) as whole:
+        return {"report": report_of_a_day(whole), "sealing": sealing_beside_a_recorder(rate, seconds, whole)}
 
 
 def main() -> None:
@@ -222,8 +190,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--turns", type=int, default=4)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--archive", type=Path, help="an archive of closed, plain days, for the report and the sealing")
     options = parser.parse_args()
-    found = measured(options.rate, options.seconds, options.turns)
+    found = measured(options.rate, options.seconds, options.turns, options.archive)
     if options.json:
         print(json.dumps({"machine": describe_machine(), **found}))
         return
@@ -239,6 +208,12 @@ def main() -> None:
     table.add_row("1,400 symbols: a status as JSON", f"{own['encode_ms']:.2f} ms a second", "")
     table.add_row("1,400 symbols: /metrics (web process)", f"{own['metrics_ms']:.0f} ms", "")
     table.add_row("status, a year of days", f"{year['seconds']:.2f} s ({year['cpu_seconds']:.2f} s CPU)", "0.5 s")
+    report, sealing = found["report"], found["sealing"]
+    size = f"{report['bytes'] / 1e9:.2f} GB in {report['seconds']:.1f} s"
+    table.add_row("report of a day", size, "2 GB in 15 s")
+    table.add_row("sealing beside the recorder", f"{sealing['sealed_mb_s']:.0f} MB/s", "50 MB/s")
+    ms = [sealing["p99_alone_ms"], sealing["p99_beside_ms"]]
+    table.add_row("receipt to file, 99 %, alone / beside", f"{ms[0]:.1f} / {ms[1]:.1f} ms", "1 ms more")
     Console().print(table)
 
 
