@@ -212,10 +212,8 @@ def against(tmp_path, answer, limit_s):
 
 
 def test_servers_that_hang_are_given_up(tmp_path):
-    ended = asyncio.Event()
-
     async def hang(_reader, _writer):
-        await ended.wait()
+        await asyncio.Event().wait()
 
     began = time.monotonic()
     findings = against(tmp_path, hang, 0.3)
