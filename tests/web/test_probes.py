@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from kraken_l3.monitor.status import ConnectionStatus, RecorderStatus, SymbolStatus, encode_status
 from kraken_l3.monitor.status_file import read_status
 from kraken_l3.web.probes import Probes
-from kraken_l3.web.recorder_status import RecorderStatus as StatusLine
+from kraken_l3.web.status_lines import StatusLines
 from processes import RecordProcess, simulate
 
 S = 10**9
@@ -48,7 +48,7 @@ def asked(probes):
 
 def test_health_goes_with_the_status_and_its_age():
     clock = StandingClock()
-    line = StatusLine(clock)
+    line = StatusLines(clock)
     probes = Probes(line, clock)
     assert asked(probes)[:2] == (503, ["the recorder has not told its status yet"])
     clock.now_ns += S
@@ -67,7 +67,7 @@ def test_health_goes_with_the_status_and_its_age():
 
 def test_however_many_ask_metrics_are_made_twice_a_second():
     clock = StandingClock()
-    line = StatusLine(clock)
+    line = StatusLines(clock)
     probes = Probes(line, clock)
     line.line, line.received_ns = encode_status(sound()), clock.now_ns
     first = asyncio.run(probes.metrics(None)).body

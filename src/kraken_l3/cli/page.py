@@ -15,7 +15,7 @@ from kraken_l3.errors import UsageError
 from kraken_l3.model.address import Address, parse_address
 from kraken_l3.telemetry import configure_logging
 from kraken_l3.web.page import serve_page
-from kraken_l3.web.recorder_status import RecorderStatus
+from kraken_l3.web.status_lines import StatusLines
 
 __all__ = ["page"]
 
@@ -34,7 +34,7 @@ async def _serve(path: Path, address: Address, *, open_it: bool, recorder: bool)
     stop = stop_on_signal()
     status = None
     if recorder:
-        status = RecorderStatus(SystemClock())
+        status = StatusLines(SystemClock())
         status.listen(sys.stdin.fileno(), stop.set)
 
     def ready(url: str) -> None:

@@ -11,8 +11,8 @@ from kraken_l3.model.address import Address
 from kraken_l3.web.archive_api import ArchiveApi
 from kraken_l3.web.files import page_files
 from kraken_l3.web.probes import Probes
-from kraken_l3.web.recorder_status import RecorderStatus
 from kraken_l3.web.server import WebServer
+from kraken_l3.web.status_lines import StatusLines
 
 __all__ = ["serve_page"]
 
@@ -24,7 +24,7 @@ async def serve_page(
     token: str,
     stop: asyncio.Event,
     ready: Callable[[str], None],
-    status: Optional[RecorderStatus] = None,
+    status: Optional[StatusLines] = None,
 ) -> None:
     """Serve the page of an archive until `stop` is set.
 

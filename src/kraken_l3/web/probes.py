@@ -14,7 +14,7 @@ from kraken_l3.monitor.health import health_of
 from kraken_l3.monitor.metrics import CONTENT_TYPE, metrics_text
 from kraken_l3.monitor.status import RecorderStatus, decode_status
 from kraken_l3.monitor.units import size
-from kraken_l3.web.recorder_status import RecorderStatus as StatusLine
+from kraken_l3.web.status_lines import StatusLines
 
 __all__ = ["Probes"]
 
@@ -32,7 +32,7 @@ class Probes:
         clock: tells how long ago that was.
     """
 
-    def __init__(self, line: StatusLine, clock: Clock) -> None:
+    def __init__(self, line: StatusLines, clock: Clock) -> None:
         self._line = line
         self._clock = clock
         self._decoded: tuple[bytes, Optional[RecorderStatus]] = (b"", None)

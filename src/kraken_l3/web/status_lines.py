@@ -10,14 +10,14 @@ from typing import Callable
 
 from kraken_l3.clock import Clock
 
-__all__ = ["LINE_LIMIT_BYTES", "RecorderStatus"]
+__all__ = ["LINE_LIMIT_BYTES", "StatusLines"]
 
 #: A longer line is none of the recorder's: 10,000 symbols take half of it.
 LINE_LIMIT_BYTES = 4 * 1024 * 1024
 _READ_BYTES = 64 * 1024
 
 
-class RecorderStatus:
+class StatusLines:
     """The newest line, and when it came.
 
     Attributes:
