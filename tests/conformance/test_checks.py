@@ -19,7 +19,7 @@ from kraken_l3.conformance.client import signature
 from kraken_l3.conformance.run import Request, converse
 from kraken_l3.conformance.transcript import Entry, Talk, Transcript
 from kraken_l3.errors import LocalFault
-from kraken_l3.exchange.faults import Corrupt, Skip
+from kraken_l3.exchange.faults import Close, Corrupt, Skip
 from kraken_l3.exchange.flow.feed import OrderFlow
 from kraken_l3.exchange.limits import Limits
 from kraken_l3.exchange.replay.relay import RELAY_LIMITS, Relay
@@ -136,6 +136,14 @@ def limits_transcript(refused_at=201, fast_refused=4, closes_after=61.0):
     return transcript
 
 
+def test_a_step_in_which_nothing_came_is_empty():
+    talk = Talk("level3")
+    talk.begin("silence")
+    talk.begin("subscribe")
+    talk.entries.append(Entry(1.0, "{}"))
+    assert (talk.step("silence"), talk.step("subscribe"), talk.step("later")) == ([], talk.entries, [])
+
+
 def test_limits_hold_and_break():
     checks = [BY_ID[name] for name in sorted(ONLY_ON_REQUEST)]
     assert {each.outcome for each in judge(limits_transcript(), checks)} == {Outcome.HOLDS}
@@ -175,6 +183,26 @@ async def test_a_server_that_cannot_be_reached_is_no_broken_check():
         url = exchange.rest_url
     with pytest.raises(LocalFault, match="cannot be reached"):
         await converse(Request(url))
+
+
+@running
+async def test_what_cannot_be_checked_is_skipped_with_its_reason():
+    async with (
+        Exchange(flow(), limits=Limits(idle_s=0.5)) as quiet,
+        Exchange(flow(), faults=[Close(code=1013, after_messages=3)]) as closing,
+    ):
+        short = {"symbols": ("BTC/USD",), "depths": (10,), "listen_s": 0.3, "quiet_s": 0.1}
+        one_symbol = request(quiet, limits=True, **short)._replace(public_ws_url="")
+        one, cut = await asyncio.gather(converse(one_symbol), converse(request(closing, **short)))
+    broken, skipped = judged(one)
+    assert broken == {}
+    assert "limits.idle" not in skipped
+    assert skipped["limits.symbols"] == "the server lists 3 pairs, and 201 are needed"
+    assert skipped["subscribe.ack-each-symbol"] == "there is only one symbol"
+    assert skipped["public.acks"] == "no URL of a public endpoint was given"
+    broken, skipped = judged(cut)
+    assert broken["connection.stays-open"] == "main was closed: ['code 1013']"
+    assert skipped["rejection.again"] == "the connection ended before the step again"
 
 
 @running

@@ -64,11 +64,11 @@ class Talk:
 
     def step(self, name: str) -> list[Entry]:
         """The entries of a step; none where it was not reached."""
-        first = self.steps.get(name)
-        if first is None:
+        if name not in self.steps:
             return []
-        later = [start for start in self.steps.values() if start > first]
-        return self.entries[first : min(later, default=None)]
+        starts = [*self.steps.values(), len(self.entries)]
+        at = list(self.steps).index(name)
+        return self.entries[starts[at] : starts[at + 1]]
 
     def received(self, step: Optional[str] = None) -> Iterator[Entry]:
         """The text frames of the server, of one step or all."""
