@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,36 @@ async def upgrade(reader: Reader, writer: Writer, after_s: float) -> None:
     await asyncio.sleep(after_s)
     writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
     writer.write(b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+
+
+def test_another_address_of_the_server_is_taken_where_it_has_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    def resolve(host: str, port: int, *_: Any, **__: Any) -> list:
+        # the second of them does not answer
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{n}", port)) for n in (1, 2, 3)]
+
+    async def main() -> None:
+        gone = asyncio.Semaphore(0)
+
+        async def welcome(reader: Reader, writer: Writer) -> None:
+            await upgrade(reader, writer, 0)
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+            writer.close()
+            gone.release()
+
+        server = await asyncio.start_server(welcome, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        other = await asyncio.start_server(welcome, "127.0.0.3", port)
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        for avoid, taken in (((), 1), (("127.0.0.1",), 3), (("127.0.0.1", "127.0.0.3"), 1)):
+            opened = await connect(f"ws://kraken.invalid:{port}/v2", Nobody(), SystemClock(), avoid=avoid)
+            assert opened.address == f"127.0.0.{taken}"
+            opened.abort()
+            await gone.acquire()
+        for each in (server, other):
+            each.close()
+
+    run(main())
 
 
 def test_a_server_that_takes_the_connection_and_says_nothing() -> None:

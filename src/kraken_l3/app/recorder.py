@@ -38,7 +38,7 @@ from kraken_l3.capture.rest import Tokens
 from kraken_l3.capture.resync import Resyncs
 from kraken_l3.capture.sealer import SealerProcess, SealerTimes
 from kraken_l3.capture.sink import Observer, RecordObserver, Sink, SinkLimits
-from kraken_l3.capture.supervisor import Supervisor
+from kraken_l3.capture.supervisor import STAGGER_S, Supervisor
 from kraken_l3.capture.trades import TradeWatch
 from kraken_l3.capture.transport import Receiver, WebSocket
 from kraken_l3.capture.verifier import VerifierLimits, VerifierProcess
@@ -77,6 +77,7 @@ class RecorderLimits(NamedTuple):
         verifier: see `VerifierLimits`.
         sealer: see `SealerTimes`.
         lines: how far two connections of a symbol may be apart.
+        stagger_s: how much later the second one is opened.
         disk: see `DiskMarks`.
     """
 
@@ -88,6 +89,7 @@ class RecorderLimits(NamedTuple):
     verifier: VerifierLimits = VerifierLimits()
     sealer: SealerTimes = SealerTimes()
     lines: Limits = Limits()
+    stagger_s: float = STAGGER_S
     disk: DiskMarks = DiskMarks()
 
 
@@ -249,6 +251,7 @@ class Recorder:
             sleep=self._sleep,
             symbols_per_connection=self._limits.symbols_per_connection,
             leader=self.leaders.leader if self.leaders is not None else lambda symbol: None,
+            stagger_s=self._limits.stagger_s,
         )
         policy = ResyncPolicy(self._limits.resync_pauses_s)
         self.resyncs = Resyncs(self.leaders or connections, self.gaps, sink.journal, clock, policy)

@@ -19,7 +19,7 @@ from kraken_l3.capture.gap_ledger import GapLedger
 from kraken_l3.capture.maintenance import MaintenanceWatch
 from kraken_l3.capture.rest import Tokens
 from kraken_l3.capture.sink import Sink
-from kraken_l3.capture.transport import Receiver, WebSocket, connect
+from kraken_l3.capture.transport import WebSocket, connect
 from kraken_l3.clock import Clock
 from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.frames import Frame
@@ -67,7 +67,7 @@ class ConnectionContext(NamedTuple):
     clock: Clock
     liveness_s: float
     maintenance: MaintenanceWatch
-    connect: Callable[[str, Receiver, Clock], Awaitable[WebSocket]] = connect
+    connect: Callable[..., Awaitable[WebSocket]] = connect
     leaders: Optional[Delivery] = None
 
 
@@ -137,7 +137,9 @@ class Connection:
             ConnectFailed: the connection could not be made.
             RefusedByKraken: Kraken refuses the key.
         """
-        self._socket = await self._context.connect(self._url, self, self._clock)
+        avoid = self._delivery.addresses(self.number)
+        how = {"avoid": avoid} if avoid else {}
+        self._socket = await self._context.connect(self._url, self, self._clock, **how)
         if self._paused:  # meanwhile
             self.pause()
         tasks = [asyncio.ensure_future(self._send_requests()), asyncio.ensure_future(self._let_time_pass())]
@@ -168,6 +170,11 @@ class Connection:
         """Put what has arrived into the sink, now; `last_recv_ns` is exact then."""
         if self._socket is not None:
             self._socket.deliver()
+
+    @property
+    def address(self) -> str:
+        """The server's address ("": not connected)."""
+        return self._socket.address if self._socket is not None else ""
 
     @property
     def is_over(self) -> bool:

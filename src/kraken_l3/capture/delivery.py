@@ -34,6 +34,9 @@ class Delivery(Protocol):
     def ended(self, connection: int) -> None:
         """The connection is over."""
 
+    def addresses(self, connection: int) -> set[str]:
+        """Addresses of the server that the connection should avoid, since another one is there."""
+
 
 class Direct:
     """Implements `Delivery` where each symbol has one connection.
@@ -72,3 +75,7 @@ class Direct:
 
     def ended(self, connection: int) -> None:
         """See `Delivery`."""
+
+    def addresses(self, connection: int) -> set[str]:
+        """See `Delivery`."""
+        return set()

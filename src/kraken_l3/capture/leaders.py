@@ -152,6 +152,10 @@ class Leaders:
         for symbol in [symbol for symbol, number in self._subscribers.items() if number == connection]:
             del self._subscribers[symbol]
 
+    def addresses(self, connection: int) -> set[str]:
+        """See `Delivery`."""
+        return {each.address for each in self._connections.of_channel("level3") if each.number != connection} - {""}
+
     # -- what others ask -----------------------------------------------------------------------------------------------
 
     def leader(self, symbol: str) -> Optional[int]:

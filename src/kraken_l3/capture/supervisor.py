@@ -19,7 +19,7 @@ from kraken_l3.protocol.backoff import Backoff
 from kraken_l3.protocol.budget import SYMBOLS_PER_CONNECTION, ConnectionBudget
 from kraken_l3.protocol.session import SymbolState
 
-__all__ = ["Supervisor"]
+__all__ = ["STAGGER_S", "Supervisor"]
 
 #: Longer than a connection takes to close in order.
 END_WAIT_S = 1.5
@@ -43,6 +43,7 @@ class Supervisor:
         sleep: waits the given seconds before another attempt; tests shorten it.
         symbols_per_connection: a pair that is listed later goes to a connection with fewer symbols, else to a new one.
         leader: the number of the connection that leads a symbol, where two carry it.
+        stagger_s: see `STAGGER_S`.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Supervisor:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         symbols_per_connection: int = SYMBOLS_PER_CONNECTION,
         leader: Callable[[str], Optional[int]] = lambda symbol: None,
+        stagger_s: float = STAGGER_S,
     ) -> None:
         self._context = context
         self._connections = connections
@@ -65,6 +67,7 @@ class Supervisor:
         self._sleep = sleep
         self._symbols_per_connection = symbols_per_connection
         self._leader = leader
+        self._stagger_s = stagger_s
         # The shard of each task, and its connection while there is one; a shard grows when pairs are listed.
         self._shards: list[Shard] = []
         self._current: dict[int, Connection] = {}
@@ -183,7 +186,7 @@ class Supervisor:
             if any(each.has_settled and set(each.channel.symbols) >= set(second.channel.symbols) for each in same):
                 break
             await asyncio.sleep(LOOK_S)
-        await asyncio.sleep(STAGGER_S)
+        await asyncio.sleep(self._stagger_s)
 
     async def _wait_for_attempt(self) -> None:
         wait_ns = self._attempts.reserve(self._clock.mono_ns())

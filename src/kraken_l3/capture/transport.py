@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 from collections import deque
+from collections.abc import Collection
 from typing import Any, Optional, Protocol
 
 from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
@@ -66,7 +68,13 @@ class Receiver(Protocol):
 
 
 class WebSocket(Protocol):
-    """An open connection."""
+    """An open connection.
+
+    Attributes:
+        address: the server's, without its port.
+    """
+
+    address: str
 
     def send(self, message: bytes) -> None:
         """Send one text message."""
@@ -96,6 +104,7 @@ class _PicowsSocket(WSListener):
         self._wall_ns, self._mono_ns = clock.wall_ns, clock.mono_ns
         self._loop = asyncio.get_running_loop()
         self._transport: Optional[WSTransport] = None
+        self.address = ""
         self._waiting: deque[tuple[bytes, int, int]] = deque()
         self._timer_runs = False
         self._parts: list[bytes] = []
@@ -105,6 +114,7 @@ class _PicowsSocket(WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
+        self.address = str(transport.underlying_transport.get_extra_info("peername")[0])
         self._receiver.on_opened(str(transport.response.headers.get("Sec-WebSocket-Extensions", "")))
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -247,8 +257,35 @@ def _is_utf8(payload: bytes) -> bool:
     return True
 
 
+async def _dial(host: str, port: int, avoid: Collection[str]) -> Optional[socket.socket]:
+    """A socket to another of the server's addresses, if it has one (None: picows finds its own way)."""
+    loop = asyncio.get_running_loop()
+    for family, kind, protocol, _, address in (
+        await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM) if avoid else ()
+    ):
+        if address[0] in avoid:
+            continue
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setblocking(False)
+            await loop.sock_connect(sock, address)
+            return sock
+        except OSError:  # this one does not answer, or IPv6 leads nowhere here
+            sock.close()
+        except BaseException:
+            sock.close()
+            raise
+    return None
+
+
 async def connect(
-    url: str, receiver: Receiver, clock: Clock, *, limit_s: float = CONNECT_S, deliver_s: float = DELIVER_S
+    url: str,
+    receiver: Receiver,
+    clock: Clock,
+    *,
+    avoid: Collection[str] = (),
+    limit_s: float = CONNECT_S,
+    deliver_s: float = DELIVER_S,
 ) -> WebSocket:
     """Open a connection. TLS certificates are checked against the system's, or those in SSL_CERT_FILE.
 
@@ -256,6 +293,7 @@ async def connect(
         url: "wss://ws-l3.kraken.com/v2".
         receiver: called with what arrives.
         clock: timestamps frames.
+        avoid: addresses of the server that others are connected to: another one is taken where DNS gives several.
         limit_s: seconds for everything from name resolution to the end of the handshake.
         deliver_s: seconds that a message may wait for others before it is handed to the receiver.
 
@@ -264,7 +302,7 @@ async def connect(
     """
     context = ssl.create_default_context() if url.startswith("wss:") else None
     try:
-        _, socket = await asyncio.wait_for(
+        _, opened = await asyncio.wait_for(
             ws_connect(
                 lambda: _PicowsSocket(receiver, clock, deliver_s),
                 url,
@@ -275,12 +313,13 @@ async def connect(
                 enable_auto_pong=False,  # it is unbounded
                 extra_headers={"User-Agent": f"kraken-l3-recorder/{__version__}"},
                 logger_name=_LOGGER,
+                socket_factory=lambda parsed: _dial(parsed.host, parsed.port, avoid),
             ),
             limit_s,
         )
     except (OSError, WSError, ssl.SSLError, asyncio.TimeoutError) as error:
         raise ConnectFailed(f"cannot connect: {str(error) or type(error).__name__}", where=url) from error
-    if socket is None:  # so it is where the server hangs up before the handshake
+    if opened is None:  # so it is where the server hangs up before the handshake
         raise ConnectFailed("cannot connect: the server closed the connection without an answer", where=url)
-    assert isinstance(socket, _PicowsSocket)
-    return socket
+    assert isinstance(opened, _PicowsSocket)
+    return opened
