@@ -19,6 +19,7 @@ from kraken_l3.errors import DiskFull
 from kraken_l3.exchange.faults import Corrupt, Delay, Drop, Fault, Reorder, Respell, Silence, Skip
 from kraken_l3.exchange.limits import Limits as ExchangeLimits
 from kraken_l3.exchange.server import Exchange
+from kraken_l3.merge.job import merge
 from kraken_l3.model.frames import Frame
 from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.protocol.alignment import identity_of, time_of
@@ -226,7 +227,7 @@ def test_a_message_that_the_leader_alone_lost_is_filled_in_where_the_follower_is
 def test_a_message_that_the_leader_alone_lost_too_late_is_kept_and_the_follower_leads(tmp_path: Path) -> None:
     async def main() -> None:
         async with Exchange(flow()) as exchange:
-            async with Redundant(tmp_path, exchange) as recording:
+            async with Redundant(tmp_path / "data", exchange) as recording:
                 await recording.until_in_step()
                 first, second = recording.leader(), recording.successor()
                 assert second is not None
@@ -248,6 +249,12 @@ def test_a_message_that_the_leader_alone_lost_too_late_is_kept_and_the_follower_
             at = recording.lines().index(before)
             assert gap.left_ns <= recording.receipts()[at][0]
             assert recording.records("Resync")[0].connection == second
+            report = merge([tmp_path / "data"], tmp_path / "fixed")
+            assert report.exit_code() == 0
+            fixed = Recording(tmp_path / "fixed", exchange)
+            assert lost in fixed.lines()
+            assert not fixed.records("GapClosed", channel="level3")
+            assert_verified(fixed)
 
     run(main())
 
@@ -264,6 +271,42 @@ def test_a_follower_with_other_content_changes_nothing(tmp_path: Path) -> None:
             found = recording.records("Difference")
             assert 0 < len(found) < 40
             assert {each.outcome for each in found} <= {"conflict", "lost", "filled"}
+
+    run(main())
+
+
+def test_a_symbol_whose_book_is_wrong_is_subscribed_anew_on_the_follower(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Exchange(flow()) as exchange:
+            async with Redundant(tmp_path, exchange) as recording:
+                await recording.until_in_step()
+                first, second = recording.leader(), recording.successor()
+                left_ns = SystemClock.wall_ns()
+                for _ in range(3):  # asked again meanwhile
+                    recording.recorder.resyncs.request("BTC/USD", "mismatch", left_ns)
+                await recording.until_records("GapClosed", cause="mismatch", connection=second)
+                await recording.until_in_step()
+                assert (recording.leader(), recording.successor()) == (second, first)
+                recording.recorder.resyncs.request("BTC/USD", "mismatch", SystemClock.wall_ns())
+                await recording.until_records("GapClosed", 2, cause="mismatch")
+            assert [record.connection for record in recording.records("Resync")] == [second, first]
+            assert_verified(recording)
+
+    run(main())
+
+
+def test_a_pair_that_is_listed_later_has_two_connections_too(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Exchange(flow((*SYMBOLS, "SOL/USD"))) as exchange:
+            async with Redundant(tmp_path, exchange) as recording:
+                await recording.until_in_step()
+                recording.recorder.symbols.append("SOL/USD")
+                recording.recorder.supervisor.record_also("SOL/USD")
+                await recording.until(lambda r: r.successor("SOL/USD") is not None)
+                await recording.push(recording.leader("SOL/USD"), Drop)
+                await recording.until_records("HandedOver", symbol="SOL/USD")
+                await recording.until_lines(len(recording.lines()) + 100)
+            assert_nothing_is_missing(recording, exchange)
 
     run(main())
 
