@@ -93,7 +93,7 @@ class Difference(NamedTuple):
         leader_only: how many messages only the leader delivered at that place.
         frames: what only the follower delivered, at most `KEPT_FRAMES`.
         messages: how many those were.
-        since_ns: a time before the last message in front of them was archived, but not by much.
+        since_ns: when a message that is archived in front of them was received, but not one far in front.
         before: the follower's last frame before them that is archived (None: it is not known any more).
         after: the first behind them that is archived.
     """
@@ -524,7 +524,7 @@ class Line:
         # what the leader has still to deliver must be recognised
         kept = leads.place if leads is not None and leads.place is not None else self._tail.end
         self._tail.forget_before(now_ns - self._limits.lag_ns, kept)
-        self._tail.mark(now_ns)
+        self._tail.mark(now_ns, self._last_ns)
         if leads is not None and leads.owed <= self._tail.first:
             leads.owed = 0
         for key in [key for key, place in self._filled.items() if place <= self._tail.first]:

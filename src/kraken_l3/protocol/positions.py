@@ -37,8 +37,9 @@ class Tail:
     def __init__(self, messages: int) -> None:
         self._messages = messages
         self._keys: deque[int] = deque()
-        self._marks: deque[tuple[int, int]] = deque()  # (time, the end at that time)
-        self._marked_ns = 0  # the time of the last mark that is forgotten
+        # (time, the end at that time, when what was the last one then was received)
+        self._marks: deque[tuple[int, int, int]] = deque()
+        self._before_ns = 0  # the same of the last mark that is forgotten
         self.places: dict[int, int] = {}
         self.first = self.end = 0
 
@@ -53,29 +54,29 @@ class Tail:
         if len(self._keys) > self._messages:
             self._forget_first()
 
-    def clear(self, now_ns: int) -> None:
-        """Forget all of them."""
+    def clear(self, last_ns: int) -> None:
+        """Forget all of them; the last one, or the snapshot, was received at `last_ns`."""
         self._keys.clear()
         self.places.clear()
         self._marks.clear()
-        self._marked_ns = now_ns
+        self._before_ns = last_ns
         self.first = self.end
 
     def forget_before(self, then_ns: int, place: int) -> None:
         """Forget those that were archived before a time, but none from `place` on."""
         until = self.first
         while self._marks and self._marks[0][0] <= then_ns:
-            self._marked_ns, until = self._marks.popleft()
+            _, until, self._before_ns = self._marks.popleft()
         while self.first < min(until, place):
             self._forget_first()
 
-    def mark(self, now_ns: int) -> None:
-        """Remember when this end was reached."""
-        self._marks.append((now_ns, self.end))
+    def mark(self, now_ns: int, last_ns: int) -> None:
+        """Remember that this end was reached by now; the last message was received at `last_ns`."""
+        self._marks.append((now_ns, self.end, last_ns))
 
     def before(self, place: int) -> int:
-        """A time before the message with this number was archived, but not by much."""
-        return next((at_ns for at_ns, end in reversed(self._marks) if end <= place), self._marked_ns)
+        """When a message in front of the one with this number was received, but not one far in front."""
+        return next((last_ns for _, end, last_ns in reversed(self._marks) if end <= place), self._before_ns)
 
     def _forget_first(self) -> None:
         key = self._keys.popleft()
