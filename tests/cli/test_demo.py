@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kraken_l3.app import demo
-from kraken_l3.archive.journal import Disconnected, GapClosed, Stopped
+from kraken_l3.archive.journal import Disconnected, GapClosed, HandedOver, Stopped
 from processes import ROOT, run
 
 
@@ -28,7 +28,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory):
 def test_it_shows_the_cut_the_lines_and_the_commands(shown) -> None:
     text, _ = shown
     assert "the connection broke" in text
-    assert f"{len(demo.SYMBOLS)} symbols recording again" in text
+    assert re.search(rf"{len(demo.SYMBOLS)} symbols go on over connection \d+", text)
+    assert "0 are missing: the second connection delivered what the first one lost." in text
     assert '"type":"snapshot"' in text
     for command in ("info", "verify"):
         assert f"$ kraken-l3 {command} {Path('kept') / demo.ARCHIVE}" in text
@@ -46,14 +47,14 @@ def test_the_figures_are_those_of_the_archive(shown) -> None:
     count = recorded.count(b"\n")
     assert count > demo.CUT_AFTER_MESSAGES
     assert f"{count:,} of {count:,} messages are byte for byte what the exchange sent" in text
-    (missing,) = re.findall(r"recording again after a gap of ([\d.]+) s", text)
-    assert 0 < float(missing) < demo.RECORD_S
+    assert demo.compare(directory).missing == 0
 
 
 def test_the_archive_tells_the_same_story(shown) -> None:
     _, directory = shown
     records = demo.journal_of(directory / demo.ARCHIVE)
-    assert {record.symbol for record in records if isinstance(record, GapClosed)} == set(demo.SYMBOLS)
+    assert {record.symbol for record in records if isinstance(record, HandedOver)} == set(demo.SYMBOLS)
+    assert not any(isinstance(record, GapClosed) for record in records)
     assert "network" in [record.cause for record in records if isinstance(record, Disconnected)]
     assert any(isinstance(record, Stopped) for record in records)
 
@@ -103,7 +104,7 @@ def test_the_comparison_finds_one_changed_byte(shown, tmp_path: Path) -> None:
     at = data.index(b"checksum", len(data) // 2) + len(b'checksum":')
     data[at] = ord("1") if data[at] != ord("1") else ord("2")
     path.write_bytes(data)
-    assert demo.compare(directory) == before._replace(identical=before.identical - 1)
+    assert demo.compare(directory) == before._replace(identical=before.identical - 1, missing=before.missing + 1)
 
 
 def test_the_comparison_counts_what_was_under_way(shown, tmp_path: Path) -> None:
@@ -133,8 +134,12 @@ def test_the_next_demo_takes_the_place_of_the_last_and_of_nothing_else(tmp_path:
     done = run("demo", directory=tmp_path)
     assert (done.returncode, "not empty" in done.stderr, mine.exists()) == (1, True, True)
     (mine.parent / ".kraken-l3-demo").touch()  # one that was made by a demo
-    done = run("demo", directory=tmp_path)
+    done = run("demo", "--redundancy", "1", directory=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
+    (gap,) = re.findall(rf"{len(demo.SYMBOLS)} symbols recording again after a gap of ([\d.]+) s", done.stdout)
+    assert 0 < float(gap) < demo.RECORD_S
+    (missing,) = re.findall(r"About ([\d,]+) are missing: the gap of", done.stdout)
+    assert int(missing) == pytest.approx(float(gap) * demo.MESSAGES_PER_S, abs=10)
     assert not mine.exists()
     assert (mine.parent / demo.ARCHIVE).is_dir()
 

@@ -1,4 +1,4 @@
-"""The demo: an exchange and a recorder as separate processes, over sockets, with one connection cut."""
+"""The demo: an exchange and a recorder as separate processes, over sockets, with the connection that leads cut."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
-from kraken_l3.archive.journal import GapClosed, Record
+from kraken_l3.archive.journal import Connected, GapClosed, HandedOver, Record
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.receipts import RECEIPT_BYTES
 from kraken_l3.errors import LocalFault
@@ -36,8 +36,8 @@ SYMBOLS = ("BTC/USD", "ETH/USD", "SOL/USD")
 #: Directory of the archive, within the directory of the demo.
 ARCHIVE = "data"
 MESSAGES_PER_S = 400
-CUT_AFTER_MESSAGES = 800
-#: The cut comes after 2 s and the recorder is back 1 s later; the rest is slack for slow machines.
+CUT_AFTER_MESSAGES = 1_200
+#: The second connection is there after 2 s, the cut comes after 3 s; a recorder with one connection is back 1 s later.
 RECORD_S = 7.0
 START_S = 30.0
 STOP_S = 20.0
@@ -56,20 +56,25 @@ class Comparison(NamedTuple):
     Attributes:
         recorded: messages in the archive.
         identical: how many of them are, in the same order, the bytes that were sent.
-        under_way: messages sent on a connection after the last one recorded from it: lost with the connection.
+        under_way: messages sent on a connection after the last one recorded from it, and recorded from no other.
+        missing: other messages that were sent, and are not in the archive.
     """
 
     recorded: int
     identical: int
     under_way: int
+    missing: int
 
 
-def record_with_a_cut(directory: Path, on_progress: Callable[[int], None], **environment: str) -> None:
+def record_with_a_cut(
+    directory: Path, on_progress: Callable[[int], None], redundancy: int = 2, **environment: str
+) -> None:
     """Run exchange and recorder in `directory`; the archive is in `ARCHIVE` afterwards.
 
     Args:
         directory: an empty directory.
         on_progress: called every 0.1 s with the number of messages recorded so far.
+        redundancy: connections that carry each symbol.
         environment: variables that the processes get besides `clean_environment`.
 
     Raises:
@@ -77,7 +82,7 @@ def record_with_a_cut(directory: Path, on_progress: Callable[[int], None], **env
     """
     (directory / "faults.yaml").write_text(_CUT)
     options = ["--symbols", ",".join(SYMBOLS), "--output-dir", ARCHIVE, "--duration", str(RECORD_S)]
-    options += ["--redundancy", "1"]  # so that the cut leaves a gap to show
+    options += ["--redundancy", str(redundancy)]
     with ExitStack() as stack:
         exports = stack.enter_context(_exchange(directory, environment))
         recorder = stack.enter_context(_process(directory, "record", *options, **environment, **exports))
@@ -89,8 +94,8 @@ def record_with_a_cut(directory: Path, on_progress: Callable[[int], None], **env
             raise _failed(directory, "record", "the recorder did not stop when its time was over")
         if recorder.returncode != 0:
             raise _failed(directory, "record", f"the recorder exited with code {recorder.returncode}")
-    if not any(isinstance(record, GapClosed) for record in journal_of(directory / ARCHIVE)):
-        raise _failed(directory, "record", "the recorder did not reconnect in time; the machine may be too busy")
+    if not any(isinstance(record, (GapClosed, HandedOver)) for record in journal_of(directory / ARCHIVE)):
+        raise _failed(directory, "record", "the recorder did not go on in time; the machine may be too busy")
 
 
 @contextmanager
@@ -176,9 +181,34 @@ def compare(directory: Path) -> Comparison:
     for number, payload in zip(numbers, (directory / _SENT_LOG).read_bytes().splitlines()):
         sent[int(number)].append(payload)
     # both sides number connections in the order in which they are made, but start from different numbers
-    pairs = list(zip((recorded[key] for key in sorted(recorded)), (sent[key] for key in sorted(sent))))
-    return Comparison(
-        recorded=sum(map(len, recorded.values())),
-        identical=sum(ours == theirs for mine, its in pairs for ours, theirs in zip(mine, its)),
-        under_way=sum(max(0, len(its) - len(mine)) for mine, its in pairs),
-    )
+    journal = journal_of(directory / ARCHIVE)
+    ours = [each.connection for each in journal if isinstance(each, Connected) and each.channel == "level3"]
+    have = {line for lines in recorded.values() for line in lines}
+    identical = 0
+    absent: set[bytes] = set()
+    under_way: set[bytes] = set()
+    for mine, its in zip((recorded[number] for number in ours), (sent[number] for number in sorted(sent))):
+        found, end = _found_in_order(mine, its)
+        identical += found
+        # a connection that follows has a snapshot of its own, which the archive has no use for
+        lost = [(place, line) for place, line in enumerate(its) if line not in have and not _is_snapshot(line)]
+        absent.update(line for place, line in lost if place < end)
+        under_way.update(line for place, line in lost if place >= end)
+    return Comparison(sum(map(len, recorded.values())), identical, len(under_way - absent), len(absent))
+
+
+def _found_in_order(mine: list[bytes], its: list[bytes]) -> tuple[int, int]:
+    """How many lines are among those that were sent, in their order, and where the last of them ends."""
+    places: dict[bytes, list[int]] = defaultdict(list)
+    for place, line in enumerate(its):
+        places[line].append(place)
+    found = end = 0
+    for line in mine:
+        behind = next((place for place in places[line] if place >= end), None)
+        if behind is not None:
+            found, end = found + 1, behind + 1
+    return found, end
+
+
+def _is_snapshot(line: bytes) -> bool:
+    return line.startswith(b'{"channel":"level3","type":"snapshot"')

@@ -27,7 +27,16 @@ from kraken_l3.app.demo import (
     journal_of,
     record_with_a_cut,
 )
-from kraken_l3.archive.journal import Acknowledged, Connected, Disconnected, GapClosed, Record, Started, Stopped
+from kraken_l3.archive.journal import (
+    Acknowledged,
+    Connected,
+    Disconnected,
+    GapClosed,
+    HandedOver,
+    Record,
+    Started,
+    Stopped,
+)
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.cli.console import plain
 from kraken_l3.errors import UsageError
@@ -40,12 +49,12 @@ _RAW_LINES = 4
 _MARK = ".kraken-l3-demo"
 
 
-def demo(out: Path) -> None:
+def demo(out: Path, redundancy: int) -> None:
     """Run `kraken-l3 demo`."""
     console = Console(highlight=False)
     _make_room(out)
     archive = out / ARCHIVE
-    _record(console, out.resolve())
+    _record(console, out.resolve(), redundancy)
     _print_story(console, archive)
     _print_lines(console, archive)
     _print_comparison(console, out)
@@ -70,18 +79,19 @@ def _heading(console: Console, text: str) -> None:
     console.print(f"\n[bold cyan]{text}[/]")
 
 
-def _record(console: Console, directory: Path) -> None:
+def _record(console: Console, directory: Path, redundancy: int) -> None:
     _heading(console, "Recording from a simulated exchange on this machine")
+    cut = "the first of two connections" if redundancy > 1 else "the connection"
     console.print(
         f"{', '.join(SYMBOLS)} at {MESSAGES_PER_S} messages a second; "
-        f"after {CUT_AFTER_MESSAGES} messages the exchange cuts the connection."
+        f"after {CUT_AFTER_MESSAGES:,} messages the exchange cuts {cut}."
     )
     progress = Console(stderr=True)
     if not progress.is_terminal:
-        record_with_a_cut(directory, lambda _: None)
+        record_with_a_cut(directory, lambda _: None, redundancy)
         return
     with progress.status("starting") as status:
-        record_with_a_cut(directory, lambda count: status.update(f"{count:,} messages recorded"))
+        record_with_a_cut(directory, lambda count: status.update(f"{count:,} messages recorded"), redundancy)
 
 
 def _print_story(console: Console, archive: Path) -> None:
@@ -101,13 +111,19 @@ def _story(records: list[Record]) -> Iterator[tuple[int, str]]:
     for record in records:
         if getattr(record, "connection", None) in {*level3, None}:
             told.setdefault((type(record), getattr(record, "connection", 0)), []).append(record)
-    for same in told.values():
-        sentence = _sentence(same[-1], len(same))
+    for same in sorted(told.values(), key=_place):
+        sentence = _sentence(same)
         if sentence:
             yield same[-1].at_ns, sentence
 
 
-def _sentence(last: Record, count: int) -> str:
+def _place(same: list[Record]) -> int:
+    """A hand-over is done before the lost connection is journalled; for people the cause comes first."""
+    return same[-1].at_ns + (NS_PER_S // 10 if isinstance(same[-1], HandedOver) else 0)
+
+
+def _sentence(same: list[Record]) -> str:
+    last, count = same[-1], len(same)
     if isinstance(last, Started):
         return f"recorder started, version {last.version}"
     if isinstance(last, Connected):
@@ -117,6 +133,10 @@ def _sentence(last: Record, count: int) -> str:
     if isinstance(last, Disconnected):
         reason = "closed" if last.cause == "stop" else f"lost: {last.detail or last.cause}"
         return f"connection {last.connection} {reason}"
+    if isinstance(last, HandedOver):
+        bridged = sum(record.bridged for record in same if isinstance(record, HandedOver))
+        ahead = f", which was {bridged} message{'' if bridged == 1 else 's'} ahead" if bridged else ""
+        return f"{count} symbols go on over connection {last.connection}{ahead}"
     if isinstance(last, GapClosed):
         return f"{count} symbols recording again after a gap of {(last.right_ns - last.left_ns) / NS_PER_S:.2f} s"
     return "recorder stopped cleanly" if isinstance(last, Stopped) else ""
@@ -140,7 +160,15 @@ def _print_comparison(console: Console, directory: Path) -> None:
     console.print(
         f"[bold green]{result.identical:,} of {result.recorded:,} messages are byte for byte what the exchange sent.[/]"
     )
-    if result.under_way:
+    closed = [record for record in journal_of(directory / ARCHIVE) if isinstance(record, GapClosed)]
+    seconds = max(((record.right_ns - record.left_ns) / NS_PER_S for record in closed), default=0.0)
+    if closed:
+        console.print(f"[bold yellow]About {seconds * MESSAGES_PER_S:,.0f} are missing: the gap of {seconds:.2f} s.[/]")
+    elif result.missing:
+        raise DemoFailed(f"{result.missing:,} messages are missing, and no gap says so", where=ARCHIVE)
+    else:
+        console.print("[bold green]0 are missing: the second connection delivered what the first one lost.[/]")
+    if closed and result.under_way:
         console.print(f"{result.under_way:,} more were in flight when the connection was cut; they lie in the gap.")
 
 

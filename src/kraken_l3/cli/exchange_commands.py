@@ -123,7 +123,9 @@ DEMO = Command(
     """Record from a simulated exchange on this machine, cut one connection, and show the archive. Needs no key.
 
     Exchange and recorder are separate processes that speak Kraken's protocol over sockets: token, subscriptions,
-    snapshots, updates, heartbeats. Takes about 10 seconds.
+    snapshots, updates, heartbeats. Takes about 10 seconds. With two connections nothing is lost; --redundancy 1 shows
+    what one alone loses.
     """,
+    option("--redundancy", type=click.IntRange(1, 2), default=2, help="Connections that carry each symbol."),
     option("--out", type=PATH, default="demo", help="Directory of the archive; that of an earlier demo is replaced."),
 )
