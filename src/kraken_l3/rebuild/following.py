@@ -124,6 +124,7 @@ class Follower:
         self._streams = streams
         self._others: dict[Stream, tuple[DataFile, Position]] = {}
         self._paths: Optional[DayPaths] = None
+        self._journal_path = Path()
         self._next: Optional[DayPaths] = None
         self._file: Optional[DataFile] = None
         self._at = BEGINNING
@@ -239,7 +240,7 @@ class Follower:
 
     def _read_journal(self) -> Iterator[Union[GapOpened, GapClosed, HandedOver]]:
         assert self._paths is not None
-        for line in self._journal.lines(self._paths.journal):
+        for line in self._journal.lines(self._journal_path):
             try:
                 record = decode_record(line)
             except MalformedMessage:
@@ -297,7 +298,7 @@ class Follower:
             # the books of midnight are not written down (yet): they are found in the day before
             paths = DayPaths(self._archive.directory, days[-2])
             heads = list(read_heads(paths.checkpoints))
-        self._paths = paths
+        self._paths, self._journal_path = paths, paths.journal
         self._read_history(heads)
         self._looked_around = -math.inf
         return True
@@ -359,5 +360,6 @@ class Follower:
             self._engine.invalidate()
             self._tallies = None
         self.close()
-        self._paths, self._next, self._at, self._is_first_day = paths, None, BEGINNING, False
+        self._paths, self._journal_path = paths, paths.journal
+        self._next, self._at, self._is_first_day = None, BEGINNING, False
         self._looked_around = -math.inf

@@ -48,6 +48,7 @@ class LiveFeed(BookFeed):
         self._follower = Follower(
             directory, events=True, streams=(Stream.TRADE, Stream.INSTRUMENT), engine_name=engine_name
         )
+        self._tallies: dict[str, SymbolTally] = {}
         self._looking: Iterator[Followed] = iter(())
         self._is_behind = False
         self._looked_ns = self._written_ns = self._listed_ns = 0
@@ -60,7 +61,7 @@ class LiveFeed(BookFeed):
         """Read what is there, before anybody is subscribed; whether any pair is known."""
         for told in self._follower.look():
             self._take(told)
-        self._list_pairs()
+        self._look_at_books()
         return bool(self._listing.records)
 
     @property
@@ -76,7 +77,12 @@ class LiveFeed(BookFeed):
     # what the follower knows
 
     def _tally(self, symbol: str) -> Optional[SymbolTally]:
-        return self._follower.tallies().get(symbol)
+        return self._tallies.get(symbol)
+
+    def _look_at_books(self) -> None:
+        """Depths and precisions, which change with snapshots alone; with many pairs it takes milliseconds to ask."""
+        self._tallies = self._follower.tallies()
+        self._list_pairs()
 
     def _is_missing(self, symbol: str) -> bool:
         return self._follower.is_missing(symbol)
@@ -101,7 +107,7 @@ class LiveFeed(BookFeed):
         out = self._take(told) if told is not None else []
         if mono_ns - self._listed_ns >= _LISTING_NS:
             self._listed_ns = mono_ns
-            self._list_pairs()
+            self._look_at_books()
         return out
 
     def next_due_ns(self) -> int:
@@ -113,7 +119,7 @@ class LiveFeed(BookFeed):
     def _take(self, told: Followed) -> list[Message]:
         if isinstance(told, Lines):
             if MessageKind.SNAPSHOT in told.result.messages["kind"]:
-                self._list_pairs()
+                self._look_at_books()
             return list(self._messages(told.result, told.lines, told.first_line, told.symbols))
         if not isinstance(told, OtherLine):
             return []  # a gap: silence, until its snapshot comes
