@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from contextlib import asynccontextmanager
+from urllib.request import urlopen
 
 import aiohttp
 import pytest
@@ -253,9 +254,12 @@ def start(directory, *options, **more):
 def test_the_command_says_where_and_ends_with_a_signal(tmp_path):
     with start(tmp_path) as process:
         assert process.stdout is not None
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\n", process.stdout.readline())
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(WAIT_S) == 0
+        url = process.stdout.readline().strip()
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", url)
+        with urlopen(f"{url}api/live", timeout=WAIT_S) as stream:
+            assert stream.readline().startswith(b"id: ")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(WAIT_S) == 0
 
 
 def test_the_command_ends_with_the_recorder_that_runs_it(tmp_path):

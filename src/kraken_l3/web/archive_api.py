@@ -65,6 +65,7 @@ class ArchiveApi:
         self._engine_name = engine_name
         self._days: OrderedDict[str, _Opened] = OrderedDict()
         self._opening = threading.Lock()
+        self._stopping = threading.Event()
         self._work = SharedWork()
         self._counting = SharedWork(threads=1, most_waiting=_DAYS_KEPT)
         self._loop = asyncio.get_running_loop()
@@ -85,7 +86,9 @@ class ArchiveApi:
         }
 
     async def close(self) -> None:
-        """End all work."""
+        """End all work and all streams."""
+        self._stopping.set()
+        self.viewers.close()
         self._work.close()
         self._counting.close()
         if self._ending is not None:
@@ -139,7 +142,7 @@ class ArchiveApi:
             is_old = opened is not None and is_newest and time.monotonic() - opened.at_s > _NEWEST_KEPT_S
             if opened is None or (is_old and opened.day.last_ns() != opened.last_ns):
                 directory = self._archive.directory if self._archive.is_directory and not is_first else None
-                day = Day(files[name], directory, engine_name=self._engine_name)
+                day = Day(files[name], directory, stopping=self._stopping, engine_name=self._engine_name)
                 opened = _Opened(day, time.monotonic(), day.last_ns())
                 self._days[name] = opened
                 while len(self._days) > _DAYS_KEPT:

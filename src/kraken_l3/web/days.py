@@ -27,6 +27,7 @@ from kraken_l3.rebuild.book_at import book_at
 from kraken_l3.rebuild.metadata import metadata_in
 from kraken_l3.rebuild.verify import verify
 from kraken_l3.web.seeking import Moment, Row, Seeker
+from kraken_l3.web.shared import Stopped
 from kraken_l3.web.views import book_view
 
 __all__ = ["HEAT_STEP_NS", "TILE_NS", "Day"]
@@ -55,10 +56,19 @@ class Day:
     Args:
         path: the data file.
         directory: the archive that it belongs to; None where it is looked at alone.
+        stopping: set it to end all work with `Stopped`.
         engine_name: see `engine.choose`.
     """
 
-    def __init__(self, path: Path, directory: Optional[Path] = None, *, engine_name: str = "auto") -> None:
+    def __init__(
+        self,
+        path: Path,
+        directory: Optional[Path] = None,
+        *,
+        stopping: Optional[threading.Event] = None,
+        engine_name: str = "auto",
+    ) -> None:
+        self._stopping = stopping or threading.Event()
         self.path = path
         self._alone = Archive(path)
         self._paths = DayPaths.of(path)
@@ -66,7 +76,9 @@ class Day:
         archive = self._alone if directory is None or self._has_first_books() else Archive(directory)
         self._metadata = metadata_in(archive)
         slack_ns = SLACK_NS if self._has_clock_steps() else _STEADY_NS
-        self._seeker = Seeker(archive, path, self._metadata, slack_ns=slack_ns, engine_name=engine_name)
+        self._seeker = Seeker(
+            archive, path, self._metadata, slack_ns=slack_ns, stopping=self._stopping, engine_name=engine_name
+        )
         self._verdicts: Optional[dict[str, Any]] = None
         self._verified_bytes = 0
         self._counting = threading.Lock()
@@ -247,6 +259,8 @@ class Day:
 
         def progress(count: int) -> None:
             self._verified_bytes += count
+            if self._stopping.is_set():
+                raise Stopped("the page is being closed")
 
         try:
             found = verify(self.path, engine_name=self._engine_name, progress=progress)

@@ -50,9 +50,9 @@ async def serve_page(
     if probes is not None:
         server.add("/metrics", probes.metrics)
         server.add("/healthz", probes.health)
-    try:
-        async with server:
+    async with server:
+        try:
             ready(server.url)
             await stop.wait()
-    finally:
-        await api.close()
+        finally:
+            await api.close()

@@ -29,6 +29,7 @@ from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.rebuild.checkpointing import image_of
 from kraken_l3.rebuild.metadata import SymbolMetadata
 from kraken_l3.rebuild.playback import Place, Step, play
+from kraken_l3.web.shared import Stopped
 from kraken_l3.web.views import MOST_EVENTS, TapeEvent, newest_events
 
 __all__ = ["Moment", "Row", "Seeker"]
@@ -82,6 +83,7 @@ class Seeker:
         path: the day's data file, with receipts.
         metadata: what is told of its symbols (`rebuild.metadata`).
         slack_ns: see `ReceiptIndex`.
+        stopping: set it to end all work with `Stopped`.
         engine_name: see `engine.choose`.
     """
 
@@ -92,8 +94,10 @@ class Seeker:
         metadata: Sequence[SymbolMetadata],
         *,
         slack_ns: int = SLACK_NS,
+        stopping: Optional[threading.Event] = None,
         engine_name: str = "auto",
     ) -> None:
+        self._stopping = stopping or threading.Event()
         self._archive = archive
         self._path = path
         self._metadata = metadata
@@ -150,6 +154,8 @@ class Seeker:
         for each in play(
             engine, self._archive, self._metadata, begin=begin, end=end, clock=clock, block_bytes=_BLOCK_BYTES
         ):
+            if self._stopping.is_set():
+                raise Stopped("the page is being closed")
             if isinstance(each, Step):
                 yield each
 

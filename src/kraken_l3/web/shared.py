@@ -10,11 +10,15 @@ from typing import Callable, NamedTuple, Optional
 
 from kraken_l3.errors import LocalFault
 
-__all__ = ["Busy", "Made", "SharedWork"]
+__all__ = ["Busy", "Made", "SharedWork", "Stopped"]
 
 
 class Busy(LocalFault):
     """Too much was asked for at once; a moment later there may be room."""
+
+
+class Stopped(LocalFault):
+    """The server ends, and nobody waits for this work any more."""
 
 
 class Made(NamedTuple):

@@ -38,7 +38,7 @@ class ViewerBounds(NamedTuple):
 class _Viewer:
     def __init__(self, topics: frozenset[Hashable], transport: asyncio.Transport, most_bytes: int) -> None:
         self.topics = topics
-        self._transport = transport
+        self.transport = transport
         self._most_bytes = most_bytes
         self.waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
@@ -49,7 +49,7 @@ class _Viewer:
         self._waiting_bytes += len(frame)
         if self._waiting_bytes > self._most_bytes:
             self.waiting.clear()
-            self._transport.abort()  # ends the wait for it too
+            self.transport.abort()  # ends the wait for it too
             return
         self.waiting.append(frame)
         self.news.set()
@@ -86,6 +86,11 @@ class Viewers:
         for viewer in self._viewers:
             if topic in viewer.topics:
                 viewer.hand(frame)
+
+    def close(self) -> None:
+        """End all streams."""
+        for viewer in self._viewers:
+            viewer.transport.abort()
 
     async def serve(
         self, request: web.Request, topics: Iterable[Hashable], first: Iterable[bytes]
