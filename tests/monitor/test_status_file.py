@@ -1,5 +1,6 @@
 """The status in the archive's directory: replaced as a whole, and worth nothing when it is none."""
 
+import errno
 import os
 import threading
 
@@ -61,6 +62,30 @@ def test_a_reader_never_sees_half_of_one(tmp_path):
         assert found is not None
         assert {row.messages for row in found.rows} == {len(found.rows)}
     writer.join()
+
+
+def on_a_full_disk(path, text):
+    with (path.parent / (path.name + ".tmp")).open("wb") as file:
+        file.write(text[: len(text) // 2])
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_on_a_full_disk_the_old_one_is_written_over(tmp_path):
+    write_status(tmp_path, encode_status(status(5)))
+    size = (tmp_path / STATUS_NAME).stat().st_size
+    write_status(tmp_path, encode_status(status(3)), replace=on_a_full_disk)
+    assert read_status(tmp_path) == status(3)
+    assert (tmp_path / STATUS_NAME).stat().st_size == size
+    with pytest.raises(OSError, match="No space"):
+        write_status(tmp_path, encode_status(status(9)), replace=on_a_full_disk)
+    assert read_status(tmp_path) == status(3)
+    assert [path.name for path in tmp_path.iterdir()] == [STATUS_NAME]
+
+
+def test_without_an_old_one_a_full_disk_is_said(tmp_path):
+    with pytest.raises(OSError):
+        write_status(tmp_path, encode_status(status(1)), replace=on_a_full_disk)
+    assert not list(tmp_path.iterdir())
 
 
 def test_fresh_is_said_lately_by_one_that_has_not_stopped():

@@ -7,10 +7,11 @@ archive without it lacks nothing. Nobody waits for it to be on disk.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
-from kraken_l3.archive.filesystem import open_regular
+from kraken_l3.archive.filesystem import is_full, open_regular
 from kraken_l3.archive.layout import STATUS_NAME
 from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.timestamps import NS_PER_S
@@ -24,17 +25,47 @@ FRESH_S = 5.0
 _LARGEST_BYTES = 64 * 1024 * 1024
 
 
-def write_status(directory: Path, line: bytes) -> None:
+def _aside(path: Path) -> Path:
+    return path.with_name(path.name + ".tmp")
+
+
+def _replace(path: Path, text: bytes) -> None:
+    with open_regular(_aside(path), "wb") as file:
+        file.write(text)
+    os.replace(_aside(path), path)  # noqa: PTH105 - as everywhere here: the name says that it replaces
+
+
+def write_status(directory: Path, line: bytes, *, replace: Callable[[Path, bytes], None] = _replace) -> None:
     """Replace the file; a reader sees the old one or the new one.
 
+    On a full disk, which is when people look, there is no room for a new one: it is written over the old one, and a
+    reader may see a mixture of both, which it takes for none.
+
+    Args:
+        directory: of the archive.
+        line: the status, without newline.
+        replace: writes a new file in place of the old one.
+
     Raises:
-        OSError: it cannot be written, on a full disk for instance.
+        OSError: it cannot be written.
     """
     path = directory / STATUS_NAME
-    aside = path.with_name(STATUS_NAME + ".tmp")
-    with open_regular(aside, "wb") as file:
-        file.write(line + b"\n")
-    os.replace(aside, path)  # noqa: PTH105 - as everywhere here: the name says that it replaces
+    try:
+        replace(path, line + b"\n")
+    except OSError as error:
+        with suppress(OSError):
+            _aside(path).unlink()
+        if not is_full(error):
+            raise
+        _write_over(path, line + b"\n", error)
+
+
+def _write_over(path: Path, text: bytes, full: OSError) -> None:
+    with open_regular(path, "r+b") as file:
+        size = os.fstat(file.fileno()).st_size
+        if len(text) > size:
+            raise full
+        file.write(text.ljust(size))  # blanks behind JSON mean nothing
 
 
 def read_status(directory: Path) -> Optional[RecorderStatus]:
