@@ -11,11 +11,13 @@ from bisect import bisect_left
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Optional
 
-from kraken_l3.archive.gaps import Gap
 from kraken_l3.merge.findings import Findings, Output
+from kraken_l3.merge.gap_edges import GapEdges
+from kraken_l3.merge.places import Places
 from kraken_l3.merge.proof import Book, Proof
 from kraken_l3.merge.run import Run, equal_first, mark, untimed
 from kraken_l3.merge.source import DONE, LED, Source
+from kraken_l3.merge.tied import merge_tied
 from kraken_l3.protocol.alignment import Identity, anchors, identity_of, time_of
 
 __all__ = ["FOREVER_NS", "SymbolStream"]
@@ -52,6 +54,8 @@ class SymbolStream:
         self._book = book
         self.findings = Findings(symbol, output)
         self._runs = [Run() for _ in sources]
+        self._gaps = GapEdges(symbol, sources, self._runs, self.findings)
+        self._places = Places(symbol, sources, self._runs, self._key)
         self._holders: tuple[int, ...] = ()
         self._last: Optional[tuple[Source, int]] = None
         self._last_recv_ns = 0
@@ -68,56 +72,13 @@ class SymbolStream:
         goes_on = True
         while goes_on:
             if self._is_untimed:
-                self._place_by_content()
+                self._places.place(self._passed_ns)
             goes_on = self._retries = False
             while self._decide_next(limits, forced):
                 goes_on = True
             goes_on = goes_on or self._retries
 
     # -- sources with other timestamps
-
-    def _place_by_content(self) -> None:
-        """Give the updates of a source whose timestamps are its own the places that others have for them.
-
-        What lies behind the last update that is found there waits.
-        """
-        for source, run in zip(self._sources, self._runs):
-            if not run.is_untimed and not run.held:
-                continue
-            lines = source.pending[self._symbol]
-            lines += run.held
-            lines.sort()
-            run.held = []
-            if lines and lines[0] in source.snapshots and lines[0] != run.untimed_from:
-                run.is_untimed = False  # a run of its own, about which nothing is known yet
-            if not run.is_untimed or not lines:
-                continue
-            begin = next((at for at, line in enumerate(lines) if line > run.placed_until), len(lines))
-            begin += lines[begin : begin + 1] == [run.untimed_from]
-            end = next((at for at in range(begin, len(lines)) if lines[at] in source.snapshots), len(lines))
-            known = self._by_place(source, lines[begin:end])
-            if known or not all(other.is_over for other in self._sources if other is not source):
-                run.held = lines[begin + known :]
-                del lines[begin + known :]
-
-    def _by_place(self, source: Source, lines: Sequence[int]) -> int:
-        """Set the places of lines as far as another source tells them; how many."""
-        others = (other for other, run in zip(self._sources, self._runs) if other is not source and not run.is_untimed)
-        other = next((each for each in others if each.pending.get(self._symbol)), None)
-        if other is None or not lines:
-            return 0
-        theirs = other.pending[self._symbol]
-        found = anchors(list(map(self._key, source.payloads(lines))), list(map(self._key, other.payloads(theirs))))
-        at, before_ns = 0, self._passed_ns
-        for own, its in found:
-            place = other.ns[theirs[its] - other.first]
-            for line in lines[at:own]:  # which the other has not: before it, and before its snapshot there
-                source.ns[line - source.first] = max(before_ns, place - 1)
-            source.ns[lines[own] - source.first] = before_ns = place
-            at = own + 1
-        if at:
-            self._runs[source.rank].placed_until = lines[at - 1]
-        return at
 
     def _key(self, line: bytes) -> Hashable:
         """The identity of a line, without its timestamp where a source has timestamps of its own."""
@@ -236,43 +197,18 @@ class SymbolStream:
                 return False  # more of them may come
             tied[rank] = each[:end]
         leader = min(tied, key=lambda rank: (not self._sources[rank].bad.isdisjoint(tied[rank]), rank))
-        keys = {rank: [self._key(text) for text in self._sources[rank].payloads(each)] for rank, each in tied.items()}
-        merged = [(key, {leader: line}) for key, line in zip(keys[leader], tied[leader])]
-        for rank in tied:
-            if rank != leader:
-                merged = self._merged(merged, rank, keys[rank], tied[rank], leader, place)
-        for _, holders in merged:
+        keyed = {
+            rank: list(zip(map(self._key, self._sources[rank].payloads(each)), each)) for rank, each in tied.items()
+        }
+        merged, conflicts = merge_tied(keyed, leader)
+        for rank, line in conflicts:
+            source = self._sources[rank]
+            self.findings.conflict(source.payload[line - source.first], source=leader, other=rank, msg_ns=place)
+            source.state[line - source.first] = DONE
+            self._lines(rank).remove(line)
+        for holders in merged:
             self._take({rank: [line] for rank, line in holders.items()}, limits)
         return True
-
-    def _merged(
-        self,
-        merged: list[tuple[Hashable, dict[int, int]]],
-        rank: int,
-        keys: Sequence[Hashable],
-        lines: Sequence[int],
-        leader: int,
-        place: int,
-    ) -> list[tuple[Hashable, dict[int, int]]]:
-        """What is merged so far, and another source's lines of the same timestamp."""
-        result: list[tuple[Hashable, dict[int, int]]] = []
-        own, other = 0, 0
-        for at, beside in [*anchors([key for key, _ in merged], keys), (len(merged), len(keys))]:
-            result += merged[own:at]
-            for number in range(other, beside):
-                if own < at:
-                    source = self._sources[rank]
-                    payload = source.payload[lines[number] - source.first]
-                    self.findings.conflict(payload, source=leader, other=rank, msg_ns=place)
-                    source.state[lines[number] - source.first] = DONE
-                    self._lines(rank).remove(lines[number])
-                else:
-                    result.append((keys[number], {rank: lines[number]}))
-            if at < len(merged):
-                key, holders = merged[at]
-                result.append((key, {**holders, rank: lines[beside]}))
-            own, other = at + 1, beside + 1
-        return result
 
     def _take(self, held: Mapping[int, Sequence[int]], limits: Sequence[int]) -> None:
         """The next updates of the stream: for each source that has them, its lines."""
@@ -519,7 +455,7 @@ class SymbolStream:
         source = self._sources[leader]
         line = self._lines(leader)[0]
         recv_ns = source.recv[line - source.first]
-        self._gap_before(source, recv_ns, cause)
+        self._gaps.before(source, recv_ns, cause, self._holders, self._last_recv_ns if self._last is not None else None)
         self._book.begin(source.payload[line - source.first])
         self._lead(source, [line])
         held = [leader]
@@ -561,37 +497,6 @@ class SymbolStream:
         later = [line for line in self._book.recent if time_of(line) > at_ns]
         self._runs[rank].late = dict.fromkeys(map(self._key, later))
 
-    def _gap_before(self, source: Source, right_ns: int, cause: str) -> None:
-        """What is missing before a snapshot that is written, if the journals or the sources themselves tell it."""
-        own = source.gap_before(self._symbol, right_ns)
-        if self._last is None or source.rank in self._holders:
-            if own is None and not cause:
-                return
-            left_ns = own.left_ns if own is not None else self._last_recv_ns
-            left_ns = max([left_ns, *self._lefts(right_ns)])
-            self.findings.gap(own.cause if own is not None else cause, left_ns, right_ns)
-            return
-        gaps = self._gaps_of_holders()
-        first = next((gap for gap in gaps if gap.left_ns < right_ns), gaps[0] if gaps else None)
-        left_ns = max([first.left_ns if first is not None else self._last_recv_ns, *self._lefts(right_ns)])
-        self.findings.gap(cause or (first.cause if first is not None else "stop"), left_ns, right_ns)
-
-    def _gaps_of_holders(self) -> list[Gap]:
-        """The gaps in which the sources that had the last update are now."""
-        return [gap for gap in map(self._gap_of, self._holders) if gap is not None]
-
-    def _gap_of(self, rank: int) -> Optional[Gap]:
-        source, lines = self._sources[rank], self._lines(rank)
-        if lines and lines[0] in source.snapshots:  # which tells it for certain, whatever the clock did
-            return source.gap_before(self._symbol, source.recv[lines[0] - source.first])
-        return source.gap_after(self._symbol, self._runs[rank].left_ns)
-
-    def _lefts(self, right_ns: int) -> list[int]:
-        return [gap.left_ns for gap in self._gaps_of_holders() if gap.left_ns < right_ns]
-
     def finish(self) -> None:
         """All sources are at their ends: what is open then is open in the merged archive too."""
-        gaps = [gap for gap in self._gaps_of_holders() if gap.right_ns is None]
-        if gaps:
-            last = max(gaps, key=lambda gap: gap.left_ns)
-            self.findings.gap_opened(last.cause, last.left_ns)
+        self._gaps.open_at_end(self._holders)
