@@ -188,7 +188,7 @@ async def test_a_server_that_cannot_be_reached_is_no_broken_check():
 @running
 async def test_what_cannot_be_checked_is_skipped_with_its_reason():
     async with (
-        Exchange(flow(), limits=Limits(idle_s=0.5)) as quiet,
+        Exchange(flow(), limits=Limits(idle_s=2.0)) as quiet,
         Exchange(flow(), faults=[Close(code=1013, after_messages=3)]) as closing,
     ):
         short = {"symbols": ("BTC/USD",), "depths": (10,), "listen_s": 0.3, "quiet_s": 0.1}

@@ -117,9 +117,8 @@ def _print(results: list[Result]) -> None:
             continue
         screen.line(f"{each.outcome.value:<6}  {each.check.id:<{width}}  {each.seen}", _STYLES[each.outcome])
         if each.outcome is Outcome.BROKEN:
-            indent = " " * (width + 10)
-            screen.line(f"{indent}{each.check.says}")
-            screen.line(f"{indent}{each.check.certainty.value}: {each.check.source}", "dim")
+            screen.line(f"What is to hold: {each.check.says}")
+            screen.line(f"({each.check.certainty.value}: {each.check.source})", "dim")
     for reason, names in skipped.items():
         screen.line(f"skipped, {reason}: {', '.join(names)}", _STYLES[Outcome.SKIPPED])
     counts = Counter(each.outcome for each in results)
