@@ -141,7 +141,7 @@ def test_a_key_that_was_refused_is_not_tried_again_at_once(tmp_path):
 
 
 def test_level3_refused_although_the_key_is_good(tmp_path):
-    findings = diagnose(tmp_path, config={"depth": 1000}, limits=Limits(subscriptions_per_s=50))
+    findings = diagnose(tmp_path, config={"depth": 1000}, limits=Limits(subscriptions_per_s=4))
     found = by_check(findings)
     assert found["key"].state == "ok"
     assert found["level3"].state == "bad"

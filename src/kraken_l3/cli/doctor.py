@@ -24,10 +24,9 @@ def doctor(config: Optional[Path], as_json: bool) -> int:
     counts = Counter(finding.state for finding in findings)
     if as_json:
         return print_result({"findings": [finding._asdict() for finding in findings], "counts": counts}, code)
-    table = Table("state", "check", "what was found, and what to do")
+    table = Table("state", "check", "what was found", "what to do")
     for finding in findings:
-        told = f"{finding.what}. {finding.remedy}" if finding.remedy else finding.what
-        table.add(finding.state, finding.check, told, style=_STYLES[finding.state])
+        table.add(finding.state, finding.check, finding.what, finding.remedy, style=_STYLES[finding.state])
     screen = Screen()
     screen.table(table)
     screen.line(", ".join(f"{counts[state]} {state}" for state in _STYLES if counts[state]), "bold")

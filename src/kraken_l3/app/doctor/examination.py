@@ -97,6 +97,8 @@ async def _network(settings: Settings, clock: Clock, limit_s: float) -> tuple[li
         bounded("public websocket", check_public(settings, clock), limit_s),
         bounded("symbols", symbols(), limit_s),
     )
+    if public[0].state == "bad":
+        listed = [skipped("symbols", "Kraken's list comes by the public websocket")]
     if len(public) > 1 and public[1].state != "skipped":
         rest = rest[:1]  # its clock has whole seconds
     if rest[0].state == "bad":

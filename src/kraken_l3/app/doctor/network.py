@@ -41,6 +41,8 @@ TIME = "/0/public/Time"
 #: Needs no permission.
 KEY_INFO = "/0/private/GetApiKeyInfo"
 PINGS = 3
+#: The cheapest: a recorder that runs with the same account has the same budget of subscriptions.
+DEPTH = 10
 #: Our receive times are compared with Kraken's times in microseconds; a lag of this much is misread.
 OFFSET_WARNING_NS = 50_000_000
 OFFSET_BAD_NS = NS_PER_S
@@ -333,12 +335,12 @@ async def check_level3(settings: Settings, clock: Clock, symbol: str, token: str
     connection = await _connect(url, messages, clock)
     try:
         await _system(messages)
-        connection.send(subscribe("level3", symbol, req_id=1, depth=settings.depth, token=token))
+        connection.send(subscribe("level3", symbol, req_id=1, depth=DEPTH, token=token))
         while True:
             payload, _ = await messages.next()
             message = classify(payload)
             if isinstance(message, Data):
-                return [good("level3", f"{url}: {symbol} at depth {settings.depth} arrives")]
+                return [good("level3", f"{url}: {symbol} arrives")]
             if isinstance(message, Response) and not message.success:
                 return [_level3_refused(symbol, SECRETS.redact(message.error))]
     finally:
@@ -346,6 +348,6 @@ async def check_level3(settings: Settings, clock: Clock, symbol: str, token: str
 
 
 def _level3_refused(symbol: str, said: str) -> Finding:
-    remedy = "Check the symbol and the depth; if they are right, ask Kraken's support to enable level3 for this account"
+    remedy = "Check the symbol; if it is right, ask Kraken's support to enable level3 for this account"
     what = f"Kraken refused {symbol} although the key is good: {said or 'without a reason'}"
     return failed("level3", RefusedByKraken(what, hint=remedy))
