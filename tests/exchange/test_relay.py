@@ -12,11 +12,12 @@ from wire_oracle import Book
 from kraken_l3.app.recorder import RecorderLimits
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.capture.sealer import SealerTimes
-from kraken_l3.errors import UsageError
+from kraken_l3.errors import ArchiveError, UsageError
 from kraken_l3.exchange.faults import Drop
 from kraken_l3.exchange.replay.relay import RELAY_LIMITS, Relay
 from kraken_l3.exchange.sent_log import SentLog
 from kraken_l3.exchange.server import Exchange
+from kraken_l3.exchange.written import write_archive
 from kraken_l3.model.timestamps import NS_PER_S, parse_rfc3339
 from recording import JumpingClock, Recording, flow
 
@@ -196,6 +197,16 @@ async def test_it_waits_for_the_first_pair(tmp_path):
         await starting
         await Reader(await subscribed(relay, SYMBOLS[:1]), 10).read(20)
         await relay.__aexit__(None, None, None)
+
+
+@running
+async def test_an_archive_that_is_pulled_away_ends_the_relay(tmp_path):
+    write_archive(tmp_path / "data", duration_ns=NS_PER_S, rate=100.0)
+    async with relay_of(tmp_path / "data") as relay:
+        (path,) = open_archive(tmp_path / "data").files()
+        path.unlink()
+        with pytest.raises(ArchiveError, match="deleted while it was followed"):
+            await relay.run_until_failure()
 
 
 def test_no_directory_is_an_error(tmp_path):

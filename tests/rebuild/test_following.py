@@ -3,6 +3,7 @@
 import contextlib
 import datetime as dt
 import json
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ from kraken_l3.archive.manifest import Description
 from kraken_l3.archive.sealing import day_sealing, file_sealing, seal
 from kraken_l3.archive.writer import ArchiveWriter
 from kraken_l3.clock import SystemClock
-from kraken_l3.errors import UsageError
+from kraken_l3.errors import ArchiveError, UsageError
 from kraken_l3.model.events import MessageKind, Verdict
 from kraken_l3.model.frames import Frame
 from kraken_l3.model.timestamps import NS_PER_S
@@ -222,6 +223,17 @@ def test_a_book_that_disagrees_with_its_checksum_is_none(tmp_path, follow, write
     messages, _ = news(follower)
     assert messages[-1].verdict is Verdict.MISMATCH
     assert follower.book("BTC/USD") is None
+
+
+@pytest.mark.parametrize(("harm", "what"), [(Path.unlink, "deleted"), (lambda path: path.write_bytes(b""), "cut")])
+def test_a_file_that_is_pulled_away_is_no_quiet_market(tmp_path, follow, harm, what):
+    recorded(tmp_path, messages=40)
+    follower = follow(tmp_path)
+    news(follower)
+    harm(DayPaths(tmp_path, DAY).data("level3"))
+    follower._looked_around = 0.0
+    with pytest.raises(ArchiveError, match=f"{what} while it was followed"):
+        news(follower)
 
 
 def test_a_recorder_that_starts_again_is_followed(tmp_path, follow, write):

@@ -24,6 +24,7 @@ from kraken_l3.archive.checkpoints import CheckpointHead, read_checkpoint, read_
 from kraken_l3.archive.datafile import BEGINNING, Block, DataFile, Follow, Line, Position, Skipped
 from kraken_l3.archive.journal import GapClosed, GapOpened, HandedOver, JournalState, Rotated, decode_record
 from kraken_l3.archive.layout import DayPaths, FileName, Stream
+from kraken_l3.archive.opening import existing
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.receipts import receive_times
 from kraken_l3.archive.tail import Tail
@@ -177,7 +178,11 @@ class Follower:
     # what was written since
 
     def look(self) -> Iterator[Followed]:
-        """What was written since the last look, in order. The first time that is all since the place of beginning."""
+        """What was written since the last look, in order. The first time that is all since the place of beginning.
+
+        Raises:
+            ArchiveError: somebody deleted or cut the file that is followed.
+        """
         if self._paths is None and not (self._is_time_to_look_around() and self._begin()):
             return
         next_day = self._next  # what was written before the word that it comes is all there is of this day
@@ -190,6 +195,7 @@ class Follower:
                     yield self._feed(piece)
         yield from self._read_journal()
         if next_day is not None or self._is_time_to_look_around():
+            self._require_intact()
             self._open_others()
             if was_idle and next_day is None:
                 next_day = self._unannounced_day()
@@ -338,6 +344,16 @@ class Follower:
         with suppress(ArchiveError):  # not there yet
             self._file = DataFile(self._paths.data(Stream.LEVEL3))
         return self._file is not None
+
+    def _require_intact(self) -> None:
+        """A file that somebody deleted or cut grows no more, and would look like a quiet market."""
+        if self._file is None:
+            return
+        path = self._file.path
+        if not path.exists() and existing(path) is None:
+            raise ArchiveError("deleted while it was followed", where=str(path))
+        if path.exists() and path.stat().st_size < self._at.offset:
+            raise ArchiveError("cut while it was followed", where=f"{path}, offset {self._at.offset}")
 
     def _unannounced_day(self) -> Optional[DayPaths]:
         """The next day, where no journal says that it comes: the recorder was stopped, and this day sealed."""

@@ -22,8 +22,7 @@ from kraken_l3.model.timestamps import format_rfc3339
 
 __all__ = ["RELAY_LIMITS", "Relay"]
 
-#: The programs that share the one made-up key know nothing of each other's nonces. A client that is further behind than
-#: this reads too slowly for a live market.
+#: The programs that share the one made-up key know nothing of each other's nonces.
 RELAY_LIMITS: Limits = NO_LIMITS._replace(rising_nonces=False)
 #: Between two looks for the first pair.
 _WAIT_S = 0.05
