@@ -48,6 +48,7 @@ def full_status():
         resyncs={"mismatch": 1},
         findings={"mismatch": 1},
         handovers=6,
+        without_standby=1,
         rejections=1,
         lag=lag,
         verifier=VerifierStatus(ok=60, mismatched=1, symbols=2, not_synced=["BTC/USD"], lag_s=1.5, restarts=2),

@@ -18,6 +18,7 @@ import structlog
 import processes
 from kraken_l3.app.alerting import Alerting
 from kraken_l3.app.monitored import MonitorTimes, record_monitored
+from kraken_l3.app.recorder import RecorderLimits
 from kraken_l3.app.status import MessageCounter, RecordCounter, StatusCollector, _Rate
 from kraken_l3.archive.journal import Alive, Finding, GapOpened, HandedOver, Rejected, Resync
 from kraken_l3.clock import SystemClock
@@ -141,6 +142,29 @@ def test_the_status_of_a_recorder_at_work(tmp_path):
         assert status.rate > 0
 
     run(main())
+
+
+def test_a_hand_over_is_counted_and_is_no_gap(tmp_path):
+    async def main():
+        counter, records = MessageCounter(), RecordCounter()
+        async with Exchange(flow()) as exchange:
+            limits = RecorderLimits(stagger_s=0.0)
+            recording = Recording(tmp_path, exchange, redundancy=2, limits=limits)
+            recording.recorder._observer, recording.recorder._record_observer = counter, records
+            collector = StatusCollector(recording.recorder, tmp_path, SystemClock(), counter, records)
+            async with recording:
+                await recording.until(lambda r: len(r.recorder.gaps.recorded if r.recorder.gaps else ()) == 2)
+                await recording.until(lambda _: collector.status().without_standby == 0)
+                leader = collector.status().rows[0].connection
+                opened = [record.connection for record in recording.records("Connected", channel="level3")]
+                await exchange.push(Drop(connection=opened.index(leader) + 1))
+                await recording.until(lambda _: collector.status().handovers == 2)
+                await recording.until(lambda _: collector.status().without_standby == 0)
+                return leader, collector.status()
+
+    leader, status = run(main())
+    assert (status.gaps, status.gaps_by_cause, status.recording) == (0, {}, 2)
+    assert leader not in {row.connection for row in status.rows}
 
 
 def test_odd_stamps_are_no_lag():

@@ -45,6 +45,7 @@ def test_every_value_of_the_status_is_there():
         ("kraken_l3_open_gaps",): 1,
         ("kraken_l3_resyncs_total", "mismatch"): 1,
         ("kraken_l3_handovers_total",): 6,
+        ("kraken_l3_symbols_without_standby",): 1,
         ("kraken_l3_rejections_total",): 1,
         ("kraken_l3_verdicts_total", "ok"): 60,
         ("kraken_l3_verdicts_total", "mismatched"): 1,

@@ -142,6 +142,7 @@ class Observed(NamedTuple):
     mono_ns: int
     states: dict[str, tuple[int, SymbolState]]
     connections: list[ConnectionStatus]
+    without_standby: Optional[int] = None
 
 
 class _Rate:
@@ -200,7 +201,9 @@ class StatusCollector:
             for each in self._recorder.connections
         ]
         states = supervisor.states() if supervisor is not None else {}
-        return Observed(self._clock.wall_ns(), self._clock.mono_ns(), states, connections)
+        leaders = self._recorder.leaders
+        alone = None if leaders is None else sum(leaders.successor(symbol) is None for symbol in states)
+        return Observed(self._clock.wall_ns(), self._clock.mono_ns(), states, connections, alone)
 
     def status(
         self,
@@ -235,6 +238,7 @@ class StatusCollector:
             resyncs=dict(records.resyncs),
             findings=dict(records.findings),
             handovers=records.handovers,
+            without_standby=seen.without_standby,
             rejections=records.rejections,
             lag=messages.lag.copy(),
             fsync=sink.syncs.copy() if sink is not None else Histogram.of(FSYNC_BOUNDS_S),

@@ -163,6 +163,11 @@ class Leaders:
         line = self._lines.get(symbol.encode())
         return line.leader if line is not None else None
 
+    def successor(self, symbol: str) -> Optional[int]:
+        """The connection that could go on with a symbol at once (None: there is none)."""
+        line = self._lines.get(symbol.encode())
+        return line.successor() if line is not None else None
+
     def to_resubscribe(self, symbol: str) -> Optional[Connection]:
         """The connection on which a symbol is subscribed anew: the follower, so that the leader's frames go on until
         then; the leader only where there is no other. While one of them is at it, it is that one."""

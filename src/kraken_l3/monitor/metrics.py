@@ -99,6 +99,8 @@ def _of_faults(status: RecorderStatus) -> Iterator[Metric]:
     resyncs = _from_0(RESYNC_CAUSES, status.resyncs)
     yield _counters("resyncs", "Symbols subscribed again because of their book, by cause", "cause", resyncs)
     yield _counter("handovers", "Symbols taken over by another connection without a gap", status.handovers)
+    text = "Symbols that no other connection could go on with now; no value where each has one connection"
+    yield _gauge("symbols_without_standby", text, status.without_standby)
     yield _counter("rejections", "Subscriptions that Kraken refused", status.rejections)
 
 

@@ -145,6 +145,7 @@ class RecorderStatus(msgspec.Struct, frozen=True, kw_only=True):
         resyncs: symbols subscribed again because of their book, by cause.
         findings: what the verifier found wrong, by kind.
         handovers: how often another connection took a symbol over.
+        without_standby: symbols that no other connection could go on with now (None: there is one connection for each).
         rejections: subscriptions that Kraken refused.
         lag: seconds from the exchange's timestamp to the receipt; a sample, weighted to stand for all messages.
         fsync: seconds that each sync of the archive took.
@@ -174,6 +175,7 @@ class RecorderStatus(msgspec.Struct, frozen=True, kw_only=True):
     resyncs: dict[str, int] = {}
     findings: dict[str, int] = {}
     handovers: int = 0
+    without_standby: Optional[int] = None
     rejections: int = 0
     lag: Histogram = msgspec.field(default_factory=lambda: Histogram.of(LAG_BOUNDS_S))
     fsync: Histogram = msgspec.field(default_factory=lambda: Histogram.of(FSYNC_BOUNDS_S))
