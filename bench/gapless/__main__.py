@@ -1,9 +1,11 @@
-"""Prints how fast `merge` is beside `verify`, and what it repairs.
+"""Prints what recorders lose at drops and at take-overs, how fast `merge` is beside `verify`, and what it repairs.
 
-python -m bench.gapless [--messages 200000] [--repeat 5] [--json]
+python -m bench.gapless [--only drops] [--drops 5] [--take-overs 50] [--messages 200000] [--repeat 5] [--json]
 
-Two recordings of one stream, each with outages of its own, are made with the seeded generator; CPU seconds of this
-process, in turns, the least of each.
+For the drops a recorder with two connections, one with one, and one written as the original was record a market of
+1,000 messages a second, and the connection that leads is cut. For the take-overs recorders follow one another at 4,000
+messages a second. For the merge two recordings of one stream, each with outages of its own, are made with the seeded
+generator; CPU seconds of this process, in turns, the least of each.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ import json
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from bench.gapless.live import measure_drops, measure_take_overs
 from bench.machine import describe_machine
 from kraken_l3.archive.journal import Acknowledged, Connected, GapClosed, GapOpened, Instruments, Started
 from kraken_l3.archive.writer import ArchiveWriter
@@ -136,30 +140,69 @@ def measure(name: str, messages: int, repeat: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=["drops", "take-overs", "merge"])
+    parser.add_argument("--drops", type=int, default=5)
+    parser.add_argument("--take-overs", type=int, default=50)
     parser.add_argument("--messages", type=int, default=200_000)
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    found = [measure(name, arguments.messages, arguments.repeat) for name in WORKLOADS]
+    results: dict[str, Any] = {"machine": describe_machine()}
+    with tempfile.TemporaryDirectory(prefix="kraken-l3-bench-") as text:
+        if arguments.only in (None, "drops"):
+            results["drops"] = measure_drops(Path(text), drops=arguments.drops)
+        if arguments.only in (None, "take-overs"):
+            results["take_overs"] = measure_take_overs(Path(text), times=arguments.take_overs)
+    if arguments.only in (None, "merge"):
+        results["merge"] = [measure(name, arguments.messages, arguments.repeat) for name in WORKLOADS]
     if arguments.json:
-        print(json.dumps({"machine": describe_machine(), "results": found}))
+        print(json.dumps(results))
         return
     console = Console()
-    console.print(describe_machine())
-    table = Table(
-        "two sources of", "messages", "lost by each", "missing after", "verify both, s", "merge, s", "speed of verify's"
-    )
-    for each in found:
-        table.add_row(
-            each["workload"],
-            f"{each['messages']:,}",
-            " and ".join(f"{count:,}" for count in each["lost_by_each"]),
-            f"{each['missing_after_merge']:,}",
-            f"{each['verify_s']:.2f}",
-            f"{each['merge_s']:.2f}",
-            f"{each['of_verify']:.2f}",
+    console.print(results["machine"])
+    for table in _tables(results):
+        console.print(table)
+
+
+def _tables(results: dict[str, Any]) -> Iterator[Table]:
+    if "drops" in results:
+        table = Table(
+            "at 1,000 messages/s", "drops", "messages lost", "lost a drop", "CPU of the recorder, % of a core"
         )
-    console.print(table)
+        for each in results["drops"]:
+            a_drop = f"{each['lost'] / each['drops']:,.0f}"
+            cpu = f"{each['cpu_percent']:.1f}"
+            table.add_row(each["recorder"], f"{each['drops']}", f"{each['lost']:,}", a_drop, cpu)
+        yield table
+    if "take_overs" in results:
+        each = results["take_overs"]
+        table = Table(
+            "take-overs at 4,000/s", "messages", "bridged", "lost", "twice", "start to end, s", "asked to spliced, s"
+        )
+        counts = [f"{each[name]:,}" for name in ("times", "messages", "bridged", "lost", "twice")]
+        table.add_row(*counts, f"{each['seconds']:.1f}", f"{each['unheld_s']:.2f}")
+        yield table
+    if "merge" in results:
+        table = Table(
+            "two sources of",
+            "messages",
+            "lost by each",
+            "missing after",
+            "verify both, s",
+            "merge, s",
+            "speed of verify's",
+        )
+        for each in results["merge"]:
+            table.add_row(
+                each["workload"],
+                f"{each['messages']:,}",
+                " and ".join(f"{count:,}" for count in each["lost_by_each"]),
+                f"{each['missing_after_merge']:,}",
+                f"{each['verify_s']:.2f}",
+                f"{each['merge_s']:.2f}",
+                f"{each['of_verify']:.2f}",
+            )
+        yield table
 
 
 if __name__ == "__main__":
