@@ -34,6 +34,7 @@ from kraken_l3.capture.leaders import Leaders
 from kraken_l3.capture.maintenance import MaintenanceWatch
 from kraken_l3.capture.open_connections import OpenConnections
 from kraken_l3.capture.private_rest import PrivateRest
+from kraken_l3.capture.redial import Redial, RedialTimes
 from kraken_l3.capture.rest import Tokens
 from kraken_l3.capture.resync import Resyncs
 from kraken_l3.capture.sealer import SealerProcess, SealerTimes
@@ -77,6 +78,7 @@ class RecorderLimits(NamedTuple):
         verifier: see `VerifierLimits`.
         sealer: see `SealerTimes`.
         lines: how far two connections of a symbol may be apart.
+        redial: see `RedialTimes`; only with `redial` in the settings.
         stagger_s: how much later the second one is opened.
         disk: see `DiskMarks`.
     """
@@ -89,6 +91,7 @@ class RecorderLimits(NamedTuple):
     verifier: VerifierLimits = VerifierLimits()
     sealer: SealerTimes = SealerTimes()
     lines: Limits = Limits()
+    redial: RedialTimes = RedialTimes()
     stagger_s: float = STAGGER_S
     disk: DiskMarks = DiskMarks()
 
@@ -282,6 +285,10 @@ class Recorder:
         work = [clock_watch.run(), self.resyncs.run()]
         if self.leaders is not None:
             work.append(self.leaders.run(self.resyncs.request))
+            if settings.redial:
+                work.append(Redial(connections, self.leaders.may_leave, clock, self._limits.redial).run())
+        elif settings.redial:
+            log.warning("connections are not replaced daily: with one for each symbol that would lose messages")
         if self._take_over is not None and isinstance(writer, HeldArchive):
             loop = asyncio.get_running_loop()
             writer.spliced = lambda result: _tell(loop, self._on_spliced, result)

@@ -144,7 +144,7 @@ class GapOpened(_Base, frozen=True, kw_only=True, tag="gap_opened"):
     """From `left_ns` (the last moment known good) on, the symbol's data is missing.
 
     Causes: network, closed, protocol, silence, writer, disk, clock, rejected, mismatch, silent_symbol, lost, crash,
-    fault, stop.
+    fault, redial, stop.
     """
 
     channel: str

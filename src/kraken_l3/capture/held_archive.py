@@ -39,7 +39,9 @@ HELD_BYTES = 128 * 1024 * 1024
 #: A connection that lags has so long to deliver what is in the archive already.
 LAG_S = 10.0
 #: Gaps of these causes end with what the archive has; others began in front of it, with a book that was wrong.
-SPLICED_CAUSES = frozenset({"stop", "crash", "network", "closed", "silence", "protocol", "fault", "writer", "disk"})
+SPLICED_CAUSES = frozenset(
+    {"stop", "crash", "network", "closed", "silence", "protocol", "fault", "redial", "writer", "disk"}
+)
 
 
 class Spliced(NamedTuple):

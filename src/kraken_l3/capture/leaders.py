@@ -168,6 +168,16 @@ class Leaders:
         line = self._lines.get(symbol.encode())
         return line.successor() if line is not None else None
 
+    def may_leave(self, connection: Connection) -> bool:
+        """Whether nothing is lost if this connection ends now: its symbols are whole on another one, which is in step
+        where this one leads."""
+        for symbol in connection.channel.recorded_symbols():
+            if self._other(symbol, connection.number) is None:
+                return False
+            if self.leader(symbol) in (None, connection.number) and self.successor(symbol) is None:
+                return False
+        return True
+
     def to_resubscribe(self, symbol: str) -> Optional[Connection]:
         """The connection on which a symbol is subscribed anew: the follower, so that the leader's frames go on until
         then; the leader only where there is no other. While one of them is at it, it is that one."""

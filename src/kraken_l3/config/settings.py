@@ -55,6 +55,7 @@ _HINTS = {
     "public_ws_url": f"Write wss://HOST/PATH; ws:// is allowed {_LOOPBACK}",
     "tier": "Write standard or pro, whichever your Kraken account is",
     "redundancy": "Write 2, 1, or auto: 2 where Kraken's limits have room for it (`kraken-l3 plan`)",
+    "redial": _YES_OR_NO,
     "trades": _YES_OR_NO,
     "verify": _YES_OR_NO,
     "seal": _YES_OR_NO,
@@ -94,6 +95,7 @@ class Settings(BaseSettings):
     redundancy: Literal["auto", 1, 2] = Field(
         default="auto", description="Connections that carry each symbol (auto: 2 where Kraken's limits have room)"
     )
+    redial: bool = Field(default=False, description="Replace each connection once a day, when another can stand in")
     trades: bool = Field(default=False, description="Record the public trades of the same symbols too")
     verify: bool = Field(default=True, description="Check every message against Kraken's checksum while recording")
     seal: bool = Field(default=False, description="Compress each day when it is over, with a manifest")
