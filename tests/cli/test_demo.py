@@ -120,11 +120,15 @@ def test_the_comparison_counts_what_was_under_way(shown, tmp_path: Path) -> None
 
 def test_its_last_lines_are_commands_that_work(shown) -> None:
     text, directory = shown
-    look, events, real = (shlex.split(line.split(":", 1)[1]) for line in text.splitlines()[-3:])
+    look, page, real = (shlex.split(line.split(":", 1)[1]) for line in text.splitlines()[-3:])
     assert run(*look[1:], directory=directory.parent).returncode == 0
     assert real[1:] == ["init"]
-    if find_spec("pyarrow") is not None:
-        assert run(*events[1:], directory=directory.parent).returncode == 0
+    assert page[-1] == "--open"
+    command = [sys.executable, "-m", "kraken_l3", *page[1:-1], "--http", "127.0.0.1:0"]
+    with subprocess.Popen(command, cwd=directory.parent, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("http://127.0.0.1:")
+        process.terminate()
 
 
 def test_the_next_demo_takes_the_place_of_the_last_and_of_nothing_else(tmp_path: Path) -> None:

@@ -181,10 +181,9 @@ def _export(console: Console, out: Path) -> None:
 
 def _print_next(console: Console, archive: Path) -> None:
     _heading(console, "All of it stays here until the next demo")
-    tables = str(archive.parent / "tables")
     for what, words in (
         ("look at a book", ("book", str(archive), "--symbol", SYMBOLS[0])),
-        ("every order event", ("export", "events", str(archive), "--out", tables)),
+        ("open its page", ("page", str(archive), "--open")),
         ("record for real", ("init",)),
     ):
         console.print(Text(f"{what + ':':20}{plain(shlex.join([_our_name(), *words]))}"), soft_wrap=True)
