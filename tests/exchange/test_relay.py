@@ -212,3 +212,6 @@ async def test_an_archive_that_is_pulled_away_ends_the_relay(tmp_path):
 def test_no_directory_is_an_error(tmp_path):
     with pytest.raises(UsageError, match="no such file or directory"):
         relay_of(tmp_path / "none")
+    (tmp_path / "theirs.ndjson").write_bytes(b"{}\n")
+    with pytest.raises(UsageError, match="only the directory of an archive can be followed"):
+        relay_of(tmp_path / "theirs.ndjson")

@@ -30,7 +30,7 @@ from kraken_l3.archive.receipts import receive_times
 from kraken_l3.archive.tail import Tail
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import BookImage, EngineOptions, Result, SymbolTally
-from kraken_l3.errors import ArchiveError, MalformedMessage
+from kraken_l3.errors import ArchiveError, MalformedMessage, UsageError
 from kraken_l3.model.events import MessageKind, State, Verdict
 from kraken_l3.rebuild.checkpointing import load_checkpoint
 from kraken_l3.rebuild.metadata import MetadataReader, MetadataTeller, SymbolMetadata
@@ -106,7 +106,7 @@ class Follower:
         now_ns: receive time of the newest level3 line.
 
     Raises:
-        UsageError: there is no such directory.
+        UsageError: there is no such directory, or it is a file.
     """
 
     def __init__(
@@ -118,6 +118,8 @@ class Follower:
         engine_name: str = "auto",
     ) -> None:
         self._archive = open_archive(directory)
+        if not self._archive.is_directory:
+            raise UsageError("only the directory of an archive can be followed", where=str(directory))
         self._engine = make_engine(EngineOptions(messages=True, events=events), engine_name)
         self._metadata = MetadataReader()
         self._teller = MetadataTeller(self._engine)

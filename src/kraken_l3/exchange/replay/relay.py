@@ -19,8 +19,11 @@ from kraken_l3.exchange.replay.live import LiveFeed
 from kraken_l3.exchange.replay.server import NO_LIMITS
 from kraken_l3.exchange.server import Exchange
 from kraken_l3.model.timestamps import format_rfc3339
+from kraken_l3.telemetry import get_logger
 
 __all__ = ["RELAY_LIMITS", "Relay"]
+
+log = get_logger("kraken_l3.exchange")
 
 #: The programs that share the one made-up key know nothing of each other's nonces.
 RELAY_LIMITS: Limits = NO_LIMITS._replace(rising_nonces=False)
@@ -40,6 +43,7 @@ class Relay(Exchange):
     """
 
     def __init__(self, directory: Path, *, engine_name: str = "auto", **exchange: Any) -> None:
+        self._directory = directory
         self.recording = LiveFeed(directory, on_listed=self._list, engine_name=engine_name)
         super().__init__(self.recording, routes=[web.get("/replay", self._tell)], **exchange)
 
@@ -47,6 +51,8 @@ class Relay(Exchange):
         self._rules.records[symbol] = record
 
     async def __aenter__(self) -> Exchange:
+        if not self.recording.catch_up():
+            log.info("waiting for the first pair that a recorder writes", directory=str(self._directory))
         while not self.recording.catch_up():  # noqa: ASYNC110 - nothing tells when a recorder begins
             await asyncio.sleep(_WAIT_S)
         return await super().__aenter__()
