@@ -267,6 +267,32 @@ class TestLosses:
         assert Counter(run.payloads) == Counter(run.stream[:4])
         assert all(found.outcome == "filled" for found in run.findings())
 
+    def test_a_follower_whose_messages_become_others_is_not_taken_over_from(self):
+        run = two()
+        run.deliver(A)
+        run.deliver(B)
+        for number in range(20):
+            run.deliver(A)
+            run.send(B, b"other %d" % number)
+        assert "not those" in run.line.hand_over(B).reason
+        for number in range(20, 80):
+            run.deliver(A)
+            run.send(B, b"other %d" % number)
+        assert run.line.successor() is None
+        assert any(isinstance(found, OutOfStep) for found in run.findings())
+        assert run.payloads == run.stream[:81]
+
+    def test_a_new_leader_that_delivers_none_of_what_it_owes_does_not_lead(self):
+        run = two()
+        run.deliver(B)
+        run.deliver(A, 50)
+        assert run.cut(A).behind == 49
+        for number in range(20):
+            run.send(B, b"other %d" % number)
+        assert run.line.leader is None
+        assert [type(found) for found in run.findings()] == [OutOfStep]
+        assert run.payloads == run.stream[:50]
+
     def test_what_was_filled_is_not_archived_again_when_the_leader_delivers_it_late(self):
         run = two()
         run.deliver(A)

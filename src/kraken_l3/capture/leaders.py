@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Callable, NamedTuple, Optional
 
 import structlog
@@ -31,6 +31,8 @@ from kraken_l3.protocol.session import SymbolState
 __all__ = ["Leaders"]
 
 TICK_S = 0.5
+#: So many symbols are looked at before frames are received again.
+LOOKED_AT = 20
 #: Of a symbol's differences and lost places so many are journalled and kept within `TOLD_S`; more are counted.
 TOLD_MAX = 50
 TOLD_S = 3600.0
@@ -102,6 +104,8 @@ class Leaders:
         else:
             for each in line.put(frame):
                 self._sink.put("level3", each)
+            if line.leader is None:
+                self._look_for_gap(line, frame.connection)
 
     def put_snapshot(self, frame: Frame, symbols: Sequence[str]) -> None:
         """See `Delivery`."""
@@ -199,17 +203,23 @@ class Leaders:
         """
         while True:
             await asyncio.sleep(TICK_S)
-            self.look(on_lost)
+            for _ in self._look(on_lost):
+                await asyncio.sleep(0)  # frames come first
 
-    def look(self, on_lost: Callable[[str, str, int], None]) -> None:
-        """Do once what `run` does."""
+    def _look(self, on_lost: Callable[[str, str, int], None]) -> Iterator[None]:
+        """Look at all symbols, a few at a time."""
         now_ns = self._clock.mono_ns()
         if now_ns - self._told_since_ns > TOLD_S * NS_PER_S:
             self._told.clear()
             self._told_since_ns, self._kept_bytes = now_ns, 0
         alive = {each.number: each.last_mono_ns for each in self._connections}
-        for name, line in list(self._lines.items()):
-            self._put(line.tick(now_ns, alive.get(line.leader or 0, 0)))
+        for number, (name, line) in enumerate(list(self._lines.items())):
+            if number % LOOKED_AT == LOOKED_AT - 1:
+                yield
+            leads = line.leader
+            self._put(line.tick(now_ns, alive.get(leads or 0, 0)))
+            if leads is not None and line.leader is None:
+                self._look_for_gap(line, leads)
             if line.stalled(now_ns) and not self._sink.is_full:
                 leader = self._connections.numbered(line.leader)
                 self._hand_over(name.decode(), "stall", leader.last_recv_ns if leader is not None else 0)
@@ -256,6 +266,17 @@ class Leaders:
         )
         return True
 
+    def _look_for_gap(self, line: Line, connection: int) -> None:
+        """A connection that took over and has other content does not lead any more: from the hand-over on there is a
+        gap. Told at once, before the next snapshot comes."""
+        symbol = next(name for name, each in self._lines.items() if each is line).decode()
+        passed = self._passed.pop(symbol, None)
+        if passed is None or self._gaps.is_open("level3", symbol):
+            return
+        self.missing(symbol, "mismatch", passed.left_ns, connection)
+        if self._other(symbol, connection) is None:
+            self._resubscribe(symbol, "mismatch", self._connections.numbered(connection))
+
     def _known_good(self, symbol: str, line: Line, left_ns: int) -> int:
         """Up to when the symbol's data is whole, if its leader delivered it until `left_ns`."""
         passed = self._passed.get(symbol)
@@ -296,10 +317,6 @@ class Leaders:
                 at_ns=at_ns, mono_ns=mono_ns, symbol=symbol, connection=found.follower, reason=found.reason
             )
             self._journal_told(symbol, record)
-            if self._line(symbol).leader is None:  # it led, and is not what it was taken for
-                left_ns = self._passed[symbol].left_ns if symbol in self._passed else at_ns
-                self.missing(symbol, "mismatch", left_ns, found.follower)
-                self._resubscribe(symbol, "mismatch", self._connections.numbered(found.follower))
             return
         assert isinstance(found, arbitration.Difference)
         log.warning(
