@@ -114,8 +114,11 @@ def test_what_is_not_filled_says_why(tmp_path: Path) -> None:
 
 
 def test_an_archive_without_trades(tmp_path: Path) -> None:
-    with pytest.raises(DataMissing, match="trades: true"):
-        run(audit_trades(Settings(output_dir=tmp_path), lambda _: None, asyncio.Event()))
+    async def main() -> None:
+        with pytest.raises(DataMissing, match="trades: true"):
+            await audit_trades(Settings(output_dir=tmp_path), lambda _: None, asyncio.Event())
+
+    run(main())
 
 
 def test_the_documented_answer_and_nonsense() -> None:
