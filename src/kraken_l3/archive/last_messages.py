@@ -18,7 +18,7 @@ from kraken_l3.model.frames import Frame
 
 __all__ = ["LastMessages", "read_last_messages", "symbol_of"]
 
-_BLOCK_BYTES = 4 * 1024 * 1024
+BLOCK_BYTES = 4 * 1024 * 1024
 _SYMBOL = re.compile(rb'"symbol":\s*"([^"\\]+)"')
 _UNKNOWN = Receipt(0, 0, 0, 0, RECEIVE_TIME_UNKNOWN)
 
@@ -42,7 +42,13 @@ class LastMessages(NamedTuple):
 
 
 def read_last_messages(
-    directory: Path, stream: str, symbols: Iterable[str], *, recent_ns: int, limit_bytes: int
+    directory: Path,
+    stream: str,
+    symbols: Iterable[str],
+    *,
+    recent_ns: int,
+    limit_bytes: int,
+    block_bytes: int = BLOCK_BYTES,
 ) -> LastMessages:
     """Read the end of a stream.
 
@@ -51,7 +57,8 @@ def read_last_messages(
         stream: its name.
         symbols: whose last messages are looked for.
         recent_ns: how much before the last message `recent` begins.
-        limit_bytes: so much is read at most. A sealed day is not gone into.
+        limit_bytes: about so much is read at most. A sealed day is not gone into.
+        block_bytes: so much at a time.
 
     Raises:
         ArchiveError: it cannot be read.
@@ -60,7 +67,7 @@ def read_last_messages(
     last: dict[str, Frame] = {}
     recent: list[list[Frame]] = []
     newest_ns = 0
-    for block in _blocks_backwards(directory, stream, limit_bytes):
+    for block in _blocks_backwards(directory, stream, limit_bytes, block_bytes):
         newest_ns = newest_ns or block.last_ns
         is_recent = bool(newest_ns) and block.last_ns >= newest_ns - recent_ns
         if not missing and not is_recent:
@@ -109,7 +116,7 @@ def _frame(line: bytes, receipt: Receipt) -> Frame:
     return Frame(line, receipt.recv_ns, receipt.mono_ns, receipt.connection, receipt.flags)
 
 
-def _blocks_backwards(directory: Path, stream: str, limit_bytes: int) -> Iterator[_Block]:
+def _blocks_backwards(directory: Path, stream: str, limit_bytes: int, block_bytes: int) -> Iterator[_Block]:
     """Whole lines, from the end of the newest file on."""
     left = limit_bytes
     for path in reversed(open_archive(directory).files(stream, parts=False)):
@@ -117,7 +124,7 @@ def _blocks_backwards(directory: Path, stream: str, limit_bytes: int) -> Iterato
             return
         with DataFile(path) as file:
             end = file.end(growing=True)
-            size = _BLOCK_BYTES
+            size = block_bytes
             while end > 0 and left > 0:
                 begin = max(0, end - size)
                 data = file.source.read_at(begin, end - begin)
@@ -125,8 +132,9 @@ def _blocks_backwards(directory: Path, stream: str, limit_bytes: int) -> Iterato
                 if begin and not 0 < cut < len(data):  # not one whole line
                     size *= 2
                     continue
-                begin, size = begin + cut, _BLOCK_BYTES
-                data = data[cut:]
-                yield _Block(file, data, begin)
+                begin, size = begin + cut, block_bytes
+                data = data[cut : data.rfind(b"\n") + 1]  # what is torn is no line yet
+                if data:
+                    yield _Block(file, data, begin)
                 left -= len(data)
                 end = begin
