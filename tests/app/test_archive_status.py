@@ -11,6 +11,7 @@ from archive_of_a_year import write_year
 
 import processes
 from kraken_l3.app.archive_status import archive_status
+from kraken_l3.archive.journal import GapOpened, HandedOver, encode_record
 from kraken_l3.archive.layout import LOCK_NAME, STATUS_NAME
 from kraken_l3.errors import UsageError
 from kraken_l3.model.timestamps import NS_PER_S
@@ -125,3 +126,15 @@ def test_without_a_directory_it_is_the_configured_one(tmp_path, year):
     done = processes.run("status", directory=tmp_path, KRAKEN_L3_OUTPUT_DIR=str(year[0]))
     assert done.returncode == 0
     assert "12, 2026-02-27 to 2026-03-10" in done.stdout
+
+
+def test_a_gap_that_a_hand_over_bridged_is_none(tmp_path):
+    about = {"at_ns": 1, "channel": "level3", "symbol": "BTC/USD", "cause": "network"}
+    opened = GapOpened(left_ns=1, connection=1, **about)
+    bridged = HandedOver(previous=1, connection=2, bridged=3, matched="bytes", behind=0, **about)
+    other = GapOpened(at_ns=2, channel="level3", symbol="ETH/USD", cause="network", left_ns=2, connection=1)
+    (tmp_path / "l3-2026-11-22.ndjson").write_bytes(b"")
+    records = b"".join(encode_record(each) + b"\n" for each in (opened, bridged, other))
+    (tmp_path / "journal-2026-11-22.ndjson").write_bytes(records)
+    found = archive_status(tmp_path, 3).today
+    assert (found.gaps, [gap.symbol for gap in found.open_gaps]) == (1, ["ETH/USD"])

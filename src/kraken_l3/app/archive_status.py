@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterable, Iterator
@@ -19,7 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from kraken_l3.archive.filesystem import open_regular
-from kraken_l3.archive.journal import GapOpened, JournalState, Record, decode_record
+from kraken_l3.archive.journal import GapOpened, HandedOver, JournalState, Record, decode_record
 from kraken_l3.archive.layout import LOCK_NAME, DayPaths, Stream, parse_name
 from kraken_l3.archive.manifest import read_manifest
 from kraken_l3.archive.opening import PlainFile
@@ -35,7 +36,7 @@ __all__ = ["ArchiveStatus", "DayStatus", "OpenGap", "SealedDays", "archive_statu
 
 #: The daily size is the mean of so many finished days.
 RECENT_DAYS = 7
-_GAP = b'"kind":"gap_'
+_GAP = re.compile(rb'"kind":"(?:gap_|handover")')
 _CHUNK_BYTES = 4 * 1024 * 1024
 
 RecorderState = Literal["running", "stopped", "stuck", "dead", "none"]
@@ -254,6 +255,8 @@ def _newest_day(directory: Path, sizes: dict[dt.date, dict[str, int]]) -> DaySta
     lines, last_ns = _last_receipt(paths.receipts(Stream.LEVEL3))
     state, gaps = JournalState(), 0
     for record in _gap_records(paths.journal):
+        gap = state.gaps.get((record.channel, record.symbol)) if isinstance(record, HandedOver) else None
+        gaps -= gap is not None and gap.cause != "stop"  # it never was one
         state.apply(record)
         gaps += isinstance(record, GapOpened) and not record.restated and record.cause != "stop"
     return DayStatus(
@@ -301,12 +304,11 @@ def _gap_records(path: Path) -> Iterator[Record]:
 
 
 def _gap_records_in(text: bytes) -> Iterator[Record]:
-    at = text.find(_GAP)
-    while at >= 0:
-        end = text.find(b"\n", at)
+    end = 0
+    while (found := _GAP.search(text, end)) is not None:
+        end = text.find(b"\n", found.start())
         with suppress(MalformedMessage):  # damaged, or these letters within another record
-            yield decode_record(text[text.rfind(b"\n", 0, at) + 1 : end])
-        at = text.find(_GAP, end)
+            yield decode_record(text[text.rfind(b"\n", 0, found.start()) + 1 : end])
 
 
 def _free_bytes(directory: Path) -> Optional[int]:

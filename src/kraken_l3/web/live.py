@@ -16,7 +16,7 @@ from typing import Any, Callable, Optional
 import msgspec
 
 from kraken_l3.archive.gaps import fold_gaps, gaps_within
-from kraken_l3.archive.journal import GapClosed, GapOpened
+from kraken_l3.archive.journal import GapClosed, GapOpened, HandedOver
 from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import Archive
 from kraken_l3.engine.port import SymbolTally
@@ -134,7 +134,7 @@ class Live:
             for told in follower.look():
                 if isinstance(told, Lines):
                     self._take(told, follower)
-                elif isinstance(told, (GapOpened, GapClosed)):
+                elif isinstance(told, (GapOpened, GapClosed, HandedOver)):
                     self._is_gap_news = True
                     self._changed.add(told.symbol)
                 if self._stop.is_set():
