@@ -110,12 +110,23 @@ def test_files_are_one_page_the_figures_and_a_table(day, tmp_path):
     assert pq.read_table(table)["messages"].to_pylist() == [each.messages for each in day.report.symbols]
 
 
+def run(*arguments):
+    command = [sys.executable, "-m", "kraken_l3", "report", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
 def test_the_command_prints_grades_and_exits_with_3_for_gaps(archive, tmp_path):
-    command = [sys.executable, "-m", "kraken_l3", "report", str(archive.path), "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = run(archive.path, "--out", tmp_path)
     assert done.returncode == 3, done.stderr
     assert "grade F" in done.stdout
     assert (tmp_path / f"report-{archive.days[0]}.html").exists()
+
+
+def test_the_command_prints_one_object_for_programs(archive, day, tmp_path):
+    told = json.loads(run(archive.path, "--out", tmp_path, "--date", archive.days[0], "--json").stdout)
+    assert (told["exit_code"], told["result"]["report"]["grade"]) == (3, day.report.grade)
+    assert [path.rpartition(".")[2] for path in told["result"]["files"]] == ["html", "json", "parquet"]
+    assert json.loads(run(archive.path, "--date", "22.11.2026", "--json").stdout)["error"]["where"] == "--date"
 
 
 def test_a_day_with_nothing_in_it_is_said_to_be_one(tmp_path):
