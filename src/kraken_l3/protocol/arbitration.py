@@ -171,11 +171,6 @@ class Line:
             self._follow(position, frame, key)
         return ()
 
-    def archived(self, frame: Frame) -> None:
-        """An update that is in the archive already, by a recorder that ran before this one."""
-        key = hash(frame.payload) if self._form is BYTES else key_of(frame.payload, self._form)
-        self._archive(frame, key, is_late=True)
-
     def snapshot(self, connection: int, mono_ns: int) -> bool:
         """A connection delivered a snapshot. Whether it is to be archived: the connection leads, from now on if none
         did, and the line begins anew."""
@@ -186,17 +181,13 @@ class Line:
         if self.leader is not None and self.leader != connection and not position.is_expected:
             return False
         self._lead_with(position)
-        self.restart(mono_ns)
-        position.place = self._tail.end
-        return True
-
-    def restart(self, mono_ns: int) -> None:
-        """The archive's line begins anew, with a snapshot: connections have to find their places again."""
         self._last_ns = mono_ns
         self._tail.clear(mono_ns)
         self._filled.clear()
-        for follower in self._followers:
+        for follower in self._followers:  # they have to find their places again
             follower.place = None
+        position.place = self._tail.end
+        return True
 
     def remove(self, connection: int) -> None:
         """The connection has ended."""
@@ -306,16 +297,16 @@ class Line:
         position.place = self._tail.end
         return archived
 
-    def _archive(self, frame: Frame, key: int, *, is_late: bool = False) -> Sequence[Frame]:
+    def _archive(self, frame: Frame, key: int) -> Sequence[Frame]:
         """Put a frame at the end of the line, behind what followers have in front of it and the leader lost."""
         filled: Optional[list[Frame]] = None
         met: list[Position] = []
         for follower in self._followers:
             if follower.ahead and key in follower.keys:
-                filled = [*(filled or ()), *self._meet(follower, frame, key, is_late)]
+                filled = [*(filled or ()), *self._meet(follower, frame, key)]
                 met.append(follower)
             elif follower.trial is not None and self._try(follower, 0, frame.payload):
-                return self._archive(frame, key_of(frame.payload, self._form), is_late=is_late)
+                return self._archive(frame, key_of(frame.payload, self._form))
         if self._suspects:
             self._acquit(key)
         self._tail.append(key)
@@ -326,7 +317,7 @@ class Line:
             follower.place = self._tail.end
         return [*filled, frame]
 
-    def _meet(self, follower: Position, frame: Frame, key: int, is_late: bool) -> list[Frame]:
+    def _meet(self, follower: Position, frame: Frame, key: int) -> list[Frame]:
         """The leader delivers what a follower has held: what the follower has in front of it was lost, or differs."""
         alone: list[tuple[int, Frame]] = []
         while (held := follower.pop())[0] != key:
@@ -340,7 +331,7 @@ class Line:
         self.follower_lost += missed
         if not alone:
             return []
-        if missed or is_late:
+        if missed:
             self._suspect(follower, missed, alone, before, held[1])
             return []
         follower.place = self._tail.end
