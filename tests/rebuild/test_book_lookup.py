@@ -2,7 +2,6 @@
 
 import msgspec
 import pytest
-from scenes import NOON_NS, Scene
 
 from kraken_l3.archive.checkpoints import Checkpoint, append_checkpoints, read_checkpoint, read_checkpoints, read_heads
 from kraken_l3.archive.datafile import DataFile
@@ -14,6 +13,7 @@ from kraken_l3.exchange.flow import generate
 from kraken_l3.model.timestamps import parse_rfc3339
 from kraken_l3.rebuild.book_at import book_at
 from kraken_l3.rebuild.checkpointing import Checkpointing
+from scenes import NOON_NS, Scene
 
 MESSAGES = 600
 

@@ -8,7 +8,6 @@ import shutil
 import threading
 
 import pytest
-from scenes import NOON_NS, Scene
 
 import kraken_l3
 from kraken_l3.archive.filesystem import OsFileSystem
@@ -23,6 +22,7 @@ from kraken_l3.rebuild.live import LiveVerifier
 from kraken_l3.rebuild.report import Report
 from kraken_l3.rebuild.sealing import describe
 from kraken_l3.rebuild.verify import verify
+from scenes import NOON_NS, Scene
 
 DAY = "2026-11-22"
 DATA = f"l3-{DAY}.ndjson"

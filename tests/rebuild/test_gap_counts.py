@@ -3,7 +3,6 @@
 import datetime as dt
 
 import pytest
-from scenes import SYMBOLS, Scene
 
 from kraken_l3.archive.filesystem import OsFileSystem
 from kraken_l3.archive.gaps import Gap, gaps_within, last_receive_ns
@@ -18,6 +17,7 @@ from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.rebuild.report import Report
 from kraken_l3.rebuild.sealing import describe
 from kraken_l3.rebuild.verify import verify
+from scenes import SYMBOLS, Scene
 
 DAY = dt.date(2026, 11, 22)
 

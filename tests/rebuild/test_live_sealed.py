@@ -6,7 +6,6 @@ import threading
 import time
 
 import pytest
-from scenes import Clock, Scene
 
 from kraken_l3.archive.datafile import Follow
 from kraken_l3.archive.filesystem import OsFileSystem
@@ -18,6 +17,7 @@ from kraken_l3.clock import SystemClock
 from kraken_l3.model.live import VerifierFinding
 from kraken_l3.rebuild.live import LiveVerifier
 from kraken_l3.rebuild.sealing import describe
+from scenes import Clock, Scene
 
 DAY = dt.date(2026, 11, 22)
 WAIT_S = 20.0

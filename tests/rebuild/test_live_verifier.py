@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-from scenes import SYMBOLS, Clock, Scene, recorded
 
 from kraken_l3.archive.checkpoints import read_checkpoints
 from kraken_l3.archive.reader import open_archive
@@ -19,6 +18,7 @@ from kraken_l3.model.live import ResyncRequest, VerifierFinding, VerifierProgres
 from kraken_l3.model.timestamps import NS_PER_S, parse_rfc3339
 from kraken_l3.rebuild.live import LiveVerifier
 from kraken_l3.rebuild.verify import verify
+from scenes import SYMBOLS, Clock, Scene, recorded
 
 WAIT_S = 20.0
 MIDNIGHT_NS = parse_rfc3339("2026-11-23T00:00:00Z")

@@ -10,7 +10,6 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import NOON_NS, Scene
 
 from kraken_l3.archive.checkpoints import Checkpoint, append_checkpoints, read_checkpoints
 from kraken_l3.archive.reader import open_archive
@@ -25,6 +24,7 @@ from kraken_l3.rebuild.metadata import metadata_in
 from kraken_l3.rebuild.playback import FileBegin, Step, play
 from kraken_l3.rebuild.report import Report
 from kraken_l3.rebuild.verify import MAX_NOTES, verify
+from scenes import NOON_NS, Scene
 
 MIDNIGHT_NS = parse_rfc3339("2026-11-23T00:00:00Z")
 ONE = ("BTC/USD",)

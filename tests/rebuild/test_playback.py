@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import NOON_NS, SYMBOLS, Scene
 
 from kraken_l3.archive.datafile import DataFile
 from kraken_l3.archive.gaps import gaps_in
@@ -23,6 +22,7 @@ from kraken_l3.rebuild.book_at import book_at
 from kraken_l3.rebuild.metadata import metadata_in
 from kraken_l3.rebuild.playback import FileEnd, Step, chains_in, play
 from kraken_l3.rebuild.verify import verify
+from scenes import NOON_NS, SYMBOLS, Scene
 
 DATA = Path(__file__).parent / "data"
 MIDNIGHT_NS = parse_rfc3339("2026-11-23T00:00:00Z")

@@ -5,7 +5,6 @@ import re
 
 import msgspec
 import pytest
-from scenes import NOON_NS, SYMBOLS, Scene, recorded
 
 from kraken_l3.archive.checkpoints import Checkpoint, append_checkpoints, read_checkpoints
 from kraken_l3.archive.reader import open_archive
@@ -21,6 +20,7 @@ from kraken_l3.rebuild.checkpointing import Checkpointing
 from kraken_l3.rebuild.metadata import SymbolMetadata, metadata_in, read_instruments
 from kraken_l3.rebuild.playback import FileEnd, play
 from kraken_l3.rebuild.verify import verify
+from scenes import NOON_NS, SYMBOLS, Scene, recorded
 
 MIDNIGHT_NS = parse_rfc3339("2026-11-23T00:00:00Z")
 
