@@ -147,6 +147,7 @@ def test_fifty_times_at_4000_messages_a_second(tmp_path):
     run(main, 1800)
 
 
+@pytest.mark.soak
 def test_the_other_recorder_is_killed_when_it_was_asked_to_end(tmp_path):
     async def main():
         async with Scene(tmp_path) as scene:

@@ -161,7 +161,7 @@ class Restamp(Fault, frozen=True, kw_only=True):
 class Batch(Fault, frozen=True, kw_only=True):
     """A level3 update waits for the next of its symbol and comes with it as one message, under the next's checksum.
 
-    It is sent alone before a snapshot.
+    It is sent alone before a snapshot. A book behind it may differ for once: no level is cut off between the two.
     """
 
 
