@@ -149,14 +149,14 @@ def test_who_carries_what_and_calls_to_all() -> None:
     connections, data, public = two_connections()
     assert list(connections) == [data, public]
     assert connections.of_channel("instrument") == [public]
-    assert connections.carrying("level3", "C/D") is data
-    assert connections.carrying("level3", "E/F") is None
-    assert connections.carrying("trade", "A/B") is None
+    assert connections.carrying("level3", "C/D") == [data]
+    assert connections.carrying("level3", "E/F") == []
+    assert connections.carrying("trade", "A/B") == []
     connections.end("clock", "", kept_until_ns=7)
     assert data.told == public.told == [("end", "clock", 7)]
     connections.remove(data)  # type: ignore[arg-type]
     assert list(connections) == [public]
-    assert connections.carrying("level3", "C/D") is None
+    assert connections.carrying("level3", "C/D") == []
 
 
 def test_connections_may_come_and_go_while_all_are_called() -> None:

@@ -34,12 +34,12 @@ def answers(port: int) -> bool:
     return False
 
 
-def relay_pid(recorder: RecordProcess) -> int:
-    """The recorder's child that relays."""
+def relay_pids(recorder: RecordProcess) -> list[int]:
+    """The recorder's children that relay: none while it is being started."""
     listing = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(recorder.process.pid)], capture_output=True, text=True, check=True
+        ["ps", "-o", "pid=,args=", "--ppid", str(recorder.process.pid)], capture_output=True, text=True, check=False
     )
-    return next(int(line.split()[0]) for line in listing.stdout.splitlines() if "--live" in line)
+    return [int(line.split()[0]) for line in listing.stdout.splitlines() if "--live" in line]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks ps for the recorder's children")
@@ -71,7 +71,8 @@ def test_programs_go_on_whatever_is_killed(tmp_path: Path) -> None:
 
         # its relay is killed: the recording does not notice, and there is another one
         size, known = len(readers[0].data()), len(recorder.journal())
-        os.kill(relay_pid(recorder), signal.SIGKILL)
+        recorder.until(lambda: relay_pids(recorder))
+        os.kill(relay_pids(recorder)[0], signal.SIGKILL)
         readers[0].until_whole(after=size)
         readers[0].until_lines(readers[0].data().count(b"\n") + 100)
         assert "gap_opened" not in {record["kind"] for record in recorder.journal()[known:]}

@@ -27,7 +27,7 @@ CONTENT_TYPE: str = CONTENT_TYPE_LATEST
 #: Counters of these stand at 0 from the start: Prometheus sees no increase in a series that begins at 1.
 GAP_CAUSES = (
     "network", "closed", "protocol", "silence", "writer", "disk", "clock", "rejected", "mismatch", "silent_symbol",
-    "lost", "crash", "fault",
+    "lost", "crash", "fault", "redial",
 )  # fmt: skip
 RESYNC_CAUSES = ("mismatch", "silent_symbol")
 FINDINGS = ("mismatch", "malformed", "unverifiable", "unknown_id", "wrong_side", "crossed", "too_deep")
