@@ -165,14 +165,27 @@ def test_documents_stay_short_and_name_no_line_numbers() -> None:
 
 
 def test_the_map_names_every_package_and_nothing_else() -> None:
-    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    table = text.partition("\n## Map")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| \d+ \| ((?:`\w+`(?:, )?)+) \|", table, re.MULTILINE)
-    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     source = ROOT / "src" / "kraken_l3"
-    assert named == {
+    assert set(layers_on_the_map()) == {
         path.stem for path in source.iterdir() if not path.name.startswith("_") and path.suffix in ("", ".py")
     }
+
+
+def test_the_map_has_the_layers_that_are_checked() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (layers,) = re.findall(r"^layers = \[(.+?)^\]", text, re.MULTILINE | re.DOTALL)
+    checked = {
+        name: number for number, names in enumerate(re.findall(r'"(.+?)"', layers), 1) for name in names.split(" | ")
+    }
+    assert layers_on_the_map() == checked
+
+
+def layers_on_the_map() -> dict[str, int]:
+    """Each package that ARCHITECTURE.md has on its map, with the number of its layer."""
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    table = text.partition("\n## Map")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (\d+) \| ((?:`\w+`(?:, )?)+) \|", table, re.MULTILINE)
+    return {name: int(number) for number, names in rows for name in re.findall(r"`(\w+)`", names)}
 
 
 def test_modules_that_the_architecture_names_exist() -> None:
