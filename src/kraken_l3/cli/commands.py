@@ -199,7 +199,7 @@ MERGE = Command(
     Messages are aligned by content, never by clocks, and each repair is proved by books and checksums where they can
     tell. Every line is the bytes of one source; l3-D.sources tells which, and when the others received it. Exit code 2:
     sources contradict one another; 3: gaps remain, or a source could not be aligned. After an interruption run the same
-    command again.
+    command again. One archive alone is repaired from what its recorder kept of a second connection.
     """,
     Argument(
         "paths", "Archive directories, or NDJSON files.", type=PATH, nargs=-1, required=True, metavar="ARCHIVE..."

@@ -100,9 +100,9 @@ class Settings(BaseSettings):
     verify: bool = Field(default=True, description="Check every message against Kraken's checksum while recording")
     seal: bool = Field(default=False, description="Compress each day when it is over, with a manifest")
     upload: str = Field(default="", description="Where sealed days are copied to and proved: a URL or a directory")
-    keep_days: int = Field(default=0, ge=0, description="Remove uploaded days here that are older; 0: none")
+    keep_days: int = Field(default=0, ge=0, description="Remove uploaded days here that are older; 0: no limit")
     keep_gb: float = Field(
-        default=0.0, ge=0, description="Remove the oldest uploaded days here until this much is left; 0: none"
+        default=0.0, ge=0, description="Remove the oldest uploaded days here until this much is left; 0: no limit"
     )
     http: str = Field(default="", description="Address on which page, metrics and health are served")
     http_token: SecretStr = Field(
