@@ -16,6 +16,7 @@ import pytest
 import structlog
 
 import processes
+import scenes
 from kraken_l3.app.alerting import Alerting
 from kraken_l3.app.monitored import MonitorTimes, record_monitored
 from kraken_l3.app.recorder import RecorderLimits
@@ -28,6 +29,7 @@ from kraken_l3.exchange.faults import Drop, Reject
 from kraken_l3.exchange.server import Exchange
 from kraken_l3.exchange.testing import until_sent
 from kraken_l3.model.frames import Frame
+from kraken_l3.monitor.alert_delivery import DeliveryTimes
 from kraken_l3.monitor.health import health_of
 from kraken_l3.monitor.live import LiveTable
 from kraken_l3.monitor.status import DiskStatus
@@ -347,6 +349,36 @@ def test_a_refused_key_is_told_before_the_end(tmp_path):
     run(Alerting(settings, SystemClock()).finish(RefusedByKraken("the key may not", hint="Allow it")))
     said = (tmp_path / "said").read_text()
     assert said.endswith(": recording ends: the key may not. Allow it\n")
+
+
+def test_what_waits_behind_a_slow_delivery_is_told_at_the_end(tmp_path):
+    hook, said, first = tmp_path / "hook.py", tmp_path / "said", tmp_path / "first"
+    hook.write_text(
+        "import os, sys, time\n"
+        "open(sys.argv[1], 'a').write(sys.argv[3] + chr(10))\n"
+        "if not os.path.exists(sys.argv[2]):\n"
+        "    open(sys.argv[2], 'w').close()\n"
+        "    time.sleep(1000)\n"
+    )
+    command = f"{sys.executable} {hook} {said} {first}"
+    clock = scenes.Clock()
+
+    async def main():
+        alerting = Alerting(
+            Settings(output_dir=tmp_path, alert_hook=command, alerts=["gap", "silence"]), clock, DeliveryTimes(1_000.0)
+        )
+        for cause in ("network", "silence"):
+            alerting.record(GapOpened(at_ns=1, channel="level3", symbol="BTC/USD", cause=cause, left_ns=1))
+        clock.now_ns += 3 * 10**9
+        sending = asyncio.ensure_future(alerting.run())
+        await until(first.exists)
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        await alerting.finish(None)
+
+    run(main())
+    lines = sorted(line.partition(": ")[2] for line in said.read_text().splitlines())
+    assert lines == ["a connection was silent and is replaced: BTC/USD", *["gap (network): BTC/USD"] * 2]
 
 
 class BrokenTable(LiveTable):

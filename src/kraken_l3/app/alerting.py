@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import socket
+from collections import deque
 from typing import Optional
 
 from kraken_l3.archive.journal import Record
@@ -49,8 +50,8 @@ class Alerting:
             environment_without_secrets(settings),
             times=times,
         )
-        #: Being delivered now.
-        self._current: Optional[Alert] = None
+        #: The first of them is being delivered now.
+        self._undelivered: deque[Alert] = deque()
 
     def record(self, record: Record) -> None:
         """See `capture.sink.RecordObserver`."""
@@ -64,10 +65,10 @@ class Alerting:
         """Send what is due, one after the other, until cancelled."""
         self._rules.add("start", "", "recording starts", self._clock.wall_ns(), self._clock.mono_ns())
         while True:
-            for alert in self._rules.due(self._clock.mono_ns()):
-                self._current = alert
-                await self._delivery.deliver(alert)
-                self._current = None
+            self._undelivered += self._rules.due(self._clock.mono_ns())
+            while self._undelivered:
+                await self._delivery.deliver(self._undelivered[0])
+                self._undelivered.popleft()
             await asyncio.sleep(LOOK_S)
 
     async def finish(self, error: Optional[BaseException]) -> None:
@@ -81,9 +82,7 @@ class Alerting:
             self._rules.add("refusal", "key", f"recording ends: {error}", wall_ns, mono_ns)
         reason = "it was told to stop" if error is None else str(error) or type(error).__name__
         self._rules.add("stop", "", f"recording has ended: {reason}", wall_ns, mono_ns)
-        last = self._rules.due(mono_ns, everything=True)
-        if self._current is not None:
-            last.insert(0, self._current)
+        last = [*self._undelivered, *self._rules.due(mono_ns, everything=True)]
         sending = [asyncio.ensure_future(self._delivery.deliver(alert, retry=False)) for alert in last]
         if not sending:
             return
