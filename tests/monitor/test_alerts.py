@@ -108,6 +108,15 @@ def test_a_disk_that_fills_up_is_told_of_at_each_mark():
     ]
 
 
+def test_a_symbol_that_fails_again_and_again_is_no_other_symbol():
+    told = rules()
+    for n in range(5):
+        told.record(gap("network", "A/B"), n)
+    (alert,) = told.due(3 * S)
+    assert alert.text == "Kraken L3 recorder on box: gap (network): A/B"
+    assert (alert.events, alert.symbols) == (5, ["A/B"])
+
+
 CAUSES = st.sampled_from(["network", "mismatch", "disk", "silence", "stop"])
 
 

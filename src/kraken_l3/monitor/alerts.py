@@ -58,7 +58,7 @@ class _Pending(msgspec.Struct):
 
 
 class AlertRules:
-    """See the module. What waits is bounded by kinds and causes, not by events.
+    """See the module. What waits is bounded by kinds, causes and symbols, not by events.
 
     Args:
         kinds: those that are wanted.
@@ -110,7 +110,7 @@ class AlertRules:
         pending.events += 1
         pending.text = text
         pending.last_ns = mono_ns
-        if symbol and len(pending.symbols) <= NAMED:
+        if symbol:
             pending.symbols[symbol] = None
 
     def due(self, mono_ns: int, *, everything: bool = False) -> list[Alert]:
@@ -133,7 +133,7 @@ class AlertRules:
 
     def _alert(self, kind: AlertKind, cause: str, pending: _Pending) -> Alert:
         symbols = list(pending.symbols)[:NAMED]
-        more = pending.events - len(symbols)
+        more = len(pending.symbols) - len(symbols)
         text = pending.text
         if symbols:
             text += f": {', '.join(symbols)}" + (f" and {more:,} more" if more > 0 else "")
