@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -19,9 +20,11 @@ from hypothesis import strategies as st
 
 from kraken_l3.archive.layout import DayPaths
 from kraken_l3.report import report_day
+from kraken_l3.report.figures import GapFigure
 from kraken_l3.report.files import write_report
 from kraken_l3.report.grade import GRADES, grade_of, poorest
 from kraken_l3.report.histogram import Histograms
+from kraken_l3.report.page import html_of
 
 MINUTE_NS = 60 * 10**9
 
@@ -108,6 +111,13 @@ def test_files_are_one_page_the_figures_and_a_table(day, tmp_path):
     assert not any(each in html for each in ("<script", "<link", "<img", "src=", "<a ", "url(http", "@import"))
     assert json.loads(text.read_text())["symbols"][0]["symbol"] == "ETH/USD"
     assert pq.read_table(table)["messages"].to_pylist() == [each.messages for each in day.report.symbols]
+
+
+def test_what_a_journal_says_is_text_on_the_page(day):
+    gap = GapFigure("<i>A", "<i>B", "<i>C", 0, 1, 1e-9)
+    html = html_of(day._replace(report=msgspec.structs.replace(day.report, gaps=[gap], damage=["<i>D"])))
+    assert "<i>" not in html
+    assert html.count("&lt;i&gt;") == 4
 
 
 def run(*arguments):

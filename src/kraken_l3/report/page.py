@@ -157,7 +157,7 @@ def _gaps(report: DayReport) -> Iterable[str]:
     rows = [
         [
             escape(gap.symbol),
-            gap.channel,
+            escape(gap.channel),
             escape(gap.cause),
             _time(gap.left_ns),
             _time(gap.right_ns),
