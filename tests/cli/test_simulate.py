@@ -14,8 +14,12 @@ import urllib.request
 from contextlib import contextmanager
 
 import pytest
+import structlog
 import trustme
 from websockets.sync.client import connect
+
+from kraken_l3.cli.serving import ClientLog
+from kraken_l3.clock import SystemClock
 
 COMMAND = [
     sys.executable,
@@ -136,6 +140,12 @@ def test_each_client_may_have_a_key_of_its_own():
         logged = [json.loads(line) for line in process.stderr.read().splitlines()]
     refused = [(r["key"], r["error"]) for r in logged if r["event"] == "token refused"]
     assert refused == [("yours", "EAPI:Invalid nonce")]
+
+
+def test_a_key_of_somewhere_else_is_not_logged():
+    with structlog.testing.capture_logs() as logged:
+        ClientLog(SystemClock(), ["mine"]).asked_for_token("one-of-krakens", "EAPI:Invalid key")
+    assert [(line["event"], line["key"]) for line in logged] == [("token refused", "none of this server's")]
 
 
 def test_the_exports_can_be_pasted():

@@ -8,7 +8,7 @@ import contextlib
 import shlex
 import ssl
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional
 
@@ -32,10 +32,14 @@ log = get_logger("kraken_l3.exchange")
 
 
 class ClientLog:
-    """Logs when clients come and go; implements `Observer`."""
+    """Logs when clients come and go; implements `Observer`.
 
-    def __init__(self, clock: Clock) -> None:
+    Of keys it names only these: another one may open something at Kraken.
+    """
+
+    def __init__(self, clock: Clock, keys: Collection[str]) -> None:
         self._clock = clock
+        self._keys = keys
 
     def opened(self, connection: Connection) -> None:
         """See `Observer.opened`."""
@@ -54,7 +58,8 @@ class ClientLog:
     def asked_for_token(self, api_key: str, error: str) -> None:
         """See `Observer.asked_for_token`."""
         if error:
-            log.warning("token refused", key=api_key, error=error)
+            key = api_key if api_key in self._keys else "none of this server's"
+            log.warning("token refused", key=key, error=error)
         else:
             log.info("token given", key=api_key)
 
@@ -132,6 +137,7 @@ class ServerOptions(NamedTuple):
         """
         _must_be_loopback(self.host)
         clock = SystemClock()
+        keys = _given_keys(self.api_key) if self.api_key else made_up_keys(self.keys)
         return {
             "faults": load_script(self.faults) if self.faults is not None else (),
             "fault_log": FaultLog(self.fault_log) if self.fault_log is not None else None,
@@ -140,9 +146,9 @@ class ServerOptions(NamedTuple):
             "port": self.port,
             "tls": _tls_context(self.tls_cert, self.tls_key),
             "clock": clock,
-            "keys": _given_keys(self.api_key) if self.api_key else made_up_keys(self.keys),
+            "keys": keys,
             "sent": SentLog(keep=False, path=self.sent_log),
-            "observer": ClientLog(clock),
+            "observer": ClientLog(clock, keys),
         }
 
 
