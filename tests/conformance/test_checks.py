@@ -19,7 +19,7 @@ from kraken_l3.conformance.client import signature
 from kraken_l3.conformance.run import Request, converse
 from kraken_l3.conformance.transcript import Entry, Talk, Transcript
 from kraken_l3.errors import LocalFault
-from kraken_l3.exchange.faults import Close, Corrupt, Skip
+from kraken_l3.exchange.faults import Close, Corrupt, Skip, TokenError
 from kraken_l3.exchange.flow.feed import OrderFlow
 from kraken_l3.exchange.limits import Limits
 from kraken_l3.exchange.replay.relay import RELAY_LIMITS, Relay
@@ -222,6 +222,15 @@ def test_the_signature_is_that_of_krakens_example():
     body = b"nonce=1616492376594&ordertype=limit&pair=XBTUSD&price=37500&type=buy&volume=1.25"
     signed = "4/dpxb3iT4tp/ZCVEwSnEsLxx0bqyhLpdfOpc6fn7OR8+UClSV5n9E6aSS8MPtnRfp32bAb0nmbRn6H8ndwLUQ=="
     assert signature(secret, "/0/private/AddOrder", 1616492376594, body) == signed
+
+
+@running
+async def test_a_server_that_gives_no_token_and_no_reason_is_judged():
+    async with Exchange(flow(), faults=[TokenError(http_status=502, times=0)]) as exchange:
+        asked = request(exchange, listen_s=0.1, quiet_s=0.1)._replace(public_ws_url="")
+        results = {each.check.id: each for each in judge(await converse(asked), CHECKS)}
+    assert results["rest.token"].outcome is Outcome.BROKEN
+    assert results["level3.modify"].seen == "no token was given: HTTP 502"
 
 
 def test_a_check_names_a_public_source():

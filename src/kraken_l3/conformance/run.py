@@ -63,7 +63,10 @@ async def converse(request: Request) -> Transcript:
         DataMissing: it lists no pair to ask for.
     """
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:
-        return await _Run(request, http).whole()
+        try:
+            return await _Run(request, http).whole()
+        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
+            raise LocalFault(f"the server cannot be reached: {error}", where=request.rest_url) from error
 
 
 class _Run:
@@ -78,10 +81,7 @@ class _Run:
 
     async def whole(self) -> Transcript:
         request, transcript = self._request, self.transcript
-        try:
-            await self._public_calls()
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
-            raise LocalFault(f"the server cannot be reached: {error}", where=request.rest_url) from error
+        await self._public_calls()
         transcript.symbols = self._symbols()
         await self._tokens()
         level3 = self._reason_against_level3()
@@ -140,8 +140,9 @@ class _Run:
             return
         calls["token-json"] = await rest.private("GetWebSocketsToken", as_json=True)
         for call in (calls["token"], calls["token-json"]):
-            if not call.errors:
-                self._token = str(call.answer["result"]["token"])
+            result = call.answer.get("result")
+            if isinstance(result, dict) and result.get("token"):
+                self._token = str(result["token"])
                 SECRETS.remember(self._token, "token")
 
     async def _later_calls(self) -> None:
@@ -159,7 +160,10 @@ class _Run:
             return "no URL of a level3 endpoint was given"
         if self._request.key is None:
             return "no API key was given"
-        return "" if self._token else f"no token was given: {', '.join(self.transcript.calls['token'].errors)}"
+        if self._token:
+            return ""
+        call = self.transcript.calls["token"]
+        return f"no token was given: {', '.join(call.errors) or f'HTTP {call.status}'}"
 
     # WebSocket
 
