@@ -165,6 +165,15 @@ def test_verdicts_of_a_day_are_counted_once(tmp_path):
     assert {(bad, unknown) for _, bad, unknown in found["symbols"].values()} == {(0, 0)}
 
 
+def test_a_damaged_receipt_makes_no_endless_strip(tmp_path):
+    recorded(tmp_path, 100)
+    (path,) = tmp_path.glob("l3-*.receipts")
+    path.write_bytes(bytes(8) + path.read_bytes()[8:])
+    facts = day_of(tmp_path).facts()
+    assert len(facts["counts"]) < 400
+    assert sum(facts["counts"]) == 100
+
+
 def test_a_day_with_nothing_in_it(tmp_path):
     scene = Scene(tmp_path)
     scene.write(())

@@ -21,7 +21,7 @@ from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import EngineOptions
 from kraken_l3.errors import DataMissing, KrakenL3Error
 from kraken_l3.model.decimals import format_scaled
-from kraken_l3.model.timestamps import NS_PER_S
+from kraken_l3.model.timestamps import NS_PER_DAY, NS_PER_S, day_start_ns
 from kraken_l3.protocol.decoding import latest_time_ns
 from kraken_l3.rebuild.book_at import book_at
 from kraken_l3.rebuild.metadata import metadata_in
@@ -140,7 +140,13 @@ class Day:
                 newest = receipts.last()
                 if newest is None:
                     return 0, 0, 1, []
-                start_ns, end_ns = receipts[0].recv_ns, newest.recv_ns
+                assert self._paths is not None  # a file with receipts has a day
+                day_ns = day_start_ns(self._paths.day)
+                # a damaged receipt can tell any time, and each step of the strip is looked up
+                start_ns, end_ns = (
+                    min(max(each.recv_ns, day_ns - SLACK_NS), day_ns + NS_PER_DAY + SLACK_NS)
+                    for each in (receipts[0], newest)
+                )
                 span_s = (end_ns - start_ns) // NS_PER_S + 1
                 step_s = next((each for each in _STRIP_STEPS_S if span_s <= each * _STRIP_BARS), _STRIP_STEPS_S[-1])
                 edges = range(start_ns, end_ns + step_s * NS_PER_S, step_s * NS_PER_S)
