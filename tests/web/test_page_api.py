@@ -317,3 +317,24 @@ async def test_a_growing_archive_is_followed(tmp_path):
                 rows.update((row[0], row) for row in data.get("rows", ()))
         await until(lambda: not len(api.viewers))
     scene.close()
+
+
+@running
+async def test_an_archive_that_comes_back_is_followed_again(tmp_path):
+    scene = Scene(tmp_path, now_ns=SystemClock().wall_ns(), step_ns=1_000_000)
+    scene.write(scene.flow(100))
+    (data,) = tmp_path.glob("l3-*.ndjson")
+
+    async def until_event(client, wanted):
+        async with client.get("/api/live", params={"symbol": BTC}) as answer:
+            async for name, _, told in events_of(answer):
+                if name == wanted and (name == "ended" or "bids" in told):
+                    return
+
+    async with archive_served(tmp_path) as (_, client):
+        await until_event(client, "book")
+        data.rename(tmp_path / "away")
+        await until_event(client, "ended")
+        (tmp_path / "away").rename(data)
+        await until_event(client, "book")
+    scene.close()

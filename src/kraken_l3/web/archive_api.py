@@ -201,7 +201,7 @@ class ArchiveApi:
         if self._ending is not None:
             self._ending.cancel()
             self._ending = None
-        if self._live is None:
+        if self._live is None or self._live.has_ended:
             self._live = Live(self._archive.directory, self._publish, engine_name=self._engine_name)
             self._live.start()
         return self._live

@@ -71,6 +71,7 @@ class Live:
 
     Attributes:
         table: the whole table as JSON, as of what was published last.
+        has_ended: it has stopped by itself: the archive could not be followed any more.
     """
 
     def __init__(self, directory: Path, publish: Publish, *, engine_name: str = "auto") -> None:
@@ -91,6 +92,7 @@ class Live:
         self._is_gap_news = True
         self._next_book = self._next_table = 0.0
         self.table = b'{"now":0,"rows":[]}'
+        self.has_ended = False
 
     def start(self) -> None:
         """Begin."""
@@ -126,6 +128,7 @@ class Live:
                 follower.close()
         except Exception as error:  # the page says it, and the process goes on to serve the past
             log.exception("following the archive has ended")
+            self.has_ended = True
             why = SECRETS.redact(str(error)) or type(error).__name__
             self._publish("table", "ended", msgspec.json.encode({"why": why}))
 

@@ -278,7 +278,11 @@ function openStream() {
     showAge();
   });
   stream.addEventListener("book", (event) => takeLiveBook(JSON.parse(event.data)));
-  stream.addEventListener("ended", (event) => showStatus(JSON.parse(event.data).why, "bad"));
+  stream.addEventListener("ended", (event) => {
+    showStatus(JSON.parse(event.data).why, "bad");
+    stream.close();
+    setTimeout(() => state.stream === stream && openStream(), 10_000); // a recorder that comes back is followed again
+  });
   stream.addEventListener("recorder", (event) => showRecorder(JSON.parse(event.data)));
   stream.onerror = () => showStatus("no connection; trying again", "bad");
 }
