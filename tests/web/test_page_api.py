@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from kraken_l3.api.archive import open_for_research
+from kraken_l3.archive.journal import GapOpened
 from kraken_l3.clock import SystemClock
 from kraken_l3.errors import DataMissing
 from kraken_l3.model.address import Address
@@ -337,4 +338,17 @@ async def test_an_archive_that_comes_back_is_followed_again(tmp_path):
         await until_event(client, "ended")
         (tmp_path / "away").rename(data)
         await until_event(client, "book")
+    scene.close()
+
+
+@running
+async def test_a_gap_that_is_told_of_late_is_shown(tmp_path):
+    scene = Scene(tmp_path)
+    scene.write(scene.flow(300))
+    at = {"file": FILE, "symbol": BTC, "at": NOON_MS + 2_000}
+    async with archive_served(tmp_path) as (_, client):
+        assert (await ask(client, "/api/book", **at))["state"] == "verified"
+        scene.journal(GapOpened, channel="level3", symbol=BTC, cause="silent_symbol", left_ns=NOON_NS + NS_PER_S)
+        scene.writer.flush()
+        assert (await ask(client, "/api/book", **at))["state"] == "in a gap (silent_symbol)"
     scene.close()

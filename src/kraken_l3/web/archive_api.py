@@ -31,6 +31,8 @@ _FRESH_NS = 120 * NS_PER_S
 #: Days that are kept open; the newest is opened anew after a while if it has grown, since its journal tells more then.
 _DAYS_KEPT = 8
 _NEWEST_KEPT_S = 60.0
+#: A gap is told of later than it begins: what the page shows of this long before the newest line may still change.
+_SETTLED_NS = 3_600 * NS_PER_S
 #: Nobody watches for so long: following ends, until somebody does.
 _UNWATCHED_S = 60.0
 _LATEST_MS = 1 << 43
@@ -156,7 +158,7 @@ class ArchiveApi:
 
         def look() -> Made:
             day = self._day(name)
-            return _made(day.book(symbol, at_ns), is_final=at_ns < day.last_ns())
+            return _made(day.book(symbol, at_ns), is_final=at_ns + _SETTLED_NS < day.last_ns())
 
         return _json(await self._work.get(("book", name, symbol, at_ns), look))
 
@@ -166,7 +168,7 @@ class ArchiveApi:
 
         def look() -> Made:
             day = self._day(name)
-            return _made(day.heat(symbol, start_ns), is_final=start_ns + TILE_NS <= day.last_ns())
+            return _made(day.heat(symbol, start_ns), is_final=start_ns + TILE_NS + _SETTLED_NS <= day.last_ns())
 
         return _json(await self._work.get(("heat", name, symbol, start_ns), look))
 
