@@ -18,13 +18,16 @@ import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kraken_l3.archive.journal import GapClosed, GapOpened
 from kraken_l3.archive.layout import DayPaths
+from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.report import report_day
 from kraken_l3.report.figures import GapFigure
 from kraken_l3.report.files import write_report
 from kraken_l3.report.grade import GRADES, grade_of, poorest
 from kraken_l3.report.histogram import Histograms
 from kraken_l3.report.page import html_of
+from scenes import SYMBOLS, Scene
 
 MINUTE_NS = 60 * 10**9
 
@@ -147,6 +150,26 @@ def test_a_day_with_nothing_in_it_is_said_to_be_one(tmp_path):
     assert (day.report.grade, day.report.symbols) == ("F", [])
     page, *_ = write_report(day, str(tmp_path))
     assert "Nothing was recorded on this day." in (tmp_path / page).read_text(encoding="utf-8")
+
+
+def test_a_gap_behind_the_recording_is_no_part_of_it(tmp_path):
+    first = Scene(tmp_path)
+    first.write(first.flow(300))
+    left_ns = first.clock.now_ns
+    gap = {"channel": "level3", "symbol": SYMBOLS[0], "cause": "stop", "left_ns": left_ns}
+    first.journal(GapOpened, **gap)
+    first.close()
+    second = Scene(tmp_path, now_ns=left_ns + 20 * 3600 * NS_PER_S)
+    second.journal(GapClosed, right_ns=second.clock.now_ns, **gap)
+    second.write(second.flow(300))
+    second.close()
+    archive = kraken_l3.open(tmp_path)
+    for date in archive.days:
+        known = next(each for each in archive.coverage() if (each.symbol, each.day) == (SYMBOLS[0], date))
+        told = figures(report_day(tmp_path, date), SYMBOLS[0])
+        assert told.covered == pytest.approx(known.covered)
+        assert told.missing_s == pytest.approx(known.missing_s)
+        assert told.covered > 0
 
 
 def test_a_day_that_is_not_there_and_a_file_are_usage_errors(archive, tmp_path):

@@ -93,7 +93,7 @@ def report_day(
         if row is not None:
             counts.forget_books(row, [(gap.left_ns, gap.end_ns) for gap in of_symbol])
         usable[symbol] = _usable(counts, row, span, of_symbol, day)
-        symbols.append(_figures(symbol, counts, row, span, of_symbol, day, float(np.mean(usable[symbol]))))
+        symbols.append(_figures(symbol, counts, row, span, of_symbol, float(np.mean(usable[symbol]))))
     damage += [str(each) for each in companion_damage(archive, is_growing=True, briefly=True) if str(day) in each.file]
     grade = poorest(["F"] * any(damage) + [each.grade for each in symbols])
     sizes, losses = _bytes(path, day), _losses(archive, day)
@@ -202,11 +202,13 @@ def _figures(
     row: Optional[int],
     span: Optional[tuple[int, int]],
     gaps: list[Gap],
-    day: dt.date,
     usable: float,
 ) -> SymbolFigures:
-    missing_s = sum(_gap(gap, day).seconds for gap in gaps)
-    covered = max(0.0, (span[1] - span[0]) / NS_PER_S - missing_s) / 86_400 if span is not None else 0.0
+    start_ns, end_ns = span if span is not None else (0, 0)
+    # what lies before the day's recording or behind it is none of it already
+    inside = (max(0, min(gap.end_ns, end_ns) - max(gap.left_ns, start_ns)) for gap in gaps)
+    missing_s = sum(inside) / NS_PER_S
+    covered = max(0.0, (end_ns - start_ns) / NS_PER_S - missing_s) / 86_400
     if row is None:
         return SymbolFigures(symbol, grade_of(usable), usable, covered, len(gaps), missing_s)
     messages = int(counts.messages[row].sum())
