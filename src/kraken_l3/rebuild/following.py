@@ -352,9 +352,13 @@ class Follower:
         if self._file is None:
             return
         path = self._file.path
-        if not path.exists() and existing(path) is None:
-            raise ArchiveError("deleted while it was followed", where=str(path))
-        if path.exists() and path.stat().st_size < self._at.offset:
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError as error:
+            if existing(path) is None:  # else it was sealed, which takes the plain file away
+                raise ArchiveError("deleted while it was followed", where=str(path)) from error
+            return
+        if size < self._at.offset:
             raise ArchiveError("cut while it was followed", where=f"{path}, offset {self._at.offset}")
 
     def _unannounced_day(self) -> Optional[DayPaths]:
