@@ -171,7 +171,7 @@ def test_a_damaged_receipt_makes_no_endless_strip(tmp_path):
     path.write_bytes(bytes(8) + path.read_bytes()[8:])
     facts = day_of(tmp_path).facts()
     assert len(facts["counts"]) < 400
-    assert sum(facts["counts"]) == 100
+    assert sum(facts["counts"]) == 99  # all whose time is told
 
 
 def test_a_day_with_nothing_in_it(tmp_path):
