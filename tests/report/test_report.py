@@ -159,7 +159,7 @@ def test_a_gap_behind_the_recording_is_no_part_of_it(tmp_path):
     gap = {"channel": "level3", "symbol": SYMBOLS[0], "cause": "stop", "left_ns": left_ns}
     first.journal(GapOpened, **gap)
     first.close()
-    second = Scene(tmp_path, now_ns=left_ns + 20 * 3600 * NS_PER_S)
+    second = Scene(tmp_path, now_ns=left_ns + 44 * 3600 * NS_PER_S)
     second.journal(GapClosed, right_ns=second.clock.now_ns, **gap)
     second.write(second.flow(300))
     second.close()
