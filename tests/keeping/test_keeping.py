@@ -127,6 +127,37 @@ def test_a_removal_that_was_interrupted_is_gone_on_with(archive, store):
     assert not names_of(archive, DAYS[0])
 
 
+def test_what_was_written_during_an_interrupted_removal_stays(archive, store):
+    keep(archive, str(store), SystemClock())
+    begun = {"kind": "removed", "at_ns": 1, "url": str(store), "day": "2026-01-02", "bytes": 5}
+    with (archive / "uploads.ndjson").open("a") as file:
+        file.write(json.dumps(begun) + "\n")
+    (archive / "trade-2026-01-02.filled").write_text("{}\n")
+    keep(archive, str(store), SystemClock())
+    assert names_of(archive, DAYS[0]) == {"trade-2026-01-02.filled"}
+
+
+def test_the_archive_itself_is_no_store(archive, tmp_path):
+    (tmp_path / "link").symlink_to(archive)
+    before = sums(archive, names_of(archive, DAYS[0]))
+    for url in (archive, tmp_path / "link", f"file://{archive}"):
+        with pytest.raises(UsageError, match="the archive itself"):
+            keep(archive, str(url), SystemClock(), ONE_DAY)
+    assert sums(archive, names_of(archive, DAYS[0])) == before
+
+
+def test_a_day_of_another_archive_in_the_store_is_not_replaced(archive, store):
+    store.mkdir()
+    other = store / "l3-2026-01-02.manifest.json"
+    other.write_text('{"day": "2026-01-02", "of": "another archive"}')
+    report = keep(archive, str(store), SystemClock(), ONE_DAY)
+    assert report.removed == [DAYS[1]]
+    assert [each.split()[0] for each in report.failed] == ["2026-01-02"]
+    assert names_of(store, DAYS[0]) == {other.name}
+    other.write_bytes((archive / other.name).read_bytes()[:99])  # ours, half written when the power went
+    assert keep(archive, str(store), SystemClock(), ONE_DAY).removed == [DAYS[0]]
+
+
 def test_a_store_that_fails_half_way_keeps_everything_here_and_is_gone_on_with(archive, store):
     HalfWay.left = 3_000
     report = keep(archive, f"halfway://{store}", SystemClock(), ONE_DAY)

@@ -69,13 +69,16 @@ def keep(
         progress: called with bytes, each counted twice.
 
     Raises:
-        UsageError: there is no archive, or no access to the store.
+        UsageError: there is no archive, the store is the archive itself, or there is no access to it.
         ArchiveLocked: another run is at work.
         LocalFault: this machine cannot write what was done.
     """
     if not directory.is_dir() or not days_in(path.name for path in directory.iterdir()):
         raise UsageError("no archive directory", where=str(directory))
     store = Store(url)
+    if store.is_at(directory):  # each file would be replaced by itself while it is read
+        hint = "Name a directory on another disk, or an object store"
+        raise UsageError("this is the archive itself", where=store.url, hint=hint)
     lock = DirectoryLock(directory, KEEP_LOCK_NAME, holder="another `kraken-l3 keep` is running here")
     try:
         run = _Run(directory, store, clock, progress or (lambda _count: None))
@@ -111,21 +114,32 @@ class _Run:
             return kept
         kept = kept._replace(verdict=(manifest.contains.verdicts or {}).get("verdict"))
         names = [*(file.name for file in files if file != path), path.name]
-        missing = [name for name in names if not self._is_there(name)]
+        missing = [name for name in names if not self._is_there(name, self._store.url)]
         if faults := check_manifest(path).faults if missing else []:
             self.report.damaged += [f"{fault.file}: {fault.what}" for fault in faults]
             return kept
         return kept._replace(is_sealed=True, is_elsewhere=self._upload(manifest, day, missing))
 
-    def _is_there(self, name: str) -> bool:
-        known = self._record.of(self._store.url, name)
+    def _is_there(self, name: str, url: str) -> bool:
+        """Whether a store was proved to have a file as it is here."""
+        known = self._record.of(url, name)
         path = self._directory / name
         # checkpoints may have grown since: a verifier that was late adds to them
         return known is not None and path.exists() and path.stat().st_size == known.bytes
 
+    def _is_of_another(self, path: Path) -> bool:
+        """Whether the store has this day of another archive, which may be nowhere else by now. The manifest tells: it
+        names all files by their sums. One that is a part of ours was half written when the power went."""
+        if self._record.of(self._store.url, path.name) is not None:
+            return False
+        return not path.read_bytes().startswith(self._store.read(path.name))
+
     def _upload(self, manifest: Manifest, day: dt.date, names: Sequence[str]) -> bool:
         for name in names:
             try:
+                if name == names[0] and self._is_of_another(DayPaths(self._directory, day).manifest):
+                    self.report.failed.append(f"{day} of another archive is in the store. Give each archive its own")
+                    return False
                 size, sha256 = self._store.put(self._directory / name, name, self._progress)
             except DamageFound as error:
                 self.report.damaged.append(str(error))
@@ -146,8 +160,8 @@ class _Run:
     def remove(self, kept: KeptDay) -> None:
         """Remove a day here, once the store still has every file of it with the right size."""
         for path in self._files_of(kept.day):
-            known = self._record.of(self._store.url, path.name)
-            if known is None or self._store.size(path.name) != known.bytes:
+            size = path.stat().st_size
+            if not self._is_there(path.name, self._store.url) or self._store.size(path.name) != size:
                 self.report.held_back[kept.day] = f"{path.name} is no longer in the store as it was uploaded"
                 return
         begun = Removed(at_ns=self._clock.wall_ns(), url=self._store.url, day=kept.day, bytes=kept.bytes)
@@ -163,7 +177,9 @@ class _Run:
         manifest = DayPaths(self._directory, begun.day).manifest
         # the manifest last: whoever looks meanwhile sees a sealed day with files missing, not one that is not sealed
         for path in sorted(self._files_of(begun.day), key=lambda path: path == manifest):
-            path.unlink(missing_ok=True)
+            # of an interrupted removal: something may have been written since, which is nowhere else
+            if self._is_there(path.name, begun.url):
+                path.unlink(missing_ok=True)
         self._record.add(msgspec.structs.replace(begun, at_ns=self._clock.wall_ns(), done=True))
         self.report.removed.append(begun.day)
         self.report.removed_bytes += begun.bytes

@@ -39,6 +39,13 @@ class Store:
         except (ImportError, ValueError) as error:
             raise UsageError(f"cannot open: {error}", where=self.url) from None
 
+    def is_at(self, directory: Path) -> bool:
+        """Whether it is a directory of this machine, and this one."""
+        from fsspec.implementations.local import LocalFileSystem
+
+        root = Path(self._root)
+        return isinstance(self._filesystem, LocalFileSystem) and root.exists() and root.samefile(directory)
+
     def size(self, name: str) -> int:
         """Of a file there, in bytes; -1 if there is none.
 
@@ -52,6 +59,20 @@ class Store:
                 return int(self._filesystem.info(f"{self._root}/{name}")["size"])
         except FileNotFoundError:
             return -1
+
+    def read(self, name: str) -> bytes:
+        """All of a small file there; empty if there is none.
+
+        Raises:
+            UsageError: there is no access.
+            ArchiveError: the store does not answer.
+        """
+        self._filesystem.invalidate_cache()
+        try:
+            with store_errors(f"{self.url}/{name}"), self._filesystem.open(f"{self._root}/{name}", "rb") as file:
+                return bytes(file.read())
+        except (FileNotFoundError, NotADirectoryError):
+            return b""
 
     def put(self, path: Path, name: str, progress: Progress) -> tuple[int, str]:
         """Copy a file there and read it back; gives its size and SHA-256.
