@@ -105,7 +105,7 @@ def test_what_failed_is_tried_again_after_a_while_and_the_second_work_is_done_af
         assert process.failures == 1
 
     run(main())
-    assert "uploading failed" in capsys.readouterr().out
+    assert "uploading or removing old days failed" in capsys.readouterr().out
 
 
 def test_a_child_at_work_ends_with_the_recorder(tmp_path: Path) -> None:

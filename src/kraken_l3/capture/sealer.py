@@ -92,7 +92,7 @@ class SealerProcess:
             complaint = str(error)
         if code != 0:
             self.failures += 1
-            what = "sealing" if command is self._commands[0] else "uploading"
+            what = "sealing" if command is self._commands[0] else "uploading or removing old days"
             log.warning(f"{what} failed; recording goes on, another attempt later", exit_code=code, said=complaint)
 
     async def _run_child(self, command: Sequence[str]) -> tuple[int, str]:

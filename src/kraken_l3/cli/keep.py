@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Optional
 
@@ -46,14 +47,14 @@ def _exit_code(report: KeepReport) -> int:
 
 
 def _print(report: KeepReport) -> None:
-    screen = Screen()
+    screen, problems = Screen(), Screen(sys.stderr)  # the recorder logs what its child complains of
     screen.line(f"{report.uploaded:,} files uploaded and read back, {size(report.uploaded_bytes)}")
     screen.line(f"{report.days_elsewhere:,} days are whole in {report.url}")
     if report.removed:
         screen.line(f"{len(report.removed):,} days removed here, {size(report.removed_bytes)}")
     for day, why in report.held_back.items():
-        screen.line(f"{day} stays: it {why}", "yellow")
+        problems.line(f"{day} stays: it {why}", "yellow")
     for text in report.failed:
-        screen.line(f"Not uploaded: {text}", "yellow")
+        problems.line(f"Not uploaded: {text}", "yellow")
     for text in report.damaged:
-        screen.line(text, "red")
+        problems.line(text, "red")
