@@ -16,7 +16,7 @@ from kraken_l3.archive.writer import ArchiveWriter
 from kraken_l3.capture.sink import SinkLimits
 from kraken_l3.clock import SystemClock
 from kraken_l3.errors import DiskFull
-from kraken_l3.exchange.faults import Corrupt, Delay, Drop, Fault, Reorder, Respell, Silence, Skip
+from kraken_l3.exchange.faults import Corrupt, Delay, Drop, Fault, Reorder, Respell, Send, Silence, Skip
 from kraken_l3.exchange.limits import Limits as ExchangeLimits
 from kraken_l3.exchange.server import Exchange
 from kraken_l3.merge.job import merge
@@ -306,6 +306,31 @@ def test_a_symbol_whose_book_is_wrong_is_subscribed_anew_on_the_follower(tmp_pat
                 await recording.until_records("GapClosed", 2, cause="mismatch")
             assert [record.connection for record in recording.records("Resync")] == [second, first]
             assert_verified(recording)
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"channel":"level3","type":"update","data":[{"symbol":"BTC/USD","bids":[',
+        '{"channel":"level3","type":"update","data":[{"symbol":"OLD/USD","bids":[],"asks":[]}]}',
+        '{"channel":"level3","type":"snapshot","data":7}',
+    ],
+)
+def test_what_tells_no_symbol_is_archived_once_for_both_connections(tmp_path: Path, text: str) -> None:
+    async def main() -> None:
+        async with Exchange(flow()) as exchange:
+            async with Redundant(tmp_path, exchange) as recording:
+                await recording.until_in_step()
+                both = recording.leader(), recording.successor()
+                for number in both:
+                    await recording.push(number, Send, text=text)
+                await recording.until(lambda r: text.encode() in r.lines())
+                await recording.push(both[1], Send, text=text + " ")  # this one alone has it
+                await recording.until(lambda r: any(line.endswith(b" ") for line in r.lines()))
+                await recording.until_lines(len(recording.lines()) + 100)
+            assert recording.lines().count(text.encode()) == 1
 
     run(main())
 

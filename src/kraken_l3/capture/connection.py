@@ -300,7 +300,7 @@ class Connection:
         frame = Frame(payload, recv_ns, mono_ns, self.number, MALFORMED if data.malformed else 0)
         if data.channel == self.channel.name and data.kind == "snapshot" and self.channel.whole_by_snapshot:
             self._on_snapshot(frame)
-        elif data.channel == self.channel.name and not data.malformed:
+        elif data.channel == self.channel.name:
             self._delivery.put(frame)
         else:
             self._sink.put(data.channel, frame)

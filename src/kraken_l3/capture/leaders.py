@@ -15,6 +15,7 @@ from typing import Callable, NamedTuple, Optional
 import structlog
 
 from kraken_l3.archive.journal import Difference, HandedOver, OutOfStep, Record, Resync
+from kraken_l3.archive.receipts import MALFORMED
 from kraken_l3.capture.connection import Connection
 from kraken_l3.capture.gap_ledger import GapLedger
 from kraken_l3.capture.open_connections import OpenConnections
@@ -37,6 +38,8 @@ LOOKED_AT = 20
 TOLD_MAX = 50
 TOLD_S = 3600.0
 KEPT_BYTES_MAX = 64 * 1024 * 1024
+#: So many messages that tell no symbol are remembered.
+UNPLACED_MAX = 1_000
 
 _PREFIX = b'{"channel":"level3","type":"update","data":[{"symbol":"'
 _SYMBOL = re.compile(rb'"symbol"\s*:\s*"([^"\\]*)"')
@@ -86,6 +89,7 @@ class Leaders:
         self._lines: dict[bytes, Line] = {}
         self._subscribers: dict[str, int] = {}  # whose subscription the journal has
         self._passed: dict[str, _Passed] = {}
+        self._unplaced: dict[int, tuple[int, int]] = {}  # by bytes: whose it was, and when
         self._told: Counter[str] = Counter()
         self._told_since_ns = clock.mono_ns()
         self._kept_bytes = 0
@@ -95,12 +99,15 @@ class Leaders:
     def put(self, frame: Frame) -> None:
         """See `Delivery`."""
         payload = frame.payload
-        if payload.startswith(_PREFIX):
+        line: Optional[Line]
+        if frame.flags & MALFORMED:
+            line = None
+        elif payload.startswith(_PREFIX):
             line = self._lines.get(payload[len(_PREFIX) : payload.find(b'"', len(_PREFIX))])
         else:
             line = self._find_line(payload)
-        if line is None:  # not said what of: no place to look for
-            self._sink.put("level3", frame)
+        if line is None:
+            self._put_unplaced(frame)
         else:
             for each in line.put(frame):
                 self._sink.put("level3", each)
@@ -110,8 +117,22 @@ class Leaders:
     def put_snapshot(self, frame: Frame, symbols: Sequence[str]) -> None:
         """See `Delivery`."""
         leads = [self._leads_with(symbol, frame) for symbol in symbols]
-        if any(leads) or not symbols:
+        if any(leads):
             self._sink.put("level3", frame)
+        elif not symbols:
+            self._put_unplaced(frame)
+
+    def _put_unplaced(self, frame: Frame) -> None:
+        """Of which symbol it is cannot be told, so it has no place: it is archived, unless the other connection has
+        just delivered the same bytes."""
+        key = hash(frame.payload)
+        connection, mono_ns = self._unplaced.pop(key, (frame.connection, 0))
+        if connection != frame.connection and frame.mono_ns - mono_ns <= self._limits.lag_ns:
+            return
+        self._unplaced[key] = frame.connection, frame.mono_ns
+        if len(self._unplaced) > UNPLACED_MAX:
+            del self._unplaced[next(iter(self._unplaced))]
+        self._sink.put("level3", frame)
 
     def _leads_with(self, symbol: str, frame: Frame) -> bool:
         line = self._line(symbol)
