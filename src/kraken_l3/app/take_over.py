@@ -36,6 +36,8 @@ from kraken_l3.model.timestamps import NS_PER_S
 __all__ = ["TakeOver", "TakeOverLimits"]
 
 POLL_S = 0.02
+#: Between two looks at the states of all symbols, of which there may be hundreds.
+LOOK_S = 0.1
 #: The other recorder may reconnect while this one gets ready: its numbers and this one's must not meet. It makes 150
 #: attempts in ten minutes at most (`protocol.budget`).
 NUMBERS_APART = 1_000
@@ -169,7 +171,7 @@ class TakeOver:
                     where=str(self._directory),
                     hint="The other recorder was not touched, and records on. The log above says what failed",
                 )
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(LOOK_S)
 
     def _read(self, symbols: Sequence[str], limit_bytes: int) -> tuple[LastMessages, LastMessages]:
         recent_ns = int(LAG_S * NS_PER_S)
