@@ -213,7 +213,10 @@ class HeldArchive:
         done.skipped["level3", symbol] = len(frames) - splice.ahead
         if splice.behind:
             self._lagging[symbol] = splice
-        self._hand_over("level3", frames[-1].connection, symbol, splice.matched, splice.ahead, done, splice.behind)
+        assert self._writer is not None
+        ack = self._writer.state.subscriptions.get(("level3", symbol))  # its last frame may be of one that has ended
+        connection = ack.connection if ack is not None else frames[-1].connection
+        self._hand_over("level3", connection, symbol, splice.matched, splice.ahead, done, splice.behind)
 
     def _hand_over(
         self, channel: str, connection: int, symbol: str, matched: str, bridged: int, done: _Done, behind: int = 0
@@ -270,7 +273,8 @@ class HeldArchive:
         assert self._writer is not None
         for symbol, ack in acknowledged.items():
             gap = self._writer.state.gaps.get(("trade", symbol))
-            ids = [_trade_ids(frame.payload) for frame in held.get(("trade", symbol), ())]
+            frames = held.get(("trade", symbol), [])
+            ids = [_trade_ids(frame.payload) for frame in frames]
             last_id = max(_trade_ids(last.last[symbol].payload), default=0) if symbol in last.last else 0
             known = sum(1 for each in ids if max(each, default=0) <= last_id)
             done.skipped["trade", symbol] = known
@@ -280,7 +284,8 @@ class HeldArchive:
             if first_id == last_id + 1:
                 self._hand_over("trade", ack.connection, symbol, "trade_id", len(ids) - known, done)
             else:
-                done.records.append(self._closed(gap, ack.at_ns, ack.connection))
+                # not with the acknowledgement: of what came behind it the oldest may have gone, for want of memory
+                done.records.append(self._closed(gap, frames[known].recv_ns, ack.connection))
 
     # -- connections that lag ------------------------------------------------------------------------------------------
 

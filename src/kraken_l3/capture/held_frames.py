@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from kraken_l3.archive.journal import (
     Acknowledged,
     Alive,
@@ -41,6 +43,7 @@ class HeldFrames:
         self.records: list[Record] = []
         self.gaps: dict[Key, GapOpened] = {}
         self.acknowledged: dict[str, Acknowledged] = {}
+        self._books: dict[str, Acknowledged] = {}
         self._frames: deque[tuple[int, Key, Frame]] = deque()
         self._count = 0
         self._bytes = 0
@@ -65,10 +68,21 @@ class HeldFrames:
             self.gaps[record.channel, record.symbol] = record
         elif isinstance(record, GapClosed):
             self.gaps.pop((record.channel, record.symbol), None)
-        elif not isinstance(record, (Alive, Control, Unrecognised, Difference, HandedOver, OutOfStep)):
+        elif isinstance(record, HandedOver):
+            self._note_hand_over(record)
+        elif not isinstance(record, (Alive, Control, Unrecognised, Difference, OutOfStep)):
             self.records.append(record)
-            if isinstance(record, Acknowledged) and record.channel == "trade":
-                self.acknowledged[record.symbol] = record
+            if isinstance(record, Acknowledged):
+                (self.acknowledged if record.channel == "trade" else self._books)[record.symbol] = record
+
+    def _note_hand_over(self, record: HandedOver) -> None:
+        """From one connection to the other: the record would take back the gap that the other recorder left. But the
+        symbol's subscription is that of the new leader, and must not go with the old one's connection."""
+        ack = self._books.get(record.symbol)
+        if ack is not None:
+            self.note(
+                msgspec.structs.replace(ack, at_ns=record.at_ns, mono_ns=record.mono_ns, connection=record.connection)
+            )
 
     def trim(self, limit_bytes: int) -> None:
         """Let the oldest frames go, but for each symbol's newest, by which its place may be found."""
