@@ -224,6 +224,24 @@ class TestGaps:
 
         run(main)
 
+    def test_another_depth(self, tmp_path):
+        async def main():
+            async with Scene(tmp_path, rate=400.0) as scene:
+                async with ends_by_signal(scene.recording()) as old:
+                    await scene.exchange.push(f.Status(system="maintenance"))  # both snapshots have one checksum
+                    async with scene.successor(depth=100) as new:
+                        await ended(old)
+                        await new.until_records("GapClosed", 2, channel="level3", cause="stop")
+                        await scene.exchange.push(f.Status(system="online"))
+                        await scene.gained(50)
+                assert {each["channel"] for each in scene.journal("handover")} == {"trade"}
+                for symbol in SYMBOLS:
+                    (gap,) = [gap for gap in scene.gaps() if gap.symbol == symbol]
+                    assert (gap.channel, gap.cause) == ("level3", "stop")
+                scene.check_verified()
+
+        run(main)
+
 
 class TestFailures:
     """Up to the moment when the other recorder is asked to end, it records on whatever happens to the new one."""

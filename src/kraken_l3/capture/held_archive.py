@@ -20,6 +20,7 @@ from kraken_l3.archive.journal import (
     JournalState,
     Record,
     Recovered,
+    Started,
 )
 from kraken_l3.archive.last_messages import LastMessages, symbol_of
 from kraken_l3.archive.writer import ArchiveWriter
@@ -171,10 +172,11 @@ class HeldArchive:
         try:
             if self._restart_day_ns is not None:
                 writer.restart_day(self._restart_day_ns)
+            before = writer.state.started
             for record in held.records:
                 writer.journal(record)
             frames = held.by_key()
-            self._place_books(frames, level3, done)
+            self._place_books(frames, level3, done, _why_not_spliced(writer, before))
             self._place_trades(frames, held.acknowledged, trades, done)
             for stream, run in held.runs(done.skipped):
                 writer.append(stream, run)
@@ -184,12 +186,11 @@ class HeldArchive:
         finally:
             self._tell(done)
 
-    def _place_books(self, held: Mapping[Key, list[Frame]], last: LastMessages, done: _Done) -> None:
+    def _place_books(self, held: Mapping[Key, list[Frame]], last: LastMessages, done: _Done, why_not: str) -> None:
         assert self._writer is not None
         recent: dict[str, list[bytes]] = {}
         for frame in last.recent:
             recent.setdefault(symbol_of(frame.payload), []).append(frame.payload)
-        is_whole = all(reason == "torn" for each in self._writer.recovered for _, _, reason in each.torn)
         for (stream, symbol), frames in held.items():
             if stream != "level3":
                 continue
@@ -199,8 +200,8 @@ class HeldArchive:
             if gap is None and not archived:
                 continue  # new to this archive
             splice = Splice(archived, [frame.payload for frame in frames])
-            if gap is not None and not (is_whole and gap.cause in SPLICED_CAUSES):
-                self._give_up(symbol, frames, gap, "the archive is not whole up to its end", done)
+            if gap is not None and (why_not or gap.cause not in SPLICED_CAUSES):
+                self._give_up(symbol, frames, gap, why_not or _NOT_WHOLE, done)
             elif splice.may_come:
                 self._waiting[symbol] = _Waiting(archived, frames, self._clock.mono_ns())
                 done.skipped["level3", symbol] = len(frames)
@@ -331,6 +332,19 @@ class HeldArchive:
         assert self._writer is not None
         gaps = list(self._writer.state.gaps.values())
         self.spliced(Spliced(done.bridged, done.taken_back, gaps, done.again))
+
+
+_NOT_WHOLE = "the archive is not whole up to its end"
+
+
+def _why_not_spliced(writer: ArchiveWriter, before: Optional[Started]) -> str:
+    """Why no book can go on where the archive ends; `before`: the recorder that wrote it, as it had started."""
+    if any(reason != "torn" for each in writer.recovered for _, _, reason in each.torn):
+        return _NOT_WHOLE
+    now = writer.state.started
+    if before is not None and now is not None and before.config.get("depth") != now.config.get("depth"):
+        return "the archive's books have another depth"
+    return ""
 
 
 class _Waiting(NamedTuple):
