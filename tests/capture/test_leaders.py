@@ -118,6 +118,24 @@ def test_a_drop_of_either_connection_costs_nothing(tmp_path: Path) -> None:
     run(main())
 
 
+def test_what_comes_after_the_end_of_a_connection_is_nobodys(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Exchange(flow()) as exchange:
+            async with Redundant(tmp_path, exchange) as recording:
+                await recording.until_in_step()
+                first = recording.leader()
+                connection = recording.recorder.connections.numbered(first)
+                connection.end("network", "for the test")
+                await recording.until_records("Disconnected", connection=first)
+                late = b'{"channel":"level3","type":"update","data":[{"symbol":"BTC/USD","bids":[],"asks":[]}]}'
+                connection.on_message(late, 1, 1)
+                assert first not in recording.recorder.leaders._line("BTC/USD")._positions
+                await recording.until_in_step()
+            assert_nothing_is_missing(recording, exchange)
+
+    run(main())
+
+
 def test_both_down_at_once_leave_one_gap_a_symbol_with_right_edges(tmp_path: Path) -> None:
     async def main() -> None:
         async with Exchange(flow()) as exchange:

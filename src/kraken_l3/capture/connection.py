@@ -124,6 +124,7 @@ class Connection:
         self._tokens_sent: dict[Optional[str], str] = {}
         self._withheld: dict[str, tuple[Acked, int, int]] = {}
         self._paused = False
+        self._has_ended = False
         #: When the last frame of any kind was received; monotonic, also when reading was resumed.
         self.last_recv_ns = 0
         self.last_mono_ns = 0
@@ -229,6 +230,7 @@ class Connection:
             if symbol is not None:
                 self._delivery.missing(symbol, dead.cause, left_ns, self.number)
         self._delivery.ended(self.number)
+        self._has_ended = True
         self._journal.disconnected(dead, self._close_code, self.last_recv_ns)
         maintenance = self._session.system != "online"
         return ConnectionResult(dead.cause, dead.detail, self._session.healthy_ns(self._clock.mono_ns()), maintenance)
@@ -261,6 +263,8 @@ class Connection:
 
     def on_message(self, payload: bytes, recv_ns: int, mono_ns: int) -> None:
         """See `transport.Receiver`."""
+        if self._has_ended:  # TLS hands over what came before its own end; the gaps, or the other connection, have it
+            return
         self.last_recv_ns = recv_ns
         self.last_mono_ns = mono_ns
         # Nearly every frame is one of these. Whether it is good JSON, the verifier tells: parsing it here would cost
