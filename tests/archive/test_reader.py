@@ -362,3 +362,12 @@ def test_scenes_stop_in_order(tmp_path, clock):
     archive = open_archive(tmp_path / "a")
     *_, last, sync = archive.journal(archive.days[0])  # the sync point is what recovery believes the stop by
     assert (type(last).__name__, type(sync).__name__) == ("Stopped", "SyncPoint")
+
+
+def test_a_directory_that_is_moved_away_is_an_error_of_the_archive(tmp_path):
+    foreign(tmp_path, b"{}\n")
+    archive = open_archive(tmp_path)
+    tmp_path.rename(tmp_path.with_name("elsewhere"))
+    for look in (archive.files, lambda: archive.days):
+        with pytest.raises(ArchiveError, match="cannot be listed"):
+            look()

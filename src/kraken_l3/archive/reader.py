@@ -53,7 +53,7 @@ class Archive:
     def days(self) -> list[dt.date]:
         """The days that have data or a journal, as they were written; empty for a file whose name tells no day."""
         if self.is_directory:
-            days = days_in(entry.name for entry in self.path.iterdir())
+            days = days_in(self._names())
             return written_order((day for day in days if day >= self._since), self._next_day)
         name = parse_name(self.path.name)
         return [name.day] if name else []
@@ -62,7 +62,7 @@ class Archive:
         """The data files of a stream, as they were written (see `layout.data_files`)."""
         if not self.is_directory:
             return [self.path]
-        names = data_files((entry.name for entry in self.path.iterdir()), stream, parts=parts)
+        names = data_files(self._names(), stream, parts=parts)
         by_day: dict[dt.date, list[Path]] = {}
         for name in names:
             parsed = parse_name(name)
@@ -70,6 +70,13 @@ class Archive:
             if parsed.day >= self._since:
                 by_day.setdefault(parsed.day, []).append(self.path / name)
         return [path for day in written_order(by_day, self._next_day) for path in by_day[day]]
+
+    def _names(self) -> list[str]:
+        try:
+            return [entry.name for entry in self.path.iterdir()]
+        except OSError as error:  # it was there when the archive was opened
+            hint = "Leave the directory alone while it is used"
+            raise ArchiveError(f"cannot be listed: {error.strerror}", where=str(self.path), hint=hint) from error
 
     def _next_day(self, day: dt.date) -> Optional[dt.date]:
         if day not in self._next_days:
