@@ -37,7 +37,10 @@ def answers(port: int) -> bool:
 def relay_pids(recorder: RecordProcess) -> list[int]:
     """The recorder's children that relay: none while it is being started."""
     listing = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(recorder.process.pid)], capture_output=True, text=True, check=False
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(recorder.process.pid)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return [int(line.split()[0]) for line in listing.stdout.splitlines() if "--live" in line]
 
