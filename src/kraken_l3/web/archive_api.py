@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections import OrderedDict
@@ -216,7 +217,8 @@ class ArchiveApi:
 
     def _publish(self, topic: str, event: str, data: bytes) -> None:
         """Called from the thread that follows."""
-        self._loop.call_soon_threadsafe(self._hand, topic, event, data)
+        with contextlib.suppress(RuntimeError):  # the loop is closed already: nobody is left to be told
+            self._loop.call_soon_threadsafe(self._hand, topic, event, data)
 
     def _hand(self, topic: str, event: str, data: bytes) -> None:
         self.viewers.publish(topic, self.viewers.frame(event, data))
