@@ -113,10 +113,14 @@ class Disk:
         self.ended += 1
 
 
+async def broken() -> None:
+    raise KeyError("a defect")
+
+
 def test_what_runs_beside_ends_when_the_disk_is_scarce_and_comes_back(capsys):
     async def main():
         disk = Disk()
-        beside = [Beside(disk.work, disk.end)]
+        beside = [Beside("work", disk.work, disk.end), Beside("broken", broken)]
         guard = DiskGuard(Path(), lambda: 0, beside, SystemClock(), MARKS, free_bytes=disk)
         task = asyncio.ensure_future(guard.run())
         await until(lambda: disk.running == 1)
@@ -140,6 +144,7 @@ def test_what_runs_beside_ends_when_the_disk_is_scarce_and_comes_back(capsys):
     assert said.count("the disk is running low") == 1
     assert said.count("the disk is nearly full") == 1
     assert said.count("the disk has room") == 1
+    assert "failed, recording goes on without it what=broken" in said
 
 
 def test_a_recording_goes_on_without_its_verifier_and_has_it_back(tmp_path):

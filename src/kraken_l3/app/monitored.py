@@ -18,6 +18,7 @@ from kraken_l3.app.status import MessageCounter, Observed, RecordCounter, Status
 from kraken_l3.app.summary import RecordingSummary, summary_of
 from kraken_l3.app.take_over import TakeOver
 from kraken_l3.archive.journal import Record
+from kraken_l3.capture.aside import run_aside
 from kraken_l3.capture.web_process import WebProcess
 from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.config.settings import ENV_PREFIX, Settings, environment_without_secrets
@@ -89,7 +90,7 @@ async def record_monitored(
     collector = StatusCollector(recorder, settings.output_dir, clock, messages, records)
     displays = _Displays(recorder, settings, collector, clock, times, alerting)
     shown = table if table is not None and table.can_show else None
-    tasks = [_aside(work) for work in displays.work(stop, notifier, shown)]
+    tasks = [run_aside(work, "a display") for work in displays.work(stop, notifier, shown)]
     ended_by: Optional[BaseException] = None
     try:
         await recorder.run(stop)
@@ -102,18 +103,6 @@ async def record_monitored(
         await asyncio.gather(*tasks, return_exceptions=True)
         await displays.finish(ended_by)
     return summary_of(recorder, settings, (clock.mono_ns() - started_ns) / NS_PER_S)
-
-
-def _aside(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    async def guarded() -> None:
-        try:
-            await work
-        except Exception:  # showing the recorder must never end it
-            log.exception("a display failed, recording goes on without it")
-
-    task = asyncio.ensure_future(guarded())
-    task.add_done_callback(lambda _: work.close())  # a task cancelled before its first step would warn
-    return task
 
 
 class _Displays:

@@ -22,6 +22,7 @@ from kraken_l3.app.take_over import TakeOver
 from kraken_l3.archive.journal import Finding, Record, Started, Stopped
 from kraken_l3.archive.writer import ArchiveWriter
 from kraken_l3.capture import channel, transport
+from kraken_l3.capture.aside import run_aside
 from kraken_l3.capture.clock_watch import ALIVE_S, ClockWatch
 from kraken_l3.capture.connection import ConnectionContext, Shard
 from kraken_l3.capture.credentials import KeyMemory, state_directory
@@ -272,16 +273,16 @@ class Recorder:
         beside = []
         if settings.verify:
             self.verifier = self._verifier(sink, self.resyncs)
-            beside.append(Beside(self.verifier.run, self.verifier.finish))
+            beside.append(Beside("the live verifier", self.verifier.run, self.verifier.finish))
         if settings.seal:
             self.sealer = self._sealer()
-            beside.append(Beside(self.sealer.run))
+            beside.append(Beside("sealing", self.sealer.run))
         self.disk = DiskGuard(settings.output_dir, lambda: sink.written_bytes, beside, clock, self._limits.disk)
-        children = [self.disk.run]
+        children: dict[str, Callable[[], Awaitable[None]]] = {"the disk guard": self.disk.run}
         if settings.relay:
             self.relay = self._relay()
-            children.append(self.relay.run)
-        tasks = [asyncio.ensure_future(self._run_child(run)) for run in children]
+            children["the relay"] = self.relay.run
+        tasks = [run_aside(self._run_child(run), name) for name, run in children.items()]
         work = [clock_watch.run(), self.resyncs.run()]
         if self.leaders is not None:
             work.append(self.leaders.run(self.resyncs.request))

@@ -16,6 +16,7 @@ from typing import Any, Callable, NamedTuple, Optional
 
 import structlog
 
+from kraken_l3.capture.aside import run_aside
 from kraken_l3.capture.disk_forecast import DiskForecast
 from kraken_l3.clock import Clock
 
@@ -70,10 +71,12 @@ class Beside(NamedTuple):
     """Work that runs beside the recording while there is room.
 
     Attributes:
+        name: in the log.
         run: does it until it is cancelled; can be called again.
         end: what is to be done after that, when the disk is scarce; at the end of the recording its owner does it.
     """
 
+    name: str
     run: Callable[[], Coroutine[Any, Any, None]]
     end: Callable[[], Awaitable[None]] = _nothing
 
@@ -107,7 +110,7 @@ class DiskGuard:
         self._marks = marks
         self._look_at = free_bytes
         self._forecast = DiskForecast()
-        self._tasks: list[asyncio.Future[None]] = []
+        self._tasks: list[asyncio.Task[None]] = []
         #: As of the last look; None while nothing tells.
         self.free_bytes: Optional[int] = None
         self.seconds_to_full: Optional[float] = None
@@ -121,7 +124,7 @@ class DiskGuard:
                 if self.mark is DiskMark.SCARCE:
                     await self._end_work()
                 elif not self._tasks:
-                    self._tasks = [asyncio.ensure_future(each.run()) for each in self._beside]
+                    self._tasks = [run_aside(each.run(), each.name) for each in self._beside]
                 await asyncio.sleep(self._marks.look_s)
         finally:
             await self._cancel_work()
