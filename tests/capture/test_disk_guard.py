@@ -144,7 +144,7 @@ def test_what_runs_beside_ends_when_the_disk_is_scarce_and_comes_back(capsys):
     assert said.count("the disk is running low") == 1
     assert said.count("the disk is nearly full") == 1
     assert said.count("the disk has room") == 1
-    assert "failed, recording goes on without it what=broken" in said
+    assert "broken failed, recording goes on without it" in said
 
 
 def test_a_recording_goes_on_without_its_verifier_and_has_it_back(tmp_path):

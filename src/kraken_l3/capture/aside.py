@@ -25,7 +25,7 @@ def run_aside(work: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
         try:
             await work
         except Exception:  # a defect: said where people look, and no more
-            log.exception("failed, recording goes on without it", what=what)
+            log.exception(f"{what} failed, recording goes on without it")
 
     task = asyncio.ensure_future(guarded())
     task.add_done_callback(lambda _: work.close())  # a task cancelled before its first step would warn
