@@ -18,7 +18,7 @@ from typing import Any, Optional, Union, cast
 
 from kraken_l3.errors import ArchiveError, KrakenL3Error, UsageError
 
-__all__ = ["RemoteFile", "RemotePath", "is_url", "path_of", "refuse_secrets", "store_errors"]
+__all__ = ["RemoteFile", "RemotePath", "filesystem_of", "is_url", "path_of", "refuse_secrets", "store_errors"]
 
 #: Small reads (receipts while a line is looked for, heads of checkpoints) are answered from blocks of this size.
 BLOCK_BYTES = 16 * 1024
@@ -47,6 +47,26 @@ def refuse_secrets(url: str) -> None:
     if _SECRETS.search(url):
         hint = "Give credentials by the store's own configuration (for s3: AWS_ACCESS_KEY_ID or ~/.aws)"
         raise UsageError("a URL with a password or a query is not taken", where=_SECRETS.sub("", url), hint=hint)
+
+
+def filesystem_of(place: str) -> tuple[Any, str]:
+    """fsspec's file system of a URL or path, and the place's name in it.
+
+    Raises:
+        UsageError: it cannot be opened: the URL has a password or a query, there is no such protocol, or its package is
+            not installed.
+    """
+    refuse_secrets(place)
+    try:
+        import fsspec
+    except ImportError:
+        raise UsageError("reading and writing URLs needs fsspec", where=place, hint="pip install fsspec s3fs") from None
+    try:
+        filesystem, root = fsspec.core.url_to_fs(place)
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"cannot open: {error}", where=place) from None
+    filesystem.invalidate_cache()
+    return filesystem, str(root).rstrip("/")
 
 
 def path_of(text: Union[str, Path]) -> Path:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Optional, Protocol
 
 from kraken_l3.archive.filesystem import OsFileSystem
-from kraken_l3.archive.remote import refuse_secrets, store_errors
-from kraken_l3.errors import LocalFault, UsageError
+from kraken_l3.archive.remote import filesystem_of, store_errors
+from kraken_l3.errors import LocalFault
 
 __all__ = ["LocalStore", "Output", "RemoteStore", "Store", "open_store", "write_file"]
 
@@ -151,9 +151,8 @@ class RemoteStore:
     """A place that fsspec knows (s3://bucket/path, gs://...)."""
 
     def __init__(self, url: str) -> None:
-        refuse_secrets(url)
         self._url = url.rstrip("/")
-        self._filesystem, self._root = _filesystem_of(self._url)
+        self._filesystem, self._root = filesystem_of(self._url)
 
     def begin(self, name: str) -> Output:
         """See `Store.begin`."""
@@ -201,16 +200,3 @@ def write_file(store: Store, name: str, content: bytes) -> str:
         output.abandon()
         raise
     return name
-
-
-def _filesystem_of(url: str) -> tuple[Any, str]:
-    try:
-        import fsspec
-    except ImportError:
-        raise UsageError("reading and writing URLs needs fsspec", where=url, hint="pip install fsspec s3fs") from None
-    try:
-        filesystem, root = fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        raise UsageError(f"cannot open: {error}", where=url) from None
-    filesystem.invalidate_cache()
-    return filesystem, str(root).rstrip("/")

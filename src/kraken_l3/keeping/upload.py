@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Callable
 
 from kraken_l3.archive.opening import PlainFile
-from kraken_l3.archive.remote import refuse_secrets, store_errors
-from kraken_l3.errors import DamageFound, UsageError
+from kraken_l3.archive.remote import filesystem_of, store_errors
+from kraken_l3.errors import DamageFound
 
 __all__ = ["Store"]
 
@@ -27,17 +27,8 @@ class Store:
     """
 
     def __init__(self, url: str) -> None:
-        refuse_secrets(url)
         self.url = url.rstrip("/")
-        try:
-            import fsspec
-        except ImportError:
-            hint = "pip install 'kraken-l3-recorder[storage]'"
-            raise UsageError("uploading needs fsspec", where=self.url, hint=hint) from None
-        try:
-            self._filesystem, self._root = fsspec.core.url_to_fs(self.url)
-        except (ImportError, ValueError) as error:
-            raise UsageError(f"cannot open: {error}", where=self.url) from None
+        self._filesystem, self._root = filesystem_of(self.url)
 
     def is_at(self, directory: Path) -> bool:
         """Whether it is a directory of this machine, and this one."""

@@ -8,6 +8,7 @@ from html import escape
 from typing import Optional
 
 from kraken_l3._version import __version__
+from kraken_l3.monitor.units import size
 from kraken_l3.report.figures import DayReport, Quantiles, SymbolFigures
 from kraken_l3.report.grade import RULE
 from kraken_l3.report.pictures import day_picture, distributions, svg
@@ -93,7 +94,7 @@ def _tiles(report: DayReport) -> Iterable[str]:
         (f"{messages:,}", "messages"),
         (_share(verified / messages if messages else None), "verified by checksum"),
         (f"{lags[0].p50:.3g} / {lags[0].p99:.3g} ms" if lags else "–", "lag, half / 99 %, of the busiest symbol"),
-        (_size(sum(report.bytes.values())), "on disk"),
+        (size(sum(report.bytes.values())), "on disk"),
     ]
     yield '<div class="tiles">'
     yield from (f'<div class="tile"><strong>{value}</strong><span>{what}</span></div>' for value, what in tiles)
@@ -174,7 +175,7 @@ def _storage(report: DayReport) -> Iterable[str]:
     lost = [f"{count:,} by {escape(cause)}" for cause, count in report.connections_lost.items()]
     yield "<h2>Connections and storage</h2>"
     yield f"<p>Connections that ended: {', '.join(lost) or 'none'}.</p>"
-    yield _table(["file", "size"], [[escape(kind), _size(size)] for kind, size in report.bytes.items()])
+    yield _table(["file", "size"], [[escape(kind), size(bytes_)] for kind, bytes_ in report.bytes.items()])
 
 
 def _pictures(day: Day) -> Iterable[str]:
@@ -228,14 +229,6 @@ def _number(value: Optional[float]) -> str:
 
 def _number_of(count: int, what: str) -> str:
     return f"{count:,} {what}{'s' * (count != 1)}"
-
-
-def _size(size: float) -> str:
-    for unit in ("B", "KB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:,.3g} TB"
 
 
 def _time(at_ns: int) -> str:
