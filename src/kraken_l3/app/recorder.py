@@ -270,19 +270,7 @@ class Recorder:
             redundancy=redundancy,
             directory=str(settings.output_dir),
         )
-        beside = []
-        if settings.verify:
-            self.verifier = self._verifier(sink, self.resyncs)
-            beside.append(Beside("the live verifier", self.verifier.run, self.verifier.finish))
-        if settings.seal:
-            self.sealer = self._sealer()
-            beside.append(Beside("sealing", self.sealer.run))
-        self.disk = DiskGuard(settings.output_dir, lambda: sink.written_bytes, beside, clock, self._limits.disk)
-        children: dict[str, Callable[[], Awaitable[None]]] = {"the disk guard": self.disk.run}
-        if settings.relay:
-            self.relay = self._relay()
-            children["the relay"] = self.relay.run
-        tasks = [run_aside(self._run_child(run), name) for name, run in children.items()]
+        tasks = [run_aside(self._run_child(run), name) for name, run in self._children(sink, self.resyncs).items()]
         work = [clock_watch.run(), self.resyncs.run()]
         if self.leaders is not None:
             work.append(self.leaders.run(self.resyncs.request))
@@ -300,6 +288,23 @@ class Recorder:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _children(self, sink: Sink, resyncs: Resyncs) -> dict[str, Callable[[], Awaitable[None]]]:
+        """What runs in processes of its own beside the recording, by its name in the log."""
+        settings = self._settings
+        beside = []
+        if settings.verify:
+            self.verifier = self._verifier(sink, resyncs)
+            beside.append(Beside("the live verifier", self.verifier.run, self.verifier.finish))
+        if settings.seal:
+            self.sealer = self._sealer()
+            beside.append(Beside("sealing", self.sealer.run))
+        self.disk = DiskGuard(settings.output_dir, lambda: sink.written_bytes, beside, self._clock, self._limits.disk)
+        children: dict[str, Callable[[], Awaitable[None]]] = {"the disk guard": self.disk.run}
+        if settings.relay:
+            self.relay = self._relay()
+            children["the relay"] = self.relay.run
+        return children
 
     async def _run_child(self, run: Callable[[], Awaitable[None]]) -> None:
         """Not before another recorder's child processes are gone, which write to the archive up to their end."""
