@@ -38,6 +38,15 @@ def simulate(*options: str) -> Iterator[dict[str, str]]:
         process.stdout.close()
 
 
+def is_running(pid: int) -> bool:
+    """Whether a process is there: it has not ended, or nobody has asked yet how it ended."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def _listen_to_hangup() -> None:
     """In the child: the tests themselves may run under nohup, and an ignored signal is inherited."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)

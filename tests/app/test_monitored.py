@@ -34,7 +34,7 @@ from kraken_l3.monitor.health import health_of
 from kraken_l3.monitor.live import LiveTable
 from kraken_l3.monitor.status import DiskStatus
 from kraken_l3.monitor.status_file import read_status
-from processes import simulate
+from processes import is_running, simulate
 from recording import WAIT_S, Recording, flow, run
 
 
@@ -298,12 +298,18 @@ def test_a_second_recorder_does_not_touch_the_status_of_the_first(tmp_path):
 
 def test_alerts_of_a_recording_from_its_start_to_its_end(tmp_path):
     hook = tmp_path / "hook.py"
-    hook.write_text("import sys; open(sys.argv[1], 'a').write(sys.stdin.read() + chr(10))")
+    hook.write_text("import os, sys; open(sys.argv[1], 'a').write(f'{os.getpid()} {sys.stdin.read()}' + chr(10))")
     out = tmp_path / "alerts"
 
+    def lines():
+        return [line.partition(" ") for line in out.read_text().splitlines()] if out.exists() else []
+
     def alerts():
-        lines = out.read_text().splitlines() if out.exists() else []
-        return [(alert["kind"], alert["cause"], sorted(alert["symbols"])) for alert in map(json.loads, lines)]
+        said = [json.loads(alert) for _, _, alert in lines()]
+        return [(alert["kind"], alert["cause"], sorted(alert["symbols"])) for alert in said]
+
+    def delivered():
+        return [pid for pid, _, _ in lines() if not is_running(int(pid))]
 
     async def main():
         async with Exchange(flow()) as exchange:

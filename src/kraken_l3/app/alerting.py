@@ -50,7 +50,7 @@ class Alerting:
             environment_without_secrets(settings),
             times=times,
         )
-        #: The first of them is being delivered now.
+        #: The first of them is being delivered now; if the end interrupts that, it is delivered again.
         self._undelivered: deque[Alert] = deque()
 
     def record(self, record: Record) -> None:
