@@ -166,7 +166,7 @@ def test_it_pauses_steps_and_goes_on(recorded):
     assert feed.due(0, 10**12) != []
 
 
-@pytest.mark.parametrize("wrong", [0, -1, "fast", "nan", "inf", None])
+@pytest.mark.parametrize("wrong", [0, -1, "fast", "nan", "inf", None, True, 1e-300, 10**400])
 def test_a_speed_that_is_none_is_refused(wrong):
     with pytest.raises(UsageError, match="speed must be a number above 0, max or step"):
         speed_of(wrong)
@@ -336,15 +336,34 @@ async def test_the_clock_is_controlled_over_http(recorded):
             ({"step": -3}, "step must be a whole number above 0"),
             ({"step": 1e300}, "step must be a whole number above 0"),
             ({"seek": "x"}, "not an RFC 3339"),
+            ({"seek": True}, "seek must be an RFC 3339 time"),
+            ({"seek": 2**63}, "seek must be an RFC 3339 time"),
+            ({"speed": [1]}, "speed must be"),
+            ({"paused": "false"}, "paused must be true or false, got false"),
+            ({"paused": False, "step": 1}, "step is for a replay that is paused"),
+            ({"paused": False, "speed": "fast"}, "speed must be"),
         ):
             status, answer = await change(**wrong)
             assert status == 400
             assert message in answer["error"]
+        for body in (b"[]", b"{", b"", b"[" * 100_000):
+            answer = await http.post(f"{exchange.rest_url}/replay", data=body)
+            assert answer.status == 400
+        assert exchange.state() == state, "nothing of what was wrong has been done"
         await change(speed="max", paused=False)
         rest = lines_of(recorded)[900:]
         assert [text for text in [await wire.next_of(LEVEL3) for _ in range(len(rest) + 1)] if text in rest[:50]][
             :50
         ] == rest[:50]
+
+
+@running
+async def test_a_web_page_does_not_control_the_clock(recorded):
+    async with Replay(recorded) as exchange, aiohttp.ClientSession() as http:
+        for origin in ("https://example.com", "null", exchange.rest_url):
+            answer = await http.post(f"{exchange.rest_url}/replay", data='{"paused": true}', headers={"Origin": origin})
+            assert answer.status == 403
+        assert exchange.state()["paused"] is False
 
 
 # what is not there

@@ -2,6 +2,7 @@
 
 `GET /replay` tells where the recording is; `POST /replay` with a JSON object changes that: `{"speed": 10}` or
 `{"speed": "max"}`, `{"paused": true}`, `{"step": 5}` (messages, while paused), `{"seek": "2026-11-22T14:30:00Z"}`.
+It is for programs: a request with an `Origin` header comes from a page in a browser, and is refused.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ NO_LIMITS = Limits(subscriptions_per_s=10**6, attempts=10**6, rest_counter=1e6, 
 _CONNECTION_LOST = frozenset(
     {"network", "closed", "silence", "protocol", "writer", "disk", "clock", "fault", "crash", "stop"}
 )
+#: Times at any such speed are numbers that the clock can hold.
+_SLOWEST, _FASTEST = 1e-6, 1e9
 
 
 def speed_of(speed: Union[str, float]) -> float:
@@ -38,14 +41,17 @@ def speed_of(speed: Union[str, float]) -> float:
         UsageError: it is none of these.
     """
     words = {"max": math.inf, "step": 0.0}
-    if speed in words:
-        return words[str(speed)]
+    if isinstance(speed, str) and speed in words:
+        return words[speed]
     try:
-        value = float(speed)
-    except (ValueError, TypeError):
+        value = math.nan if isinstance(speed, bool) else float(speed)
+    except (ValueError, TypeError, OverflowError):
         value = math.nan
-    if not 0 < value < math.inf:
-        raise UsageError(f"speed must be a number above 0, max or step, got {speed}")
+    if not _SLOWEST <= value <= _FASTEST:
+        raise UsageError(
+            f"speed must be a number above 0, max or step, got {speed}",
+            hint=f"A number is recorded seconds per second, {_SLOWEST:g} to {_FASTEST:g}",
+        )
     return value
 
 
@@ -131,10 +137,9 @@ class Replay(Exchange):
         """While it stands still: show so many more messages.
 
         Raises:
-            UsageError: it is no whole number above 0.
+            UsageError: it is no whole number above 0, or the recording runs.
         """
-        if type(messages) is not int or messages < 1:
-            raise UsageError(f"step must be a whole number above 0, got {messages}")
+        _check_step(messages, is_paused=self.recording.pace.paused)
         self.recording.pace.step(messages)
 
     def seek(self, at_ns: int) -> None:
@@ -164,23 +169,53 @@ class Replay(Exchange):
         return web.json_response(self.state())
 
     async def _change(self, request: web.Request) -> web.Response:
+        # Browsers send it with every POST of a page, which may be anybody's; there is no page of ours
+        if "Origin" in request.headers:
+            return web.json_response({"error": "a web page cannot control a replay"}, status=403)
         try:
-            wanted = json.loads(await request.read())
-            self._apply(wanted)
-        except (ValueError, TypeError, AttributeError, UsageError) as error:
+            self._apply(json.loads(await request.read()))
+        except (ValueError, RecursionError) as error:
+            return web.json_response({"error": f"not JSON: {error}"}, status=400)
+        except UsageError as error:
             return web.json_response({"error": str(error)}, status=400)
         return web.json_response(self.state())
 
-    def _apply(self, wanted: dict[str, Any]) -> None:
+    def _apply(self, wanted: object) -> None:
+        """All of it, or nothing where a part is wrong."""
+        if not isinstance(wanted, dict):
+            raise UsageError("send a JSON object with speed, paused, step or seek")
         unknown = wanted.keys() - {"speed", "paused", "step", "seek"}
         if unknown:
             raise UsageError(f"a replay has no {sorted(unknown)[0]}; it has speed, paused, step and seek")
+        speed = speed_of(wanted["speed"]) if "speed" in wanted else None
+        seek_ns = _moment_of(wanted["seek"]) if "seek" in wanted else None
+        pause = wanted.get("paused", speed == 0 or self.recording.pace.paused)
+        if type(pause) is not bool:
+            raise UsageError(f"paused must be true or false, got {pause}")
+        if "step" in wanted:
+            _check_step(wanted["step"], is_paused=pause)
         if "speed" in wanted:
             self.set_speed(wanted["speed"])
         if "paused" in wanted:
-            (self.pause if wanted["paused"] else self.go_on)()
-        if "seek" in wanted:
-            at = wanted["seek"]
-            self.seek(at if isinstance(at, int) else parse_rfc3339(at))
+            (self.pause if pause else self.go_on)()
+        if seek_ns is not None:
+            self.seek(seek_ns)
         if "step" in wanted:
             self.step(wanted["step"])
+
+
+def _check_step(messages: object, *, is_paused: bool) -> None:
+    if type(messages) is not int or messages < 1:
+        raise UsageError(f"step must be a whole number above 0, got {messages}")
+    if not is_paused:
+        raise UsageError("step is for a replay that is paused")
+
+
+def _moment_of(moment: object) -> int:
+    try:
+        at_ns = parse_rfc3339(moment) if isinstance(moment, str) else moment
+    except ValueError as error:
+        raise UsageError(str(error), where="seek") from error
+    if type(at_ns) is not int or not 0 <= at_ns < 2**63:
+        raise UsageError(f"seek must be an RFC 3339 time, or nanoseconds since 1970, got {moment}")
+    return at_ns
