@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from kraken_l3.exchange.written import write_archive
+from kraken_l3.model.timestamps import NS_PER_S
 from processes import ROOT, WAIT_S, RecordProcess, run, simulate
 
 COMMAND = [sys.executable, "-m", "kraken_l3"]
@@ -104,3 +106,17 @@ def test_a_relay_has_no_clock(tmp_path: Path) -> None:
     done = run("replay", ".", "--live", "--from", "2026-01-01T00:00:00Z", directory=tmp_path)
     assert done.returncode == 1
     assert "--from has no meaning with --live" in done.stderr
+
+
+def test_an_address_in_use_is_one_of_the_recorders_configuration(tmp_path: Path) -> None:
+    write_archive(tmp_path / "data", duration_ns=NS_PER_S)
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = str(taken.getsockname()[1])
+        command = [*COMMAND, "replay", str(tmp_path / "data"), "--live", "--recorder", "--port", port]
+        relay = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        with relay:  # whose standard input stays open until it has ended
+            said = relay.stderr.read()
+    assert relay.returncode == 5
+    assert "cannot listen" in said
+    assert "`relay` in the recorder's configuration" in said
+    assert "--port" not in said

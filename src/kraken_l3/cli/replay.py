@@ -68,9 +68,12 @@ def replay(
 
 async def _relay(relay: Relay, duration: Optional[float], *, recorder: bool) -> None:
     stop = stop_on_signal()
-    if recorder:
-        _set_at_end_of_stdin(stop)
-    await serve(relay, duration, stop=stop, say=(lambda exchange: exchange.rest_url) if recorder else None)
+    if not recorder:
+        await serve(relay, duration, stop=stop)
+        return
+    _set_at_end_of_stdin(stop)
+    hint = "Write another address for `relay` in the recorder's configuration"
+    await serve(relay, duration, stop=stop, say=lambda exchange: exchange.rest_url, port_hint=hint)
 
 
 def _set_at_end_of_stdin(stop: asyncio.Event) -> None:

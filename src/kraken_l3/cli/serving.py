@@ -171,17 +171,19 @@ async def serve(
     *,
     stop: Optional[asyncio.Event] = None,
     say: Optional[Callable[[Exchange], str]] = None,
+    port_hint: str = "Choose another --port; 0 takes a free one",
 ) -> None:
     """Run an exchange until SIGINT, SIGTERM, `stop` or the end of `duration` (seconds).
 
-    It prints what `say` says when it can be reached; by default lines to paste into a shell.
+    It prints what `say` says when it can be reached; by default lines to paste into a shell. `port_hint` says what to
+    do where it cannot listen.
 
     Raises:
         LocalFault: it cannot listen there.
         KrakenL3Error: its feed cannot be read any more.
     """
     stopped = asyncio.ensure_future((stop or stop_on_signal()).wait())
-    serving = asyncio.ensure_future(_serve(exchange, say or _exports))
+    serving = asyncio.ensure_future(_serve(exchange, say or _exports, port_hint))
     try:
         await asyncio.wait([stopped, serving], timeout=duration, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -191,13 +193,11 @@ async def serve(
             await serving
 
 
-async def _serve(exchange: Exchange, say: Callable[[Exchange], str]) -> None:
+async def _serve(exchange: Exchange, say: Callable[[Exchange], str], port_hint: str) -> None:
     try:
         await exchange.__aenter__()
     except OSError as error:
-        raise LocalFault(
-            f"cannot listen: {error.strerror}", hint="Choose another --port; 0 takes a free one"
-        ) from error
+        raise LocalFault(f"cannot listen: {error.strerror}", hint=port_hint) from error
     try:
         click.echo(say(exchange))
         sys.stdout.flush()
