@@ -14,17 +14,22 @@ from pathlib import Path
 
 import pytest
 import trustme
+from aiohttp import web
+from fsspec.implementations.local import LocalFileSystem
 
 from kraken_l3.app.doctor import machine, network
+from kraken_l3.app.doctor.beside import check_port, check_upload
 from kraken_l3.app.doctor.examination import examine
 from kraken_l3.app.doctor.finding import bounded, exit_code_of, in_thread
 from kraken_l3.app.doctor.machine import check_clock, check_disk
 from kraken_l3.app.doctor.network import permission_findings
+from kraken_l3.archive.lock import DirectoryLock
 from kraken_l3.clock import SystemClock
 from kraken_l3.config.settings import load_settings
 from kraken_l3.exchange.faults import TokenError
 from kraken_l3.exchange.limits import Limits
 from kraken_l3.exchange.server import Exchange
+from kraken_l3.model.address import parse_address
 from kraken_l3.monitor.status import ClockStatus
 from kraken_l3.protocol.plan import make_plan
 from processes import run, simulate
@@ -305,6 +310,101 @@ def test_the_disk(tmp_path):
     (found,) = check_disk(tmp_path / "file", plan)
     assert found.state == "bad"
     assert "output_dir" in found.remedy
+
+
+@asynccontextmanager
+async def http_server(answer, headers=None):
+    async def tell(_request):
+        return web.Response(text=answer, headers=headers)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", tell)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        yield parse_address(f"127.0.0.1:{runner.addresses[0][1]}")
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("runs", [True, False])
+@pytest.mark.parametrize(
+    ("answer", "headers", "is_ours"),
+    [
+        ("there is no such page", {"Server": "kraken-l3"}, True),
+        ('{"at": null, "live": true}', None, True),
+        ('{"at": null}', None, False),
+    ],
+)
+def test_a_port_is_free_or_the_recorders_own_or_taken(tmp_path, runs, answer, headers, is_ours):
+    async def go():
+        async with http_server(answer, headers) as address:
+            taken = await check_port("http", address, tmp_path)
+        return taken + await check_port("http", address, tmp_path)
+
+    lock = DirectoryLock(tmp_path) if runs else None
+    try:
+        taken, free = asyncio.run(go())
+    finally:
+        if lock is not None:
+            lock.release()
+    assert (free.state, "is free" in free.what) == ("ok", True)
+    if runs and is_ours:
+        assert (taken.state, "the recorder serves there" in taken.what) == ("ok", True)
+    else:
+        assert (taken.state, taken.exit_code) == ("bad", 5)
+        assert "choose another port" in taken.remedy
+
+
+def test_a_server_that_never_answers_has_the_port(tmp_path):
+    async def hang(_reader, _writer):
+        await asyncio.Event().wait()
+
+    async def go():
+        async with tcp_server(hang) as port:
+            return await check_port("relay", parse_address(f"127.0.0.1:{port}"), tmp_path, answer_s=0.1)
+
+    lock = DirectoryLock(tmp_path)
+    try:
+        (found,) = asyncio.run(go())
+    finally:
+        lock.release()
+    assert (found.state, "another program listens" in found.what) == ("bad", True)
+
+
+def test_an_address_of_another_machine(tmp_path):
+    (found,) = asyncio.run(check_port("http", parse_address("192.0.2.1:9464"), tmp_path))
+    assert found.state == "bad"
+    assert "an address of this machine" in found.remedy
+
+
+def test_a_store_is_written_to_and_left_as_it_was(tmp_path):
+    store = tmp_path / "store"
+    (found,) = check_upload(store.as_uri(), tmp_path / "not-yet")
+    assert (found.state, list(store.iterdir())) == ("ok", [])
+    (found,) = check_upload(str(store), store)
+    assert (found.state, found.exit_code, "is output_dir itself" in found.what) == ("bad", 1, True)
+
+
+def test_a_store_that_cannot_be_written_to(tmp_path):
+    (tmp_path / "file").touch()
+    config = {"seal": True, "upload": str(tmp_path / "file")}
+    findings = diagnose(tmp_path, config=config)
+    found = by_check(findings)
+    assert found["upload"].state == "bad", found["upload"]
+    assert "file" in found["upload"].what
+    assert exit_code_of(findings) in (1, 5)
+
+
+def test_a_store_whose_files_may_not_be_removed(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError("no")
+
+    monkeypatch.setattr(LocalFileSystem, "rm_file", refuse)
+    (found,) = check_upload(str(tmp_path / "store"), tmp_path)
+    assert (found.state, ".kraken-l3-doctor stays there" in found.what) == ("ok", True)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="systemd is Linux's")

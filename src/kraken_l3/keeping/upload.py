@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any, Callable
 
 from kraken_l3.archive.opening import PlainFile
 from kraken_l3.archive.remote import filesystem_of, store_errors
-from kraken_l3.errors import DamageFound
+from kraken_l3.errors import DamageFound, KrakenL3Error
 
 __all__ = ["Store"]
 
@@ -35,7 +36,8 @@ class Store:
         from fsspec.implementations.local import LocalFileSystem
 
         root = Path(self._root)
-        return isinstance(self._filesystem, LocalFileSystem) and root.exists() and root.samefile(directory)
+        is_local = isinstance(self._filesystem, LocalFileSystem)
+        return is_local and root.exists() and directory.exists() and root.samefile(directory)
 
     def size(self, name: str) -> int:
         """Of a file there, in bytes; -1 if there is none.
@@ -102,3 +104,28 @@ class Store:
             hint = "Run it again. If it happens again, the store or the way to it is broken"
             raise DamageFound("what came back from the store is not what was sent", where=where, hint=hint)
         return size, sent.hexdigest()
+
+    def try_out(self) -> str:
+        """Write a small file there, read it back and remove it; gives its name if it cannot be removed, else "".
+
+        Raises:
+            DamageFound: other bytes came back.
+            UsageError: there is no access.
+            ArchiveError: the store does not answer.
+        """
+        name, sent = ".kraken-l3-doctor", os.urandom(64)
+        where, target = f"{self.url}/{name}", f"{self._root}/{name}"
+        with store_errors(where, "write"):
+            self._filesystem.makedirs(self._root, exist_ok=True)
+            self._filesystem.pipe_file(target, sent)
+        self._filesystem.invalidate_cache()
+        with store_errors(where):
+            came_back = self._filesystem.cat_file(target)
+        if came_back != sent:
+            raise DamageFound("what came back from the store is not what was sent", where=where)
+        try:
+            with store_errors(where, "remove"):
+                self._filesystem.rm_file(target)
+        except KrakenL3Error:  # keys that may write and not remove are good ones for a copy
+            return name
+        return ""

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Callable, Optional
 
+from kraken_l3.app.doctor.beside import check_port, check_upload
 from kraken_l3.app.doctor.finding import Finding, bad, bounded, failed, good, in_thread, skipped, warning
 from kraken_l3.app.doctor.machine import (
     check_clock,
@@ -20,6 +21,7 @@ from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.config.settings import DEFAULT_CONFIG, Settings, load_settings, require_key
 from kraken_l3.config.symbols import needs_instruments
 from kraken_l3.errors import ConfigError
+from kraken_l3.model.address import parse_address
 from kraken_l3.monitor.clock_sync import read_clock_status
 from kraken_l3.monitor.status import ClockStatus
 from kraken_l3.protocol.plan import make_plan
@@ -55,7 +57,19 @@ async def examine(
         findings += found
     plan = make_plan(names, settings.depth, settings.tier, settings.redundancy)
     findings += await bounded("disk", in_thread(lambda: check_disk(settings.output_dir, plan)), limit_s)
+    findings += await _beside(settings, limit_s)
     return findings + check_limits(plan.connections) + await bounded("service", in_thread(check_service), limit_s)
+
+
+async def _beside(settings: Settings, limit_s: float) -> list[Finding]:
+    findings = []
+    for key, address in (("http", settings.http), ("relay", settings.relay)):
+        if address:
+            findings += await bounded(key, check_port(key, parse_address(address), settings.output_dir), limit_s)
+    if settings.upload:
+        work = in_thread(lambda: check_upload(settings.upload, settings.output_dir))
+        findings += await bounded("upload", work, limit_s)
+    return findings
 
 
 def _configuration(config: Optional[Path]) -> tuple[Optional[Settings], list[Finding]]:

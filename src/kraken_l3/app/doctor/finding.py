@@ -48,7 +48,7 @@ def warning(check: str, what: str, remedy: str) -> Finding:
 
 
 def bad(check: str, what: str, remedy: str, exit_code: int = LocalFault.exit_code) -> Finding:
-    """The recorder would not work."""
+    """The recorder, or something that it is configured to do, would not work."""
     return Finding(check, "bad", what, remedy, exit_code)
 
 
