@@ -1,9 +1,12 @@
 """The daily report: its figures against a slow count of the same archive, its grade, its files, and bad days."""
 
 import json
+import re
 import subprocess
 import sys
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -20,6 +23,8 @@ from hypothesis import strategies as st
 
 from kraken_l3.archive.journal import GapClosed, GapOpened
 from kraken_l3.archive.layout import DayPaths
+from kraken_l3.export.bulk import export_table
+from kraken_l3.export.events import EventsTable
 from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.report import report_day
 from kraken_l3.report.figures import GapFigure
@@ -27,7 +32,7 @@ from kraken_l3.report.files import write_report
 from kraken_l3.report.grade import GRADES, grade_of, poorest
 from kraken_l3.report.histogram import Histograms
 from kraken_l3.report.page import html_of
-from scenes import SYMBOLS, Scene
+from scenes import NOON_NS, SYMBOLS, Scene
 
 MINUTE_NS = 60 * 10**9
 
@@ -97,8 +102,45 @@ def test_a_message_that_fails_spoils_its_minute_and_those_after_it(archive, tmp_
     path.write_bytes(b"\n".join(lines))
     before, after = (report_day(each) for each in (archive.path, broken))
     assert figures(after, "ETH/USD").mismatched == 1
-    assert after.usable["ETH/USD"].sum() == before.usable["ETH/USD"].sum() - 1
+    assert 0 < after.usable["ETH/USD"].sum() < before.usable["ETH/USD"].sum() - 1
     assert (after.usable["SOL/USD"] == before.usable["SOL/USD"]).all()
+    assert (usable_in_table(kraken_l3.open(broken), "ETH/USD", after) == after.usable["ETH/USD"]).all()
+
+
+def usable_in_table(archive, symbol, day):
+    """Which minutes of the day the table `verdicts` calls usable."""
+    usable = np.zeros(1440, bool)
+    with tempfile.TemporaryDirectory() as out:
+        export_table(str(archive.path), out, EventsTable())
+        part = Path(out) / "verdicts" / f"symbol={symbol.replace('/', '-')}"
+        for row in pq.read_table(part).to_pylist():
+            if row["usable"] and row["minute"].date() == day.report.day:
+                usable[row["minute"].hour * 60 + row["minute"].minute] = True
+    return usable
+
+
+def with_wrong_checksum(line):
+    return re.sub(rb'"checksum":(\d)', lambda found: b'"checksum":%d' % (int(found[1]) % 8 + 1), line)
+
+
+@pytest.mark.parametrize("agreeing", [0, 2])
+def test_a_book_that_was_wrong_before_midnight_is_not_usable_after_it(tmp_path, agreeing):
+    scene = Scene(tmp_path, now_ns=NOON_NS + (12 * 3600 - 300) * NS_PER_S)
+    lines = scene.flow(3_000)
+    of = {symbol: [line for line in lines if f'"{symbol}"'.encode() in line] for symbol in SYMBOLS}
+    right, wrong = of[SYMBOLS[0]], of[SYMBOLS[1]]
+    scene.write(right[:100] + wrong[:100])
+    scene.write([with_wrong_checksum(wrong[100]), *wrong[101 : 101 + agreeing]])
+    scene.step_ns = NS_PER_S
+    scene.write(right[100:1000])  # ten minutes past midnight
+    scene.write(wrong[101 + agreeing : 200])
+    scene.close()
+    archive = kraken_l3.open(tmp_path)
+    day = report_day(tmp_path, archive.days[1])
+    assert day.usable[SYMBOLS[0]].sum() > 9
+    assert day.usable[SYMBOLS[1]].sum() == 0
+    for symbol in SYMBOLS:
+        assert (day.usable[symbol] == usable_in_table(archive, symbol, day)).all()
 
 
 def test_both_engines_report_the_same(archive, day):

@@ -196,7 +196,7 @@ class TableFiles(RowFiles):
         """Take note of the file that begins, with its books where the table has them."""
         self._part = begin.file.part
         self._symbol_day = self._table.day(archive, begin.day, self.gaps)
-        self.verdicts.begin(begin, engine)
+        self.verdicts.begin(begin, engine, self._builder)
         if wanted and self._table.has_day_starts and begins_with_day(begin, self._window):
             for symbol, records in books_at_begin(begin, engine, self._builder, self.gaps):
                 self._put(symbol, begin.day, records)

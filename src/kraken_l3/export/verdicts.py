@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from kraken_l3.export.arrow import array_of, bools_of, times_of
 from kraken_l3.export.gap_rows import GapRows
 from kraken_l3.export.naming import part_path, printable
 from kraken_l3.export.parquet import ParquetOutput
-from kraken_l3.export.records import Judged, Records
+from kraken_l3.export.records import Judged, RecordBuilder, Records
 from kraken_l3.export.schema import TIME
 from kraken_l3.export.storage import Store
 from kraken_l3.model.events import State, Verdict
@@ -26,7 +26,7 @@ from kraken_l3.model.timestamps import NS_PER_DAY, NS_PER_S, day_start_ns
 from kraken_l3.model.window import EVERYTHING, Window
 from kraken_l3.rebuild.playback import FileBegin, FileEnd
 
-__all__ = ["VERDICTS_VERSION", "MinuteVerdicts"]
+__all__ = ["VERDICTS_VERSION", "JudgedMinutes", "MinuteVerdicts", "judge_minutes"]
 
 VERDICTS_VERSION = "1"
 _MINUTE_NS = 60 * NS_PER_S
@@ -74,12 +74,15 @@ class MinuteVerdicts:
         self._store, self._window = store, window
         self._pieces: dict[str, list[Records]] = defaultdict(list)
         self._known: set[str] = set()
+        self._suspect: set[str] = set()
         self._begin_ns = self._now_ns = self._last_ns = self._part = 0
         self._has_midnights = False
 
-    def begin(self, begin: FileBegin, engine: Engine) -> None:
-        """A file begins; the books that are in the engine are known from there on."""
+    def begin(self, begin: FileBegin, engine: Engine, builder: RecordBuilder) -> None:
+        """A file begins; the books that are in the engine are known from there on, and suspect where they were."""
+        builder.look()
         self._known = {tally.symbol for tally in engine.tallies() if tally.state is State.SYNCED}
+        self._suspect = {symbol for symbol in self._known if builder.is_suspect(symbol)}
         self._has_midnights = begin.day is not None and begin.file.receipts is not None  # else nothing tells where
         midnight_ns = day_start_ns(begin.day) if begin.day is not None and self._has_midnights else 0
         newest = begin.file.receipts.last() if begin.file.receipts is not None else None
@@ -109,7 +112,8 @@ class MinuteVerdicts:
         for symbol, pieces in sorted(self._pieces.items()):
             counts = _merged(pieces)
             begin_ns = self._begin_ns if symbol in self._known else int(counts["first_ns"][0])
-            table = _table(counts, begin_ns or int(counts["first_ns"][0]), until_ns, gaps.of(symbol))
+            begin_ns = begin_ns or int(counts["first_ns"][0])
+            table = _table(counts, begin_ns, until_ns, gaps.of(symbol), begins_suspect=symbol in self._suspect)
             self._write(symbol, end.day, table)
         self._pieces.clear()
 
@@ -149,7 +153,9 @@ def _merged(pieces: Sequence[Records]) -> Records:
     return merged
 
 
-def _table(counts: Records, begin_ns: int, until_ns: int, gaps: Sequence[tuple[int, int]]) -> pa.Table:
+def _table(
+    counts: Records, begin_ns: int, until_ns: int, gaps: Sequence[tuple[int, int]], *, begins_suspect: bool
+) -> pa.Table:
     """A row for every minute from `begin_ns` to `until_ns`, also those without a message.
 
     A span that no recording has, as damaged receipts tell one, has rows for the minutes with messages alone.
@@ -157,31 +163,57 @@ def _table(counts: Records, begin_ns: int, until_ns: int, gaps: Sequence[tuple[i
     first, last = begin_ns // _MINUTE_NS, max(int(counts["minute"][-1]), (until_ns - 1) // _MINUTE_NS)
     minutes = np.arange(first, last + 1, dtype=np.int64) if last - first < _MOST_MINUTES else counts["minute"].copy()
     at = np.searchsorted(minutes, counts["minute"])
-    columns: dict[str, Any] = {}
-    for name in _SUMS:
-        columns[name] = np.zeros(len(minutes), np.int64)
-        columns[name][at] = counts[name]
-    # a minute without messages is suspect where the one before it left a suspect book
-    latest = np.maximum.accumulate(np.where(np.isin(np.arange(len(minutes)), at), np.arange(len(minutes)), -1))
-    ends_suspect = np.zeros(len(minutes) + 1, bool)
-    ends_suspect[at] = counts["ends_suspect"]
-    carried = np.where(latest >= 0, ends_suspect[latest], False)
-    suspect = (columns["suspect"] > 0) | carried | np.append(False, carried[:-1])
+    spread = np.zeros(len(minutes), _COUNTS)
+    spread[at] = counts
     left = minutes * _MINUTE_NS
-    covered = _overlap(left, begin_ns, max(until_ns, begin_ns)).astype(float)
-    for gap_left, gap_right in _united(gaps):
-        covered -= _overlap(left, max(gap_left, begin_ns), min(gap_right, until_ns))
-    unverifiable = columns["messages"] - columns["verified"] - columns["bad"]
-    usable = (covered >= _MINUTE_NS) & ~suspect & (columns["bad"] == 0) & (unverifiable == 0)
+    judged = judge_minutes(left, spread, (begin_ns, max(until_ns, begin_ns)), gaps, begins_suspect=begins_suspect)
     arrays = [
         times_of(left),
-        *(array_of(pa.int32(), columns[name].astype(np.int32)) for name in ("messages", "verified", "bad")),
-        array_of(pa.int32(), unverifiable.astype(np.int32)),
-        bools_of(suspect),
-        array_of(pa.float64(), np.maximum(covered, 0) / _MINUTE_NS),
-        bools_of(usable),
+        *(array_of(pa.int32(), spread[name].astype(np.int32)) for name in ("messages", "verified", "bad")),
+        array_of(pa.int32(), (spread["messages"] - spread["verified"] - spread["bad"]).astype(np.int32)),
+        bools_of(judged.suspect),
+        array_of(pa.float64(), judged.covered),
+        bools_of(judged.usable),
     ]
     return pa.table(arrays, _SCHEMA)
+
+
+class JudgedMinutes(NamedTuple):
+    """What can be said of each of some consecutive minutes; the columns of the table of the same names."""
+
+    suspect: Records
+    covered: Records
+    usable: Records
+
+
+def judge_minutes(
+    left: Records,
+    counts: Any,
+    recorded: tuple[int, int],
+    gaps: Sequence[tuple[int, int]],
+    *,
+    begins_suspect: bool,
+) -> JudgedMinutes:
+    """Which minutes of a pair may be used: those covered to the end, not suspect, with every message verified.
+
+    Args:
+        left: their beginnings, on the receive clock.
+        counts: arrays by name: `messages`, `verified`, `suspect` (how many left a suspect book) and `ends_suspect`
+            (whether the last one did).
+        recorded: from when to when the pair's book is known, but for the gaps.
+        gaps: both edges of each.
+        begins_suspect: whether the book was suspect before the first minute.
+    """
+    # a minute without messages is suspect where the one before it left a suspect book
+    numbers = np.arange(len(left))
+    latest = np.maximum.accumulate(np.where(counts["messages"] > 0, numbers, -1))
+    ends_suspect = np.where(latest >= 0, counts["ends_suspect"][latest], begins_suspect)
+    suspect = (counts["suspect"] > 0) | ends_suspect | np.append(begins_suspect, ends_suspect[:-1])
+    covered_ns = _overlap(left, *recorded).astype(float)
+    for gap_left, gap_right in _united(gaps):
+        covered_ns -= _overlap(left, max(gap_left, recorded[0]), min(gap_right, recorded[1]))
+    usable = (covered_ns >= _MINUTE_NS) & ~suspect & (counts["verified"] == counts["messages"])
+    return JudgedMinutes(suspect, np.maximum(covered_ns, 0) / _MINUTE_NS, usable)
 
 
 def _overlap(left: Records, begin_ns: int, end_ns: int) -> Records:

@@ -32,8 +32,9 @@ class DayCounts:
     """Takes the results of an engine.
 
     Attributes:
-        messages, verified, bad: of each symbol and minute.
-        last_is_good: of each symbol and minute with messages, whether the last of them was verified.
+        messages, verified, bad, suspect: of each symbol and minute; suspect ones left a book that may be wrong.
+        ends_suspect: of each symbol and minute with messages, whether the last of them did.
+        first_ns: when each symbol's first message came; 0 without one.
         spread: of each symbol and full minute, as a share of the mid price; NaN where no book has both sides.
         bid_depth, ask_depth: likewise, in the quote currency.
         lag: milliseconds.
@@ -45,20 +46,21 @@ class DayCounts:
 
     def __init__(self, start_ns: int) -> None:
         self._start_ns = start_ns
-        self.messages, self.verified, self.bad = (np.zeros((0, MINUTES), np.int32) for _ in range(3))
-        self.last_is_good = np.zeros((0, MINUTES), bool)
+        self.messages, self.verified, self.bad, self.suspect = (np.zeros((0, MINUTES), np.int32) for _ in range(4))
+        self.ends_suspect = np.zeros((0, MINUTES), bool)
+        self.first_ns = np.zeros(0, np.int64)
         self.spread, self.bid_depth, self.ask_depth = (np.zeros((0, MINUTES), np.float32) for _ in range(3))
         self.early, self.added, self.reentered = (np.zeros(0, np.int64) for _ in range(3))
         self.lag = Histograms(0.01, 1e6)
         self.size = Histograms(1e-8, 1e12)
         self.filled_life, self.cancelled_life = Histograms(1e-6, 1e8), Histograms(1e-6, 1e8)
 
-    def take(self, result: Result, times: Optional[Times], scales: Scales) -> None:
-        """Count what one feed gave."""
+    def take(self, result: Result, times: Optional[Times], suspect: Any, scales: Scales) -> None:
+        """Count what one feed gave; `suspect` says of each message whether it left a suspect book."""
         self._resize(len(scales.price))
         messages = _columns(result.messages, MESSAGE_COLUMNS)
         if messages is not None:
-            self._count_messages(messages, times)
+            self._count_messages(messages, times, suspect)
             events = _columns(result.events, EVENT_COLUMNS)
             if events is not None:
                 self._count_events(events, messages["symbol"], scales)
@@ -78,29 +80,38 @@ class DayCounts:
         missing = rows - len(self.messages)
         if missing <= 0:
             return
-        for name in ("messages", "verified", "bad", "last_is_good"):
+        for name in ("messages", "verified", "bad", "suspect", "ends_suspect"):
             old = getattr(self, name)
             setattr(self, name, np.concatenate([old, np.zeros((missing, MINUTES), old.dtype)]))
         for name in ("spread", "bid_depth", "ask_depth"):
             setattr(self, name, np.concatenate([getattr(self, name), np.full((missing, MINUTES), np.nan, np.float32)]))
-        for name in ("early", "added", "reentered"):
+        for name in ("early", "added", "reentered", "first_ns"):
             setattr(self, name, np.append(getattr(self, name), np.zeros(missing, np.int64)))
         for each in (self.lag, self.size, self.filled_life, self.cancelled_life):
             each.resize(rows)
 
-    def _count_messages(self, messages: dict[str, Any], times: Optional[Times]) -> None:
+    def _count_messages(self, messages: dict[str, Any], times: Optional[Times], suspect: Any) -> None:
         is_told = messages["symbol"] >= 0
         symbol, line = messages["symbol"][is_told].astype(np.int64), messages["line"][is_told]
         verdict, msg_ns, kind = (messages[name][is_told] for name in ("verdict", "msg_ns", "kind"))
         recv_ns = times.recv_ns[line - times.first_line] if times is not None and times.recv_ns is not None else None
-        minute = ((recv_ns if recv_ns is not None else msg_ns) - self._start_ns) // GRID_NS
+        at_ns = recv_ns if recv_ns is not None else msg_ns
+        minute = (at_ns - self._start_ns) // GRID_NS
         is_today = (minute >= 0) & (minute < MINUTES)
         place = (symbol * MINUTES + minute)[is_today]
         is_ok = (verdict == Verdict.OK)[is_today]
         is_bad = np.isin(verdict[is_today], (Verdict.MISMATCH, Verdict.MALFORMED))
-        for counts, chosen in ((self.messages, place), (self.verified, place[is_ok]), (self.bad, place[is_bad])):
+        is_suspect = suspect[is_told][is_today]
+        for counts, chosen in (
+            (self.messages, place),
+            (self.verified, place[is_ok]),
+            (self.bad, place[is_bad]),
+            (self.suspect, place[is_suspect]),
+        ):
             count_places(counts, chosen)
-        self.last_is_good.reshape(-1)[place] = is_ok  # of several values for one place numpy keeps the last
+        self.ends_suspect.reshape(-1)[place] = is_suspect  # of several values for one place numpy keeps the last
+        is_new = self.first_ns[symbol] == 0
+        self.first_ns[symbol[is_new][::-1]] = at_ns[is_new][::-1]  # so the first one of each is kept
         if recv_ns is not None:
             is_update = (kind == MessageKind.UPDATE) & (msg_ns > 0)
             lag_ms = (recv_ns - msg_ns)[is_update] / 1e6

@@ -1,7 +1,6 @@
 """Whether a day is usable: one letter by a rule that everybody can check.
 
-A minute is usable if it lies within the recording, no gap touches it, every message in it agreed with Kraken's
-checksum, and so did the message before it.
+The rule for a minute is the one of the table `verdicts` (`export.verdicts.judge_minutes`).
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ __all__ = ["GRADES", "RULE", "grade_of", "poorest"]
 #: Letter and the least share of the day's 1,440 minutes that can be used.
 GRADES = (("A", 0.999), ("B", 0.99), ("C", 0.95), ("D", 0.5), ("F", 0.0))
 RULE = (
-    "A minute is usable if it was recorded, no gap touches it, and every message in it and the last one before it "
-    "agreed with Kraken's checksum. A: 99.9 % of the day's 1,440 minutes are usable, B: 99 %, C: 95 %, D: half, F: "
-    "less. The day's grade is that of its poorest symbol."
+    "A minute is usable if all of it was recorded, without a gap, every message in it agreed with Kraken's checksum, "
+    "and no earlier one failed it since the last snapshot. A: 99.9 % of the day's 1,440 minutes are usable, B: 99 %, "
+    "C: 95 %, D: half, F: less. The day's grade is that of its poorest symbol."
 )
 
 

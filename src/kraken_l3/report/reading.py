@@ -20,13 +20,16 @@ from kraken_l3.archive.layout import Stream, parse_name
 from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import Engine, EngineOptions, RowOptions
-from kraken_l3.errors import DamageFound, UsageError
+from kraken_l3.errors import UsageError
 from kraken_l3.export.clock import ReceiveClock, Times
+from kraken_l3.export.records import RecordBuilder
+from kraken_l3.export.verdicts import judge_minutes
+from kraken_l3.model.events import State
 from kraken_l3.model.timestamps import NS_PER_DAY, NS_PER_S, day_start_ns
 from kraken_l3.model.window import Window
 from kraken_l3.rebuild.metadata import metadata_in
 from kraken_l3.rebuild.parallel import Progress
-from kraken_l3.rebuild.playback import Chain, FileBegin, Step, chains_in
+from kraken_l3.rebuild.playback import Chain, FileBegin, Played, Step, chains_in
 from kraken_l3.rebuild.window import play_window
 from kraken_l3.report.counts import GRID_NS, LEVELS, MINUTES, DayCounts, Scales
 from kraken_l3.report.figures import DayReport, GapFigure, Quantiles, SymbolFigures
@@ -80,10 +83,11 @@ def report_day(
         raise UsageError(
             f"the archive has nothing of {day}", where=str(path), hint=f"It has {archive.days[0]} to {archive.days[-1]}"
         )
-    counts, names, damage = _play(archive, day, engine_name, progress)
+    played = _play(archive, day, engine_name, progress)
+    counts, damage = played.counts, played.damage
     spans = Spans(archive)
     gaps = [gap for gap in gaps_within(gaps_in(archive), last_receive_ns(archive, Stream.LEVEL3)) if _touches(gap, day)]
-    rows = {name: index for index, name in enumerate(names) if counts.messages[index].any()}
+    rows = {name: index for index, name in enumerate(played.names) if counts.messages[index].any()}
     subscribed = {symbol for symbol, first_ns in spans.first_ns.items() if first_ns < day_start_ns(day) + NS_PER_DAY}
     symbols, usable = [], {}
     for symbol in sorted({*rows, *subscribed, *(gap.symbol for gap in gaps)}):
@@ -92,7 +96,7 @@ def report_day(
         row = rows.get(symbol)
         if row is not None:
             counts.forget_books(row, [(gap.left_ns, gap.end_ns) for gap in of_symbol])
-        usable[symbol] = _usable(counts, row, span, of_symbol, day)
+        usable[symbol] = _usable(played, symbol, row, span, of_symbol, day)
         symbols.append(_figures(symbol, counts, row, span, of_symbol, float(np.mean(usable[symbol]))))
     damage += [str(each) for each in companion_damage(archive, is_growing=True, briefly=True) if str(day) in each.file]
     grade = poorest(["F"] * any(damage) + [each.grade for each in symbols])
@@ -105,37 +109,58 @@ def report_day(
 # -- one playback ------------------------------------------------------------------------------------------------------
 
 
-def _play(
-    archive: Archive, day: dt.date, engine_name: str, progress: Optional[Progress]
-) -> tuple[DayCounts, list[str], list[str]]:
-    """The counts of the day, the symbols by index, and what hides data."""
-    counts = DayCounts(day_start_ns(day))
-    damage: list[str] = []
-    options = EngineOptions(messages=True, events=True, rows=RowOptions(LEVELS, GRID_NS))
-    engine = make_engine(options, engine_name)
+class _Played(NamedTuple):
+    """What came of a day.
+
+    Attributes:
+        counts: of the day.
+        names: the symbols by index.
+        known: those whose books were known when the day began, and whether they were suspect.
+        damage: what hides data.
+    """
+
+    counts: DayCounts
+    names: list[str]
+    known: dict[str, bool]
+    damage: list[str]
+
+
+def _play(archive: Archive, day: dt.date, engine_name: str, progress: Optional[Progress]) -> _Played:
+    engine = make_engine(EngineOptions(messages=True, events=True, rows=RowOptions(LEVELS, GRID_NS)), engine_name)
+    builder = RecordBuilder(engine)
+    found = _Played(DayCounts(day_start_ns(day)), [], {}, [])
     waiting: list[Future[None]] = []
+    is_begun = False
     with ThreadPoolExecutor(1, "report") as counting:
-        for step, scales in _steps(engine, archive, day, damage):
+        for each in _steps(engine, archive, day, found.damage):
+            if isinstance(each, FileBegin) and not is_begun:
+                is_begun = True
+                builder.look()
+                synced = [tally.symbol for tally in engine.tallies() if tally.state is State.SYNCED]
+                found.known.update({symbol: builder.is_suspect(symbol) for symbol in synced})
+            if not isinstance(each, Step):
+                continue
+            messages = builder.build(each).messages
+            if not is_begun:  # it leads up to the day
+                continue
             while len(waiting) >= _WAITING:
                 waiting.pop(0).result()
-            waiting.append(counting.submit(counts.take, step.result, cast("Optional[Times]", step.times), scales))
+            suspect = messages.suspect(np.arange(len(messages.line)))
+            times = cast("Optional[Times]", each.times)
+            waiting.append(counting.submit(found.counts.take, each.result, times, suspect, _scales(engine)))
             if progress is not None:
-                progress(len(step.block.data))
-        for each in waiting:
-            each.result()
-    return counts, [tally.symbol for tally in engine.tallies()], damage
+                progress(len(each.block.data))
+        for future in waiting:
+            future.result()
+    return found._replace(names=[tally.symbol for tally in engine.tallies()])
 
 
-def _steps(engine: Engine, archive: Archive, day: dt.date, damage: list[str]) -> Iterator[tuple[Step, Scales]]:
+def _steps(engine: Engine, archive: Archive, day: dt.date, damage: list[str]) -> Iterator[Played]:
     chain = _chain_of(archive, day)
     if chain is None:
         return
-
-    def on_damage(error: DamageFound) -> None:
-        damage.append(str(error))
-
     start_ns = day_start_ns(day)
-    played = play_window(
+    yield from play_window(
         engine,
         archive,
         metadata_in(archive),
@@ -144,13 +169,8 @@ def _steps(engine: Engine, archive: Archive, day: dt.date, damage: list[str]) ->
         clock=ReceiveClock(engine.name, grid_ns=GRID_NS),
         grid=True,
         block_bytes=BLOCK_BYTES,
-        on_damage=on_damage,
+        on_damage=lambda error: damage.append(str(error)),
     )
-    is_begun = False  # what comes before leads up to the day
-    for each in played:
-        is_begun = is_begun or isinstance(each, FileBegin)
-        if is_begun and isinstance(each, Step):
-            yield each, _scales(engine)
 
 
 def _chain_of(archive: Archive, day: dt.date) -> Optional[Chain]:
@@ -173,27 +193,27 @@ def _scales(engine: Engine) -> Scales:
 
 
 def _usable(
-    counts: DayCounts, row: Optional[int], span: Optional[tuple[int, int]], gaps: list[Gap], day: dt.date
+    played: _Played,
+    symbol: str,
+    row: Optional[int],
+    span: Optional[tuple[int, int]],
+    gaps: list[Gap],
+    day: dt.date,
 ) -> Any:
     """Which minutes of the day can be used (see `grade`)."""
-    start_ns = day_start_ns(day)
-    usable = np.zeros(MINUTES, bool)
     if row is None or span is None:
-        return usable
-    # a minute that the recording began or ended in is not whole
-    first, behind = -(-(span[0] - start_ns) // GRID_NS), (span[1] - start_ns) // GRID_NS
-    usable[max(first, 0) : max(behind, 0)] = True
-    for gap in gaps:
-        left = max(gap.left_ns - start_ns, 0) // GRID_NS
-        right = min(gap.end_ns - start_ns, NS_PER_DAY) // GRID_NS
-        usable[left : right + 1] = False
-    has_messages = counts.messages[row] > 0
-    usable &= counts.verified[row] == counts.messages[row]
-    # a minute without messages is as good as the last message before it
-    last = np.maximum.accumulate(np.where(has_messages, np.arange(MINUTES), -1))
-    before = np.append(-1, last[:-1])
-    usable &= (before < 0) | counts.last_is_good[row][np.maximum(before, 0)]
-    return usable
+        return np.zeros(MINUTES, bool)
+    counts = {name: getattr(played.counts, name)[row] for name in ("messages", "verified", "suspect", "ends_suspect")}
+    start_ns, end_ns = span
+    if symbol not in played.known:
+        start_ns = max(start_ns, int(played.counts.first_ns[row]))
+    return judge_minutes(
+        day_start_ns(day) + np.arange(MINUTES) * GRID_NS,
+        counts,
+        (start_ns, max(end_ns, start_ns)),
+        [(gap.left_ns, gap.end_ns) for gap in gaps],
+        begins_suspect=played.known.get(symbol, False),
+    ).usable
 
 
 def _figures(
