@@ -1,5 +1,6 @@
 """Pictures of archives: that each is drawn from the data that it says, from Python and as a command."""
 
+import io
 import subprocess
 import sys
 from decimal import Decimal
@@ -12,6 +13,8 @@ from kraken_l3.errors import DataMissing, UsageError
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("scipy")
+
+import matplotlib
 
 from kraken_l3 import plot
 from kraken_l3.plot.picture import Span
@@ -44,6 +47,20 @@ def test_each_picture_has_a_title_units_and_is_legible_at_800_pixels(archive, dr
     sizes = [text.get_fontsize() for text in picture.findobj(lambda each: hasattr(each, "get_fontsize"))]
     assert min(sizes) >= 8
     assert tuple(picture.get_facecolor()) == (1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("draw", [plot.depth, plot.queue, plot.spread])
+def test_a_dollar_in_a_name_begins_no_formula(archive, tmp_path, draw):
+    for file in archive.path.iterdir():
+        if file.is_file():  # a name of the same length: the receipts fit
+            (tmp_path / file.name).write_bytes(file.read_bytes().replace(b"ETH/USD", b"$TH/$S_"))
+    picture = draw(kraken_l3.open(tmp_path), "$TH/$S_")
+    file = io.BytesIO()
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        picture.savefig(file, format="svg")
+    assert len(file.getvalue()) < 1_000_000  # the heat map is an image in it, not a path for each cell
+    assert file.getvalue().count(b">$TH/$S_: ") == 1
+    assert b"($S_)" in file.getvalue() or b"($TH)" in file.getvalue()
 
 
 def test_depth_shows_what_rests_and_what_was_traded(archive):

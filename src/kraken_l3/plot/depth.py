@@ -11,7 +11,7 @@ from matplotlib.colors import LogNorm
 from kraken_l3.api import Archive, Moment
 from kraken_l3.api.arguments import Days, count
 from kraken_l3.errors import DataMissing
-from kraken_l3.plot.picture import ORANGE, PINK, Picture, Span, legend_above, shade_gaps, span_of, time_axis
+from kraken_l3.plot.picture import ORANGE, PINK, Picture, Span, currencies, legend_above, shade_gaps, span_of, time_axis
 from kraken_l3.plot.reading import ladders, trades_of
 
 __all__ = ["depth"]
@@ -62,9 +62,14 @@ def depth(
     seen = grid[grid > 0]
     colours = LogNorm(np.quantile(seen, 0.05), np.quantile(seen, 0.995)) if len(seen) else None
     image = axes.pcolormesh(
-        columns.astype("datetime64[ns]"), edges, np.where(grid > 0, grid, np.nan), norm=colours, cmap="YlGnBu"
+        columns.astype("datetime64[ns]"),
+        edges,
+        np.where(grid > 0, grid, np.nan),
+        norm=colours,
+        cmap="YlGnBu",
+        rasterized=True,  # in an SVG or PDF each cell would be a path: 10 MB
     )
-    base, quote = (*symbol.split("/"), "")[:2]
+    base, quote = currencies(symbol)
     bar = picture.colorbar(image, ax=axes, pad=0.01)
     bar.set_label(f"{base} at {edges[1] - edges[0]:.3g} {quote} of price", fontsize=9)
     bar.ax.tick_params(labelsize=8)

@@ -24,6 +24,7 @@ __all__ = [
     "SKY",
     "Picture",
     "Span",
+    "currencies",
     "legend_above",
     "shade_gaps",
     "span_of",
@@ -45,7 +46,7 @@ class Picture(Figure):
 
     def __init__(self, title: str, *, rows: int = 1, columns: int = 1, heights: Optional[list[float]] = None) -> None:
         super().__init__(figsize=_INCHES, dpi=_DPI, layout="constrained", facecolor="white")
-        self.suptitle(title, fontsize=11, x=0.01, ha="left")
+        self.suptitle(_plain(title), fontsize=11, x=0.01, ha="left")
         options: dict[str, Any] = {"height_ratios": heights} if heights else {}
         grid = self.subplots(rows, columns, squeeze=False, sharex=columns == 1, gridspec_kw=options)
         for axes in grid.flat:
@@ -56,6 +57,17 @@ class Picture(Figure):
         file = io.BytesIO()
         self.savefig(file, format="png")
         return file.getvalue()
+
+
+def _plain(text: str) -> str:
+    """Text in which matplotlib sees no formula: one would begin at a dollar sign."""
+    return text.replace("$", r"\$")
+
+
+def currencies(symbol: str) -> tuple[str, str]:
+    """Base and quote currency of a pair, for labels; empty what its name does not tell."""
+    base, _, quote = _plain(symbol).partition("/")
+    return base, quote
 
 
 class Span(NamedTuple):

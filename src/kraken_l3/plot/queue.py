@@ -16,7 +16,18 @@ from kraken_l3.api import Archive, Moment
 from kraken_l3.api.arguments import Days, moment_ns, one_of
 from kraken_l3.errors import DataMissing, UsageError
 from kraken_l3.model.timestamps import NS_PER_DAY
-from kraken_l3.plot.picture import BLUE, GREY, ORANGE, Picture, Span, legend_above, shade_gaps, span_of, time_axis
+from kraken_l3.plot.picture import (
+    BLUE,
+    GREY,
+    ORANGE,
+    Picture,
+    Span,
+    currencies,
+    legend_above,
+    shade_gaps,
+    span_of,
+    time_axis,
+)
 
 __all__ = ["queue"]
 
@@ -204,8 +215,8 @@ def _draw(archive: Archive, symbol: str, price: Decimal, level: _Level, span: Sp
     first, last = min(block.start_ns for block in level.blocks), max(block.end_ns for block in level.blocks)
     margin = (last - first) // 50
     shown = Span(max(span.start_ns, first - margin), min(span.end_ns, last + margin))
-    base, quote = (*symbol.split("/"), "")[:2]
-    picture = Picture(f"{symbol}: queue at {price} {quote}, {shown.title()}")
+    base, _ = currencies(symbol)
+    picture = Picture(f"{symbol}: queue at {price} {symbol.partition('/')[2]}, {shown.title()}")
     (axes,) = picture.axes
     turns: dict[str, int] = {}
     for block in level.blocks:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from kraken_l3.api import Archive, Moment
 from kraken_l3.api.arguments import Days
 from kraken_l3.errors import DataMissing
-from kraken_l3.plot.picture import BLUE, ORANGE, Picture, legend_above, shade_gaps, span_of, time_axis
+from kraken_l3.plot.picture import BLUE, ORANGE, Picture, currencies, legend_above, shade_gaps, span_of, time_axis
 from kraken_l3.plot.reading import span_text
 
 __all__ = ["spread"]
@@ -50,7 +50,7 @@ def spread(
     mids, spreads = (table[name].to_numpy(zero_copy_only=False).astype(float) for name in ("mid", "spread"))
     breaks = np.flatnonzero(np.diff(times) > 1.5 * step_ns) + 1  # over a gap there is no line
     at = np.insert(times, breaks, times[breaks - 1] + 1).astype("datetime64[ns]")
-    _, quote = (*symbol.split("/"), "")[:2]
+    _, quote = currencies(symbol)
     picture = Picture(f"{symbol}: mid price and spread, {span.title()}", rows=2, heights=[1.0, 1.2])
     above, below = picture.axes
     above.plot(at, np.insert(mids, breaks, np.nan), color=BLUE, linewidth=1.0)

@@ -12,7 +12,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, NullFormatter, Percen
 
 from kraken_l3.archive.layout import Stream
 from kraken_l3.model.timestamps import NS_PER_DAY, day_start_ns
-from kraken_l3.plot.picture import BLUE, GREEN, GREY, ORANGE, Picture, Span, legend_above, time_axis
+from kraken_l3.plot.picture import BLUE, GREEN, GREY, ORANGE, Picture, Span, currencies, legend_above, time_axis
 from kraken_l3.report.counts import GRID_NS, MINUTES
 from kraken_l3.report.histogram import Histograms
 from kraken_l3.report.reading import Day
@@ -28,7 +28,7 @@ def day_picture(day: Day, symbol: str) -> Picture:
     row, counts = day.rows[symbol], day.counts
     span = _span(day.report.day)
     at = (span.start_ns + np.arange(MINUTES) * GRID_NS).astype("datetime64[ns]")
-    quote = symbol.partition("/")[2]
+    _, quote = currencies(symbol)
     picture = Picture(f"{symbol} on {day.report.day}, minute by minute", rows=3, heights=[1.0, 1.0, 1.0])
     rate, spread, depth = picture.axes
     messages = np.where(counts.messages[row] > 0, counts.messages[row], np.nan)
@@ -56,7 +56,7 @@ def day_picture(day: Day, symbol: str) -> Picture:
 def distributions(day: Day, symbol: str) -> Picture:
     """What share of the messages came within a time, of the orders ended within one, and were of at most a size."""
     row, counts = day.rows[symbol], day.counts
-    base = symbol.partition("/")[0]
+    base, _ = currencies(symbol)
     picture = Picture(f"{symbol} on {day.report.day}: lag, lives and sizes", columns=3)
     lag, lives, size = picture.axes
     _distribution(lag, counts.lag, row, BLUE, "messages")
