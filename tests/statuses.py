@@ -6,6 +6,7 @@ from kraken_l3.monitor.status import (
     ConnectionStatus,
     DiskStatus,
     RecorderStatus,
+    RelayStatus,
     SymbolStatus,
     VerifierStatus,
 )
@@ -52,6 +53,7 @@ def full_status():
         rejections=1,
         lag=lag,
         verifier=VerifierStatus(ok=60, mismatched=1, symbols=2, not_synced=["BTC/USD"], lag_s=1.5, restarts=2),
+        relay=RelayStatus(url="http://127.0.0.1:8765", clients=3, lag_s=0.5, restarts=1),
         disk=DiskStatus(free_bytes=10**9, seconds_to_full=86_400.0),
         clock=ClockStatus(synchronised=True, offset_s=-0.001, error_s=0.02),
     )

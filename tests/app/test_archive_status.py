@@ -13,9 +13,10 @@ import processes
 from kraken_l3.app.archive_status import archive_status
 from kraken_l3.archive.journal import GapOpened, HandedOver, encode_record
 from kraken_l3.archive.layout import LOCK_NAME, STATUS_NAME
+from kraken_l3.cli.status import status
 from kraken_l3.errors import UsageError
 from kraken_l3.model.timestamps import NS_PER_S
-from kraken_l3.monitor.status import RecorderStatus, SymbolStatus, encode_status
+from kraken_l3.monitor.status import RecorderStatus, RelayStatus, SymbolStatus, encode_status
 from kraken_l3.monitor.status_file import write_status
 from processes import RecordProcess, simulate
 
@@ -86,6 +87,22 @@ def test_what_is_shown_of_one_that_has_ended_without_a_word(tmp_path):
     assert "recorder: the recorder has told nothing for 9" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("relay", "shown"),
+    [
+        (
+            RelayStatus(url="http://127.0.0.1:8765", clients=1, lag_s=0.2),
+            "relay    http://127.0.0.1:8765, 1 connection, 0.2 s behind\n",
+        ),
+        (RelayStatus(restarts=3), "relay    does not serve, 3 restarts\n"),
+    ],
+)
+def test_the_relay_is_shown(tmp_path, capsys, relay, shown):
+    write_status(tmp_path, told(time.time_ns(), relay=relay))
+    status(tmp_path, None, as_json=False)
+    assert shown in capsys.readouterr().out
+
+
 def test_where_there_is_nothing(tmp_path):
     with pytest.raises(UsageError, match="no recording here"):
         archive_status(tmp_path, 0)
@@ -102,20 +119,20 @@ def test_damage_is_no_obstacle(year, tmp_path):
 
 
 def test_the_command_tells_of_a_recorder_at_work_and_stopped(tmp_path):
-    def status(*options):
+    def shown_by_status(*options):
         return processes.run("status", "data", *options, directory=tmp_path)
 
     with simulate("--rate", "300") as exports, RecordProcess(tmp_path, exports) as recorder:
         recorder.until(lambda: (recorder.output / STATUS_NAME).exists())
         recorder.until(lambda: not archive_status(recorder.output, time.time_ns()).problems)
-        shown = status().stdout
+        shown = shown_by_status().stdout
         assert f"(pid {recorder.process.pid} on " in shown
         assert ": healthy" in shown
         assert "2 of 2 recording" in shown
         assert "0 gaps" in shown
         recorder.process.terminate()
         assert recorder.wait() == 0
-    stopped = status("--json")
+    stopped = shown_by_status("--json")
     assert stopped.returncode == 0
     result = json.loads(stopped.stdout)["result"]
     assert (result["state"], result["healthy"]) == ("stopped", False)

@@ -47,6 +47,10 @@ def relay_pids(recorder: RecordProcess) -> list[int]:
     return [int(line.split()[0]) for line in listing.stdout.splitlines() if "--live" in line]
 
 
+def status_of(recorder: RecordProcess) -> str:
+    return (recorder.output / "recorder.status").read_text()
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks ps for the recorder's children")
 def test_programs_go_on_whatever_is_killed(tmp_path: Path) -> None:
     port = free_port()
@@ -63,6 +67,7 @@ def test_programs_go_on_whatever_is_killed(tmp_path: Path) -> None:
         for reader in readers:
             reader.until_lines(100)
         strategy = [sys.executable, str(ROOT / "examples" / "imbalance_strategy.py"), "BTC/USD", "50"]
+        recorder.until(lambda: f'"relay":{{"url":"http://127.0.0.1:{port}",' in status_of(recorder))
         subprocess.run(strategy, env={**os.environ, **keys_of(exports, port)}, check=True, timeout=WAIT_S)
 
         # the recorder is killed: its own relay ends with it, one by hand waits; the next recorder serves both again

@@ -10,6 +10,7 @@ from kraken_l3.monitor.status import (
     ConnectionStatus,
     DiskStatus,
     RecorderStatus,
+    RelayStatus,
     SymbolStatus,
     VerifierStatus,
     decode_status,
@@ -60,6 +61,9 @@ def test_nothing_told_yet_is_not_healthy():
             sound(verifier=VerifierStatus(lag_s=0.0, not_synced=["ETH/USD"])),
             ("ETH/USD", "verified", "its book does not agree"),
         ),
+        (sound(relay=RelayStatus()), ("", "relay", "the relay does not serve yet")),
+        (sound(relay=RelayStatus(restarts=4)), ("", "relay", "the relay does not serve, after 4 restarts")),
+        (sound(relay=RelayStatus(url="http://x", lag_s=31.0)), ("", "relay", "the relay is 31 s behind")),
         (sound(rows=[row(state="waiting", connection=0)]), ("BTC/USD", "acknowledged", "it is waiting")),
         (sound(rows=[row(last_snapshot_ns=None)]), ("BTC/USD", "acknowledged", "its snapshot is not written yet")),
         (
@@ -86,6 +90,12 @@ def test_a_recorder_that_tells_nothing_for_some_seconds_is_not_healthy():
 
 def test_without_a_verifier_nothing_need_be_verified():
     assert health_of(sound(verifier=None), age_s=1.0).healthy
+
+
+def test_a_relay_that_serves_is_no_problem_and_neither_is_one_with_nothing_to_pass_on():
+    assert health_of(sound(relay=RelayStatus(url="http://x", lag_s=0.9)), age_s=1.0).healthy
+    silent = sound(rows=[row(messages=0)], relay=RelayStatus(), verifier=VerifierStatus())
+    assert health_of(silent, age_s=1.0).healthy
 
 
 def test_with_many_problems_each_symbol_is_named_once():

@@ -36,6 +36,7 @@ from kraken_l3.capture.maintenance import MaintenanceWatch
 from kraken_l3.capture.open_connections import OpenConnections
 from kraken_l3.capture.private_rest import PrivateRest
 from kraken_l3.capture.redial import Redial, RedialTimes
+from kraken_l3.capture.relay_process import RelayProcess
 from kraken_l3.capture.rest import Tokens
 from kraken_l3.capture.resync import Resyncs
 from kraken_l3.capture.sealer import SealerProcess, SealerTimes
@@ -44,7 +45,6 @@ from kraken_l3.capture.supervisor import STAGGER_S, Supervisor
 from kraken_l3.capture.trades import TradeWatch
 from kraken_l3.capture.transport import Receiver, WebSocket
 from kraken_l3.capture.verifier import VerifierLimits, VerifierProcess
-from kraken_l3.capture.web_process import WebProcess
 from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.config.settings import Settings, environment_without_secrets, require_key
 from kraken_l3.config.symbols import fitting_pairs, is_pattern
@@ -150,7 +150,7 @@ class Recorder:
         self.verifier: Optional[VerifierProcess] = None
         self.sealer: Optional[SealerProcess] = None
         self.disk: Optional[DiskGuard] = None
-        self.relay: Optional[WebProcess] = None
+        self.relay: Optional[RelayProcess] = None
 
     @property
     def takes_over(self) -> bool:
@@ -379,14 +379,13 @@ class Recorder:
             times=self._limits.sealer,
         )
 
-    def _relay(self) -> WebProcess:
+    def _relay(self) -> RelayProcess:
         settings = self._settings
         address = parse_address(settings.relay)
         command = [sys.executable, "-m", "kraken_l3", "replay", str(settings.output_dir), "--live", "--recorder"]
-        return WebProcess(
+        return RelayProcess(
             [*command, "--host", address.host, "--port", str(address.port)],
             environment_without_secrets(settings),
-            name="relay",
         )
 
     def _tokens(self) -> Tokens:

@@ -23,6 +23,7 @@ from kraken_l3.monitor.status import (
     ConnectionStatus,
     DiskStatus,
     RecorderStatus,
+    RelayStatus,
     SymbolStatus,
     VerifierStatus,
 )
@@ -243,6 +244,7 @@ class StatusCollector:
             lag=messages.lag.copy(),
             fsync=sink.syncs.copy() if sink is not None else Histogram.of(FSYNC_BOUNDS_S),
             verifier=self._verifier(),
+            relay=self._relay(),
             disk=disk,
             clock=clock,
         )
@@ -257,9 +259,17 @@ class StatusCollector:
             mismatched=told.mismatched,
             symbols=told.symbols,
             not_synced=told.not_synced,
-            lag_s=max(0, last_ns - told.received_ns) / NS_PER_S if last_ns and told.received_ns else None,
+            lag_s=_behind_s(told.received_ns, last_ns),
             restarts=verifier.restarts,
         )
+
+    def _relay(self) -> Optional[RelayStatus]:
+        relay = self._recorder.relay
+        if relay is None:
+            return None
+        told = relay.progress
+        lag_s = _behind_s(told.received_ns, self._messages.last_ns)
+        return RelayStatus(url=told.url, clients=told.clients, lag_s=lag_s, restarts=relay.restarts)
 
     def _row(self, symbol: str, connection: int, state: SymbolState, mono_ns: int) -> SymbolStatus:
         tally = self._messages.tallies.get(symbol) or _Tally()
@@ -280,6 +290,11 @@ class StatusCollector:
             gap_cause=gap.cause if gap is not None else "",
             gap_since_ns=gap.left_ns if gap is not None else 0,
         )
+
+
+def _behind_s(received_ns: int, last_ns: int) -> Optional[float]:
+    """How far a reader of the archive is behind the last message written."""
+    return max(0, last_ns - received_ns) / NS_PER_S if last_ns and received_ns else None
 
 
 def _lag_s(frame: Optional[Frame]) -> Optional[float]:

@@ -1,4 +1,4 @@
-"""A process that serves what is recorded, as the recorder sees it: web process or relay, restarted when it fails.
+"""A process that serves what is recorded, as the recorder sees it: restarted when it fails.
 
 No request reaches the recorder. It sends the web process one line a second, its status, and takes nothing back but the
 URL: a child that reads too slowly misses lines, and one that reads nothing for a minute is restarted.
@@ -58,7 +58,7 @@ class WebProcess:
         self._limits = limits
         self._child: Optional[Child] = None
         self._read_at = 0.0
-        #: Where the current or last child can be reached ("": it has not said so yet).
+        #: Where the current child can be reached ("": it has not said so yet).
         self.url = ""
         self.restarts = 0
 
@@ -97,15 +97,23 @@ class WebProcess:
         except OSError as error:
             log.warning(f"cannot start the {self._name}", error=str(error))
             return None
-        self._child, self._read_at = child, asyncio.get_running_loop().time()
+        self._child, self._read_at, self.url = child, asyncio.get_running_loop().time(), ""
         try:
-            with contextlib.suppress(ValueError):  # no line of its is that long
-                async for line in child.lines():
-                    self.url = line.decode(errors="replace").strip()
-                    log.info("serving", url=self.url, process=self._name)
+            await self._read(child)
             return await child.wait()
         finally:
             await self._end(child)
+
+    async def _read(self, child: Child) -> None:
+        """What it says, until it closes its stdout."""
+        with contextlib.suppress(ValueError):  # no line of its is that long
+            async for line in child.lines():
+                self._serves_at(line.decode(errors="replace").strip())
+
+    def _serves_at(self, url: str) -> None:
+        if url != self.url:
+            self.url = url
+            log.info("serving", url=url, process=self._name)
 
     async def _end(self, child: Child) -> None:
         """Close its stdin, which tells it to end, and kill it if it does not."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
 from pathlib import Path
 from typing import Any, Optional
+
+import click
 
 from kraken_l3.api.arguments import moment_ns
 from kraken_l3.cli.console import print_error
@@ -16,10 +19,13 @@ from kraken_l3.cli.signals import stop_on_signal
 from kraken_l3.exchange.limits import Limits
 from kraken_l3.exchange.replay.relay import RELAY_LIMITS, Relay
 from kraken_l3.exchange.replay.server import NO_LIMITS, Replay
+from kraken_l3.model.relay import encode_relay
 from kraken_l3.telemetry import configure_logging
 
 __all__ = ["replay"]
 
+#: Between two lines for the recorder.
+_PROGRESS_S = 1.0
 #: What a relay has no use for.
 _OF_RECORDINGS = ("speed", "start", "end", "loop", "retime", "faithful_gaps")
 
@@ -72,8 +78,20 @@ async def _relay(relay: Relay, duration: Optional[float], *, recorder: bool) -> 
         await serve(relay, duration, stop=stop)
         return
     _set_at_end_of_stdin(stop)
+    telling = asyncio.ensure_future(_tell_progress(relay))
     hint = "Write another address for `relay` in the recorder's configuration"
-    await serve(relay, duration, stop=stop, say=lambda exchange: exchange.rest_url, port_hint=hint)
+    try:
+        await serve(relay, duration, stop=stop, say=lambda _: encode_relay(relay.progress()).decode(), port_hint=hint)
+    finally:
+        telling.cancel()
+
+
+async def _tell_progress(relay: Relay) -> None:
+    """By the event loop that serves: a relay that hangs says nothing."""
+    with contextlib.suppress(BrokenPipeError):  # the recorder has ended, and so will this
+        while True:
+            click.echo(encode_relay(relay.progress()))
+            await asyncio.sleep(_PROGRESS_S)
 
 
 def _set_at_end_of_stdin(stop: asyncio.Event) -> None:

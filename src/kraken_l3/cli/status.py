@@ -14,6 +14,7 @@ from kraken_l3.cli.console import Screen
 from kraken_l3.cli.json_output import print_result
 from kraken_l3.errors import DataMissing
 from kraken_l3.model.timestamps import NS_PER_S, format_rfc3339
+from kraken_l3.monitor.status import RelayStatus
 from kraken_l3.monitor.units import age, size
 
 __all__ = ["status"]
@@ -103,10 +104,20 @@ def _of_recorder(found: ArchiveStatus) -> _Facts:
         verifier = told.verifier
         behind = "" if verifier.lag_s is None else f", {verifier.lag_s:,.1f} s behind"
         yield "verified", _share(verifier.ok, verifier.ok + verifier.mismatched) + behind
+    if told.relay is not None:
+        yield "relay", _relay(told.relay)
     clock = told.clock
     if clock.synchronised is not None:
         error = "" if clock.error_s is None else f", within {clock.error_s * 1000:,.0f} ms"
         yield "clock", f"kept right{error}" if clock.synchronised else "nobody keeps it right"
+
+
+def _relay(relay: RelayStatus) -> str:
+    restarts = f", {relay.restarts:,} restarts" if relay.restarts else ""
+    if not relay.url:
+        return "does not serve" + restarts
+    behind = "" if relay.lag_s is None else f", {relay.lag_s:,.1f} s behind"
+    return f"{relay.url}, {relay.clients:,} connection{'' if relay.clients == 1 else 's'}{behind}{restarts}"
 
 
 def _of_day(day: Optional[DayStatus], now_ns: int) -> _Facts:

@@ -5,6 +5,8 @@ A symbol counts as
 - fresh while its connection brings frames (Kraken sends a heartbeat a second) and it has no open gap. A symbol that is
   silent for much longer than usual has one: the verifier asks for it to be subscribed again (`silent_symbol`).
 - verified while its book agrees with Kraken's checksum, and the verifier keeps up.
+
+A relay that is configured has to run, and to keep up.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Optional
 import msgspec
 
 from kraken_l3.model.timestamps import NS_PER_S, format_rfc3339
-from kraken_l3.monitor.status import RecorderStatus, SymbolStatus
+from kraken_l3.monitor.status import RecorderStatus, RelayStatus, SymbolStatus, VerifierStatus
 
 __all__ = ["Health", "Problem", "health_of"]
 
@@ -23,7 +25,7 @@ __all__ = ["Health", "Problem", "health_of"]
 STALE_S = 5.0
 #: As the recorder itself: it replaces a connection that is silent for 10 s, by default.
 SILENT_S = 15.0
-#: A verifier that reads on is a second behind. After a restart it reads from its last checkpoints.
+#: A verifier or relay that reads on is known to be a second behind. After a restart it reads from the last checkpoints.
 BEHIND_S = 30.0
 
 
@@ -31,7 +33,7 @@ class Problem(msgspec.Struct, frozen=True):
     """One thing that is not as it should be.
 
     Attributes:
-        what: "recorder", "acknowledged", "fresh", "verified", "disk".
+        what: "recorder", "acknowledged", "fresh", "verified", "relay", "disk".
         why: a sentence.
         symbol: which pair ("": the whole recording).
     """
@@ -81,13 +83,28 @@ def _of_recorder(status: RecorderStatus, age_s: float) -> Iterator[Problem]:
         yield Problem("disk", "the disk is full: free some space, and recording goes on by itself")
     elif status.paused:
         yield Problem("disk", "reading is paused: the disk cannot keep up")
-    verifier = status.verifier
-    if verifier is None or not any(row.messages for row in status.rows):
-        return  # verification is switched off, or there is nothing to verify
+    if any(row.messages for row in status.rows):  # else there is nothing to verify or to pass on
+        yield from _of_verifier(status.verifier)
+        yield from _of_relay(status.relay)
+
+
+def _of_verifier(verifier: Optional[VerifierStatus]) -> Iterator[Problem]:
+    if verifier is None:
+        return
     if verifier.lag_s is None:
         yield Problem("verified", "the verifier has not told anything yet")
     elif verifier.lag_s > BEHIND_S:
         yield Problem("verified", f"the verifier is {verifier.lag_s:.0f} s behind")
+
+
+def _of_relay(relay: Optional[RelayStatus]) -> Iterator[Problem]:
+    if relay is None:
+        return
+    if not relay.url:
+        again = f", after {relay.restarts} restarts: the log says why" if relay.restarts else " yet"
+        yield Problem("relay", f"the relay does not serve{again}")
+    elif relay.lag_s is not None and relay.lag_s > BEHIND_S:
+        yield Problem("relay", f"the relay is {relay.lag_s:.0f} s behind")
 
 
 def _of_symbols(status: RecorderStatus) -> Iterator[Problem]:

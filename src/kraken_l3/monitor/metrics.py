@@ -64,6 +64,7 @@ class _Metrics(Collector):
         yield from _of_messages(self._status)
         yield from _of_faults(self._status)
         yield from _of_verifier(self._status)
+        yield from _of_relay(self._status)
         yield from _of_machine(self._status)
         yield from _of_symbols(self._status)
 
@@ -114,6 +115,16 @@ def _of_verifier(status: RecorderStatus) -> Iterator[Metric]:
     yield _gauge("unverified_symbols", "Symbols whose book is not right now", len(verifier.not_synced))
     yield _gauge("verifier_lag_seconds", "How far the verifier is behind the last message written", verifier.lag_s)
     yield _counter("verifier_restarts", "How often the verifier was started again", verifier.restarts)
+
+
+def _of_relay(status: RecorderStatus) -> Iterator[Metric]:
+    relay = status.relay
+    if relay is None:
+        return
+    yield _gauge("relay_serving", "1 while programs can reach the relay", bool(relay.url))
+    yield _gauge("relay_clients", "Connections of programs to the relay", relay.clients)
+    yield _gauge("relay_lag_seconds", "How far the relay is behind the last message written", relay.lag_s)
+    yield _counter("relay_restarts", "How often the relay was started again", relay.restarts)
 
 
 def _of_machine(status: RecorderStatus) -> Iterator[Metric]:

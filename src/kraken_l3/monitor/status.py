@@ -18,6 +18,7 @@ __all__ = [
     "ConnectionStatus",
     "DiskStatus",
     "RecorderStatus",
+    "RelayStatus",
     "SymbolStatus",
     "VerifierStatus",
     "decode_status",
@@ -91,6 +92,22 @@ class VerifierStatus(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int = 0
 
 
+class RelayStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The relay.
+
+    Attributes:
+        url: where programs reach it ("": it does not run, or does not listen yet).
+        clients: connections of programs.
+        lag_s: receive time of the last message written minus that of the last one passed on (None: not known yet).
+        restarts: how often it was started again.
+    """
+
+    url: str = ""
+    clients: int = 0
+    lag_s: Optional[float] = None
+    restarts: int = 0
+
+
 class DiskStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The archive's file system; None where nothing tells.
 
@@ -150,6 +167,7 @@ class RecorderStatus(msgspec.Struct, frozen=True, kw_only=True):
         lag: seconds from the exchange's timestamp to the receipt; a sample, weighted to stand for all messages.
         fsync: seconds that each sync of the archive took.
         verifier: None: it does not run.
+        relay: None: there is none.
         disk: see `DiskStatus`.
         clock: see `ClockStatus`.
         stopped: the recording was told to stop; this is its state at that time.
@@ -180,6 +198,7 @@ class RecorderStatus(msgspec.Struct, frozen=True, kw_only=True):
     lag: Histogram = msgspec.field(default_factory=lambda: Histogram.of(LAG_BOUNDS_S))
     fsync: Histogram = msgspec.field(default_factory=lambda: Histogram.of(FSYNC_BOUNDS_S))
     verifier: Optional[VerifierStatus] = None
+    relay: Optional[RelayStatus] = None
     disk: DiskStatus = DiskStatus()
     clock: ClockStatus = ClockStatus()
     stopped: bool = False

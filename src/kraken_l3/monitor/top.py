@@ -177,6 +177,8 @@ def _facts(status: RecorderStatus, order: str) -> Text:
         behind = "" if verifier.lag_s is None else f", {verifier.lag_s:,.1f} s behind"
         wrong = f", {verifier.mismatched:,} MISMATCHED" if verifier.mismatched else ""
         parts.append(f"{verifier.ok:,} verified{wrong}{behind}")
+    if status.relay is not None and status.relay.url:
+        parts.append(f"{status.relay.clients:,} on the relay")
     if disk.free_bytes is not None:
         full = "" if disk.seconds_to_full is None else f", full in {age(disk.seconds_to_full)}"
         parts.append(f"{size(disk.free_bytes)} free{full}")

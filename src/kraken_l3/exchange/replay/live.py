@@ -57,12 +57,12 @@ class LiveFeed(BookFeed):
         """Stop reading."""
         self._follower.close()
 
-    def catch_up(self) -> bool:
-        """Read what is there, before anybody is subscribed; whether any pair is known."""
+    def catch_up(self) -> Iterator[None]:
+        """Read what is there, before anybody is subscribed, piece by piece."""
         for told in self._follower.look():
             self._take(told)
+            yield
         self._look_at_books()
-        return bool(self._listing.records)
 
     @property
     def at_ns(self) -> int:

@@ -18,6 +18,7 @@ from kraken_l3.exchange.limits import Limits
 from kraken_l3.exchange.replay.live import LiveFeed
 from kraken_l3.exchange.replay.server import NO_LIMITS
 from kraken_l3.exchange.server import Exchange
+from kraken_l3.model.relay import RelayProgress
 from kraken_l3.model.timestamps import format_rfc3339
 from kraken_l3.telemetry import get_logger
 
@@ -44,6 +45,7 @@ class Relay(Exchange):
 
     def __init__(self, directory: Path, *, engine_name: str = "auto", **exchange: Any) -> None:
         self._directory = directory
+        self._listens = False
         self.recording = LiveFeed(directory, on_listed=self._list, engine_name=engine_name)
         super().__init__(self.recording, routes=[web.get("/replay", self._tell)], **exchange)
 
@@ -51,15 +53,28 @@ class Relay(Exchange):
         self._rules.records[symbol] = record
 
     async def __aenter__(self) -> Exchange:
-        if not self.recording.catch_up():
+        await self._catch_up()
+        if not self.recording.instruments():
             log.info("waiting for the first pair that a recorder writes", directory=str(self._directory))
-        while not self.recording.catch_up():  # noqa: ASYNC110 - nothing tells when a recorder begins
+        while not self.recording.instruments():
             await asyncio.sleep(_WAIT_S)
-        return await super().__aenter__()
+            await self._catch_up()
+        entered = await super().__aenter__()
+        self._listens = True
+        return entered
+
+    async def _catch_up(self) -> None:
+        for _ in self.recording.catch_up():
+            await asyncio.sleep(0)  # a day takes minutes without checkpoints: signals and `progress` do not wait
 
     async def __aexit__(self, *_: object) -> None:
         await super().__aexit__()
         self.recording.close()
+
+    def progress(self) -> RelayProgress:
+        """What the recorder is told that runs it."""
+        url = self.rest_url if self._listens else ""
+        return RelayProgress(url=url, clients=len(self.clients.all()), received_ns=self.recording.at_ns)
 
     def state(self) -> dict[str, object]:
         """Where it is, as `GET /replay` tells it."""
