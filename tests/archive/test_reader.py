@@ -2,7 +2,6 @@
 
 import datetime as dt
 import hashlib
-import threading
 from contextlib import suppress
 
 import pytest
@@ -11,10 +10,10 @@ from disk_fakes import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kraken_l3.archive.datafile import BLOCK_BYTES, TOO_LONG, DataFile, Follow, Position, Skipped
+from kraken_l3.archive.datafile import BEGINNING, BLOCK_BYTES, TOO_LONG, DataFile, Position, Skipped
 from kraken_l3.archive.layout import DayPaths, Stream, days_in, parse_name
 from kraken_l3.archive.reader import open_archive
-from kraken_l3.archive.receipts import MALFORMED
+from kraken_l3.archive.receipts import MALFORMED, RECEIPT_BYTES
 from kraken_l3.archive.writer import ArchiveWriter
 from kraken_l3.errors import ArchiveError, DamageFound, MalformedMessage, UsageError
 from kraken_l3.model.frames import Frame
@@ -207,7 +206,8 @@ class TestForeign:
 
     def test_an_empty_file(self, tmp_path):
         assert list(open_archive(foreign(tmp_path, b"")).lines()) == []
-        assert list(open_archive(foreign(tmp_path, b"")).blocks()) == []
+        with DataFile(tmp_path / "btc.ndjson") as file:
+            assert list(file.blocks()) == []
 
     def test_a_line_longer_than_a_block(self, tmp_path):
         text = b'{"a":"' + b"x" * 100_000 + b'"}\n'
@@ -227,93 +227,42 @@ class TestForeign:
             open_archive(tmp_path / "no")
 
 
-class TestFollow:
-    def test_a_growing_file_yields_only_whole_lines(self, tmp_path, writer):
+class TestGrowing:
+    def read(self, path, start=BEGINNING):
+        with DataFile(path) as file:
+            return payloads(file.lines(start, growing=True))
+
+    def test_only_whole_lines_are_read(self, tmp_path, writer):
         writer.append("level3", [frame(0, NOON_NS)])
-        ticks = []
+        with (tmp_path / PLAIN).open("ab") as file:
+            file.write(b'{"half')  # as if the writer were in the middle
+        assert self.read(tmp_path / PLAIN) == [payload(0)]
+        with (tmp_path / PLAIN).open("r+b") as file:
+            file.truncate(len(payload(0)) + 1)
+        writer.append("level3", [frame(1, NOON_NS)])
+        assert self.read(tmp_path / PLAIN) == [payload(0), payload(1)]
+        assert self.read(tmp_path / PLAIN, Position(1, len(payload(0)) + 1)) == [payload(1)]
 
-        def wait(poll_s):
-            ticks.append(poll_s)
-            if len(ticks) == 1:
-                with (tmp_path / PLAIN).open("ab") as file:
-                    file.write(b'{"half')  # as if the writer were in the middle
-            elif len(ticks) == 2:
-                with (tmp_path / PLAIN).open("r+b") as file:
-                    file.truncate(len(payload(0)) + 1)
-                writer.append("level3", [frame(1, NOON_NS)])
-            return len(ticks) == 4
-
-        found = payloads(open_archive(tmp_path).lines(follow=Follow(0.25, wait=wait)))
-        assert found == [payload(0), payload(1)]
-        assert set(ticks) == {0.25}
-
-    def test_over_midnight(self, tmp_path, writer):
-        writer.append("level3", [frame(0, NOON_NS)])
-        numbers = iter(range(1, 6))
-        seen = []
-
-        def wait(_):
-            number = next(numbers, None)
-            if number is None:
-                return True
-            recv_ns = NOON_NS + number * NS_PER_DAY // 3
-            writer.append("level3", [frame(number, recv_ns)])
-            return False
-
-        for line in open_archive(tmp_path).lines(follow=Follow(wait=wait)):
-            seen.append(line.payload)
-        assert seen == [payload(i) for i in range(6)]
-        assert len(open_archive(tmp_path).files()) == 3
-
-    def test_before_there_is_any_file(self, tmp_path, writer):
-        calls = []
-
-        def wait(_):
-            calls.append(1)
-            if len(calls) == 2:
-                writer.append("level3", [frame(7, NOON_NS)])
-            return len(calls) > 3
-
-        assert payloads(open_archive(tmp_path).lines(follow=Follow(wait=wait))) == [payload(7)]
-
-    def test_what_came_before_the_end_is_read(self, tmp_path, writer):
-        writer.append("level3", [frame(0, NOON_NS)])
-
-        def wait(_: float) -> bool:
-            writer.append("level3", [frame(1, NOON_NS)])  # the writer's last words, then the word to stop
-            return True
-
-        assert payloads(open_archive(tmp_path).lines(follow=Follow(wait=wait))) == [payload(0), payload(1)]
-
-    def test_an_event_stops_it(self, tmp_path, writer):
-        writer.append("level3", [frame(0, NOON_NS)])
-        stop_event = threading.Event()
-        found = []
-
-        def read():
-            for line in open_archive(tmp_path).lines(follow=Follow(0.01, stop=stop_event)):
-                found.append(line.payload)
-
-        reader = threading.Thread(target=read)
-        reader.start()
-        for number in range(1, 200):
-            writer.append("level3", [frame(number, NOON_NS + number * NS_PER_DAY // 150)])
-        deadline = threading.Event()
-        while len(found) < 200 and not deadline.wait(0.01):
-            pass
-        stop_event.set()
-        reader.join(10)
-        assert found == [payload(i) for i in range(200)]
+    def test_a_line_counts_when_its_receipt_is_there(self, tmp_path, writer):
+        writer.append("level3", [frame(0, NOON_NS), frame(1, NOON_NS)])
+        receipts = DayPaths(tmp_path, dt.date.fromisoformat(DAY)).receipts("level3")
+        receipts.write_bytes(receipts.read_bytes()[:RECEIPT_BYTES])
+        assert self.read(tmp_path / PLAIN) == [payload(0)]
 
     def test_a_file_that_became_shorter_is_said(self, tmp_path, writer):
         writer.append("level3", [frame(0, NOON_NS), frame(1, NOON_NS)])
-
-        def wait(_):
+        with DataFile(tmp_path / PLAIN) as file:
+            end = Position(2, file.end(growing=True))
             (tmp_path / PLAIN).write_bytes(b"")
-            return False
+            with pytest.raises(ArchiveError, match="shorter"):
+                list(file.blocks(end, growing=True))
 
-        with pytest.raises(ArchiveError, match="shorter"):
-            list(open_archive(tmp_path).lines(follow=Follow(wait=wait)))
+
+def test_all_days_are_read_as_one(tmp_path, writer):
+    for number in range(6):
+        writer.append("level3", [frame(number, NOON_NS + number * NS_PER_DAY // 3)])
+    assert payloads(open_archive(tmp_path).lines()) == [payload(number) for number in range(6)]
+    assert len(open_archive(tmp_path).files()) == 3
 
 
 class TestTooLong:
@@ -351,7 +300,7 @@ class TestTooLong:
 
     def test_nobody_waits_for_its_end_while_a_file_grows(self, tmp_path):
         with pytest.raises(DamageFound, match="a line longer than"):
-            self.read(foreign(tmp_path, self.GOOD + self.HOLE[:-1]), follow=Follow(wait=lambda _: True))
+            self.read(foreign(tmp_path, self.GOOD + self.HOLE[:-1]), growing=True)
 
 
 def test_scenes_stop_in_order(tmp_path, clock):

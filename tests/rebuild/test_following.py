@@ -9,7 +9,7 @@ import pytest
 
 from kraken_l3.archive.checkpoints import append_checkpoints, read_checkpoints
 from kraken_l3.archive.filesystem import OsFileSystem
-from kraken_l3.archive.journal import GapClosed, GapOpened, HandedOver
+from kraken_l3.archive.journal import GapClosed, GapOpened, HandedOver, Rotated
 from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.manifest import Description
 from kraken_l3.archive.sealing import day_sealing, file_sealing, seal
@@ -20,7 +20,7 @@ from kraken_l3.model.events import MessageKind, Verdict
 from kraken_l3.model.frames import Frame
 from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.rebuild.book_at import book_at
-from kraken_l3.rebuild.following import Follower, Lines
+from kraken_l3.rebuild.following import DayBegins, Follower, Lines
 from kraken_l3.rebuild.recheckpointing import make_checkpoints
 from scenes import NOON_NS, SYMBOLS, Scene, recorded
 
@@ -111,6 +111,8 @@ def test_it_goes_on_over_midnight(tmp_path, follow, write):
     scene.write(lines[300:])
     more, others = news(follower)
     assert [message.payload for message in more] == lines[250:]
+    day, *others = others
+    assert day == DayBegins(DayPaths(tmp_path, DAY + dt.timedelta(days=1)).data("level3"))
     assert [told.line.payload for told in rest + others] == [b'{"trade":1}', b'{"trade":2}']
     assert same_books(follower, tmp_path)
     # one that begins now finds the books where they are: in the day before, or written down at midnight
@@ -228,10 +230,9 @@ def test_a_book_that_disagrees_with_its_checksum_is_none(tmp_path, follow, write
 @pytest.mark.parametrize(("harm", "what"), [(Path.unlink, "deleted"), (lambda path: path.write_bytes(b""), "cut")])
 def test_a_file_that_is_pulled_away_is_no_quiet_market(tmp_path, follow, harm, what):
     recorded(tmp_path, messages=40)
-    follower = follow(tmp_path)
+    follower = follow(tmp_path, look_around_s=0.0)
     news(follower)
     harm(DayPaths(tmp_path, DAY).data("level3"))
-    follower._looked_around = 0.0
     with pytest.raises(ArchiveError, match=f"{what} while it was followed"):
         news(follower)
 
@@ -259,7 +260,7 @@ def test_a_recorder_that_starts_again_is_followed(tmp_path, follow, write):
 
 def test_a_day_that_no_journal_announced_begins_without_books(tmp_path, follow, write):
     recorded(tmp_path)
-    follower = follow(tmp_path)
+    follower = follow(tmp_path, look_around_s=0.0)
     news(follower)
     for name in day_sealing(OsFileSystem(), tmp_path, DAY).data:
         each = file_sealing(tmp_path / name)
@@ -267,7 +268,51 @@ def test_a_day_that_no_journal_announced_begins_without_books(tmp_path, follow, 
     scene = write(tmp_path, now_ns=NOON_NS + 3 * 24 * 3_600 * NS_PER_S)
     lines = scene.flow(100, seed=2)
     scene.write(lines)
-    follower._looked_around = 0.0
     got = [line for _ in range(3) for line in payloads(follower)]
     assert got == lines
     assert same_books(follower, tmp_path)
+
+
+def test_what_is_no_file_is_no_quiet_market(tmp_path, follow):
+    recorded(tmp_path, messages=40)
+    data = DayPaths(tmp_path, DAY).data("level3")
+    data.unlink()
+    data.mkdir()
+    with pytest.raises(ArchiveError):
+        news(follow(tmp_path))
+
+
+def test_a_snapshot_waits_for_its_acknowledgement_once(tmp_path, follow, write):
+    scene = write(tmp_path, facts=False)
+    scene.journal_instruments()
+    scene.open_connection()
+    scene.write(scene.flow(200, depth=25))
+    waits = []
+
+    def acknowledge():
+        waits.append(follower.known())
+        scene.acknowledge(25)
+
+    follower = follow(tmp_path, before_snapshot=acknowledge)
+    messages, _ = news(follower)
+    assert {message.verdict for message in messages} == {Verdict.OK}
+    assert {known.depth for known in follower.known().values()} == {25}
+    (before,) = waits
+    assert {known.depth for known in before.values()} == {None}
+    scene.write(scene.flow(10, seed=2, depth=25))
+    news(follower)
+    assert len(waits) == 2
+
+
+@pytest.mark.parametrize("next_day", [DAY, DAY - dt.timedelta(days=1)])
+def test_no_day_is_read_twice_whatever_a_journal_says(tmp_path, follow, write, next_day):
+    scene = write(tmp_path, now_ns=NOON_NS - 24 * 3_600 * NS_PER_S)
+    scene.write(scene.flow(20))
+    follower = follow(tmp_path)
+    assert len(news(follower)[0]) == 20
+    scene.clock.now_ns = NOON_NS
+    scene.write(scene.flow(40))
+    scene.journal(Rotated, next_day=next_day)
+    scene.writer.flush()
+    assert [len(news(follower)[0]) for _ in range(6)][2:] == [40, 0, 0, 0]
+    assert not follower.is_day_over

@@ -1,5 +1,6 @@
 """The live verifier beside days that are sealed, also while it reads them."""
 
+import contextlib
 import datetime as dt
 import shutil
 import threading
@@ -7,14 +8,13 @@ import time
 
 import pytest
 
-from kraken_l3.archive.datafile import Follow
 from kraken_l3.archive.filesystem import OsFileSystem
 from kraken_l3.archive.layout import DayPaths
 from kraken_l3.archive.manifest import Description
-from kraken_l3.archive.reader import open_archive
 from kraken_l3.archive.sealing import day_sealing, file_sealing, seal
 from kraken_l3.clock import SystemClock
 from kraken_l3.model.live import VerifierFinding
+from kraken_l3.rebuild.following import Follower
 from kraken_l3.rebuild.live import LiveVerifier
 from kraken_l3.rebuild.sealing import describe
 from scenes import Clock, Scene
@@ -41,7 +41,7 @@ def follow(directory):
     verifier = LiveVerifier(directory, words.append, stop=stop, poll_s=0.01, clock=StillClock())
     stop.set()
     verifier.run()
-    return words, verifier
+    return words
 
 
 @pytest.fixture
@@ -56,36 +56,32 @@ def recorded(tmp_path):
 def test_what_was_sealed_before_it_began_is_read_but_not_reported(recorded):
     directory, count = recorded
     seal_data(directory)
-    words, verifier = follow(directory)
+    words = follow(directory)
     assert not any(isinstance(message, VerifierFinding) for message in words)
     last = words[-1]
     assert (last.line, last.messages, last.mismatched) == (count, count, 1)
     assert DayPaths(directory, DAY).checkpoints.exists()
-    assert verifier._checkpoint_path(directory / "l3-2026-11-22.ndjson.zst") == DayPaths(directory, DAY).checkpoints
 
 
 def test_it_goes_on_from_the_checkpoints_of_a_sealed_day(recorded):
     directory, count = recorded
     follow(directory)
     seal_data(directory)
-    words, _ = follow(directory)
+    words = follow(directory)
     assert words[-1].messages < count
     assert words[-1].line == count
 
 
 def test_a_day_that_is_sealed_while_it_is_followed_is_read_once(recorded):
     directory, count = recorded
-    seen, waits = [], []
-
-    def wait(_):
-        waits.append(1)
-        if len(waits) == 2:
-            seal_data(directory)
-        return len(waits) == 6
-
-    for line in open_archive(directory).lines(follow=Follow(0.001, wait=wait)):
-        seen.append(line.number)
-    assert seen == list(range(count))
+    follower = Follower(directory, look_around_s=0.0)
+    with contextlib.closing(follower):
+        (told,) = follower.look()
+        assert len(told.lines) == count
+        seal_data(directory)
+        assert list(follower.look()) == []
+        _, at = follower.at
+        assert at.line == count
 
 
 def test_a_sealed_day_is_described_as_the_plain_one(recorded, tmp_path):

@@ -9,18 +9,17 @@ Lines count from 0 and are physical: a blank line has a number, though nothing i
 A line longer than 64 MiB is passed over, and `TOO_LONG` stands for it. As the first line of a file it is an error: that
 is hardly NDJSON.
 
-Only whole lines are yielded. While a file with receipts is followed, a line counts when its receipt is there. The last
-line of a file without receipts may lack its newline, unless the file is followed.
+Only whole lines are yielded. Of a file that grows (`growing`), a line counts when its receipt is there. The last line
+of a file without receipts may lack its newline, unless the file grows.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import threading
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional, Protocol
+from typing import NamedTuple, Optional, Protocol
 
 from kraken_l3.archive.bytesource import ByteSource
 from kraken_l3.archive.envelope import LEFT_OUT, is_wrapped, unwrap_lines
@@ -31,7 +30,7 @@ from kraken_l3.archive.remote import RemotePath
 from kraken_l3.archive.scan import BOM, LINE_LIMIT_BYTES, check_object
 from kraken_l3.errors import ArchiveError, DamageFound, MalformedMessage
 
-__all__ = ["BEGINNING", "BLOCK_BYTES", "TOO_LONG", "Block", "DataFile", "Follow", "Line", "Position", "Skipped"]
+__all__ = ["BEGINNING", "BLOCK_BYTES", "TOO_LONG", "Block", "DataFile", "Line", "Position", "Skipped"]
 
 BLOCK_BYTES = 4 * 1024 * 1024
 #: Stands for a line that is longer than the limit: no JSON, so that everybody counts it as damage, where it lies.
@@ -110,30 +109,6 @@ class Skipped:
         self.count += 1
         if len(self.errors) < self.KEPT:
             self.errors.append(error)
-
-
-class Follow:
-    """How to wait for a file to grow: until `stop` is set, or for what `wait` says.
-
-    Args:
-        poll_s: seconds between two looks.
-        stop: set it to end the reading, after what is there was read.
-        wait: called with `poll_s` between looks instead of waiting for `stop`; True ends the reading.
-    """
-
-    def __init__(
-        self,
-        poll_s: float = 0.1,
-        *,
-        stop: Optional[threading.Event] = None,
-        wait: Optional[Callable[[float], bool]] = None,
-    ) -> None:
-        self._poll_s = poll_s
-        self._wait = wait or (stop or threading.Event()).wait
-
-    def is_over(self) -> bool:
-        """Wait a little; whether to stop."""
-        return self._wait(self._poll_s)
 
 
 class DataFile:
@@ -269,41 +244,38 @@ class DataFile:
         start: Position = BEGINNING,
         *,
         size: int = BLOCK_BYTES,
-        follow: Optional[Follow] = None,
+        growing: bool = False,
         numbered: bool = True,
         digest: Optional[Digest] = None,
         until: Optional[int] = None,
     ) -> Iterator[Block]:
-        """The file in pieces of whole lines of about `size` bytes; `follow` waits at the end for more.
+        """The file in pieces of whole lines of about `size` bytes; `growing`: as far as it was written by now.
 
         `until` is an offset at which a line begins: nothing from there on is read.
         `digest` is fed the bytes that were read. Counting lines takes as long as the rest of the reading. Whoever
         counts them anyway says `numbered=False`; then every block has the first line of the first.
+
+        Raises:
+            ArchiveError: `growing`, and the file is shorter than where to start.
         """
         line, offset = start
         if offset == 0 and self.source.read_at(0, len(BOM)) == BOM:
             offset = len(BOM)
-        over = follow is None
         while True:
-            end = self.end(growing=follow is not None)
+            end = self.end(growing=growing)
             if until is not None:
                 end = min(end, until)
-            data, length = self._whole_lines(offset, end, size, growing=follow is not None)
-            if data:
-                if digest is not None:
-                    self._update(digest, data, offset, length)
-                shown, left_out = unwrap_lines(data) if self._has_envelopes() else (data, 0)
-                yield Block(shown, line, offset, self, left_out)
-                offset += length
-                line += data.count(b"\n") if numbered else 0
-            elif over or follow is None:
-                return
-            elif self.source.size() < offset:
-                raise ArchiveError(
-                    "the file became shorter while it was followed", where=f"{self.path}, offset {offset}"
-                )
-            else:
-                over = follow.is_over()  # and then one more look: what came before the end is read
+            data, length = self._whole_lines(offset, end, size, growing=growing)
+            if not data:
+                break
+            if digest is not None:
+                self._update(digest, data, offset, length)
+            shown, left_out = unwrap_lines(data) if self._has_envelopes() else (data, 0)
+            yield Block(shown, line, offset, self, left_out)
+            offset += length
+            line += data.count(b"\n") if numbered else 0
+        if growing and self.source.size() < offset:
+            raise ArchiveError("the file became shorter while it was followed", where=f"{self.path}, offset {offset}")
 
     def _has_envelopes(self) -> bool:
         """Whether the messages are in envelopes, which the first lines tell. None of our own, with receipts, are."""
@@ -378,7 +350,7 @@ class DataFile:
         self,
         start: Position = BEGINNING,
         *,
-        follow: Optional[Follow] = None,
+        growing: bool = False,
         skipped: Optional[Skipped] = None,
         check: bool = True,
     ) -> Iterator[Line]:
@@ -386,14 +358,14 @@ class DataFile:
 
         Args:
             start: where to begin.
-            follow: wait at the end for more.
+            growing: see `blocks`.
             skipped: given, lines that are no JSON object are passed over and counted there; else they raise.
             check: False yields every line, whatever it is.
 
         Raises:
             MalformedMessage: a line is no JSON object, and `skipped` was not given.
         """
-        for block in self.blocks(start, follow=follow):
+        for block in self.blocks(start, growing=growing):
             for line in self._lines_of(block):
                 if not check or self._is_good(line, skipped):
                     yield line

@@ -1,7 +1,6 @@
 """Reads archives: a directory of ours, or any single NDJSON file, with what companions it has.
 
-`Archive.blocks` and `Archive.lines` go through all days of a stream as one (see `datafile` for the two ways to read a
-file); followed, they go on over midnight.
+`Archive.lines` goes through all days of a stream as one (see `datafile` for the two ways to read a file).
 """
 
 from __future__ import annotations
@@ -9,15 +8,14 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Optional
 
 from kraken_l3.archive.bytesource import ByteSource
-from kraken_l3.archive.datafile import BLOCK_BYTES, Block, DataFile, Follow, Line, Position, Skipped
+from kraken_l3.archive.datafile import BEGINNING, DataFile, Line, Skipped
 from kraken_l3.archive.days import next_day_in, written_order
 from kraken_l3.archive.journal import Record, decode_record, decode_records
-from kraken_l3.archive.layout import DayPaths, FileName, Stream, data_files, days_in, parse_name, stem
+from kraken_l3.archive.layout import DayPaths, FileName, Stream, data_files, days_in, parse_name
 from kraken_l3.archive.opening import PlainFile
 from kraken_l3.archive.scan import CHUNK_BYTES, segments
 from kraken_l3.errors import ArchiveError, MalformedMessage, UsageError
@@ -132,75 +130,21 @@ class Archive:
         finally:
             source.close()
 
-    def blocks(
-        self,
-        stream: str = Stream.LEVEL3,
-        *,
-        start_ns: Optional[int] = None,
-        begin: Optional[tuple[Path, Position]] = None,
-        size: int = BLOCK_BYTES,
-        follow: Optional[Follow] = None,
-    ) -> Iterator[Block]:
-        """All days of a stream in blocks (`DataFile.blocks`); followed over midnight, only what our recorder writes.
-
-        It starts at a receive time, or at a place in one of the files, or at the first line of all.
-        """
-        for file, start, waiting in self._walk(stream, start_ns, follow, begin):
-            yield from file.blocks(start, size=size, follow=waiting)
-
     def lines(
         self,
         stream: str = Stream.LEVEL3,
         *,
         start_ns: Optional[int] = None,
-        follow: Optional[Follow] = None,
         skipped: Optional[Skipped] = None,
         check: bool = True,
     ) -> Iterator[Line]:
-        """All days of a stream line by line (`DataFile.lines`)."""
-        for file, start, waiting in self._walk(stream, start_ns, follow):
-            for line in file.lines(start, follow=waiting, skipped=skipped, check=check):
-                if start_ns is None or line.receipt is None or line.receipt.recv_ns >= start_ns:
-                    yield line
-
-    def _walk(
-        self,
-        stream: str,
-        start_ns: Optional[int],
-        follow: Optional[Follow],
-        begin: Optional[tuple[Path, Position]] = None,
-    ) -> Iterator[tuple[DataFile, Position, Optional[Follow]]]:
-        files = partial(self.files, stream, parts=follow is None)
-        stems = [stem(path) for path in files()]
-        seen = set(stems[: stems.index(stem(begin[0]))] if begin is not None else ())
-        while True:
-            new = [path for path in files() if stem(path) not in seen]
-            for path in new:
-                seen.add(stem(path))
-                waiting = _UntilNextFile(follow, self, stream, seen) if follow and path == new[-1] else None
-                with DataFile(path) as file:
-                    if begin is not None and stem(path) == stem(begin[0]):
-                        yield file, begin[1], waiting
-                    else:
-                        yield file, file.at_time(start_ns) if start_ns is not None else Position(), waiting
-                if waiting and waiting.is_stopped:
-                    return
-            if follow is None or (not new and follow.is_over()):
-                return
-
-
-class _UntilNextFile(Follow):
-    """Follows a file until there is a newer one and this is read to its end: a file once left stays as it is."""
-
-    def __init__(self, follow: Follow, archive: Archive, stream: str, seen: set[str]) -> None:
-        self._follow, self._archive, self._stream, self._seen = follow, archive, stream, seen
-        self.is_stopped = False
-
-    def is_over(self) -> bool:
-        if any(stem(path) not in self._seen for path in self._archive.files(self._stream, parts=False)):
-            return True
-        self.is_stopped = self._follow.is_over()
-        return self.is_stopped
+        """All days of a stream line by line (`DataFile.lines`), from a receive time on, or from the first line."""
+        for path in self.files(stream):
+            with DataFile(path) as file:
+                start = file.at_time(start_ns) if start_ns is not None else BEGINNING
+                for line in file.lines(start, skipped=skipped, check=check):
+                    if start_ns is None or line.receipt is None or line.receipt.recv_ns >= start_ns:
+                        yield line
 
 
 def sound_records(journal: ByteSource) -> Iterator[tuple[list[Record], int]]:

@@ -1,4 +1,4 @@
-"""Live verification: the offline verifier, following an archive while it grows.
+"""Live verification: the offline verifier on an archive that grows (`following`).
 
 It runs in a process of its own, so that nothing the book does can cost the recording a byte. What it has to say are
 the messages of `model.live`.
@@ -16,24 +16,20 @@ import threading
 from pathlib import Path
 from typing import Callable, Optional
 
-from kraken_l3.archive.checkpoints import Checkpoint, read_checkpoints
-from kraken_l3.archive.datafile import Block, DataFile, Follow, Position
-from kraken_l3.archive.journal import JournalState, Record, decode_record
+from kraken_l3.archive.datafile import DataFile, Position
 from kraken_l3.archive.layout import DayPaths, Stream, stem
 from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import open_archive
-from kraken_l3.archive.tail import Tail
 from kraken_l3.clock import Clock, SystemClock
-from kraken_l3.engine.choose import make_engine
-from kraken_l3.engine.port import EngineOptions, Note, Result
+from kraken_l3.engine.port import Note
 from kraken_l3.errors import MalformedMessage
 from kraken_l3.model.events import State, Verdict
 from kraken_l3.model.live import LiveMessage, ResyncRequest, VerifierFinding, VerifierProgress
 from kraken_l3.model.messages import Trade
 from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.protocol.decoding import decode_trades
-from kraken_l3.rebuild.checkpointing import Checkpointing, load_checkpoint
-from kraken_l3.rebuild.metadata import MetadataReader, MetadataTeller, SymbolMetadata
+from kraken_l3.rebuild.checkpointing import Checkpointing
+from kraken_l3.rebuild.following import DayBegins, Follower, Lines, OtherLine
 from kraken_l3.rebuild.silence import SilenceWatch
 
 __all__ = ["POLL_S", "LiveVerifier"]
@@ -72,122 +68,97 @@ class LiveVerifier:
         poll_s: float = POLL_S,
         clock: Optional[Clock] = None,
     ) -> None:
-        self._archive = open_archive(directory)
         self._say = say
         self._stop = stop or threading.Event()
         self._poll_s = poll_s
         self._clock = clock or SystemClock()
-        self._engine = make_engine(EngineOptions(messages=True), engine_name)
-        self._checkpointing = Checkpointing(self._engine)
-        self._metadata = MetadataReader()
-        self._teller = MetadataTeller(self._engine)
+        self._follower = Follower(
+            directory,
+            streams=(Stream.TRADE,),
+            engine_name=engine_name,
+            block_bytes=_BLOCK_BYTES,
+            look_around_s=0.0,
+            before_snapshot=lambda: self._stop.wait(min(self._poll_s, _ACKNOWLEDGED_S)),
+        )
+        self._checkpointing = Checkpointing(self._follower.engine)
         self._silence = SilenceWatch()
-        self._journal = Tail()
-        self._trades = Tail()
-        self._state = JournalState()
         self._messages: dict[str, int] = {}
         #: Where each symbol's last verified message stands.
         self._verified: dict[str, tuple[Path, int]] = {}
         self._reported: set[str] = set()
-        self._file: Optional[Path] = None
-        self._at = Position()
-        self._history = self._sizes()
-        self._said_ns = self._looked_ns = self._received_ns = 0
-        self._said_at: Optional[tuple[Optional[Path], int]] = None
+        self._at: Optional[tuple[Path, Position]] = None
+        self._history = _sizes(directory)
+        self._told_ns = self._looked_ns = 0
+        self._told_at: Optional[tuple[Path, Position]] = None
 
     def run(self) -> None:
         """Verify until told to stop."""
-        with contextlib.closing(self._journal), contextlib.closing(self._trades):
-            self._run()
+        with contextlib.closing(self._follower):
+            try:
+                self._run()
+            finally:
+                if self._at is not None:
+                    path, at = self._at
+                    self._checkpointing.end_file(_checkpoints_of(path), *at)
+                self._tell_progress()
 
     def _run(self) -> None:
-        begin = self._resume()
-        follow = Follow(self._poll_s, wait=self._idle)
-        try:
-            for block in self._archive.blocks(begin=begin, size=_BLOCK_BYTES, follow=follow):
-                self._feed(block)
-        finally:
-            if self._file is not None:
-                self._checkpointing.end_file(self._checkpoint_path(self._file), *self._at)
-            self._tell_progress()
+        is_over = False
+        while True:
+            if self._look():
+                continue
+            if is_over:
+                return
+            is_over = self._idle()  # and then one more look: what came before the end is read
 
-    # Where to begin
-
-    def _sizes(self) -> dict[str, float]:
-        """How far each file is read without a word: what stands in it already is history."""
-        files = self._archive.files(parts=False)
-        return {stem(path): math.inf for path in files[:-1]} | {stem(path): content_size(path) for path in files[-1:]}
-
-    def _resume(self) -> Optional[tuple[Path, Position]]:
-        """Load each symbol's last checkpoint of the newest day; reading goes on where the oldest of them stands."""
-        files = self._archive.files(parts=False)
-        if not files:
-            return None
-        newest = files[-1]
-        latest: dict[str, Checkpoint] = {}
-        for checkpoint in read_checkpoints(self._checkpoint_path(newest)):
-            latest[checkpoint.symbol] = checkpoint
-        self._read_journal(newest)
-        # Only checkpoints of one line are a beginning for all. From several, symbols would be fed lines that their
-        # books have seen already.
-        places = {Position(c.line, c.end_offset) for c in latest.values()}
-        start = min(places) if len(places) == 1 else Position()
-        if start.offset > content_size(newest):  # the file was cut by a recovery since
-            start = Position()
-        books = read_checkpoints(self._checkpoint_path(newest))
-        for checkpoint in latest.values() if start.line else (each for each in books if each.line == 0):
-            if load_checkpoint(self._engine, checkpoint) and checkpoint.line:
-                self._verified[checkpoint.symbol] = newest, checkpoint.line - 1
-        self._file, self._at = newest, start
-        return newest, start
-
-    def _checkpoint_path(self, file: Path) -> Path:
-        return _day_paths(file).checkpoints
+    def _look(self) -> bool:
+        """Take what is new; whether there was anything, or is in the next day."""
+        is_news = False
+        for told in self._follower.look():
+            if isinstance(told, DayBegins):
+                self._checkpointing.begin_file(_checkpoints_of(told.path))
+            elif isinstance(told, Lines):
+                is_news = True
+                self._take(told)
+                self._periodically()
+            elif isinstance(told, OtherLine):
+                for trade in _trades_in(told.line.payload):
+                    self._silence.trade(trade.symbol, trade.timestamp_ns)
+        self._at = self._at or self._follower.at
+        return is_news or self._follower.is_day_over
 
     # What comes
 
-    def _feed(self, block: Block) -> None:
-        path = block.file.path
-        if path != self._file:
-            if self._file is not None:
-                self._checkpointing.begin_file(self._checkpoint_path(path))
-            self._file = path
-        if b'"snapshot"' in block.data:
-            self._stop.wait(min(self._poll_s, _ACKNOWLEDGED_S))  # its acknowledgement is on its way into the journal
-        self._read_journal(path)
-        for piece in self._teller.cut(block.file, block):
-            if not isinstance(piece, SymbolMetadata):
-                self._feed_piece(path, piece)
-        self._periodically()
-
-    def _feed_piece(self, path: Path, block: Block) -> None:
-        result = self._engine.feed(block.data, block.first_line, block.offset)
-        self._at = Position(block.first_line + result.lines, block.offset + len(block.data))
-        for note in result.notes:
-            if self._is_live(path, note.offset + 1):
-                self._report(block.file, note, result)
-        self._look_at_tallies(block, result.lines, is_live=self._is_live(path, self._at.offset))
-        self._checkpointing.fed(self._checkpoint_path(path), *self._at, lines=result.lines, size=len(block.data))
+    def _take(self, told: Lines) -> None:
+        self._at = told.path, told.end
+        for note in told.result.notes:
+            if self._is_live(told.path, note.offset + 1):
+                self._report(note, told)
+        self._look_at_tallies(told, is_live=self._is_live(told.path, told.end.offset))
+        size = told.end.offset - told.begin.offset
+        self._checkpointing.fed(_checkpoints_of(told.path), *told.end, lines=told.result.lines, size=size)
 
     def _is_live(self, path: Path, end_offset: int) -> bool:
         return end_offset > self._history.get(stem(path), 0)
 
-    def _report(self, file: DataFile, note: Note, result: Result) -> None:
+    def _report(self, note: Note, told: Lines) -> None:
         if note.kind in ("inferred", "incident_closed"):
             return
         what = "mismatch" if note.kind == "incident_opened" else note.kind
         self._say(VerifierFinding(note.symbol, what, note.line, note.offset, note.detail, note.expected, note.computed))
         if note.kind in _RESYNC_KINDS and note.symbol:
-            verified = self._verified.get(note.symbol)
-            index = list(self._engine.symbols()).index(note.symbol)
-            lines = memoryview(result.messages["line"]).cast("q")
-            symbols = memoryview(result.messages["symbol"]).cast("i")
-            for line, symbol, verdict in zip(lines, symbols, result.messages["verdict"]):
+            verified = self._last_verified(note.symbol)
+            index, columns = told.symbols.index(note.symbol), told.result.messages
+            lines, symbols = memoryview(columns["line"]).cast("q"), memoryview(columns["symbol"]).cast("i")
+            for line, symbol, verdict in zip(lines, symbols, columns["verdict"]):
                 if line >= note.line:
                     break
                 if symbol == index and verdict == Verdict.OK:
-                    verified = file.path, line
+                    verified = told.path, line
             self._request_resync(note.symbol, verified)
+
+    def _last_verified(self, symbol: str) -> Optional[tuple[Path, int]]:
+        return self._verified.get(symbol) or self._follower.loaded.get(symbol)
 
     def _request_resync(self, symbol: str, verified: Optional[tuple[Path, int]]) -> None:
         """What is missing came after the symbol's last verified message: its receive time is the gap's left edge."""
@@ -200,85 +171,75 @@ class LiveVerifier:
         self._reported.add(symbol)
         self._say(ResyncRequest(symbol, "mismatch", left_ns))
 
-    def _look_at_tallies(self, block: Block, lines: int, *, is_live: bool) -> None:
+    def _look_at_tallies(self, told: Lines, *, is_live: bool) -> None:
         """Who spoke and when, which message was verified last, and whose book is wrong since before this began."""
-        receipts = block.file.receipts
-        recv_ns = receipts[block.first_line + lines - 1].recv_ns if receipts is not None else 0
-        self._received_ns = recv_ns or self._received_ns
-        for tally in self._engine.tallies():
+        for tally in self._follower.tallies().values():
             count = tally.messages - self._messages.get(tally.symbol, 0)
             if not count:
                 continue
             self._messages[tally.symbol] = tally.messages
-            if tally.last_ok_line >= block.first_line:
-                self._verified[tally.symbol] = block.file.path, tally.last_ok_line
+            if tally.last_ok_line >= told.begin.line:
+                self._verified[tally.symbol] = told.path, tally.last_ok_line
             if not is_live:
                 continue
-            if recv_ns:
-                self._silence.messages(tally.symbol, count, recv_ns)
+            if self._follower.now_ns:
+                self._silence.messages(tally.symbol, count, self._follower.now_ns)
             if tally.state is not State.DIVERGED:
                 self._reported.discard(tally.symbol)
             elif tally.symbol not in self._reported:
-                self._request_resync(tally.symbol, self._verified.get(tally.symbol))
+                self._request_resync(tally.symbol, self._last_verified(tally.symbol))
 
-    def _idle(self, seconds: float) -> bool:
-        """All there is was read; only now does silence mean anything."""
+    def _idle(self) -> bool:
+        """All there is was read; only now does silence mean anything. Whether to stop."""
         self._periodically()
         now_ns = self._clock.mono_ns()
-        if self._file is not None and now_ns - self._looked_ns >= _EVERY_NS:
+        if now_ns - self._looked_ns >= _EVERY_NS:
             self._looked_ns = now_ns
-            self._read_journal(self._file)
-            self._tell_silent(self._file, self._clock.wall_ns())
-        return self._stop.wait(seconds)
+            self._tell_silent(self._clock.wall_ns())
+        return self._stop.wait(self._poll_s)
 
     def _periodically(self) -> None:
         now_ns = self._clock.mono_ns()
-        if now_ns - self._said_ns >= _EVERY_NS:
-            self._said_ns = now_ns
+        if now_ns - self._told_ns >= _EVERY_NS:
+            self._told_ns = now_ns
             self._tell_progress()
 
     def _tell_progress(self) -> None:
-        if (self._file, self._at.line) == self._said_at or self._file is None:
+        if self._at is None or self._at == self._told_at:
             return
-        self._said_at = (self._file, self._at.line)
-        tallies = self._engine.tallies()
+        self._told_at = path, at = self._at
+        tallies = self._follower.tallies().values()
         self._say(
             VerifierProgress(
-                file=self._file.name,
-                line=self._at.line,
-                offset=self._at.offset,
+                file=path.name,
+                line=at.line,
+                offset=at.offset,
                 messages=sum(tally.messages for tally in tallies),
                 ok=sum(tally.ok for tally in tallies),
                 mismatched=sum(tally.mismatched for tally in tallies),
                 symbols=len(tallies),
                 not_synced=[tally.symbol for tally in tallies if tally.state is not State.SYNCED],
-                received_ns=self._received_ns,
+                received_ns=self._follower.received_ns,
             )
         )
 
-    def _tell_silent(self, file: Path, now_ns: int) -> None:
-        for line in self._trades.lines(_day_paths(file).data(Stream.TRADE)):
-            for trade in _trades_in(line):
-                self._silence.trade(trade.symbol, trade.timestamp_ns)
-        channel = Stream.LEVEL3.value
-        connected = {s for c, s in self._state.subscriptions if c == channel and (c, s) not in self._state.gaps}
+    def _tell_silent(self, now_ns: int) -> None:
+        state, channel = self._follower.state, Stream.LEVEL3.value
+        connected = {s for c, s in state.subscriptions if c == channel and (c, s) not in state.gaps}
         for symbol, silence_ns in self._silence.silent(now_ns, connected):
             self._say(ResyncRequest(symbol, "silent_symbol", now_ns - silence_ns))
 
-    def _read_journal(self, file: Path) -> None:
-        """Fold in what the journal has gained, and tell the engine what it says of symbols."""
-        for line in self._journal.lines(_day_paths(file).journal):
-            record = _decode_or_none(line)
-            if record is not None:
-                self._state.apply(record)
-                for told in self._metadata.read(record):
-                    self._teller.add(told)
+
+def _sizes(directory: Path) -> dict[str, float]:
+    """How far each file is read without a word: what stands in it already is history."""
+    files = open_archive(directory).files(parts=False)
+    return {stem(path): math.inf for path in files[:-1]} | {stem(path): content_size(path) for path in files[-1:]}
 
 
-def _day_paths(file: Path) -> DayPaths:
+def _checkpoints_of(file: Path) -> Path:
     paths = DayPaths.of(file)
     assert paths is not None  # an archive directory has no data files of other names
-    return paths
+    return paths.checkpoints
 
 
 def _trades_in(line: bytes) -> list[Trade]:
@@ -286,10 +247,3 @@ def _trades_in(line: bytes) -> list[Trade]:
         return decode_trades(line)
     except MalformedMessage:
         return []
-
-
-def _decode_or_none(line: bytes) -> Optional[Record]:
-    try:
-        return decode_record(line)
-    except MalformedMessage:
-        return None

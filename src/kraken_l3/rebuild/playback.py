@@ -9,8 +9,8 @@
     Step             one feed: what was fed and what came of it
     FileEnd          one file is read to its end
 
-Readers of it are verification, the book at a moment and every export. Live verification follows growing files by itself
-but tells metadata in the same way (`metadata.MetadataTeller`).
+Readers of it are verification, the book at a moment and every export. An archive that grows is followed by `following`,
+which tells metadata in the same way (`metadata.MetadataTeller`).
 
 Books go on from a file to the next part of its day, and from a day to the next one. Where one is missing between, they
 are lost, and those of the checkpoints at the next file's first line take their place; so they do at the first file. A

@@ -165,14 +165,14 @@ class Live:
         for index, place in dict(zip(indices, range(len(indices)))).items():  # the last message of each
             if index >= 0:
                 symbol = self._symbols[told.symbols[index]]
-                symbol.recv_ns = told.times[lines[place] - told.first_line]
+                symbol.recv_ns = told.times[lines[place] - told.begin.line]
                 symbol.lag_ms = (symbol.recv_ns - sent[place]) // _NS_PER_MS if sent[place] else None
         present = {told.symbols[index] for index in set(indices) if index >= 0}
         for name in present & self._watched:
             self._changed.add(name)
             events = self._events.setdefault(name, [])
             tally, index = follower.tallies()[name], told.symbols.index(name)
-            events += newest_events(told.result, told.times, told.first_line, tally, index)
+            events += newest_events(told.result, told.times, told.begin.line, tally, index)
             del events[:-MOST_EVENTS]
 
     def _publish_books(self, follower: Follower) -> None:

@@ -120,7 +120,7 @@ class LiveFeed(BookFeed):
         if isinstance(told, Lines):
             if MessageKind.SNAPSHOT in told.result.messages["kind"]:
                 self._look_at_books()
-            return list(self._messages(told.result, told.lines, told.first_line, told.symbols))
+            return list(self._messages(told.result, told.lines, told.begin.line, told.symbols))
         if not isinstance(told, OtherLine):
             return []  # a gap: silence, until its snapshot comes
         if told.stream is Stream.INSTRUMENT:
