@@ -381,6 +381,25 @@ class TestContent:
         assert [frame.payload for frame in run.archive if frame.connection == A] == LINES[: 100 + max(lag, 0)]
         assert run.payloads[100 + max(lag, 0) :] == [write(line) for line in LINES[100 + max(lag, 0) : run.at[B]]]
 
+    @pytest.mark.parametrize("later", [rewritten, bytes])
+    def test_what_a_new_leader_owes_is_not_archived_again_when_another_connection_joins(self, later):
+        """Whose messages are written in a third way, or as the first one's."""
+        run = two(LINES, write=(bytes, rewritten))
+        for _ in range(20):
+            run.deliver(A)
+            run.deliver(B)
+        run.deliver(A, 100)
+        assert run.cut(A).behind == 100
+        run.write[A] = lambda line: later(line).replace(b"{", b"{ ", 1)
+        run.subscribe(A, 120)
+        for _ in range(130):
+            run.deliver(A)
+            run.deliver(B)
+        assert run.payloads == LINES[:120] + [rewritten(line) for line in LINES[120:150]]
+        run.deliver(B, 100)
+        assert run.payloads[120:] == [rewritten(line) for line in LINES[120:250]]
+        assert run.line.successor() == A
+
     def test_other_content_is_looked_at_for_a_bounded_time(self):
         run = two(LINES)
         for number in range(300):

@@ -176,7 +176,8 @@ class Line:
         did, and the line begins anew."""
         position = self._positions.get(connection) or self._join(connection)
         position.restart(mono_ns)
-        if self._form is not BYTES and all(other.place is None for other in self._followers):
+        is_free = not self.is_behind and all(other.place is None for other in self._followers)
+        if self._form is not BYTES and is_free:
             self._change_form(BYTES)
         if self.leader is not None and self.leader != connection and not position.is_expected:
             return False
@@ -473,6 +474,8 @@ class Line:
     # -- content -------------------------------------------------------------------------------------------------------
 
     def _look_at_content(self, position: Position, frame: Frame) -> None:
+        if self.is_behind:  # another form forgets what the leader owes, which would be archived again
+            return
         if position.trial is None and frame.mono_ns >= position.trial_at_ns:
             position.trial = Trial()
         if position.trial is not None:
