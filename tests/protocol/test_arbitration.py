@@ -293,6 +293,18 @@ class TestLosses:
         assert [type(found) for found in run.findings()] == [OutOfStep]
         assert run.payloads == run.stream[:50]
 
+    def test_what_the_follower_repeats_is_no_loss_of_the_leader(self):
+        run = two()
+        run.deliver(A)
+        run.deliver(B, 4)
+        for number in (2, 3):
+            run.send(B, run.stream[number])
+        run.deliver(B, 2)
+        run.deliver(A, 4)
+        assert run.cut(A).behind == 0
+        assert run.payloads == run.stream[:6]
+        assert run.findings() == []
+
     def test_what_was_filled_is_not_archived_again_when_the_leader_delivers_it_late(self):
         run = two()
         run.deliver(A)

@@ -380,6 +380,8 @@ class Line:
             elif place >= position.place:
                 self._match(position, place, frame)
             return  # else it comes late, and the follower has been taken to have lost it
+        if key in position.keys:  # it is held already, and the connection repeats it
+            return
         position.hold(key, frame)
         if position.place is not None and position.place < self._tail.end:
             position.strange += 1
