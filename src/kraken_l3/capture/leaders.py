@@ -61,6 +61,14 @@ class _Passed(NamedTuple):
     first_ns: int
 
 
+class _Begun(NamedTuple):
+    """The snapshot that ended the last gap of a symbol: when it was received, and where that gap began."""
+
+    mono_ns: int
+    recv_ns: int
+    left_ns: int
+
+
 class Leaders:
     """Implements `Delivery` for level3; see the module.
 
@@ -89,6 +97,7 @@ class Leaders:
         self._lines: dict[bytes, Line] = {}
         self._subscribers: dict[str, int] = {}  # whose subscription the journal has
         self._passed: dict[str, _Passed] = {}
+        self._begun: dict[str, _Begun] = {}
         self._unplaced: dict[int, tuple[int, int]] = {}  # by bytes: whose it was, and when
         self._told: Counter[str] = Counter()
         self._told_since_ns = clock.mono_ns()
@@ -136,10 +145,14 @@ class Leaders:
 
     def _leads_with(self, symbol: str, frame: Frame) -> bool:
         line = self._line(symbol)
-        if line.leader != frame.connection and self._gaps.is_open("level3", symbol):
+        gap = self._gaps.open_gap("level3", symbol)
+        if line.leader != frame.connection and gap is not None:
             self._put(line.undecided())
             line.expect(frame.connection)  # the gap ends with the first snapshot, whoever delivers it
-        return line.snapshot(frame.connection, frame.mono_ns)
+        leads = line.snapshot(frame.connection, frame.mono_ns)
+        if leads and gap is not None:
+            self._begun[symbol] = _Begun(frame.mono_ns, frame.recv_ns, gap.left_ns)
+        return leads
 
     def subscribed(self, symbol: str, connection: int) -> bool:
         """See `Delivery`."""
@@ -363,7 +376,19 @@ class Leaders:
             ),
         )
         if found.outcome == "lost":
-            on_lost(symbol, "lost", at_ns - (mono_ns - found.since_ns))
+            self._tell_lost(symbol, found, at_ns - (mono_ns - found.since_ns), on_lost)
+
+    def _tell_lost(
+        self, symbol: str, found: arbitration.Difference, left_ns: int, on_lost: Callable[[str, str, int], None]
+    ) -> None:
+        begun = self._begun.get(symbol)
+        if begun is None or begun.mono_ns <= found.after.mono_ns:
+            on_lost(symbol, "lost", left_ns)
+        elif left_ns < begun.left_ns - 2 * TICK_S * NS_PER_S and not self._gaps.is_open("level3", symbol):
+            # The verifier was first, and the symbol was subscribed anew already. But no checksum showed the loss at
+            # once, so that gap began too late, by more than the ticks by which `since_ns` may be too early.
+            self._gaps.open("level3", symbol, "lost", left_ns, found.follower)
+            self._gaps.close("level3", symbol, begun.recv_ns, found.follower)
 
     def _keep(self, symbol: str, found: arbitration.Difference) -> int:
         """Archive what only the follower has, beside the data; how many lines."""

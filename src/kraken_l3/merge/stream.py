@@ -33,6 +33,8 @@ _ENOUGH_CONTENT = 3
 _FORMS_AT_ONCE = 64
 #: Updates that a source had not delivered in time, remembered so that they are not taken twice when it does.
 _LATE_AT_MOST = 100_000
+#: Causes of gaps that a loss of the leader has: the follower noticed it first, or the verifier.
+_LOSSES = frozenset({"lost", "mismatch"})
 
 
 class SymbolStream:
@@ -482,8 +484,9 @@ class SymbolStream:
     def _is_mended(self, rank: int) -> bool:
         """Whether a follower kept what the leader had lost, and the stream with it leads to the snapshot after it."""
         source, snapshot = self._sources[rank], self._lines(rank)[0]
-        gap = source.gap_before(self._symbol, source.recv[snapshot - source.first])
-        if gap is None or gap.cause != "lost" or self._runs[rank].mended_ns < gap.left_ns:
+        recv_ns, mended_ns = source.recv[snapshot - source.first], self._runs[rank].mended_ns
+        gaps = [gap for gap in source.gaps[self._symbol] if gap.right_ns == recv_ns and gap.left_ns <= mended_ns]
+        if not any(gap.cause in _LOSSES for gap in gaps):
             return False
         return self._book.compare(source.payload[snapshot - source.first]) is Proof.SAME
 
