@@ -534,7 +534,8 @@ def test_a_disk_that_fills_up_during_a_hand_over(tmp_path: Path) -> None:
                 snapshot = next(at for at, (line, _) in enumerate(mine) if at and b'"snapshot"' in line)
                 assert gap.right_ns == mine[snapshot][1]
                 if gap.symbol == "BTC/USD":
-                    assert mine[snapshot - 1][1] <= gap.left_ns <= bridged_ns
+                    # the follower may have received the bridge's first message before the leader its last one
+                    assert min(mine[snapshot - 1][1], bridged_ns) <= gap.left_ns <= bridged_ns
             assert_verified(recording)
 
     run(main())
