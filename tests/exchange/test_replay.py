@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 from pathlib import Path
+from zlib import crc32
 
 import aiohttp
 import pytest
@@ -244,6 +245,8 @@ def test_in_a_gap_there_is_no_book_and_after_it_the_recorded_one(recorded):
         pass
     assert feed.snapshot(lost[0].symbol, 100) is None
     assert feed.levels(lost[0].symbol, 10) is None
+    feed = fast(recorded, begin_ns=lost[0].left_ns + 1)
+    assert feed.snapshot(lost[0].symbol, 100) is None, "nor for who begins in it"
 
 
 @running
@@ -287,6 +290,61 @@ async def test_a_ticker_that_was_subscribed_before_there_was_a_book_begins_with_
         assert (await wire.ask({"method": "subscribe", "params": params}))["success"]
         kinds = [json.loads(await wire.next_of(b'"channel":"ticker"'))["type"] for _ in range(5)]
     assert kinds == ["snapshot"] + ["update"] * 4
+
+
+@running
+async def test_price_levels_are_right_after_gaps_and_seeks_for_whoever_reads_them(recorded):
+    gap = next(gap for gap in gaps_in(open_archive(recorded), channel="level3") if gap.symbol == "BTC/USD")
+    async with Replay(recorded, speed="step") as exchange:
+        await subscribed(exchange, ["ETH/USD"])
+        early = await levels_of(exchange)
+        exchange.step(300)
+        await early.until(lambda: len(early.kinds) > 50)
+        exchange.seek(gap.left_ns + 1)
+        late = await levels_of(exchange)
+        exchange.step(20)
+        for reader, snapshots in ((early, 2), (late, 1)):
+            await reader.until(lambda r=reader, n=snapshots: r.kinds.count("snapshot") == n and len(r.kinds) > 5)
+        assert late.kinds[0] == "snapshot", "in a gap there is none, but after it"
+        exchange.seek(receipts_of(recorded)[100])
+        newest = await levels_of(exchange)
+        exchange.step(100)
+        for reader, snapshots in ((early, 3), (late, 2), (newest, 1)):
+            await reader.until(lambda r=reader, n=snapshots: r.kinds.count("snapshot") == n)
+            known = len(reader.kinds)
+            await reader.until(lambda r=reader, n=known: len(r.kinds) > n + 20)
+
+
+class Levels:
+    """A client of `book`; every message must agree with its checksum."""
+
+    def __init__(self, wire):
+        self.wire, self.sides, self.kinds = wire, {"bids": {}, "asks": {}}, []
+
+    async def until(self, condition):
+        while not condition():
+            self.apply(read(await self.wire.next_of(b'"channel":"book","type"')))
+
+    def apply(self, message):
+        (told,) = message["data"]
+        self.kinds.append(message["type"])
+        text = ""
+        for name in ("asks", "bids"):
+            side = {} if message["type"] == "snapshot" else self.sides[name]
+            side.update((level["price"], level["qty"]) for level in told[name])
+            best = sorted((price for price in side if float(side[price])), key=float, reverse=name == "bids")[:10]
+            self.sides[name] = {price: side[price] for price in best}
+            text += "".join(
+                number.replace(".", "").lstrip("0") for level in self.sides[name].items() for number in level
+            )
+        assert crc32(text.encode()) == int(told["checksum"])
+
+
+async def levels_of(exchange):
+    wire = await Wire.connect(exchange.public_ws_url)
+    answer = await wire.ask({"method": "subscribe", "params": {"channel": "book", "symbol": ["BTC/USD"]}})
+    assert answer["success"]
+    return Levels(wire)
 
 
 @running
@@ -401,7 +459,22 @@ def test_a_loop_begins_where_it_did_whatever_was_sought(recorded):
     first = feed.due(0, 0)[0]
     feed.seek(times[-5], 0, 0)
     shown = [message.payload for _ in range(3) for message in feed.due(0, 0) if message.channel == "level3"]
-    assert shown[:6] == [*lines_of(recorded)[-5:], first.payload]
+    assert shown[:5] == lines_of(recorded)[-5:]
+    assert [json.loads(payload)["type"] for payload in shown[5:8]] == ["snapshot", "snapshot", "update"]
+    assert shown[7] == first.payload
+
+
+def test_a_turn_that_begins_in_the_middle_begins_with_the_books(recorded):
+    times = receipts_of(recorded)
+    for depth in (100, 10):
+        feed = watched(fast(recorded, begin_ns=times[500], end_ns=times[540], loop=True), depth)
+        books = {symbol: Book(depth) for symbol in ("BTC/USD", "ETH/USD")}
+        for symbol, book in books.items():
+            assert book.apply(feed.snapshot(symbol, depth))
+        messages = [message for message in feed.due(0, 0) if message.channel == "level3"][:100]
+        assert sum(b'"type":"snapshot"' in message.payload for message in messages) >= 4, "two turns more"
+        for message in messages:
+            assert books[message.symbol].apply(message.payload)
 
 
 def test_nothing_to_replay_is_an_error(tmp_path):

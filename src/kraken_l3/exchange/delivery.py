@@ -70,6 +70,12 @@ class Delivery:
             self._changed()
             await asyncio.sleep(self._pause_s())
 
+    def begin_again(self) -> None:
+        """The feed is at another moment: readers of `book` and `ticker` get snapshots as soon as the book is known."""
+        self._books.forget()
+        symbols = [connection.session.public.begin_again() for connection in self._clients.public.values()]
+        self._show_levels(set().union(*symbols), ())
+
     def _send_all(self, due: Iterable[Message]) -> None:
         """Many in one step to each connection; a message is put into a frame once for all of them."""
         batches: dict[Connection, list[Outgoing]] = defaultdict(list)
@@ -104,21 +110,27 @@ class Delivery:
                 if depth is not None:
                     by_depth.setdefault(depth, []).append(connection)
             for depth, readers in by_depth.items():
-                update = self._books.update(symbol, depth)
+                owed, informed = _parted(readers, "book", symbol)
+                update = self._books.update(symbol, depth) if informed else None
                 if update is not None:
-                    self._send(readers, "book", symbol, update)
+                    self._send(informed, "book", symbol, update)
+                self._send_owed(owed, "book", symbol, self._books.snapshot(symbol, depth) if owed else None)
         for symbol in {*changed, *traded} if public else ():
             is_moved = symbol in changed and self._books.has_best_changed(symbol)
-            owed = [c for c in public if symbol in c.session.public.owed_tickers]
+            owed, informed = _parted(public, "ticker", symbol)
             wanting = [
-                c for c in public if _wants_ticker(c.session.public.tickers.get(symbol), is_moved, symbol in traded)
+                c for c in informed if _wants_ticker(c.session.public.tickers.get(symbol), is_moved, symbol in traded)
             ]
-            for kind, readers in (("snapshot", owed), ("update", [c for c in wanting if c not in owed])):
-                ticker = self._books.ticker(kind, symbol) if readers else None
-                if ticker is not None:
-                    self._send(readers, "ticker", symbol, ticker)
-                    for connection in readers:
-                        connection.session.public.owed_tickers.discard(symbol)
+            ticker = self._books.ticker("update", symbol) if wanting else None
+            if ticker is not None:
+                self._send(wanting, "ticker", symbol, ticker)
+            self._send_owed(owed, "ticker", symbol, self._books.ticker("snapshot", symbol) if owed else None)
+
+    def _send_owed(self, readers: Collection[Connection], channel: str, symbol: str, snapshot: Optional[bytes]) -> None:
+        if snapshot is not None:
+            self._send(readers, channel, symbol, snapshot)
+            for connection in readers:
+                connection.session.public.owed.discard((channel, symbol))
 
     def _pause_s(self) -> float:
         due_ns = self._feed.next_due_ns()
@@ -129,6 +141,15 @@ class Delivery:
             backlogs = [c.backlog for c in self._clients.all() if c.session.subscribed]
             return 0.0 if backlogs and min(backlogs) < _ENOUGH_BYTES else 0.002
         return min(_MAX_PAUSE_S, max(0.0, (due_ns - self._clock.mono_ns()) / _NS_PER_S))
+
+
+def _parted(readers: Iterable[Connection], channel: str, symbol: str) -> tuple[list[Connection], list[Connection]]:
+    """Those whose snapshot has not been sent yet, and the others."""
+    owed: list[Connection] = []
+    informed: list[Connection] = []
+    for connection in readers:
+        (owed if (channel, symbol) in connection.session.public.owed else informed).append(connection)
+    return owed, informed
 
 
 def _wants_ticker(trigger: Optional[str], is_moved: bool, is_traded: bool) -> bool:

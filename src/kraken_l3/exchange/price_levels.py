@@ -59,6 +59,12 @@ class PriceBooks:
         self._trades: dict[str, _Trades] = {}
         self._best: dict[str, Optional[tuple[_Levels, _Levels]]] = {}
 
+    def forget(self) -> None:
+        """The feed is at another moment: nothing was shown, and nothing traded."""
+        self._shown.clear()
+        self._trades.clear()
+        self._best.clear()
+
     def snapshot(self, symbol: str, depth: int) -> Optional[bytes]:
         """The `book` snapshot of this moment; None where the book is not known yet."""
         levels = self._feed.levels(symbol, depth)

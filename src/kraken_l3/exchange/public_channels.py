@@ -46,7 +46,8 @@ class PublicChannels:
         trades: symbols of the `trade` subscriptions.
         books: depths of the `book` subscriptions by symbol.
         tickers: what makes an update of the `ticker` subscriptions, "trades" or "bbo", by symbol.
-        owed_tickers: symbols of those whose snapshot comes as soon as the book is known.
+        owed: channel and symbol of the `book` and `ticker` subscriptions whose snapshot comes as soon as the book is
+            known.
     """
 
     NAMES = ("instrument", "trade", "book", "ticker")
@@ -56,7 +57,7 @@ class PublicChannels:
         self.trades: set[str] = set()
         self.books: dict[str, int] = {}
         self.tickers: dict[str, str] = {}
-        self.owed_tickers: set[str] = set()
+        self.owed: set[tuple[str, str]] = set()
         self._feed = feed
         self._records = records
         self._price_books = books
@@ -72,6 +73,11 @@ class PublicChannels:
             return self._instrument(request, now)
         return self._each_symbol(request, now)
 
+    def begin_again(self) -> set[str]:
+        """The feed is at another moment: what is shown of books begins anew. Returns their symbols."""
+        self.owed |= {("book", symbol) for symbol in self.books} | {("ticker", symbol) for symbol in self.tickers}
+        return {symbol for _, symbol in self.owed}
+
     def end(self) -> None:
         """The connection is over."""
         for channel, symbol in list(self._watched):
@@ -79,7 +85,7 @@ class PublicChannels:
         self.trades.clear()
         self.books.clear()
         self.tickers.clear()
-        self.owed_tickers.clear()
+        self.owed.clear()
         self.instruments = False
 
     def _instrument(self, request: Request, now: Now) -> Iterator[Answer]:
@@ -120,8 +126,8 @@ class PublicChannels:
                 message = self._snapshot(channel, symbol, depth) if snapshot else None
                 if message is not None:
                     yield Answer(message, channel, symbol)
-                elif snapshot and channel == "ticker":
-                    self.owed_tickers.add(symbol)
+                elif snapshot and channel != "trade":
+                    self.owed.add((channel, symbol))
 
     def _error(self, channel: str, symbol: str, depth: int, wanted: bool) -> Optional[str]:
         if symbol not in self._records:
@@ -154,8 +160,7 @@ class PublicChannels:
         else:
             self._symbols(channel).pop(symbol)
             self._unwatch(channel, symbol)
-            if channel == "ticker":
-                self.owed_tickers.discard(symbol)
+            self.owed.discard((channel, symbol))
 
     def _unwatch(self, channel: str, symbol: str) -> None:
         depth = self._watched.pop((channel, symbol), None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -93,6 +94,7 @@ class ArchiveFeed(BookFeed):
         self._engine = make_engine(EngineOptions(messages=True, events=True), self._engine_name)
         self._at = self._offset = 0
         self._others = OtherStreams(self._archive, begin_ns)
+        self._recent.clear()
         followed, self._windows = list(self._windows), {}
         self._tallies: dict[str, SymbolTally] = {}
         self._names: list[str] = []
@@ -108,6 +110,9 @@ class ArchiveFeed(BookFeed):
             on_damage=self._on_damage,
         )
         self._next_piece()
+        if self._piece is not None:
+            first_ns = self._piece.times[0]
+            self._missing = {gap.symbol for gap in self._gaps if gap.left_ns < first_ns <= gap.end_ns}
         for symbol in followed:
             self._follow(symbol)
 
@@ -161,8 +166,11 @@ class ArchiveFeed(BookFeed):
         left = 1 if self._shows_levels else _BATCH  # levels are read after each message, and not after many
         while self._piece is not None and left > 0:
             times = self._piece.times
-            if not self.pace.has_begun or self._is_new_turn:
+            if not self.pace.has_begun:
                 self._begin_clock(wall_ns, mono_ns)
+            elif self._is_new_turn:
+                self._begin_clock(wall_ns, mono_ns)
+                out += self._books_of_now()
             count = self.pace.due(times, self._at, self._until_gap(left, told=not out), mono_ns)
             if not count:
                 break
@@ -182,6 +190,14 @@ class ArchiveFeed(BookFeed):
         if self._piece is None or not self.pace.has_begun or (math.isinf(self.pace.speed) and not self._subscriptions):
             return None
         return self.pace.mono_of(self._piece.times[self._at])
+
+    def _books_of_now(self) -> Iterator[Message]:
+        """For those who have read to the end: a turn that begins in the middle does not begin with snapshots."""
+        for symbol, depths in self._watched.items():
+            for depth in depths:
+                book = self.snapshot(symbol, depth)
+                if book is not None:
+                    yield Message("level3", symbol, depth, book)
 
     def _waits(self, mono_ns: int) -> bool:
         """Whether the clock has not begun, or nobody is there to read what knows no pace."""

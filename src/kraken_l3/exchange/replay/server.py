@@ -150,6 +150,7 @@ class Replay(Exchange):
                 book = self.recording.snapshot(symbol, depth)
                 if book is not None:
                     connection.send("level3", book)
+        self._delivery.begin_again()
 
     def state(self) -> dict[str, object]:
         """Where the recording is, as `GET /replay` tells it."""
