@@ -103,6 +103,8 @@ async def test_over_a_socket():
             assert (await ask("SystemStatus"))["result"]["status"] == "online"
             assert set((await ask("AssetPairs"))["result"]) == {"XXBTZUSD", "S001USD"}
             assert (await ask("AssetPairs", pair="S001USD"))["result"]["S001USD"]["status"] == "cancel_only"
+            for name, key in (("XBTUSD", "XXBTZUSD"), ("XXBTZUSD", "XXBTZUSD"), ("BTC/USD", "BTC/USD")):
+                assert set((await ask("Trades", pair=name))["result"]) == {key, "last"}
             assert (await ask("Ticker"))["error"] == ["EGeneral:Unknown method"]
             async with session.post(f"{exchange.rest_url}/0/public/AssetPairs", data={"pair": "XBTUSD"}) as response:
                 assert list((await response.json())["result"]) == ["XXBTZUSD"]

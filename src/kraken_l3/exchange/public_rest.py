@@ -15,7 +15,7 @@ from typing import Any, Optional
 
 from kraken_l3.model.timestamps import NS_PER_S, format_rfc3339
 
-__all__ = ["PUBLIC_PREFIX", "public_answer", "symbol_named"]
+__all__ = ["PUBLIC_PREFIX", "answered_as", "public_answer", "symbol_named"]
 
 PUBLIC_PREFIX = "/0/public/"
 
@@ -61,6 +61,14 @@ def symbol_named(name: str, records: Mapping[str, str]) -> Optional[str]:
     return None
 
 
+def answered_as(name: str, symbol: str, record: str) -> str:
+    """The key of a pair in an answer: XXBTZUSD for XBTUSD.
+
+    Asked for by its symbol a pair is told under it: python-kraken-sdk's order book relies on that.
+    """
+    return name if name == symbol else _asset_pair(symbol, record)[0]
+
+
 def _assets(wanted: str, records: Mapping[str, str], assets: str) -> dict[str, Any]:
     """Every asset of the channel and of a pair; of the latter alone nobody knows the decimals."""
     names = dict.fromkeys(name for symbol in records for name in symbol.split("/"))
@@ -90,9 +98,7 @@ def _asset_pairs(wanted: str, records: Mapping[str, str]) -> dict[str, Any]:
         symbol = symbol_named(name, records)
         if symbol is None:
             return {"error": ["EQuery:Unknown asset pair"]}
-        key, pair = _asset_pair(symbol, records[symbol])
-        # Asked for by its symbol a pair is told under it: python-kraken-sdk's order book relies on that
-        found[name if name == symbol else key] = pair
+        found[answered_as(name, symbol, records[symbol])] = _asset_pair(symbol, records[symbol])[1]
     return {"error": [], "result": found}
 
 

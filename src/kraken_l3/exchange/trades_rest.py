@@ -10,7 +10,7 @@ from typing import Any
 
 from kraken_l3.exchange.exact_json import read_exact
 from kraken_l3.exchange.feed import Feed
-from kraken_l3.exchange.public_rest import symbol_named
+from kraken_l3.exchange.public_rest import answered_as, symbol_named
 from kraken_l3.model.timestamps import parse_rfc3339
 
 __all__ = ["TRADES_METHOD", "trades_answer"]
@@ -35,4 +35,4 @@ def trades_answer(pair: str, since: str, feed: Feed, records: Mapping[str, str])
         side, ord_type = trade["side"][0], trade["ord_type"][0]
         rows.append([str(trade["price"]), str(trade["qty"]), at_ns / 1e9, side, ord_type, "", int(trade["trade_id"])])
         last = str(at_ns)
-    return {"error": [], "result": {symbol: rows, "last": last}}
+    return {"error": [], "result": {answered_as(pair, symbol, records[symbol]): rows, "last": last}}
