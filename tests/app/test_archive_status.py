@@ -94,7 +94,7 @@ def test_what_is_shown_of_one_that_has_ended_without_a_word(tmp_path):
             RelayStatus(url="http://127.0.0.1:8765", clients=1, lag_s=0.2),
             "relay    http://127.0.0.1:8765, 1 connection, 0.2 s behind\n",
         ),
-        (RelayStatus(restarts=3), "relay    does not serve, 3 restarts\n"),
+        (RelayStatus(restarts=3), "relay    does not serve, restarts: 3\n"),
     ],
 )
 def test_the_relay_is_shown(tmp_path, capsys, relay, shown):

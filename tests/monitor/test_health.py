@@ -62,7 +62,7 @@ def test_nothing_told_yet_is_not_healthy():
             ("ETH/USD", "verified", "its book does not agree"),
         ),
         (sound(relay=RelayStatus()), ("", "relay", "the relay does not serve yet")),
-        (sound(relay=RelayStatus(restarts=4)), ("", "relay", "the relay does not serve, after 4 restarts")),
+        (sound(relay=RelayStatus(restarts=4)), ("", "relay", "the relay does not serve; it was started again")),
         (sound(relay=RelayStatus(url="http://x", lag_s=31.0)), ("", "relay", "the relay is 31 s behind")),
         (sound(rows=[row(state="waiting", connection=0)]), ("BTC/USD", "acknowledged", "it is waiting")),
         (sound(rows=[row(last_snapshot_ns=None)]), ("BTC/USD", "acknowledged", "its snapshot is not written yet")),

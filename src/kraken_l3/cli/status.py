@@ -113,7 +113,7 @@ def _of_recorder(found: ArchiveStatus) -> _Facts:
 
 
 def _relay(relay: RelayStatus) -> str:
-    restarts = f", {relay.restarts:,} restarts" if relay.restarts else ""
+    restarts = f", restarts: {relay.restarts:,}" if relay.restarts else ""
     if not relay.url:
         return "does not serve" + restarts
     behind = "" if relay.lag_s is None else f", {relay.lag_s:,.1f} s behind"

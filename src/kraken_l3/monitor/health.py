@@ -101,7 +101,7 @@ def _of_relay(relay: Optional[RelayStatus]) -> Iterator[Problem]:
     if relay is None:
         return
     if not relay.url:
-        again = f", after {relay.restarts} restarts: the log says why" if relay.restarts else " yet"
+        again = "; it was started again, and the log says why" if relay.restarts else " yet"
         yield Problem("relay", f"the relay does not serve{again}")
     elif relay.lag_s is not None and relay.lag_s > BEHIND_S:
         yield Problem("relay", f"the relay is {relay.lag_s:.0f} s behind")
