@@ -16,7 +16,7 @@ import pytest
 
 import kraken_l3
 from kraken_l3.archive.reader import open_archive
-from kraken_l3.errors import UsageError
+from kraken_l3.errors import LocalFault, UsageError
 from kraken_l3.exchange.server import Exchange
 from kraken_l3.exchange.written import write_archive
 from kraken_l3.model.timestamps import NS_PER_S, parse_rfc3339
@@ -137,6 +137,21 @@ def test_a_python_program_uses_it_in_a_block(recorded, tmp_path):
         assert exchange.state()["at"].startswith("2026-01-03T00:00:0")
     with pytest.raises(OSError, match=r"refused|reset"):
         urllib.request.urlopen(exchange.rest_url + "/replay", timeout=5)
+
+
+def test_a_replay_outside_its_block_is_an_error(recorded):
+    exchange = kraken_l3.replay(recorded)
+    for use in (exchange.state, exchange.wait, exchange.pause, lambda: exchange.seek(0)):
+        with pytest.raises(UsageError, match="the replay does not run"):
+            use()
+    with exchange:
+        port = int(exchange.rest_url.rpartition(":")[2])
+        with pytest.raises(LocalFault, match="cannot listen"), kraken_l3.replay(recorded, port=port):
+            pass
+    with pytest.raises(UsageError, match="the replay does not run"):
+        exchange.state()
+    with pytest.raises(UsageError, match="port must be 0 to 65535, got 65536"):
+        kraken_l3.replay(recorded, port=65_536)
 
 
 def test_the_examples_of_the_documentation_run_against_it(recorded):

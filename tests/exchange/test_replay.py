@@ -477,6 +477,12 @@ def test_a_turn_that_begins_in_the_middle_begins_with_the_books(recorded):
             assert books[message.symbol].apply(message.payload)
 
 
+@pytest.mark.parametrize("window", [{"begin_ns": 2**62}, {"end_ns": 1}, {"begin_ns": 2**62, "loop": True}])
+def test_a_window_without_data_is_an_error_and_no_quiet_market(recorded, window):
+    with pytest.raises(DataMissing, match="nothing was recorded in the time to replay"):
+        fast(recorded, **window)
+
+
 def test_nothing_to_replay_is_an_error(tmp_path):
     (tmp_path / "l3-2026-01-01.ndjson").write_bytes(b"")
     with pytest.raises(DataMissing, match="no level3 data to replay"):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar, Union
 
 from kraken_l3.api.arguments import Moment, moment_ns
+from kraken_l3.errors import LocalFault, UsageError
 from kraken_l3.exchange.replay.server import NO_LIMITS, Replay
 from kraken_l3.exchange.sent_log import SentLog
 
@@ -43,8 +44,11 @@ def replay(
 
     Raises:
         UsageError: there is no such file, or an argument is out of its range.
-        DataMissing: there is no level3 data.
+        DataMissing: there is no level3 data, or none between `start` and `end`.
+        LocalFault: at the beginning of the block: it cannot listen on `port`.
     """
+    if not 0 <= port < 1 << 16:
+        raise UsageError(f"port must be 0 to 65535, got {port}")
     start_ns = None if start is None else moment_ns(start, "start")
     end_ns = None if end is None else moment_ns(end, "end")
     served = Replay(
@@ -79,6 +83,11 @@ class RunningReplay:
         self._thread.start()
         try:
             self._run(self._served.__aenter__())
+        except OSError as error:
+            self._end()
+            raise LocalFault(
+                f"cannot listen: {error.strerror}", hint="Choose another port; 0 takes a free one"
+            ) from error
         except BaseException:
             self._end()
             raise
@@ -96,6 +105,11 @@ class RunningReplay:
         self._loop.close()
 
     def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        if not self._thread.is_alive():
+            work.close()
+            raise UsageError(
+                "the replay does not run", hint="It does inside its block: with kraken_l3.replay(...) as exchange"
+            )
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     @property
@@ -161,7 +175,15 @@ class RunningReplay:
         at_ns = moment_ns(at)
         self._call(lambda: self._served.seek(at_ns))
 
+    def _require_running(self) -> None:
+        if not self._thread.is_alive():
+            raise UsageError(
+                "the replay does not run", hint="Use it in a block: with kraken_l3.replay(...) as exchange"
+            )
+
     def _call(self, work: Callable[[], _T]) -> _T:
+        self._require_running()
+
         async def call() -> _T:
             return work()
 
@@ -175,6 +197,7 @@ class RunningReplay:
                 self._served.changed.clear()
                 await self._served.changed.wait()
 
+        self._require_running()
         try:
             self._run(asyncio.wait_for(until_over(), timeout_s))
         except asyncio.TimeoutError:

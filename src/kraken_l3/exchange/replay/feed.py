@@ -57,7 +57,7 @@ class ArchiveFeed(BookFeed):
         hidden: damage that hides the rest of a file; the next file is shown.
 
     Raises:
-        DataMissing: there is no level3 data.
+        DataMissing: there is no level3 data, or none between `begin_ns` and `end_ns`.
         UsageError: there is no such file or directory.
     """
 
@@ -89,6 +89,9 @@ class ArchiveFeed(BookFeed):
         self._subscribed_ns: Optional[int] = None
         self._is_new_turn = False
         self._start(begin_ns)
+        if self._piece is None:
+            hint = "`kraken-l3 info` shows from when to when it was recorded"
+            raise DataMissing("nothing was recorded in the time to replay", where=str(path), hint=hint)
 
     def _start(self, begin_ns: Optional[int]) -> None:
         self._engine = make_engine(EngineOptions(messages=True, events=True), self._engine_name)
