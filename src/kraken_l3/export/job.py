@@ -10,12 +10,10 @@ import contextlib
 from dataclasses import dataclass
 from typing import Optional
 
-from kraken_l3.archive.gaps import Gap, gaps_in
-from kraken_l3.archive.layout import SEALED_SUFFIX, Stream, parse_name
+from kraken_l3.archive.layout import SEALED_SUFFIX, parse_name
 from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.archive.remote import path_of
-from kraken_l3.engine.choose import make_engine
-from kraken_l3.export.clock import ReceiveClock
+from kraken_l3.export.chain_playback import ChainPlayback
 from kraken_l3.export.result import EngineCounts, ExportResult
 from kraken_l3.export.resume import DoneMarker, depends_on
 from kraken_l3.export.storage import Store, open_store
@@ -25,7 +23,7 @@ from kraken_l3.model.window import EVERYTHING, Window
 from kraken_l3.rebuild.metadata import SymbolMetadata
 from kraken_l3.rebuild.parallel import Progress
 from kraken_l3.rebuild.playback import Chain, FileBegin, FileEnd, Step
-from kraken_l3.rebuild.window import files_in, play_window
+from kraken_l3.rebuild.window import files_in
 
 __all__ = ["Job", "allow_many_files", "run_job"]
 
@@ -91,47 +89,29 @@ def _run(
     memory: Memory,
 ) -> ExportResult:
     table = job.table
-    engine = make_engine(table.engine_options(job.part, job.metadata), job.engine)
+    options = table.engine_options(job.part, job.metadata)
+    playback = ChainPlayback(
+        archive, job.chain, table, job.metadata, job.window, options=options, engine_name=job.engine
+    )
+    counts = EngineCounts(playback.engine, job.part[0])
     result = ExportResult()
-    files = TableFiles(store, table, table.builder(engine), memory, job.window)
+    files = TableFiles(store, table, table.builder(playback.engine), playback.gaps, memory, job.window)
     try:
-        counts = EngineCounts(engine)
-        is_begun = False  # what comes before leads up to the window
-        played = play_window(
-            engine,
-            archive,
-            job.metadata,
-            job.chain,
-            job.window,
-            gaps=gaps_in(archive, channel=Stream.LEVEL3, symbols=table.symbols),
-            clock=ReceiveClock(engine.name, grid_ns=table.grid_ns),
-            grid=table.grid_ns is not None,
-            through_midnight=table.has_bars,
-            hashed=True,
-            block_bytes=memory.block_of(table),
-            only=table.symbols,
-            on_damage=result.hide,
+        played = playback.play(
+            counts, hashed=True, block_bytes=memory.block_of(table), progress=progress, on_damage=result.hide
         )
         for each in played:
             if isinstance(each, Step):
-                files.take(each, wanted=is_begun and markers[each.path.name].result is None)
-                if not is_begun:
-                    counts.since_last()
-                counts.left_out += each.block.left_out if not job.part[0] else 0
-                if progress is not None:
-                    progress(len(each.block.data))
+                files.take(each, wanted=playback.is_begun and markers[each.path.name].result is None)
             elif isinstance(each, FileBegin):
-                is_begun = True
-                files.begin(each, archive, engine, wanted=markers[each.path.name].result is None)
-            elif isinstance(each, Gap):
-                files.gaps.add(each)
+                files.begin(each, archive, playback.engine, wanted=markers[each.path.name].result is None)
             elif isinstance(each, FileEnd):
                 marker = markers[each.path.name]
                 counted = counts.since_last()
                 of_file = marker.result
                 if of_file is None:
                     of_file = ExportResult(files.publish([each]), each.lines, each.bytes, *counted)
-                    files.verdicts.end(each, files.gaps, goes_on=_goes_on(job.chain, each))
+                    files.verdicts.end(each, playback.gaps, goes_on=_goes_on(job.chain, each))
                     if not result.hidden:  # else it is to be done again from a copy that is whole
                         marker.write(of_file)
                 result.add(of_file)

@@ -9,12 +9,9 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-from kraken_l3.archive.gaps import Gap, gaps_in
-from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import Archive
-from kraken_l3.engine.choose import make_engine
 from kraken_l3.errors import DamageFound
-from kraken_l3.export.clock import ReceiveClock
+from kraken_l3.export.chain_playback import ChainPlayback
 from kraken_l3.export.column_records import ColumnRecords
 from kraken_l3.export.day_start import begins_known_day, books_at_begin
 from kraken_l3.export.events import EventsDay, EventsTable
@@ -26,11 +23,9 @@ from kraken_l3.model.window import EVERYTHING, Window
 from kraken_l3.rebuild.metadata import SymbolMetadata
 from kraken_l3.rebuild.parallel import Progress
 from kraken_l3.rebuild.playback import Chain, FileBegin, FileEnd, Step
-from kraken_l3.rebuild.window import play_window
 
 __all__ = ["EventBatch", "in_larger_batches", "read_pairs"]
 
-_BLOCK_BYTES = 1024 * 1024
 #: Columns are worked on in batches of about so many events: smaller ones cost more than their rows do.
 _BATCH_ROWS = 1 << 15
 
@@ -88,51 +83,30 @@ def read_pairs(
     options = table.engine_options()
     if book is not None:
         options = replace(options, rows=book.engine_options().rows)
-    engine_made = make_engine(options, engine)
-    builder = RecordBuilder(engine_made, book.levels if book is not None else 0)
-    counts = SymbolCounts(engine_made)
-    gaps = GapRows()
-    day = _Day(archive, None, table, book, gaps)
-    is_wanted = False
+    playback = ChainPlayback(archive, chain, table, metadata, window, options=options, engine_name=engine)
+    builder = RecordBuilder(playback.engine, book.levels if book is not None else 0)
+    counts = SymbolCounts(playback.engine, symbols)
+    day = _Day(archive, None, table, book, playback.gaps)
 
     def hide(damage: DamageFound) -> None:
         for result in counted.values():
             result.hide(damage)
 
-    played = play_window(
-        engine_made,
-        archive,
-        metadata,
-        chain,
-        window,
-        gaps=gaps_in(archive, channel=Stream.LEVEL3, symbols=table.symbols),
-        clock=ReceiveClock(engine_made.name),
-        block_bytes=_BLOCK_BYTES,
-        only=table.symbols,
-        on_damage=hide,
-    )
-    for each in played:
-        if isinstance(each, Gap):
-            gaps.add(each)
-        elif isinstance(each, FileEnd):
-            for symbol, counted_now in counts.since_last(counted).items():
+    for each in playback.play(counts, progress=progress, on_damage=hide):
+        if isinstance(each, FileEnd):
+            for symbol, counted_now in counts.since_last().items():
                 counted[symbol].add(ExportResult([], each.lines, each.bytes, *counted_now))
         elif isinstance(each, FileBegin):
-            is_wanted = True
             if each.day is None or day.date != each.day:
-                day = _Day(archive, each.day, table, book, gaps)
+                day = _Day(archive, each.day, table, book, playback.gaps)
             if begins_known_day(each):
-                books = dict(books_at_begin(each, engine_made, builder, gaps, window))
+                books = dict(books_at_begin(each, playback.engine, builder, playback.gaps, window))
                 for symbol in symbols:
                     records = books.get(symbol, np.zeros(0, table.dtype))
                     yield day.batch(symbol, builder.overflow_ids, records, begins_day=True)
         elif isinstance(each, Step):
-            counts.left_out += each.block.left_out
-            if progress is not None:
-                progress(len(each.block.data))
             results = builder.build(each)
-            if not is_wanted:  # it leads up to the window
-                counts.since_last(counted)
+            if not playback.is_begun:
                 continue
             rows = dict(results.rows()) if book is not None else {}
             for symbol, records in results.events():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -76,16 +76,24 @@ class ExportResult:
 
 
 class EngineCounts:
-    """An engine's tallies, from one file's end to the next, and lines that it could not be given (`left_out`)."""
+    """An engine's tallies, from one file's end to the next, and lines that it could not be given.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.left_out = 0
+    Where several engines have a share of the symbols each, the first `share` counts those lines.
+    """
+
+    def __init__(self, engine: Engine, share: int = 0) -> None:
+        self._engine, self._share = engine, share
+        self._left_out = 0
         self._last: Sequence[int] = (0, 0, 0, 0)
+
+    def leave_out(self, lines: int) -> None:
+        """Some more lines that the engine could not be given."""
+        if self._share == 0:
+            self._left_out += lines
 
     def since_last(self) -> tuple[int, int, int, int]:
         """(messages, ok, bad, unverified)."""
-        now = _counts(self._engine.tallies(), self._engine.totals().malformed, self.left_out)
+        now = _counts(self._engine.tallies(), self._engine.totals().malformed, self._left_out)
         messages, ok, bad, unverified = (a - b for a, b in zip(now, self._last))
         self._last = now
         return messages, ok, bad, unverified
@@ -94,16 +102,20 @@ class EngineCounts:
 class SymbolCounts:
     """As `EngineCounts`, for each symbol; lines that have none count for all."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.left_out = 0
+    def __init__(self, engine: Engine, symbols: Sequence[str]) -> None:
+        self._engine, self._symbols = engine, symbols
+        self._left_out = 0
         self._last: dict[str, tuple[int, int, int, int]] = {}
 
-    def since_last(self, symbols: Iterable[str]) -> dict[str, tuple[int, int, int, int]]:
+    def leave_out(self, lines: int) -> None:
+        """See `EngineCounts.leave_out`."""
+        self._left_out += lines
+
+    def since_last(self) -> dict[str, tuple[int, int, int, int]]:
         """(messages, ok, bad, unverified) of each."""
         tallies = {tally.symbol: [tally] for tally in self._engine.tallies()}
         malformed = self._engine.totals().malformed
-        now = {symbol: _counts(tallies.get(symbol, ()), malformed, self.left_out) for symbol in symbols}
+        now = {symbol: _counts(tallies.get(symbol, ()), malformed, self._left_out) for symbol in self._symbols}
         found = {}
         for symbol, counts in now.items():
             messages, ok, bad, unverified = (a - b for a, b in zip(counts, self._last.get(symbol, (0, 0, 0, 0))))

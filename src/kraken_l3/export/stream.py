@@ -9,14 +9,10 @@ from typing import NamedTuple, Optional
 import numpy as np
 import pyarrow as pa
 
-from kraken_l3.archive.gaps import Gap, gaps_in
-from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import Archive
-from kraken_l3.engine.choose import make_engine
 from kraken_l3.export.arrow import array_of
-from kraken_l3.export.clock import ReceiveClock
+from kraken_l3.export.chain_playback import ChainPlayback
 from kraken_l3.export.day_start import begins_known_day, books_at_begin
-from kraken_l3.export.gap_rows import GapRows
 from kraken_l3.export.naming import printable
 from kraken_l3.export.records import RecordBuilder, Records
 from kraken_l3.export.result import EngineCounts, ExportResult
@@ -25,11 +21,8 @@ from kraken_l3.model.window import EVERYTHING, Window
 from kraken_l3.rebuild.metadata import SymbolMetadata
 from kraken_l3.rebuild.parallel import Progress
 from kraken_l3.rebuild.playback import Chain, FileBegin, FileEnd, Step, chains_in
-from kraken_l3.rebuild.window import play_window
 
 __all__ = ["RecordBatch", "named", "read_chain", "read_records", "read_table"]
-
-_BLOCK_BYTES = 1024 * 1024
 
 
 class RecordBatch(NamedTuple):
@@ -127,47 +120,25 @@ def read_chain(
         progress: called with the bytes done.
         counted: gains what was read, and damage that hides the rest of a file; without it that is raised.
     """
-    engine_made = make_engine(table.engine_options(metadata=metadata), engine)
-    builder = table.builder(engine_made)
-    counts = EngineCounts(engine_made)
+    playback = ChainPlayback(archive, chain, table, metadata, window, engine_name=engine)
+    builder = table.builder(playback.engine)
+    counts = EngineCounts(playback.engine)
     symbol = next(iter(table.symbols or ("",)))
     date: Optional[dt.date] = None
     day: Optional[SymbolDay] = None
-    gaps = GapRows()
-    played = play_window(
-        engine_made,
-        archive,
-        metadata,
-        chain,
-        window,
-        gaps=gaps_in(archive, channel=Stream.LEVEL3, symbols=table.symbols),
-        clock=ReceiveClock(engine_made.name, grid_ns=table.grid_ns),
-        grid=table.grid_ns is not None,
-        through_midnight=table.has_bars,
-        block_bytes=_BLOCK_BYTES,
-        only=table.symbols,
-        on_damage=counted.hide if counted is not None else None,
-    )
-    for each in played:
-        if isinstance(each, Gap):
-            gaps.add(each)
-        elif isinstance(each, FileEnd) and counted is not None:
+    for each in playback.play(counts, progress=progress, on_damage=counted.hide if counted is not None else None):
+        if isinstance(each, FileEnd) and counted is not None:
             counted.add(ExportResult([], each.lines, each.bytes, *counts.since_last()))
         elif isinstance(each, FileBegin):
             if day is None or date != each.day:
-                date, day = each.day, table.day(archive, each.day, gaps)(symbol)
+                date, day = each.day, table.day(archive, each.day, playback.gaps)(symbol)
             if table.has_day_starts and begins_known_day(each):
-                books = dict(books_at_begin(each, engine_made, builder, gaps, window))
+                books = dict(books_at_begin(each, playback.engine, builder, playback.gaps, window))
                 yield RecordBatch(date, day, builder, books.get(symbol, np.zeros(0, table.dtype)), begins_day=True)
-        if not isinstance(each, Step):
-            continue
-        counts.left_out += each.block.left_out
-        if progress is not None:
-            progress(len(each.block.data))
-        results = builder.build(each)
-        if day is None:  # it leads up to the window
-            counts.since_last()
-            continue
-        records = next((records for _, records in table.records(results)), None)
-        if records is not None:
-            yield RecordBatch(date, day, builder, records)
+        elif isinstance(each, Step):
+            results = builder.build(each)
+            if day is None:  # it leads up to the window
+                continue
+            records = next((records for _, records in table.records(results)), None)
+            if records is not None:
+                yield RecordBatch(date, day, builder, records)

@@ -177,17 +177,21 @@ class TableFiles(RowFiles):
     """Takes the records of one source file after the other; the files of each appear when it is through.
 
     Attributes:
-        gaps: those that the playback has reached; the caller adds them.
         verdicts: of the messages of the files that are wanted; the caller ends them.
     """
 
     def __init__(
-        self, store: Store, table: Table, builder: RecordBuilder, memory: Memory, window: Window = EVERYTHING
+        self,
+        store: Store,
+        table: Table,
+        builder: RecordBuilder,
+        gaps: GapRows,
+        memory: Memory,
+        window: Window = EVERYTHING,
     ) -> None:
         super().__init__(store, table, builder.overflow_ids, memory)
-        self._table, self._builder, self._window = table, builder, window
+        self._table, self._builder, self._gaps, self._window = table, builder, gaps, window
         self._last_day: dict[str, int] = {}
-        self.gaps = GapRows()
         self.verdicts = MinuteVerdicts(store, window)
         self._part = 0
         self._symbol_day: Optional[Callable[[str], SymbolDay]] = None
@@ -195,10 +199,10 @@ class TableFiles(RowFiles):
     def begin(self, begin: FileBegin, archive: Archive, engine: Engine, *, wanted: bool) -> None:
         """Take note of the file that begins, with its books where the table has them."""
         self._part = begin.file.part
-        self._symbol_day = self._table.day(archive, begin.day, self.gaps)
+        self._symbol_day = self._table.day(archive, begin.day, self._gaps)
         self.verdicts.begin(begin, engine, self._builder)
         if wanted and self._table.has_day_starts and begins_with_day(begin, self._window):
-            for symbol, records in books_at_begin(begin, engine, self._builder, self.gaps):
+            for symbol, records in books_at_begin(begin, engine, self._builder, self._gaps):
                 self._put(symbol, begin.day, records)
 
     def take(self, step: Step, *, wanted: bool) -> None:

@@ -10,16 +10,12 @@ from typing import Callable, NamedTuple, Optional, Union
 import numpy as np
 import pyarrow as pa
 
-from kraken_l3.archive.gaps import Gap, gaps_in
-from kraken_l3.archive.layout import Stream
+from kraken_l3.archive.gaps import Gap
 from kraken_l3.archive.reader import Archive
-from kraken_l3.engine.choose import make_engine
-from kraken_l3.engine.port import Engine
-from kraken_l3.export.clock import ReceiveClock
+from kraken_l3.export.chain_playback import ChainPlayback
 from kraken_l3.export.column_records import ColumnRecords
 from kraken_l3.export.day_start import books_at_begin
 from kraken_l3.export.events import EventsDay, EventsTable
-from kraken_l3.export.gap_rows import GapRows
 from kraken_l3.export.orders.lives import OrderLives
 from kraken_l3.export.orders.table import ORDERS, to_arrow
 from kraken_l3.export.records import RecordBuilder, Records
@@ -30,11 +26,9 @@ from kraken_l3.model.window import EVERYTHING, Window
 from kraken_l3.rebuild.metadata import SymbolMetadata
 from kraken_l3.rebuild.parallel import Progress
 from kraken_l3.rebuild.playback import Chain, FileBegin, FileEnd, Step, chains_in
-from kraken_l3.rebuild.window import play_window
 
 __all__ = ["Lives", "follow_orders", "read_orders", "runs_in"]
 
-_BLOCK_BYTES = 1024 * 1024
 _FEW_EVENTS = 1024
 
 
@@ -117,24 +111,12 @@ def follow_orders(
         overflow_ids: gains the ids of `Lives.overflow_ids`.
     """
     table = EventsTable(symbols)
-    engine_made = make_engine(table.engine_options(part), engine)
-    following = _Following(archive, table, engine_made, window, overflow_ids)
-    counts = EngineCounts(engine_made)
-    clock = ReceiveClock(engine_made.name)
-    played = play_window(
-        engine_made,
-        archive,
-        metadata,
-        run,
-        window,
-        gaps=gaps_in(archive, channel=Stream.LEVEL3, symbols=symbols),
-        clock=clock,
-        hashed=hashed,
-        block_bytes=_BLOCK_BYTES,
-        only=symbols,
-        on_damage=counted.hide if counted is not None else None,
-    )
-    for each in played:
+    options = table.engine_options(part)
+    playback = ChainPlayback(archive, run, table, metadata, window, options=options, engine_name=engine)
+    following = _Following(archive, table, playback, window, overflow_ids)
+    counts = EngineCounts(playback.engine, part[0])
+    on_damage = counted.hide if counted is not None else None
+    for each in playback.play(counts, hashed=hashed, progress=progress, on_damage=on_damage):
         if isinstance(each, Gap):
             following.gap(each)
         elif isinstance(each, FileBegin):
@@ -145,13 +127,8 @@ def follow_orders(
                 counted.add(ExportResult([], each.lines, each.bytes, *counts.since_last()))
             yield each
         elif isinstance(each, Step):
-            if progress is not None:
-                progress(len(each.block.data))
-            counts.left_out += each.block.left_out if not part[0] else 0
             yield from following.take(each)
-            if not following.is_begun:
-                counts.since_last()
-    yield from following.finish(clock.now_ns)
+    yield from following.finish()
 
 
 class _Following:
@@ -159,22 +136,20 @@ class _Following:
 
     Attributes:
         books_go_on: whether those of the file before go on in the next one.
-        is_begun: whether the window is reached; what comes before leads up to it.
     """
 
     def __init__(
         self,
         archive: Archive,
         table: EventsTable,
-        engine: Engine,
+        playback: ChainPlayback,
         window: Window,
         overflow_ids: Optional[list[str]] = None,
     ) -> None:
-        self._archive, self._table, self._engine, self._window = archive, table, engine, window
-        self._builder = RecordBuilder(engine, overflow_ids=overflow_ids)
+        self._archive, self._table, self._playback, self._window = archive, table, playback, window
+        self._builder = RecordBuilder(playback.engine, overflow_ids=overflow_ids)
         self._lives: dict[str, OrderLives] = defaultdict(OrderLives)
-        self._gaps = GapRows()
-        self.books_go_on = self.is_begun = False
+        self.books_go_on = False
         self._day: Optional[dt.date] = None
         self._waiting: dict[str, list[tuple[Records, Records]]] = defaultdict(list)
         self._rows: dict[str, EventsDay] = {}
@@ -182,26 +157,26 @@ class _Following:
 
     def gap(self, gap: Gap) -> None:
         """A gap begins."""
-        self._gaps.add(gap)
         self._lives[gap.symbol].gap(gap.left_ns)
 
     def begin(self, begin: FileBegin) -> Iterator[Lives]:
         """A file begins, with the books that the engine has where those of the file before do not go on."""
         yield from self._follow_waiting()
-        self._make_rows = self._table.day(self._archive, begin.day, self._gaps)
-        self._day, self._rows, self.is_begun = begin.day, {}, True
+        self._make_rows = self._table.day(self._archive, begin.day, self._playback.gaps)
+        self._day, self._rows = begin.day, {}
         if self.books_go_on:
             return
         if begin.day is not None:
             for lives in self._lives.values():
                 lives.cut(day_start_ns(begin.day))
-        for symbol, records in books_at_begin(begin, self._engine, self._builder, self._gaps, self._window):
+        engine, gaps = self._playback.engine, self._playback.gaps
+        for symbol, records in books_at_begin(begin, engine, self._builder, gaps, self._window):
             yield from self._take(symbol, records)
 
     def take(self, step: Step) -> Iterator[Lives]:
         """Follow what came of a piece of a file."""
         results = self._builder.build(step)
-        if self.is_begun:
+        if self._playback.is_begun:
             for symbol, records in results.events():
                 yield from self._take(symbol, records)
 
@@ -240,11 +215,11 @@ class _Following:
             symbol, followed.take(records, times, classification, confidence, overflow_ids, self._day)
         )
 
-    def finish(self, end_ns: int) -> Iterator[Lives]:
+    def finish(self) -> Iterator[Lives]:
         """The data ends."""
         yield from self._follow_waiting()
         for symbol, lives in sorted(self._lives.items()):
-            yield from self._wanted(symbol, lives.finish(end_ns))
+            yield from self._wanted(symbol, lives.finish(self._playback.now_ns))
 
     def _wanted(self, symbol: str, complete: Iterator[Records]) -> Iterator[Lives]:
         for lives in complete:
