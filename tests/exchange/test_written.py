@@ -16,6 +16,8 @@ from kraken_l3.archive.layout import DayPaths
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.errors import UsageError
 from kraken_l3.exchange.flow.measure import Mix
+from kraken_l3.exchange.written import _Recording, write_archive
+from kraken_l3.model.timestamps import NS_PER_S
 from kraken_l3.rebuild.recheckpointing import make_checkpoints
 from kraken_l3.rebuild.verify import verify
 
@@ -43,6 +45,20 @@ def test_all_of_it_is_verified_and_each_day_has_its_files(archive):
     assert sum(report.tally.ok for report in found.symbols.values()) == found.totals.lines > 10_000
     assert archive.days == [dt.date(2026, 1, 2), dt.date(2026, 1, 3)]
     assert archive.symbols == ["ETH/USD", "SOL/USD"]
+
+
+def test_what_waits_for_many_acknowledgements_is_not_sorted_again_at_every_message(tmp_path, monkeypatch):
+    writes = []
+    write = _Recording._write
+
+    def counted(self, before_ns):
+        writes.append(before_ns)
+        write(self, before_ns)
+
+    monkeypatch.setattr(_Recording, "_write", counted)
+    written = write_archive(tmp_path, duration_ns=4 * NS_PER_S, symbols=150, rate=2_000)
+    assert written.level3 > 6_000
+    assert len(writes) < 10
 
 
 def test_each_day_has_checkpoints_of_the_books_that_its_data_leads_to(archive, tmp_path):

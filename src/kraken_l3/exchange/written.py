@@ -63,7 +63,8 @@ _ACKNOWLEDGED_NS = 27 * _NS_PER_MS
 _LEAST_OUTAGE_NS = 2 * NS_PER_S
 _MEAN_OUTAGE_NS = 15 * NS_PER_S
 _LONGEST_OUTAGE_NS = 60 * NS_PER_S
-#: The writer is handed what has arrived when so much is under way.
+#: The writer is handed what has arrived when so much is under way, and twice as much as had not arrived then: while a
+#: thousand symbols are acknowledged, everything waits for half a minute.
 _BATCH = 4_000
 
 
@@ -189,6 +190,7 @@ class _Recording:
         self._start_ns = self._now_ns = clock.now_ns
         self._public = _Connection(1, rng, self._start_ns)
         self._under_way: list[tuple[int, str, Any]] = []  # a frame with its stream, or a record without one
+        self._batch = _BATCH
         self._counts = dict.fromkeys((stream.value for stream in Stream), 0)
 
     def run(self, end_ns: int, gaps: int) -> Written:
@@ -281,8 +283,9 @@ class _Recording:
             due_ns = flow.next_due_ns()
             assert due_ns is not None  # it has a rate
             self._now_ns = start_ns + due_ns + 1  # what falls due within that nanosecond is due after it
-            if len(self._under_way) >= _BATCH:
+            if len(self._under_way) >= self._batch:
                 self._write(min(self._now_ns, until_ns))
+                self._batch = max(_BATCH, 2 * len(self._under_way))
 
     def _receive(self, stream: str, payload: bytes, connection: _Connection, sent_ns: int) -> int:
         recv_ns = connection.arrival(sent_ns)
