@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from kraken_l3.archive.filesystem import open_regular
+from kraken_l3.archive.layout import DayPaths
 from kraken_l3.archive.opening import PlainFile
 from kraken_l3.archive.scan import CHUNK_BYTES, segments
 from kraken_l3.errors import ArchiveError, MalformedMessage
@@ -26,6 +27,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointHead",
     "append_checkpoints",
+    "checkpoints_of",
     "decode_checkpoint",
     "latest_heads",
     "read_checkpoint",
@@ -98,6 +100,13 @@ _HEAD_BYTES = 512
 _STEP_BYTES = 64 * 1024
 _decoder = msgspec.json.Decoder(Checkpoint)
 _encoder = msgspec.json.Encoder()
+
+
+def checkpoints_of(data: Path) -> Path:
+    """Where the checkpoints of a data file of an archive directory are."""
+    paths = DayPaths.of(data)
+    assert paths is not None  # its name tells its day
+    return paths.checkpoints
 
 
 def read_checkpoints(path: Path) -> Iterator[Checkpoint]:

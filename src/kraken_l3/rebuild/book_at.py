@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
-from kraken_l3.archive.checkpoints import Checkpoint, latest_heads, read_checkpoint
+from kraken_l3.archive.checkpoints import Checkpoint, checkpoints_of, latest_heads, read_checkpoint
 from kraken_l3.archive.datafile import BEGINNING, DataFile, Position
 from kraken_l3.archive.gaps import gaps_in
-from kraken_l3.archive.layout import DayPaths, Stream
+from kraken_l3.archive.layout import Stream
 from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import BookImage, Engine, EngineOptions, SymbolTally
@@ -18,9 +18,9 @@ from kraken_l3.errors import DamageFound, DataMissing, UsageError
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.rebuild.checkpointing import load_checkpoint
 from kraken_l3.rebuild.metadata import metadata_in
-from kraken_l3.rebuild.playback import FileBegin, Place, Step, play
+from kraken_l3.rebuild.playback import FileBegin, Place, Step, play, reached_by
 
-__all__ = ["BookAt", "book_at"]
+__all__ = ["BookAt", "book_at", "latest_checkpoints"]
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,12 @@ def book_at(
     damage: list[DamageFound] = []
     damaged_files = 0
     for played in play(engine, archive, metadata, begin=begin, end=end.place, on_damage=damage.append):
+        reached = reached_by(played) or reached
         if isinstance(played, FileBegin):
-            reached, damaged_files = Place(played.path, BEGINNING), len(damage)
-        elif isinstance(played, Step):
-            block, taken = played.block, played.result.lines
-            reached = Place(played.path, Position(block.first_line + taken, block.offset + len(block.data)))
-            if end.until_ns is not None and taken < block.data.count(b"\n") + (block.data[-1:] != b"\n"):
+            damaged_files = len(damage)
+        elif isinstance(played, Step) and end.until_ns is not None:
+            data = played.block.data
+            if played.result.lines < data.count(b"\n") + (data[-1:] != b"\n"):
                 break
     image = engine.export_book(symbol)
     # Behind damage the next file begins with books of its own; in the last file there is no book of the moment.
@@ -152,25 +152,24 @@ def _begin(archive: Archive, symbol: str, end: _End, engine_name: str) -> tuple[
     options = EngineOptions(only=frozenset([symbol]))
     for path in reversed(files[: files.index(end.file) + 1]):
         last_line = end.place.position.line if end.place is not None and path == end.file else None
-        for checkpoint in _latest_checkpoints(path, symbol, last_line):
-            place = Place(path, Position(checkpoint.line, checkpoint.end_offset))
+        for place, checkpoint in latest_checkpoints(path, symbol, last_line):
             engine = make_engine(options, engine_name)
             if load_checkpoint(engine, checkpoint):
                 return engine, place, place
     return make_engine(options, engine_name), None, end.place or Place(files[0], BEGINNING)
 
 
-def _latest_checkpoints(path: Path, symbol: str, last_line: Optional[int]) -> Iterator[Checkpoint]:
-    """A symbol's books in one file up to a line, the last one first."""
+def latest_checkpoints(path: Path, symbol: str, last_line: Optional[int]) -> Iterator[tuple[Place, Checkpoint]]:
+    """A symbol's books in one file up to a line (None: its end), with their places, the last one first."""
     with DataFile(path) as file:
         if file.day is None or file.part:
             return
-        checkpoints = DayPaths(path.parent, file.day).checkpoints
-        for head in latest_heads(checkpoints, last_line):
+        companion = checkpoints_of(path)
+        for head in latest_heads(companion, last_line):
             if head.symbol != symbol or head.reason:
                 continue
             if file.receipts is not None and file.receipts.start_of(head.line) != head.end_offset:
                 continue  # it lies, or the receipts do
-            checkpoint = read_checkpoint(checkpoints, head)
+            checkpoint = read_checkpoint(companion, head)
             if checkpoint is not None and checkpoint.snapshot is not None:
-                yield checkpoint
+                yield Place(path, Position(head.line, head.end_offset)), checkpoint

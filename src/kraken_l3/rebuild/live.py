@@ -16,8 +16,9 @@ import threading
 from pathlib import Path
 from typing import Callable, Optional
 
+from kraken_l3.archive.checkpoints import checkpoints_of
 from kraken_l3.archive.datafile import DataFile, Position
-from kraken_l3.archive.layout import DayPaths, Stream, stem
+from kraken_l3.archive.layout import Stream, stem
 from kraken_l3.archive.opening import content_size
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.clock import Clock, SystemClock
@@ -99,7 +100,7 @@ class LiveVerifier:
             finally:
                 if self._at is not None:
                     path, at = self._at
-                    self._checkpointing.end_file(_checkpoints_of(path), *at)
+                    self._checkpointing.end_file(checkpoints_of(path), *at)
                 self._tell_progress()
 
     def _run(self) -> None:
@@ -116,7 +117,7 @@ class LiveVerifier:
         is_news = False
         for told in self._follower.look():
             if isinstance(told, DayBegins):
-                self._checkpointing.begin_file(_checkpoints_of(told.path))
+                self._checkpointing.begin_file(checkpoints_of(told.path))
             elif isinstance(told, Lines):
                 is_news = True
                 self._take(told)
@@ -136,7 +137,7 @@ class LiveVerifier:
                 self._report(note, told)
         self._look_at_tallies(told, is_live=self._is_live(told.path, told.end.offset))
         size = told.end.offset - told.begin.offset
-        self._checkpointing.fed(_checkpoints_of(told.path), *told.end, lines=told.result.lines, size=size)
+        self._checkpointing.fed(checkpoints_of(told.path), *told.end, lines=told.result.lines, size=size)
 
     def _is_live(self, path: Path, end_offset: int) -> bool:
         return end_offset > self._history.get(stem(path), 0)
@@ -234,12 +235,6 @@ def _sizes(directory: Path) -> dict[str, float]:
     """How far each file is read without a word: what stands in it already is history."""
     files = open_archive(directory).files(parts=False)
     return {stem(path): math.inf for path in files[:-1]} | {stem(path): content_size(path) for path in files[-1:]}
-
-
-def _checkpoints_of(file: Path) -> Path:
-    paths = DayPaths.of(file)
-    assert paths is not None  # an archive directory has no data files of other names
-    return paths.checkpoints
 
 
 def _trades_in(line: bytes) -> list[Trade]:

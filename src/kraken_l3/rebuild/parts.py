@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Callable, Generic, NamedTuple, Optional, TypeVar
 
 from kraken_l3.archive.companions import CompanionDamage
-from kraken_l3.archive.datafile import BEGINNING, BLOCK_BYTES, Position
+from kraken_l3.archive.datafile import BEGINNING, BLOCK_BYTES
 from kraken_l3.archive.reader import Archive, open_archive
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import Engine, EngineOptions, SymbolTally, Totals
@@ -31,7 +31,7 @@ from kraken_l3.rebuild.cluster import in_order_on_cluster
 from kraken_l3.rebuild.division import Part
 from kraken_l3.rebuild.metadata import SymbolMetadata
 from kraken_l3.rebuild.parallel import Progress, in_order
-from kraken_l3.rebuild.playback import FileBegin, FileEnd, Place, Played, Step, begin_alone, play
+from kraken_l3.rebuild.playback import FileEnd, Place, Played, begin_alone, play, reached_by
 from kraken_l3.rebuild.seams import Books, are_same, begin_at, books_of, lies_in
 
 __all__ = ["PartRead", "Reading", "read_in_parts"]
@@ -137,18 +137,9 @@ def read_in_parts(
     order = {path: number for number, path in enumerate(archive.files())}
     tasks = [_Task(reading, part, work) for part in parts]
     tell = progress if progress is not None else _say_nothing
-    answers: Iterator[Optional[_Answer[_Output]]]
-    if cluster is not None and len(parts) > 1:
-        answers = in_order_on_cluster(_read_part_for_others, tasks, cluster, progress)
-    elif jobs > 1 and len(parts) > 1:
-        is_native = reading.engine().name == "native"
-        read = _read_part if is_native else _read_part_for_others
-        answers = in_order(read, tasks, min(jobs, len(parts)), progress, threads=is_native)
-    else:
-        answers = chain((_read_part(task, tell) for task in tasks[:1]), repeat(None))
     last: Optional[_Answer[_Output]] = None
     last_task = tasks[0]
-    for task, answer in zip(tasks, answers):
+    for task, answer in zip(tasks, _answers(tasks, jobs, cluster, progress)):
         cut, end = task.part
         if last is None:
             assert answer is not None  # the first part is always read from its own beginning
@@ -170,6 +161,20 @@ def read_in_parts(
             current.read.lies += lies
         yield current.read
         last, last_task = current, task
+
+
+def _answers(
+    tasks: Sequence[_Task], jobs: int, cluster: Optional[str], progress: Optional[Progress]
+) -> Iterator[Optional[_Answer[Any]]]:
+    """What came of each part by itself; None where it is to be read by the engine of the part before it."""
+    if cluster is not None and len(tasks) > 1:
+        return in_order_on_cluster(_read_part_for_others, tasks, cluster, progress)
+    if jobs > 1 and len(tasks) > 1:
+        is_native = tasks[0].reading.engine().name == "native"
+        read = _read_part if is_native else _read_part_for_others
+        return in_order(read, tasks, min(jobs, len(tasks)), progress, threads=is_native)
+    tell = progress if progress is not None else _say_nothing
+    return chain((_read_part(task, tell) for task in tasks[:1]), repeat(None))
 
 
 def _say_nothing(_count: int) -> None:
@@ -250,13 +255,9 @@ class _Trail:
 
     def follow(self, played: Iterator[Played]) -> Iterator[Played]:
         for each in played:
-            if isinstance(each, FileBegin):
-                self.path, self.is_hidden = each.path, False
-                self.reached = Place(each.path, BEGINNING)
-            elif isinstance(each, Step) and each.block.data:
-                block = each.block
-                end = Position(block.first_line + each.result.lines, block.offset + len(block.data))
-                self.path, self.reached = each.path, Place(each.path, end)
+            reached = reached_by(each)
+            if reached is not None:
+                self.path, self.reached, self.is_hidden = reached.path, reached, False
             elif isinstance(each, FileEnd):
                 self.path, self.is_hidden = each.path, not each.is_whole
             yield each

@@ -53,6 +53,7 @@ __all__ = [
     "chains_in",
     "follows_in",
     "play",
+    "reached_by",
 ]
 
 #: The clock of an engine ends in 2262; names and damaged receipts can tell more.
@@ -118,6 +119,12 @@ class Step(NamedTuple):
     result: Result
     times: Optional[LineTimes] = None
 
+    @property
+    def end(self) -> Position:
+        """Where the line behind those that were fed begins."""
+        block = self.block
+        return Position(block.first_line + self.result.lines, block.offset + len(block.data))
+
 
 class FileBegin(NamedTuple):
     """One file is about to be read from its first line; books at its start are in the engine."""
@@ -178,6 +185,13 @@ def chains_in(archive: Archive) -> list[Chain]:
 
 #: What `play` yields; see the module text.
 Played = Union[Step, Gap, SymbolMetadata, FileBegin, FileEnd]
+
+
+def reached_by(each: Played) -> Optional[Place]:
+    """Where the next line begins; None for what reads no line."""
+    if isinstance(each, FileBegin):
+        return Place(each.path, BEGINNING)
+    return Place(each.path, each.end) if isinstance(each, Step) and each.block.data else None
 
 
 def follows_in(archive: Archive, path: Path) -> bool:
@@ -265,10 +279,11 @@ def play(
                         result = engine.feed(
                             part.data, part.first_line, part.offset, times.packed() if times is not None else None
                         )
-                        line, offset = part.first_line + result.lines, part.offset + len(part.data)
+                        step = Step(path, file.day, part, result, times)
+                        line, offset = step.end
                         # told before the step: a gap that began within the piece belongs to its rows
                         yield from reached.before_line(file, line, clock.now_ns if clock is not None else 0)
-                        yield Step(path, file.day, part, result, times)
+                        yield step
             is_whole = readable.is_whole
             if until is not None and is_whole:
                 return

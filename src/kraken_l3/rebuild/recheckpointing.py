@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kraken_l3.archive.layout import DayPaths
+from kraken_l3.archive.checkpoints import checkpoints_of
 from kraken_l3.archive.reader import open_archive
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import EngineOptions
@@ -31,18 +31,11 @@ def make_checkpoints(directory: Path, *, engine_name: str = "auto") -> None:
     last = None
     for each in play(engine, archive, metadata_in(archive), block_bytes=_BLOCK_BYTES):
         if isinstance(each, FileBegin) and last is not None:  # the first file begins without books
-            checkpointing.begin_file(_path(each.path))
+            checkpointing.begin_file(checkpoints_of(each.path))
         elif isinstance(each, Step):
-            block = each.block
-            line, end_offset = block.first_line + each.result.lines, block.offset + len(block.data)
-            checkpointing.fed(_path(each.path), line, end_offset, lines=each.result.lines, size=len(block.data))
+            lines, size = each.result.lines, len(each.block.data)
+            checkpointing.fed(checkpoints_of(each.path), *each.end, lines=lines, size=size)
         elif isinstance(each, FileEnd):
             last = each
     if last is not None:
-        checkpointing.end_file(_path(last.path), last.lines, last.bytes)
-
-
-def _path(file: Path) -> Path:
-    paths = DayPaths.of(file)
-    assert paths is not None  # an archive directory has no data files of other names
-    return paths.checkpoints
+        checkpointing.end_file(checkpoints_of(last.path), last.lines, last.bytes)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple, Optional
 
-from kraken_l3.archive.checkpoints import read_checkpoint
+from kraken_l3.archive.checkpoints import checkpoints_of, read_checkpoint
 from kraken_l3.archive.companions import CompanionDamage
 from kraken_l3.archive.datafile import DataFile
-from kraken_l3.archive.layout import DayPaths
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import BookImage, Engine, EngineOptions, SymbolTally
 from kraken_l3.model.events import State
@@ -84,7 +82,7 @@ def begin_at(engine: Engine, metadata: Iterable[SymbolMetadata], cut: Cut) -> Bo
             teller.tell_before_line(file.receipts, position.line)
     images: dict[str, BookImage] = {}
     for head in cut.heads:
-        checkpoint = read_checkpoint(_checkpoints_of(path), head)
+        checkpoint = read_checkpoint(checkpoints_of(path), head)
         image = image_of(checkpoint) if checkpoint is not None else None
         if image is not None and engine.load_book(image):
             images[head.symbol] = image
@@ -98,7 +96,7 @@ def begin_at(engine: Engine, metadata: Iterable[SymbolMetadata], cut: Cut) -> Bo
 def lies_in(cut: Cut, books: Books, engine_name: str) -> list[CompanionDamage]:
     """The checkpoints of a cut with another book than the one that the data led to."""
     lies = []
-    path = _checkpoints_of(cut.place.path)
+    path = checkpoints_of(cut.place.path)
     for head in cut.heads:
         book = books.get(head.symbol)
         checkpoint = read_checkpoint(path, head) if book is not None else None
@@ -109,9 +107,3 @@ def lies_in(cut: Cut, books: Books, engine_name: str) -> list[CompanionDamage]:
             what = f"not the book of {head.symbol} that the data leads to"
             lies.append(CompanionDamage(path.name, what, head.number, head.offset))
     return lies
-
-
-def _checkpoints_of(path: Path) -> Path:
-    paths = DayPaths.of(path)
-    assert paths is not None  # a cut is in a file of ours
-    return paths.checkpoints

@@ -23,7 +23,18 @@ from kraken_l3.errors import DamageFound
 from kraken_l3.model.window import EVERYTHING, Window
 from kraken_l3.rebuild.division import Cut
 from kraken_l3.rebuild.metadata import SymbolMetadata
-from kraken_l3.rebuild.playback import Chain, FileBegin, FileEnd, GridClock, LineClock, Place, Played, Step, play
+from kraken_l3.rebuild.playback import (
+    Chain,
+    FileBegin,
+    FileEnd,
+    GridClock,
+    LineClock,
+    Place,
+    Played,
+    Step,
+    play,
+    reached_by,
+)
 from kraken_l3.rebuild.seams import begin_at
 
 __all__ = ["files_in", "play_window"]
@@ -140,7 +151,7 @@ def _play_part(
             if stop is not None and each.path == stop.place.path:
                 return None
             continue
-        reached = _behind(each) or reached
+        reached = reached_by(each) or reached
         yield each
     return reached
 
@@ -169,16 +180,6 @@ def _lead_up(
         elif isinstance(each, FileEnd) and each.path == first.path:
             return True
     return False
-
-
-def _behind(each: Played) -> Optional[Place]:
-    """Where the next line begins; None for what reads no line."""
-    if isinstance(each, FileBegin):
-        return Place(each.path, BEGINNING)
-    if isinstance(each, Step) and each.block.data:
-        block = each.block
-        return Place(each.path, Position(block.first_line + each.result.lines, block.offset + len(block.data)))
-    return None
 
 
 def _begin_in(path: Path, window: Window) -> Place:

@@ -15,7 +15,6 @@ from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from kraken_l3.archive.checkpoints import latest_heads, read_checkpoint
 from kraken_l3.archive.datafile import Block, DataFile, Position
 from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.opening import PlainFile
@@ -26,6 +25,7 @@ from kraken_l3.engine.port import BookImage, Engine, EngineOptions, Result, RowO
 from kraken_l3.errors import ArchiveError, DataMissing
 from kraken_l3.model.events import State
 from kraken_l3.model.timestamps import NS_PER_S
+from kraken_l3.rebuild.book_at import latest_checkpoints
 from kraken_l3.rebuild.checkpointing import image_of
 from kraken_l3.rebuild.metadata import SymbolMetadata
 from kraken_l3.rebuild.playback import Place, Step, play
@@ -234,7 +234,7 @@ class Seeker:
         is_proved = tally is not None and tally.state is State.SYNCED and tally.last_ok_line == tally.last_line
         if image is None or tally is None or not is_proved or step.path != self._path:
             return
-        position = Position(step.block.first_line + step.result.lines, step.block.offset + len(step.block.data))
+        position = step.end
         with self._lock:
             if (symbol, position.line) in self._known:
                 return
@@ -246,17 +246,10 @@ class Seeker:
 
 def _checkpoints(path: Path, symbol: str, last_line: Optional[int]) -> Iterator[_Known]:
     """A symbol's books in a file up to a line, the last one first."""
-    with DataFile(path) as file:
-        if file.day is None or file.part:
-            return
-        companion = DayPaths(path.parent, file.day).checkpoints
-        for head in latest_heads(companion, last_line):
-            is_sound = file.receipts is None or file.receipts.start_of(head.line) == head.end_offset
-            checkpoint = read_checkpoint(companion, head) if head.symbol == symbol and is_sound else None
-            image = image_of(checkpoint) if checkpoint is not None else None
-            if checkpoint is not None and image is not None:
-                place = Place(path, Position(head.line, head.end_offset))
-                yield _Known(symbol, place, image, checkpoint.depth)
+    for place, checkpoint in latest_checkpoints(path, symbol, last_line):
+        image = image_of(checkpoint)
+        if image is not None:
+            yield _Known(symbol, place, image, checkpoint.depth)
 
 
 def _tally_of(engine: Engine, symbol: str) -> Optional[SymbolTally]:
