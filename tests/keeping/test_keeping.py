@@ -249,3 +249,18 @@ def test_only_days_that_are_sealed_verified_and_elsewhere_go_and_no_more_than_ne
         assert is_old or (most_bytes is not None and left + each.bytes > most_bytes)
     if most_days is None and most_bytes is None:
         assert removed == held == []
+
+
+def test_a_store_that_ends_with_the_program_is_none(archive):
+    for url in ("memory://x", "dir::memory://x"):
+        with pytest.raises(UsageError, match="gone when this program ends"):
+            keep(archive, url, SystemClock(), ONE_DAY)
+    assert names_of(archive, DAYS[0])
+
+
+def test_a_store_below_a_file_is_told_and_nothing_is_removed(archive, tmp_path):
+    (tmp_path / "file").touch()
+    for place in ("file", "file/store"):
+        report = keep(archive, str(tmp_path / place), SystemClock(), ONE_DAY)
+        assert any("cannot write" in text for text in report.failed)
+        assert not report.removed

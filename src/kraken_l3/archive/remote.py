@@ -239,7 +239,7 @@ class RemoteFile:
 
 @contextmanager
 def store_errors(where: str, doing: str = "read") -> Iterator[None]:
-    """What a store answers about a URL, as errors of ours; that a file is missing in a bucket is told as by the system.
+    """What a store answers about a URL, as errors of ours; that a file to read is missing is told as by the system.
 
     Raises:
         UsageError: there is no such bucket, or no access to it.
@@ -249,7 +249,9 @@ def store_errors(where: str, doing: str = "read") -> Iterator[None]:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
         if "bucket does not exist" not in str(error):  # so say S3 and Google
-            raise
+            if doing == "read":
+                raise
+            raise ArchiveError(f"cannot {doing}: {error.strerror or error}", where=where) from None
         hint = "Check its name and the endpoint (for s3: AWS_ENDPOINT_URL), or make the bucket first"
         raise UsageError("there is no such bucket", where=where, hint=hint) from None
     except KrakenL3Error:

@@ -9,7 +9,7 @@ from typing import Any, Callable
 
 from kraken_l3.archive.opening import PlainFile
 from kraken_l3.archive.remote import filesystem_of, store_errors
-from kraken_l3.errors import DamageFound, KrakenL3Error
+from kraken_l3.errors import DamageFound, KrakenL3Error, UsageError
 
 __all__ = ["Store"]
 
@@ -24,11 +24,15 @@ class Store:
         url: such as s3://bucket/prefix, or a path.
 
     Raises:
-        UsageError: it cannot be opened: there is no such protocol, or its package is not installed.
+        UsageError: it cannot be opened: there is no such protocol, or its package is not installed. Or it is the memory
+            of this process, where nothing is kept.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
+        if any(part.startswith("memory:") for part in url.split("::")):
+            hint = "Name a directory on another disk, or an object store"
+            raise UsageError("what is there is gone when this program ends", where=self.url, hint=hint)
         self._filesystem, self._root = filesystem_of(self.url)
 
     def is_at(self, directory: Path) -> bool:
