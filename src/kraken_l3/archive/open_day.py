@@ -17,7 +17,7 @@ from kraken_l3.archive.journal import Record, encode_record
 from kraken_l3.archive.layout import DayPaths, Stream
 from kraken_l3.archive.receipts import NEWLINE_REPLACED, RECEIPT_BYTES, ends_of, pack_columns
 from kraken_l3.errors import ArchiveError
-from kraken_l3.model.frames import FrameColumns
+from kraken_l3.model.frames import FrameColumns, LinesOfText
 from kraken_l3.model.timestamps import NS_PER_DAY, day_start_ns
 
 __all__ = ["GrowingFile", "OpenDay", "StreamFiles", "changed_by_others"]
@@ -113,12 +113,15 @@ class StreamFiles:
             OSError: not everything was written; `lines` says how much is.
         """
         payloads, recv_ns, mono_ns, connections, flags = frames
-        text = b"\n".join(payloads) + b"\n"
-        if text.count(b"\n") != len(payloads):
-            flags = tuple(map(or_, flags, (NEWLINE_REPLACED if b"\n" in p else 0 for p in payloads)))
-            text = b"\n".join([p.replace(b"\n", b" ") for p in payloads]) + b"\n"
         start, lines = self.data.size, self.lines
-        ends = ends_of(payloads, start)
+        if isinstance(payloads, LinesOfText):
+            ends: Sequence[int] = payloads.ends_from(start)
+            text = payloads.text
+        else:
+            text, ends = b"\n".join(payloads) + b"\n", ends_of(payloads, start)
+            if text.count(b"\n") != len(payloads):
+                flags = tuple(map(or_, flags, (NEWLINE_REPLACED if b"\n" in p else 0 for p in payloads)))
+                text = b"\n".join([p.replace(b"\n", b" ") for p in payloads]) + b"\n"
         receipts = pack_columns(recv_ns, mono_ns, ends, connections, flags)
         try:
             self.data.append(text)
@@ -127,7 +130,7 @@ class StreamFiles:
             self._take_back(start, lines, ends, receipts)
             raise
 
-    def _take_back(self, start: int, lines: int, ends: list[int], receipts: bytes) -> None:
+    def _take_back(self, start: int, lines: int, ends: Sequence[int], receipts: bytes) -> None:
         """Keep the lines that are whole and have a receipt; where only the data fitted, none of the batch has."""
         wrote_receipts = self.receipts.size_on_disk() // RECEIPT_BYTES - lines
         written = self.data.size_on_disk()

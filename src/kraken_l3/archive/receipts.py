@@ -80,7 +80,14 @@ def pack_columns(
     """Many records at once, given as columns of one length."""
     # connection and flags are one 64-bit word here, so that the format is one repeated code: nothing to compile a batch
     last = map(or_, connections, map(lshift, flags, repeat(32))) if any(flags) else connections
-    return struct.pack(f"<{4 * len(ends)}q", *chain.from_iterable(zip(recv_ns, mono_ns, ends, last)))
+    if not isinstance(recv_ns, array):
+        return struct.pack(f"<{4 * len(ends)}q", *chain.from_iterable(zip(recv_ns, mono_ns, ends, last)))
+    words = array("q", bytes(RECEIPT_BYTES * len(ends)))
+    for place, column in enumerate((recv_ns, mono_ns, ends, last)):
+        words[place::4] = array("q", column)  # of arrays both are copies of memory
+    if sys.byteorder == "big":
+        words.byteswap()
+    return words.tobytes()
 
 
 def pack_receipt(receipt: Receipt) -> bytes:

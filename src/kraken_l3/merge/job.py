@@ -19,11 +19,13 @@ import msgspec
 from kraken_l3.archive.journal import MergedSource, Record
 from kraken_l3.archive.layout import Stream
 from kraken_l3.errors import UsageError
+from kraken_l3.merge.columns import DONE, LED
+from kraken_l3.merge.equal import take_equal
 from kraken_l3.merge.follower import KeptByFollower
 from kraken_l3.merge.others import MergedInstruments, MergedTrades
 from kraken_l3.merge.output import MergedArchive
 from kraken_l3.merge.proof import Book, Books
-from kraken_l3.merge.source import DONE, LED, Source, ranked
+from kraken_l3.merge.source import Source, ranked
 from kraken_l3.merge.stream import FOREVER_NS, SymbolStream
 from kraken_l3.model.timestamps import NS_PER_DAY, day_of, day_start_ns
 
@@ -201,6 +203,8 @@ class _Merging:
 
     def _decide(self, symbols: Iterable[str]) -> None:
         limits = self._limits()
+        if take_equal(self._sources, self._streams, self._books, limits):
+            return
         for symbol in symbols:
             self._stream(symbol).decide(limits)
         # of the others, what waited for these sources alone to be far enough
@@ -213,6 +217,8 @@ class _Merging:
 
     def _decide_all(self, *, forced: bool) -> None:
         limits = self._limits()
+        for source in self._sources:
+            source.sort_in()
         for symbol in sorted(self._waiting()):
             self._stream(symbol).decide(limits, forced=forced)
         self._decide_damaged(limits, forced=forced)
@@ -240,7 +246,7 @@ class _Merging:
                 ]
                 if not forced and any(limits[other.rank] <= place for other in others):
                     break
-                same = [self._same_damage(other, source.payload[line - source.first]) for other in others]
+                same = [self._same_damage(other, source.line(line)) for other in others]
                 source.damaged.pop(0)
                 if any(each is None for each in same):
                     source.left_out += 1
@@ -254,7 +260,7 @@ class _Merging:
                     source.elsewhere[other.rank][line - source.first] = other.recv[its - other.first]
 
     def _same_damage(self, source: Source, payload: bytes) -> Optional[int]:
-        return next((line for line in source.damaged if source.payload[line - source.first] == payload), None)
+        return next((line for line in source.damaged if source.line(line) == payload), None)
 
     # -- writing
 
@@ -264,7 +270,7 @@ class _Merging:
             heads = []
             for source in self._sources:
                 source.skip_done()
-                if source.at - source.first < len(source.payload):
+                if source.at - source.first < len(source):
                     heads.append((source.ns[source.at - source.first], source.rank))
                 elif not source.is_over:
                     heads.append((source.position_ns, source.rank))
@@ -272,7 +278,7 @@ class _Merging:
                 return
             heads.sort()
             source = self._sources[heads[0][1]]
-            if source.at - source.first >= len(source.payload) or source.state[source.at - source.first] != LED:
+            if source.at - source.first >= len(source) or source.state[source.at - source.first] != LED:
                 return
             bound = heads[1] if len(heads) > 1 else (FOREVER_NS, 0)
             self._write_run(source, bound)
@@ -383,7 +389,7 @@ class _Merging:
         return report
 
 
-def _first_above(values: list[int], begin: int, end: int, bound: int) -> int:
+def _first_above(values: Sequence[int], begin: int, end: int, bound: int) -> int:
     """The first place with a value above a bound; `end` where there is none. The values need not be in order."""
     if max(values[begin:end]) <= bound:
         return end

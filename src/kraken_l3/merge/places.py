@@ -64,7 +64,7 @@ class Places:
         if other is None or not lines:
             return 0
         theirs = other.pending[self._symbol]
-        found = anchors(list(map(self._key, source.payloads(lines))), list(map(self._key, other.payloads(theirs))))
+        found = anchors(list(map(self._key, source.lines_of(lines))), list(map(self._key, other.lines_of(theirs))))
         at, before_ns = 0, passed_ns
         for own, its in found:
             place = other.ns[theirs[its] - other.first]

@@ -15,11 +15,11 @@ from kraken_l3.protocol.alignment import time_of
 from kraken_l3.protocol.decoding import decode_level3
 from kraken_l3.rebuild.metadata import SymbolMetadata
 
-__all__ = ["Book", "Books", "Proof"]
+__all__ = ["REMEMBERED", "Book", "Books", "Proof"]
 
 
 #: Updates of a symbol that a source may have lost directly behind its snapshot, so that the snapshot is understood.
-_REMEMBERED = 1_000
+REMEMBERED = 1_000
 
 
 #: So much waits to be fed at most.
@@ -50,7 +50,7 @@ class Books:
         self.engine: Engine = make_engine(EngineOptions(), engine_name)
         self._lines = 0
         self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
+        self._waiting_lines = self._waiting_bytes = 0
 
     def tell(self, told: SymbolMetadata) -> None:
         """What holds from a symbol's next snapshot on."""
@@ -58,20 +58,21 @@ class Books:
             told.symbol, price_precision=told.price_precision, qty_precision=told.qty_precision, depth=told.depth
         )
 
-    def feed(self, lines: Sequence[bytes]) -> None:
-        """The next messages of a symbol. They wait for more: each feed has its price."""
-        self._waiting += lines
-        self._waiting_bytes += sum(map(len, lines))
+    def feed(self, text: bytes, lines: int) -> None:
+        """The next messages: so many lines, each with its newline. They wait for more: each feed has its price."""
+        self._waiting.append(text)
+        self._waiting_lines += lines
+        self._waiting_bytes += len(text)
         if self._waiting_bytes > _FED_AT_ONCE_BYTES:
             self.catch_up()
 
     def catch_up(self) -> None:
         """Feed what waits."""
         if self._waiting:
-            self.engine.feed(b"\n".join(self._waiting) + b"\n", self._lines, 1)
-            self._lines += len(self._waiting)
+            self.engine.feed(b"".join(self._waiting), self._lines, 1)
+            self._lines += self._waiting_lines
             self._waiting.clear()
-            self._waiting_bytes = 0
+            self._waiting_lines = self._waiting_bytes = 0
 
     def tallies(self) -> list[SymbolTally]:
         """Of all symbols."""
@@ -124,21 +125,32 @@ class Book:
     Args:
         symbol: whose.
         books: where it is.
-
-    Attributes:
-        recent: the last lines that went through it.
     """
 
     def __init__(self, symbol: str, books: Books) -> None:
         self._symbol = symbol
         self._books = books
         self._parameters: Optional[Parameters] = None
-        self.recent: deque[bytes] = deque(maxlen=_REMEMBERED)
+        self._texts: deque[tuple[bytes, int]] = deque()
+        self._remembered = 0
+
+    @property
+    def recent(self) -> list[bytes]:
+        """The last lines that went through it."""
+        return b"".join(text for text, _ in self._texts).split(b"\n")[:-1][-REMEMBERED:]
 
     def feed(self, lines: Sequence[bytes]) -> None:
         """The next messages."""
-        self._books.feed(lines)
-        self.recent.extend(lines[-_REMEMBERED:])
+        text = b"\n".join(lines) + b"\n"
+        self._books.feed(text, len(lines))
+        self.remember(text, len(lines))
+
+    def remember(self, text: bytes, lines: int) -> None:
+        """Messages of it, of which its last ones are remembered, went through the books."""
+        self._texts.append((text, lines))
+        self._remembered += lines
+        while self._remembered - self._texts[0][1] >= REMEMBERED:
+            self._remembered -= self._texts.popleft()[1]
 
     def begin(self, snapshot: bytes) -> None:
         """The book begins anew."""
@@ -170,6 +182,6 @@ class Book:
             return proof
         at_ns = time_of(snapshot)
         later = list(takewhile(lambda line: time_of(line) > at_ns, reversed(self.recent)))
-        if not at_ns or not later or len(later) == self.recent.maxlen:
+        if not at_ns or not later or len(later) == REMEMBERED:
             return proof
         return self._books.compare(self._symbol, parameters, [snapshot, *reversed(later)])

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from kraken_l3.merge.source import Source
 from kraken_l3.protocol.alignment import Identity, identity_of
 
-__all__ = ["Run", "equal_first", "mark", "untimed"]
+__all__ = ["Run", "equal_first", "untimed"]
 
 
 class Run:
@@ -42,16 +41,6 @@ def untimed(line: bytes) -> Hashable:
     """The identity of a line without its timestamp."""
     identity = identity_of(line)
     return identity.untimed() if isinstance(identity, Identity) else identity
-
-
-def mark(source: Source, lines: Sequence[int], state: int) -> None:
-    """Set the state of lines."""
-    first, states = source.first, source.state
-    if lines[-1] - lines[0] == len(lines) - 1:
-        states[lines[0] - first : lines[-1] + 1 - first] = bytes([state]) * len(lines)
-        return
-    for line in lines:
-        states[line - first] = state
 
 
 def equal_first(one: Sequence[Hashable], other: Sequence[Hashable]) -> int:

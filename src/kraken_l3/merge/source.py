@@ -9,7 +9,6 @@ from array import array
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Generator, Sequence
-from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple, Optional
 
@@ -38,13 +37,13 @@ from kraken_l3.archive.scan import BOM
 from kraken_l3.engine.choose import make_engine
 from kraken_l3.engine.port import MESSAGE_COLUMNS, Columns, EngineOptions
 from kraken_l3.errors import DamageFound, UsageError
+from kraken_l3.merge.columns import PENDING, LineColumns
 from kraken_l3.model.events import MessageKind, Verdict
-from kraken_l3.model.frames import FrameColumns
 from kraken_l3.protocol.alignment import time_of
 from kraken_l3.rebuild.metadata import SymbolMetadata, metadata_in
 from kraken_l3.rebuild.playback import Step, play
 
-__all__ = ["DONE", "LED", "NO_MESSAGE", "PENDING", "Source", "ranked"]
+__all__ = ["NO_MESSAGE", "Source", "ranked"]
 
 #: What is read at a time: little, for what waits to be aligned is in memory.
 READ_BYTES = 1024 * 1024
@@ -52,14 +51,12 @@ READ_BYTES = 1024 * 1024
 _LAST_LINES = 15
 #: In place of a symbol: a line that is damaged or no data.
 NO_MESSAGE = -1
-#: States of a line: to be aligned; to be written; written, or left out.
-PENDING, LED, DONE = range(3)
 _HEAD_BYTES = 1024 * 1024
 #: In columns of the engine: what is no update, and what it did not find in order.
 _NO_UPDATE = re.compile(b"[^" + bytes([MessageKind.UPDATE]) + b"]", re.DOTALL)
 _NOT_OK = re.compile(b"[^" + bytes([Verdict.OK]) + b"]", re.DOTALL)
-#: Lines that are done are forgotten so many at a time.
-_FORGOTTEN_AT_ONCE = 16_384
+
+_INT64_END = 1 << 63
 
 _CARRIED_OVER = (
     Connected,
@@ -133,8 +130,8 @@ def _digest(archive: Archive, *, whole: bool) -> str:
     return sha256.hexdigest()[:32]
 
 
-class Source:
-    """See the module. A line has a number that counts from 0 over the whole archive.
+class Source(LineColumns):
+    """See the module.
 
     Args:
         rank: which of the sources it is.
@@ -149,10 +146,7 @@ class Source:
         position_ns: Kraken's time, up to which it is read.
         last_ns: Kraken's time of its last line, as far as it is read.
         is_over: whether it is read to its end.
-        first: the number of the first line that is remembered. For each from there on:
-        payload, ns, recv, mono, connection, flags, symbol, state: the line, its place in Kraken's time, its receipt,
-            the engine's number of its symbol (or NO_MESSAGE), what became of it.
-        elsewhere: for each source, when that one received the same message (0: it did not).
+        unsorted: the first of the lines that are not in `pending` or `damaged` yet.
         pending: by symbol, the numbers of the lines that are to be aligned.
         snapshots: which of those are snapshots.
         bad: which of those the source's own engine could not verify.
@@ -162,8 +156,7 @@ class Source:
     """
 
     def __init__(self, rank: int, of: int, archive: Archive, engine_name: str, owner: Optional[int] = None) -> None:
-        self.rank = rank
-        self._of = of
+        super().__init__(rank, of)
         self.is_follower = owner is not None
         self._connections_of = rank if owner is None else owner
         self.archive = archive
@@ -180,23 +173,13 @@ class Source:
         self.is_over = False
         self.lines = self.read = self.left_out = 0
         self.damage: list[DamageFound] = []
-        self.first = 0
-        self.payload: list[bytes] = []
-        self.ns: list[int] = []
-        self.recv: list[int] = []
-        self.mono: list[int] = []
-        self.connection: list[int] = []
-        self.flags: list[int] = []
-        self.symbol: list[int] = []
-        self.state = bytearray()
-        self.elsewhere: list[list[int]] = [[] for _ in range(of)]
         self.pending: dict[str, list[int]] = defaultdict(list)
         self.snapshots: set[int] = set()
         self.bad: set[int] = set()
         self.damaged: list[int] = []
+        self._odd: list[int] = []
+        self.unsorted = 0
         self.before: dict[int, tuple[Source, int]] = {}
-        self.pending_bytes = 0
-        self.at = 0
         self.gaps: dict[str, list[Gap]] = defaultdict(list)
         for gap in gaps_in(archive, channel=Stream.LEVEL3):
             self.gaps[gap.symbol].append(gap)
@@ -230,20 +213,14 @@ class Source:
             return 0, list(self.names)
         self._depths = None
         data = step.block.data
-        lines = data.split(b"\n")
-        if not lines[-1]:
-            lines.pop()
-        if step.block.offset == 0 and lines and lines[0].startswith(BOM):
-            lines[0] = lines[0][len(BOM) :]
-        begin = self.first + len(self.payload)
-        self.payload += lines
-        self.pending_bytes += len(data)
-        symbols = self._take_messages(step, begin, len(lines))
-        self._take_receipts(step, len(lines))
-        self.state += bytes(len(lines))
-        for times in self.elsewhere:
-            times += repeat(0, len(lines))
-        self.read += len(lines)
+        text = data.removeprefix(BOM) if step.block.offset == 0 else data
+        text = text if text.endswith(b"\n") else text + b"\n"
+        begin, lines = self.end, step.result.lines
+        receipts = _receipt_words(step)
+        self._add_lines(text, lines, receipts[2::4], step.block.offset)
+        symbols = self._take_messages(step, begin, lines)
+        self._take_receipts(receipts)
+        self.read += lines
         times = sorted(filter(None, self.ns[-_LAST_LINES:]))
         if times:
             self.position_ns = times[len(times) // 2]  # one absurd timestamp does not count
@@ -266,30 +243,48 @@ class Source:
             self.names.append(name)
         if messages["kind"].strip(b"\1") or messages["verdict"].strip(b"\0"):
             self._take_odd(messages, begin, symbols, times)
-        self.symbol += symbols
-        self.ns += times
-        if symbols and symbols[0] >= 0 and symbols.count(symbols[0]) == lines:
-            name = self.names[symbols[0]]
-            self.pending[name] += range(begin, begin + lines)
-            return [name]
-        by_symbol = [begin + at for at in sorted(range(lines), key=symbols.__getitem__)]
-        touched, at = [], 0
-        for symbol, count in sorted(Counter(symbols).items()):
-            found = by_symbol[at : at + count]
-            at += count
-            if symbol == NO_MESSAGE:
-                self.damaged += found
-            else:
-                self.pending[self.names[symbol]] += found
-                touched.append(self.names[symbol])
-        return touched
+        self.symbol.extend(symbols)
+        self.ns.extend(times)
+        return [self.names[number] for number in sorted(set(symbols)) if number != NO_MESSAGE]
 
-    def _take_odd(self, messages: Columns, begin: int, symbols: list[int], times: list[int]) -> None:
+    def sort_in(self) -> None:
+        """Put what is not in `pending` yet there, or into `damaged`."""
+        begin, self.unsorted = self.unsorted, self.end
+        symbols = self.symbol[begin - self.first :]
+        counts = Counter(symbols)
+        if len(counts) == 1:
+            lines: Sequence[int] = range(begin, self.end)
+        else:
+            lines = [begin + at for at in sorted(range(len(symbols)), key=symbols.__getitem__)]
+        at = 0
+        for symbol, count in sorted(counts.items()):
+            (self.damaged if symbol == NO_MESSAGE else self.pending[self.names[symbol]]).extend(lines[at : at + count])
+            at += count
+
+    def unsort(self, line: int) -> None:
+        """All before a line is decided: what is behind it need not be in `pending`."""
+        self.unsorted = line
+        self.pending.clear()
+        self.damaged.clear()
+
+    def undecided(self) -> int:
+        """The line from which on all are to be aligned; the end, if others stand between those that are."""
+        at = self.state.find(PENDING, self.at - self.first)
+        return self.end if at < 0 or self.state[at:].strip(bytes([PENDING])) else self.first + at
+
+    def next_odd(self, line: int) -> int:
+        """The first odd line from one on, or the end."""
+        at = bisect_left(self._odd, line)
+        return self._odd[at] if at < len(self._odd) else self.end
+
+    def _take_odd(self, messages: Columns, begin: int, symbols: array[int], times: array[int]) -> None:
         """Snapshots, and messages that the engine did not find in order."""
         kinds, verdicts = messages["kind"], messages["verdict"]
         last_ns = self.position_ns
         odd = {found.start() for found in _NO_UPDATE.finditer(kinds)}
         odd.update(found.start() for found in _NOT_OK.finditer(verdicts))
+        del self._odd[: bisect_left(self._odd, self.first)]
+        self._odd += (begin + at for at in sorted(odd))
         for at in sorted(odd):
             kind, verdict = kinds[at], verdicts[at]
             last_ns = (times[at - 1] if at else 0) or last_ns
@@ -299,27 +294,23 @@ class Source:
                 continue
             if verdict != Verdict.OK:
                 self.bad.add(begin + at)
-                times[at] = times[at] or time_of(self.payload[begin - self.first + at]) or last_ns
+                times[at] = times[at] or _int64(time_of(self.line(begin + at))) or last_ns
             if kind == MessageKind.SNAPSHOT:
                 self.snapshots.add(begin + at)
 
-    def _take_receipts(self, step: Step, lines: int) -> None:
-        file = step.block.file
-        words = array("q", file.receipt_bytes(step.block.first_line, lines) if file.receipts is not None else b"")
-        if sys.byteorder == "big":
-            words.byteswap()
+    def _take_receipts(self, words: array[int]) -> None:
         known = len(words) // 4
-        self.recv += words[0::4]
-        self.mono += words[1::4]
+        self.recv.extend(words[0::4])
+        self.mono.extend(words[1::4])
         last = words[3::4]
-        if known and min(last) == max(last) < 1 << 32:
-            self.connection += repeat(self.connection_of(last[0]), known)
-            self.flags += repeat(0, known)
+        if last.tobytes() == last[:1].tobytes() * known:
+            last, times = last[:1], known  # as nearly always
         else:
-            connections = {word: self.connection_of(word & 0xFFFF_FFFF) for word in set(last)}
-            self.connection += map(connections.__getitem__, last)
-            self.flags += [(word >> 32) & 0xFFFF_FFFF for word in last]
-        for at in range(len(self.recv), len(self.payload)):  # no receipt: Kraken's own time stands for it
+            times = 1
+        numbers = {word: self.connection_of(word & 0xFFFF_FFFF) for word in set(last)}
+        self.connection.extend(array("q", [numbers[word] for word in last]) * times)
+        self.flags.extend(array("q", [(word >> 32) & 0xFFFF_FFFF for word in last]) * times)
+        for at in range(len(self.recv), len(self)):  # no receipt: Kraken's own time stands for it
             self.recv.append(self.recv[-1] if known else max(self.ns[at], self.last_recv_ns))
             self.mono.append(0)
             self.connection.append(0)
@@ -335,54 +326,6 @@ class Source:
     def connection_of(self, connection: int) -> int:
         """The number that a connection has in the merged archive; 0, which is not known, stays 0."""
         return (connection - 1) * self._of + self._connections_of + 1 if connection else 0
-
-    def index(self, line: int) -> int:
-        """Where a line stands in the lists."""
-        return line - self.first
-
-    def payloads(self, lines: Sequence[int]) -> list[bytes]:
-        """Their bytes."""
-        payload, first = self.payload, self.first
-        if lines and lines[-1] - lines[0] == len(lines) - 1:
-            return payload[lines[0] - first : lines[-1] + 1 - first]
-        return [payload[line - first] for line in lines]
-
-    def frames(self, begin: int, end: int) -> FrameColumns:
-        """Lines with their receipts."""
-        cut = slice(begin - self.first, end - self.first)
-        return FrameColumns(self.payload[cut], self.recv[cut], self.mono[cut], self.connection[cut], self.flags[cut])
-
-    def rows(self, begin: int, end: int) -> bytes:
-        """What `l3-D.sources` has of lines: their source, and when each source received them."""
-        cut = slice(begin - self.first, end - self.first)
-        width = self._of + 1
-        rows = array("q", bytes(8 * width * (end - begin)))
-        rows[0::width] = array("q", [self.rank]) * (end - begin)
-        for rank, times in enumerate(self.elsewhere):
-            rows[rank + 1 :: width] = array("q", self.recv[cut] if rank == self.rank else times[cut])
-        if sys.byteorder == "big":
-            rows.byteswap()
-        return rows.tobytes()
-
-    def is_done(self, line: int) -> bool:
-        """Whether a line was written or left out."""
-        return line < self.first or self.state[line - self.first] == DONE
-
-    def skip_done(self) -> None:
-        """Go on to the first line that is not done, and forget those before it now and then."""
-        at = self.at - self.first
-        rest = self.state[at:]
-        self.at += len(rest) - len(rest.lstrip(b"\2"))
-        count_done = self.at - self.first
-        if not count_done or count_done < min(_FORGOTTEN_AT_ONCE, len(self.payload)):
-            return
-        self.pending_bytes -= sum(map(len, self.payload[:count_done])) + count_done
-        for each in (self.payload, self.ns, self.recv, self.mono, self.connection, self.flags, self.symbol):
-            del each[:count_done]
-        for times in self.elsewhere:
-            del times[:count_done]
-        del self.state[:count_done]
-        self.first = self.at
 
     # -- what its journal tells
 
@@ -430,16 +373,31 @@ class Source:
         return self._depths.get(symbol)
 
 
-def _column(messages: Columns, name: str) -> list[int]:
+def _receipt_words(step: Step) -> array[int]:
+    """Of each line that has a receipt its four words, the last one with the connection and the flags."""
+    file = step.block.file
+    words = array(
+        "q", file.receipt_bytes(step.block.first_line, step.result.lines) if file.receipts is not None else b""
+    )
+    if sys.byteorder == "big":
+        words.byteswap()
+    return words
+
+
+def _int64(time_ns: int) -> int:
+    return max(-_INT64_END, min(_INT64_END - 1, time_ns))
+
+
+def _column(messages: Columns, name: str) -> array[int]:
     column = array(MESSAGE_COLUMNS[name], messages[name])
     if sys.byteorder == "big":
         column.byteswap()
-    return column.tolist()
+    return column
 
 
-def _one_a_line(messages: Columns, first: int, lines: int) -> tuple[list[int], list[int], Columns]:
+def _one_a_line(messages: Columns, first: int, lines: int) -> tuple[array[int], array[int], Columns]:
     """For each line what is told of its first message; a line without one is unreadable."""
-    symbols, times = [NO_MESSAGE] * lines, [0] * lines
+    symbols, times = array("i", [NO_MESSAGE]) * lines, array("q", bytes(8 * lines))
     kinds = bytearray([MessageKind.UNREADABLE]) * lines
     verdicts = bytearray([Verdict.MALFORMED]) * lines
     told = zip(

@@ -11,12 +11,13 @@ from bisect import bisect_left
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Optional
 
+from kraken_l3.merge.columns import DONE, LED
 from kraken_l3.merge.findings import Findings, Output
 from kraken_l3.merge.gap_edges import GapEdges
 from kraken_l3.merge.places import Places
 from kraken_l3.merge.proof import Book, Proof
-from kraken_l3.merge.run import Run, equal_first, mark, untimed
-from kraken_l3.merge.source import DONE, LED, Source
+from kraken_l3.merge.run import Run, equal_first, untimed
+from kraken_l3.merge.source import Source
 from kraken_l3.merge.tied import merge_tied
 from kraken_l3.protocol.alignment import Identity, anchors, identity_of, time_of
 
@@ -48,12 +49,14 @@ class SymbolStream:
 
     Attributes:
         findings: what was told.
+        book: see above.
+        is_untimed: a source has timestamps of its own.
     """
 
     def __init__(self, symbol: str, sources: Sequence[Source], book: Book, output: Output) -> None:
         self._symbol = symbol
         self._sources = sources
-        self._book = book
+        self.book = book
         self.findings = Findings(symbol, output)
         self._runs = [Run() for _ in sources]
         self._gaps = GapEdges(symbol, sources, self._runs, self.findings)
@@ -62,7 +65,7 @@ class SymbolStream:
         self._last: Optional[tuple[Source, int]] = None
         self._last_recv_ns = 0
         self._passed_ns = 0
-        self._is_untimed = self._retries = False
+        self.is_untimed = self._retries = False
 
     def decide(self, limits: Sequence[int], *, forced: bool = False) -> None:
         """Take what is certain.
@@ -73,7 +76,7 @@ class SymbolStream:
         """
         goes_on = True
         while goes_on:
-            if self._is_untimed:
+            if self.is_untimed:
                 self._places.place(self._passed_ns)
             goes_on = self._retries = False
             while self._decide_next(limits, forced):
@@ -85,7 +88,7 @@ class SymbolStream:
     def _key(self, line: bytes) -> Hashable:
         """The identity of a line, without its timestamp where a source has timestamps of its own."""
         identity = identity_of(line)
-        return identity.untimed() if self._is_untimed and isinstance(identity, Identity) else identity
+        return identity.untimed() if self.is_untimed and isinstance(identity, Identity) else identity
 
     # -- where the sources stand
 
@@ -151,7 +154,7 @@ class SymbolStream:
                 run.late.clear()
                 break
             if not run.is_muted:
-                key = self._key(source.payload[line - source.first])
+                key = self._key(source.line(line))
                 if key not in run.late:
                     break
                 del run.late[key]
@@ -179,7 +182,7 @@ class SymbolStream:
     def _take_common(self, group: Sequence[int], place: int, bound: int, limits: Sequence[int], forced: bool) -> bool:
         lines = {rank: self._before(rank, bound) for rank in group}
         most = min(map(len, lines.values()))
-        texts = [self._sources[rank].payloads(each[:most]) for rank, each in lines.items()]
+        texts = [self._sources[rank].lines_of(each[:most]) for rank, each in lines.items()]
         shared = min(equal_first(texts[0], text) for text in texts[1:])
         if not shared:
             some = [[self._key(line) for line in text[:_FORMS_AT_ONCE]] for text in texts]
@@ -200,12 +203,12 @@ class SymbolStream:
             tied[rank] = each[:end]
         leader = min(tied, key=lambda rank: (not self._sources[rank].bad.isdisjoint(tied[rank]), rank))
         keyed = {
-            rank: list(zip(map(self._key, self._sources[rank].payloads(each)), each)) for rank, each in tied.items()
+            rank: list(zip(map(self._key, self._sources[rank].lines_of(each)), each)) for rank, each in tied.items()
         }
         merged, conflicts = merge_tied(keyed, leader)
         for rank, line in conflicts:
             source = self._sources[rank]
-            self.findings.conflict(source.payload[line - source.first], source=leader, other=rank, msg_ns=place)
+            self.findings.conflict(source.line(line), source=leader, other=rank, msg_ns=place)
             source.state[line - source.first] = DONE
             self._lines(rank).remove(line)
         for holders in merged:
@@ -216,43 +219,57 @@ class SymbolStream:
         """The next updates of the stream: for each source that has them, its lines."""
         leader = self._sources[min(held)]
         lines = held[leader.rank]
-        texts = leader.payloads(lines)
+        texts = leader.lines_of(lines)
         if len(held) < len(self._sources):
             self._note_missing(held, leader, texts, limits)
         for rank in held:
             if self._runs[rank].missed:
                 self._repaired_within(rank, held[rank][0])
-        self._lead(leader, lines)
+        leader.mark(lines, LED)
         for rank, each in held.items():
-            source, run = self._sources[rank], self._runs[rank]
-            run.has_begun = True
-            run.left_ns = source.recv[each[-1] - source.first]
+            source = self._sources[rank]
             if rank != leader.rank:
                 self._follow(leader, lines, source, each)
             if source.bad:
                 source.bad.difference_update(each)
             del source.pending[self._symbol][: len(each)]
-        self._book.feed(texts)
-        self._holders = tuple(held)
-        self._passed_ns = leader.ns[lines[-1] - leader.first]
+        self.book.feed(texts)
+        self.go_on(lines[0], {rank: each[-1] for rank, each in held.items()})
 
-    def _lead(self, leader: Source, lines: Sequence[int]) -> None:
-        first = leader.first
+    def go_on(self, first: int, held: Mapping[int, int]) -> None:
+        """Note that updates are taken.
+
+        Args:
+            first: the first of them, in the first source that has them.
+            held: for each source that has them, the last.
+        """
+        leader = self._sources[min(held)]
+        self._lead(leader, first, held[leader.rank])
+        for rank, line in held.items():
+            source, run = self._sources[rank], self._runs[rank]
+            run.has_begun = True
+            run.left_ns = source.recv[line - source.first]
+        self._holders = tuple(held)
+        self._passed_ns = leader.ns[held[leader.rank] - leader.first]
+
+    def is_ready(self) -> bool:
+        """Whether what all sources have next can be taken without another look."""
+        are_whole = not any(run.is_muted or run.missed or run.late for run in self._runs)
+        return are_whole and len(self._holders) == len(self._sources)
+
+    def leaves_out(self) -> bool:
+        """Whether lines of a source may be left out, whatever the others have."""
+        return any(run.is_muted or run.late for run in self._runs)
+
+    def _lead(self, leader: Source, first: int, last: int) -> None:
         if self._last is not None and self._last[0] is not leader:
-            leader.before[lines[0]] = self._last
-        self._last = (leader, lines[-1])
-        self._last_recv_ns = leader.recv[lines[-1] - first]
-        mark(leader, lines, LED)
+            leader.before[first] = self._last
+        self._last = (leader, last)
+        self._last_recv_ns = leader.recv[last - leader.first]
 
     def _follow(self, leader: Source, lines: Sequence[int], source: Source, same: Sequence[int]) -> None:
-        mark(source, same, DONE)
-        elsewhere, own, other = leader.elsewhere[source.rank], leader.first, source.first
-        if lines[-1] - lines[0] == same[-1] - same[0] == len(lines) - 1:
-            elsewhere[lines[0] - own : lines[-1] + 1 - own] = source.recv[same[0] - other : same[-1] + 1 - other]
-            return
-        recv = source.recv
-        for line, its in zip(lines, same):
-            elsewhere[line - own] = recv[its - other]
+        source.mark(same, DONE)
+        leader.note_elsewhere(lines, source, same)
 
     # -- what some have lost
 
@@ -277,7 +294,7 @@ class SymbolStream:
         if run.is_alive:
             proof = "unseen"
             if line in source.bad:
-                proof = "checksums" if self._book.is_in_step() else "none"
+                proof = "checksums" if self.book.is_in_step() else "none"
             self._repaired(rank, "lost", run.left_ns, source.recv[line - source.first], proof)
             if self._sources[run.taken_from].is_follower:
                 run.mended_ns = source.recv[line - source.first]
@@ -342,14 +359,14 @@ class SymbolStream:
         lines = self._lines(rank)
         end = next((n for n, line in enumerate(lines) if n and line in source.snapshots), len(lines))
         updates = lines[1:end][:_COMPARED]
-        texts = source.payloads(updates)
-        heads = [self._sources[other].payloads(self._lines(other)[:1]) for other in beside]
-        is_same = source.payloads(lines[:1]) in heads
+        texts = source.lines_of(updates)
+        heads = [self._sources[other].lines_of(self._lines(other)[:1]) for other in beside]
+        is_same = source.lines_of(lines[:1]) in heads
         if not updates and end < len(lines):
             return True
         ends = []
         for other in beside:
-            theirs = self._sources[other].payloads(self._lines(other))
+            theirs = self._sources[other].lines_of(self._lines(other))
             if not set(texts).isdisjoint(theirs):
                 return True
             key = self._key if self._runs[rank].is_untimed or self._runs[other].is_untimed else identity_of
@@ -376,7 +393,7 @@ class SymbolStream:
         if len(shared) < _ENOUGH_CONTENT:
             return False
         run = self._runs[rank]
-        run.is_untimed = self._is_untimed = self._retries = True
+        run.is_untimed = self.is_untimed = self._retries = True
         run.untimed_from = run.placed_until = self._lines(rank)[0]
         self._drop_taken(rank, len(texts))
         self.findings.aligned_by_content(source=rank, beside=other)
@@ -385,8 +402,8 @@ class SymbolStream:
     def _drop_taken(self, rank: int, count: int) -> None:
         """Leave out the first updates of a run that were taken from others before its timestamps were understood."""
         source, lines = self._sources[rank], self._lines(rank)
-        taken = set(map(untimed, self._book.recent))
-        while count and len(lines) > 1 and untimed(source.payload[lines[1] - source.first]) in taken:
+        taken = set(map(untimed, self.book.recent))
+        while count and len(lines) > 1 and untimed(source.line(lines[1])) in taken:
             source.state[lines[1] - source.first] = DONE
             source.bad.discard(lines[1])
             del lines[1]
@@ -430,7 +447,7 @@ class SymbolStream:
         """Whether the stream before a snapshot leads to it, order by order."""
         source = self._sources[rank]
         line = self._lines(rank)[0]
-        proof = self._book.compare(source.payload[line - source.first])
+        proof = self.book.compare(source.line(line))
         if proof is Proof.DIFFERENT or (proof is Proof.UNTOLD and not set(carriers) & set(self._holders)):
             return False
         run = self._runs[rank]
@@ -458,13 +475,14 @@ class SymbolStream:
         line = self._lines(leader)[0]
         recv_ns = source.recv[line - source.first]
         self._gaps.before(source, recv_ns, cause, self._holders, self._last_recv_ns if self._last is not None else None)
-        self._book.begin(source.payload[line - source.first])
-        self._lead(source, [line])
+        self.book.begin(source.line(line))
+        source.mark([line], LED)
+        self._lead(source, line, line)
         held = [leader]
         for rank in others:
             other, its = self._sources[rank], self._lines(rank)[0]
-            text = other.payload[its - other.first]
-            if text == source.payload[line - source.first] or self._book.compare(text) is Proof.SAME:
+            text = other.line(its)
+            if text == source.line(line) or self.book.compare(text) is Proof.SAME:
                 self._follow(source, [line], other, [its])
                 held.append(rank)
             else:
@@ -488,16 +506,16 @@ class SymbolStream:
         gaps = [gap for gap in source.gaps[self._symbol] if gap.right_ns == recv_ns and gap.left_ns <= mended_ns]
         if not any(gap.cause in _LOSSES for gap in gaps):
             return False
-        return self._book.compare(source.payload[snapshot - source.first]) is Proof.SAME
+        return self.book.compare(source.line(snapshot)) is Proof.SAME
 
     def _go_on(self, rank: int) -> None:
         """Leave out the snapshot of a mended run, and the updates behind it that were there before it: the follower,
         which leads now, may have been behind the leader.
         """
         source, snapshot = self._sources[rank], self._lines(rank)[0]
-        at_ns = time_of(source.payload[snapshot - source.first])
+        at_ns = time_of(source.line(snapshot))
         self._leave_out_snapshot(rank)
-        later = [line for line in self._book.recent if time_of(line) > at_ns]
+        later = [line for line in self.book.recent if time_of(line) > at_ns]
         self._runs[rank].late = dict.fromkeys(map(self._key, later))
 
     def finish(self) -> None:
