@@ -12,6 +12,7 @@ from kraken_l3.errors import ArchiveLocked
 from kraken_l3.exchange.faults import Close, Corrupt, Drop, Fault, Fragment, Garbage, Giant, Reject, Stall
 from kraken_l3.exchange.limits import Limits
 from kraken_l3.exchange.server import Exchange
+from kraken_l3.protocol.decoding import decode_trades
 from recording import Recording, flow, run
 
 
@@ -234,6 +235,31 @@ def test_trades_are_recorded_beside(tmp_path: Path) -> None:
             assert recording.lines("instruments") == exchange.sent.payloads(channel="instrument")
             (known,) = recording.records("Instruments")
             assert {i.symbol: i.price_precision for i in known.instruments}["BTC/USD"] == 1
+
+    run(main())
+
+
+def test_trades_that_are_missing_over_a_restart_are_told(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Exchange(flow(rate=3000)) as exchange:
+            async with Recording(tmp_path, exchange, trades=True) as recording:
+                await recording.until(lambda r: {b'"BTC/USD"' in line for line in r.lines("trade")} == {True, False})
+            before = recording.lines("trade")
+            markets = [trader.market for trader in exchange.feed.traders.values()]
+            enough = [market.trade_id + 60 for market in markets]  # more than a snapshot repeats
+            while any(market.trade_id < count for market, count in zip(markets, enough)):
+                await asyncio.sleep(0.01)
+            async with Recording(tmp_path, exchange, trades=True) as recording:
+                await recording.until_records("TradeGap", 2)
+            first = {}
+            for line in recording.lines("trade")[len(before) :]:
+                for trade in decode_trades(line):
+                    first.setdefault(trade.symbol, trade.trade_id)
+            last = {trade.symbol: trade.trade_id for line in before for trade in decode_trades(line)}
+            gaps = recording.records("TradeGap")
+            assert {gap.symbol: (gap.last_id, gap.next_id) for gap in gaps} == {
+                symbol: (last[symbol], first[symbol]) for symbol in last
+            }
 
     run(main())
 

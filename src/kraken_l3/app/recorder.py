@@ -20,6 +20,7 @@ from kraken_l3._version import __version__
 from kraken_l3.app.symbols import resolve_symbols
 from kraken_l3.app.take_over import TakeOver
 from kraken_l3.archive.journal import Finding, Record, Started, Stopped
+from kraken_l3.archive.last_messages import read_last_messages
 from kraken_l3.archive.writer import ArchiveWriter
 from kraken_l3.capture import channel, transport
 from kraken_l3.capture.aside import run_aside
@@ -48,6 +49,7 @@ from kraken_l3.capture.verifier import VerifierLimits, VerifierProcess
 from kraken_l3.clock import Clock, SystemClock
 from kraken_l3.config.settings import Settings, environment_without_secrets, require_key
 from kraken_l3.config.symbols import fitting_pairs, is_pattern
+from kraken_l3.errors import KrakenL3Error
 from kraken_l3.model.address import parse_address
 from kraken_l3.model.instruments import Instrument
 from kraken_l3.model.live import ResyncRequest, VerifierFinding
@@ -65,6 +67,8 @@ log = structlog.get_logger("kraken_l3.recorder")
 #: are nearly all of the delay (docs/replay.md).
 _RELAYED_DELIVER_S = 0.001
 _RELAYED_WAKE_BYTES = 1
+#: So much is looked through at the start for each pair's last trade.
+_LAST_TRADES_BYTES = 16 * 1024 * 1024
 
 
 class RecorderLimits(NamedTuple):
@@ -404,9 +408,24 @@ class Recorder:
         ]
         public = [channel.instrument(instruments.observe)]
         if settings.trades:
-            trades = TradeWatch(sink.journal, self._clock)
+            trades = self._trade_watch(sink)
             public += [channel.trade(part, trades.observe) for part in shards(symbols)]
         return result + [Shard(settings.public_ws_url, each, public_budget) for each in public]
+
+    def _trade_watch(self, sink: Sink) -> TradeWatch:
+        """It knows the last trades before this start; one that takes over splices by their ids (`held_archive`)."""
+        watch = TradeWatch(sink.journal, self._clock)
+        if self._take_over is None:
+            try:
+                directory = self._settings.output_dir
+                found = read_last_messages(
+                    directory, "trade", self.symbols, recent_ns=0, limit_bytes=_LAST_TRADES_BYTES
+                )
+                for frame in found.last.values():
+                    watch.remember(frame.payload)
+            except (KrakenL3Error, OSError) as error:
+                log.warning("the last trades cannot be read, a hole behind them is not journalled", error=str(error))
+        return watch
 
     def _started(self) -> Started:
         return Started(

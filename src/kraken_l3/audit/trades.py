@@ -1,7 +1,7 @@
 """The audit of trades: holes in their ids, filled from Kraken's REST API where its ids prove to be the same ones.
 
-The recorder journals a hole when the next trade comes (`trade_gap`); here all recorded trades are read, so holes over
-restarts are found too. What was filled goes to a file of its own and never among the recorded trades.
+The recorder journals a hole when the next trade comes (`trade_gap`); here all recorded trades are read, whatever the
+journal says. What was filled goes to a file of its own and never among the recorded trades.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ log = structlog.get_logger("kraken_l3.capture.trades")
 
 
 class TradeWatch:
-    """Checks that no trade is missing, also across reconnects. Snapshots repeat trades, which is fine.
+    """Checks that no trade is missing, also across reconnects and restarts. Snapshots repeat trades, which is fine.
 
     Args:
         journal: called with each journal record.
@@ -42,6 +42,15 @@ class TradeWatch:
             return
         for trade in sorted(trades, key=lambda trade: trade.trade_id):
             self._check(trade, connection)
+
+    def remember(self, payload: bytes) -> None:
+        """A message that an earlier recorder archived: what is missing behind it is a hole too.
+
+        Raises:
+            MalformedMessage: it cannot be read.
+        """
+        for trade in decode_trades(payload):
+            self._last_id[trade.symbol] = max(trade.trade_id, self._last_id.get(trade.symbol, 0))
 
     def _check(self, trade: Trade, connection: int) -> None:
         last_id = self._last_id.get(trade.symbol)
