@@ -224,6 +224,23 @@ def test_retimed_timestamps_move_together(recorded):
             assert book.apply(payload)
 
 
+def test_books_before_the_clock_begins_are_moved_by_the_same_span(recorded):
+    times, lines = receipts_of(recorded), lines_of(recorded)
+    now_ns = parse_rfc3339("2030-01-01T00:00:00Z")
+    feed = fast(recorded, begin_ns=times[500], retime=True)
+    original = fast(recorded, begin_ns=times[500]).snapshot("BTC/USD", 100)
+    assert feed.due(now_ns, 0) == []
+    feed.watch("BTC/USD", 100)
+    assert feed.due(now_ns + 10**9, 10**9) == []
+    book = feed.snapshot("BTC/USD", 100)
+    assert feed.due(now_ns + 2 * 10**9, 2 * 10**9) == []
+    first = next(message.payload for message in feed.due(now_ns + 3 * 10**9, 3 * 10**9) if message.channel == "level3")
+    updates = [line for line in lines[500:] if symbol_of(line) == "BTC/USD"]
+    for moved, recorded_one in ((book, original), (first, updates[0])):
+        at_ns = [parse_rfc3339(read(payload)["data"][0]["timestamp"]) for payload in (moved, recorded_one)]
+        assert at_ns[0] - at_ns[1] == now_ns + 10**9 - times[500]
+
+
 # gaps
 
 

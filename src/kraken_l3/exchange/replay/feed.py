@@ -88,6 +88,8 @@ class ArchiveFeed(BookFeed):
         self._engine_name = engine_name
         self._subscribed_ns: Optional[int] = None
         self._is_new_turn = False
+        #: A book was sent: its timestamps and those of what follows have to be moved by the same span.
+        self._is_span_kept = False
         self._start(begin_ns)
         if self._piece is None:
             hint = "`kraken-l3 info` shows from when to when it was recorded"
@@ -131,8 +133,10 @@ class ArchiveFeed(BookFeed):
         """Go on at another moment, or at the first line after it."""
         self.close()
         self._start(at_ns)
-        if self._piece is not None and self.pace.has_begun:
+        if self.pace.has_begun and self._piece is not None:
             self._begin_clock(wall_ns, mono_ns)
+        else:
+            self._move_to(wall_ns)
 
     @property
     def at_ns(self) -> Optional[int]:
@@ -145,6 +149,12 @@ class ArchiveFeed(BookFeed):
         """See `Feed.watch`."""
         super().watch(symbol, depth)
         self._subscribed_ns = None
+
+    def snapshot(self, symbol: str, depth: int) -> Optional[bytes]:
+        """See `Feed.snapshot`."""
+        book = super().snapshot(symbol, depth)
+        self._is_span_kept = self._is_span_kept or book is not None
+        return book
 
     def _tally(self, symbol: str) -> Optional[SymbolTally]:
         return self._tallies.get(symbol)
@@ -164,6 +174,8 @@ class ArchiveFeed(BookFeed):
     def due(self, wall_ns: int, mono_ns: int) -> list[Message]:
         """See `Feed.due`."""
         out: list[Message] = []
+        if not self.pace.has_begun and not self._is_span_kept:
+            self._move_to(wall_ns)
         if self._waits(mono_ns):
             return out
         left = 1 if self._shows_levels else _BATCH  # levels are read after each message, and not after many
@@ -184,8 +196,13 @@ class ArchiveFeed(BookFeed):
     def _begin_clock(self, wall_ns: int, mono_ns: int) -> None:
         assert self._piece is not None
         self._is_new_turn = False
+        if self.pace.has_begun or not self._is_span_kept:
+            self._move_to(wall_ns)
         self.pace.begin(self._piece.times[self._at], mono_ns)
-        if self._retiming is not None:
+
+    def _move_to(self, wall_ns: int) -> None:
+        """From now on this moment of the recording bears this time, where timestamps are moved."""
+        if self._retiming is not None and self._piece is not None:
             self._retiming.span_ns = wall_ns - self._piece.times[self._at]
 
     def next_due_ns(self) -> Optional[int]:
