@@ -31,6 +31,7 @@ class Connection:
     Attributes:
         opened_ns, active_ns: monotonic times of its start and of the client's last frame.
         messages: handed to its socket so far.
+        queued_bytes: what was to be sent so far, whether it has left or not.
 
     Args:
         session: its subscriptions; carries the connection's number.
@@ -54,6 +55,7 @@ class Connection:
         self.active_ns = 0
         self.opened_ns = 0
         self.messages = 0
+        self.queued_bytes = 0
         self.next_heartbeat_ns: Optional[int] = None
         self.closing = False
         self.closed_ns: Optional[int] = None
@@ -87,6 +89,7 @@ class Connection:
             self._last_due_s = max(self._last_due_s, self._loop.time() + delay_s)
         self._waiting.append((channel, payload, data, self._last_due_s))
         self._waiting_bytes += len(data)
+        self.queued_bytes += len(data)
         self._flush_soon()
 
     def _flush_soon(self) -> None:
@@ -102,7 +105,9 @@ class Connection:
                 self.send(channel, payload, data)
         elif not self.closing:
             self._waiting.extend(messages)
-            self._waiting_bytes += sum([len(data) for _, _, data, _ in messages])
+            size = sum([len(data) for _, _, data, _ in messages])
+            self._waiting_bytes += size
+            self.queued_bytes += size
             self._flush_soon()
 
     def pong(self, payload: bytes) -> None:

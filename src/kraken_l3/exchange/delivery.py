@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from typing import Callable, Optional
 
 from kraken_l3.clock import Clock
+from kraken_l3.exchange.backpressure import Backpressure
 from kraken_l3.exchange.clients import Clients
 from kraken_l3.exchange.connection import Connection, Outgoing
 from kraken_l3.exchange.fault_injector import FaultInjector
@@ -18,8 +19,8 @@ from kraken_l3.exchange.wire import frame
 __all__ = ["Delivery"]
 
 _NS_PER_S = 1_000_000_000
-#: At `rate=inf` the feed pauses while every client has this much left to read.
-_ENOUGH_BYTES = 1 << 20
+#: Without a pace: between two looks whether there are readers, and whether they have read on.
+_HELD_S = 0.002
 #: The longest pause, so that a change of the feed's rate takes effect soon.
 _MAX_PAUSE_S = 0.05
 
@@ -51,10 +52,14 @@ class Delivery:
         self._faults = faults
         self._clock = clock
         self._changed = changed
+        self._backpressure = Backpressure()
 
     async def run(self) -> None:
         """Delivers until cancelled."""
         while True:
+            if self._feed.next_due_ns() == 0 and self._is_held():
+                await asyncio.sleep(_HELD_S)
+                continue
             due = self._feed.due(self._clock.wall_ns(), self._clock.mono_ns())
             if self._faults.touch_messages:
                 for message in due:
@@ -132,14 +137,18 @@ class Delivery:
             for connection in readers:
                 connection.session.public.owed.discard((channel, symbol))
 
+    def _is_held(self) -> bool:
+        return self._backpressure.holds(self._readers(), self._clock.mono_ns())
+
+    def _readers(self) -> list[Connection]:
+        return [connection for connection in self._clients.all() if connection.session.subscribed]
+
     def _pause_s(self) -> float:
         due_ns = self._feed.next_due_ns()
         if due_ns is None:
             return _MAX_PAUSE_S
-        if due_ns == 0:
-            # As fast as the clients read: without a look at the backlog a slow one would be cut at its bound
-            backlogs = [c.backlog for c in self._clients.all() if c.session.subscribed]
-            return 0.0 if backlogs and min(backlogs) < _ENOUGH_BYTES else 0.002
+        if due_ns == 0 and not self._readers():
+            return _HELD_S
         return min(_MAX_PAUSE_S, max(0.0, (due_ns - self._clock.mono_ns()) / _NS_PER_S))
 
 
