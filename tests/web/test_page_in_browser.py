@@ -180,6 +180,13 @@ async def test_a_phone(tmp_path):
         assert await browser.run("document.documentElement.scrollWidth") <= 390
         for canvas in ("ladder", "depth", "heat", "strip"):
             assert await browser.run(f"document.getElementById('{canvas}').clientWidth") > 300
+        for width in (360, 800, 1100, 1400):
+            await browser.resize(width, 844, phone=True)
+            await browser.until(f"innerWidth === {width}")
+            cut = (
+                "[...document.querySelectorAll('#rows .row > :first-child')].filter(e => e.scrollWidth > e.clientWidth)"
+            )
+            assert await browser.run(f"{cut}.map(each => each.textContent)") == []
 
 
 @running
