@@ -137,6 +137,7 @@ def test_the_command_tells_of_a_recorder_at_work_and_stopped(tmp_path):
     result = json.loads(stopped.stdout)["result"]
     assert (result["state"], result["healthy"]) == ("stopped", False)
     assert {gap["cause"] for gap in result["today"]["open_gaps"]} == {"stop"}
+    assert " open" not in shown_by_status().stdout  # beside 0 gaps
 
 
 def test_without_a_directory_it_is_the_configured_one(tmp_path, year):

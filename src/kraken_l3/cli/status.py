@@ -127,7 +127,8 @@ def _of_day(day: Optional[DayStatus], now_ns: int) -> _Facts:
         ago = age(max(0, now_ns - day.last_received_ns) / NS_PER_S)
         yield "last message", f"{_moment(day.last_received_ns)} ({ago} ago)"
     lines = "" if day.lines is None else f"{day.lines:,} messages, "
-    still = f", {len(day.open_gaps):,} open" if day.open_gaps else ""
+    # where the recording has ended each symbol's is open, and counts as none
+    still = f", {len(day.open_gaps):,} open" if day.open_gaps and day.gaps else ""
     yield day.day, f"{lines}{size(day.bytes)}, {day.gaps:,} gap{'' if day.gaps == 1 else 's'}{still}"
 
 
