@@ -20,7 +20,7 @@ import scenes
 from kraken_l3.app.alerting import Alerting
 from kraken_l3.app.monitored import MonitorTimes, record_monitored
 from kraken_l3.app.recorder import RecorderLimits
-from kraken_l3.app.status import MessageCounter, RecordCounter, StatusCollector, _Rate
+from kraken_l3.app.status import NAMES_MAX, MessageCounter, RecordCounter, StatusCollector, _Rate
 from kraken_l3.archive.journal import Alive, Finding, GapOpened, HandedOver, Rejected, Resync
 from kraken_l3.clock import SystemClock
 from kraken_l3.config.settings import Settings
@@ -71,6 +71,17 @@ def test_a_counter_counts_by_symbol_and_keeps_snapshots_apart():
     assert {name: tally.messages for name, tally in counter.tallies.items()} == {"BTC/USD": 3, "ETH/USD": 1}
     assert counter.tallies["BTC/USD"].snapshot_ns == 5
     assert counter.tallies["ETH/USD"].snapshot_ns is None
+
+
+def test_names_that_a_server_makes_up_take_no_memory():
+    counter = MessageCounter()
+    counter("level3", [frame(message("BTC/USD"))])
+    counter("level3", [frame(message("X" * 65)), frame(b'{"symbol":"' + b"Y" * 1_000)])
+    counter("level3", [frame(message(f"X{number}/USD")) for number in range(NAMES_MAX + 5)])
+    counter("level3", [frame(message("BTC/USD"))])
+    assert len(counter.tallies) == NAMES_MAX
+    assert max(map(len, counter.tallies)) < 64
+    assert counter.tallies["BTC/USD"].messages == 2
 
 
 def test_records_are_counted_by_kind_and_cause():

@@ -35,6 +35,8 @@ __all__ = ["MessageCounter", "Observed", "RecordCounter", "StatusCollector"]
 RATE_MEMORY_S = 3.0
 #: Where a message names its symbol: behind the envelope, before the orders.
 HEAD_BYTES = 120
+#: Of the name of a symbol; and so many names: Kraken has 1,500.
+NAME_BYTES, NAMES_MAX = 64, 10_000
 #: The lag of so many messages of a batch is looked at, evenly spread.
 LAG_SAMPLES = 10
 _SYMBOL = b'"symbol":"'
@@ -90,9 +92,11 @@ class MessageCounter:
             if start < 0 and (start := payload.find(_SYMBOL)) < 0:
                 continue
             start += len(_SYMBOL)
-            name = payload[start : payload.find(b'"', start)]
-            tally = by_name.get(name)
+            end = payload.find(b'"', start, start + NAME_BYTES)
+            tally = by_name.get(name := payload[start:end])
             if tally is None:
+                if end < 0 or len(by_name) == NAMES_MAX:  # a server that makes names up must not take the memory
+                    continue
                 tally = by_name[name] = self.tallies.setdefault(name.decode(errors="replace"), _Tally())
             tally.messages += 1
             if payload.find(_SNAPSHOT, 0, HEAD_BYTES) >= 0:
