@@ -114,6 +114,15 @@ class TestFullDisk:
         assert [(gap.cause, gap.left_ns, gap.right_ns) for gap in state.gaps()] == [("network", 5, 40)]
         assert ledger.counts["A/B"] == 1
 
+    def test_a_gap_whose_snapshot_is_lost_when_the_recorder_stops_still_counts(self) -> None:
+        records: list[Any] = []
+        ledger = GapLedger([], records.append, SystemClock())
+        ledger.open("level3", "A/B", "network", 5, 1)
+        ledger.close("level3", "A/B", 20, 2)
+        ledger.open("level3", "A/B", "stop", 30, 2)
+        ledger.reopen(records[1])
+        assert ledger.counts["A/B"] == 1
+
     def test_a_gap_that_lies_wholly_in_what_is_lost_begins_with_it(self) -> None:
         records: list[Any] = []
         ledger = GapLedger([], records.append, SystemClock())

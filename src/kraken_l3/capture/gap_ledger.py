@@ -78,7 +78,8 @@ class GapLedger:
         If the symbol has another gap by now, the journal has two openings in a row, of which the first counts.
         """
         key = (lost.channel, lost.symbol)
-        if key in self._open:
+        other = self._open.get(key)
+        if other is not None and other.cause != "stop":  # which was counted, and is the same gap
             self.counts[lost.symbol] -= 1
         self._open[key] = GapOpened(
             at_ns=lost.at_ns,
