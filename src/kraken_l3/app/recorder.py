@@ -335,7 +335,9 @@ class Recorder:
             connection = (self.leaders or self.connections).to_resubscribe(symbol)
             if connection is not None:
                 connection.resync(symbol)
-        log.info("took over", symbols=len(result.bridged), bridged=sum(result.bridged.values()))
+        log.info(
+            "took over", symbols=len({symbol for _, symbol in result.bridged}), bridged=sum(result.bridged.values())
+        )
         self._take_over.spliced.set()
 
     def _record_listed(self, instruments: list[Instrument]) -> list[str]:
