@@ -232,29 +232,15 @@ def write_days(source: Source, make_day: MakeDay) -> Written:
 
 
 def _write_days(source: Source, make_day: MakeDay, scales: tuple[int, int], salt: int) -> Written:
-    resting = RestingOrders()
-    names: list[str] = []
-    notes: list[str] = []
+    days = _Days(source, make_day, salt)
     left_out: Counter[str] = Counter()
-    is_known_since_midnight = False
-
-    def finish(file: DayFile) -> None:
-        written = file.finish()
-        names.extend(written.names)
-        notes.extend(written.notes)
-
-    file: Optional[DayFile] = None
-    today: Optional[dt.date] = None
     try:
         for run in _with_trades(_runs(source, scales), left_out):
             if run.batch.begins_day:
-                resting = RestingOrders()
-                if len(run.records):
-                    resting.replace(run.records[1:], run.batch.overflow_ids)
-                    is_known_since_midnight = True
+                days.begin_with(run)
                 continue
             if len(run.records) and int(run.recv_ns[0]) < source.window.start_ns:
-                _follow(resting, run)
+                days.follow(run)
                 continue
             if len(run.records) and source.window.end_ns is not None and int(run.recv_ns[0]) >= source.window.end_ns:
                 run = run.without_records()  # trades up to them may have come before the window's end
@@ -263,34 +249,84 @@ def _write_days(source: Source, make_day: MakeDay, scales: tuple[int, int], salt
                 continue
             if run.day is None:
                 left_out["events"] += len(run.records)
-                _follow(resting, run)
+                days.follow(run)
                 continue
-            if file is None or run.day != today:
-                if file is not None:
-                    finish(file)
-                    is_known_since_midnight = True
-                day_ns = max(day_start_ns(run.day), source.window.start_ns)
-                first_ns = (run.recv_ns if len(run.records) else run.trades.recv_ns)[0]
-                began_ns = day_ns if is_known_since_midnight else int(first_ns)
-                file, today = make_day(NewDay(source.symbol, run.day, *run.scales, salt)), run.day
-                if len(resting) and (is_known_since_midnight or not run.is_snapshot):
-                    file.open_with(resting.in_order(), began_ns)
-            if run.is_snapshot:
-                if len(run.trades.records):
-                    file.updates(_trades_alone(run.trades))
-                _snapshot(file, run, resting)
-            else:
-                file.updates(_updates(run, resting) if len(run.records) else _trades_alone(run.trades))
-        if file is not None:
-            finish(file)
-            file = None
+            days.write(run, run.day)
+        days.finish()
     finally:
-        if file is not None:
-            file.abandon()
+        days.abandon()
     for what, why in _LEFT_OUT.items():
         if left_out[what]:
-            notes.append(f"{source.symbol}: {left_out[what]:,} {what} left out: {why}")
-    return Written(names, notes)
+            days.notes.append(f"{source.symbol}: {left_out[what]:,} {what} left out: {why}")
+    return Written(days.names, days.notes)
+
+
+class _Days:
+    """The day files of a pair, one after the other, and the orders that rest.
+
+    Attributes:
+        names: of the files that are there.
+        notes: what a person should know of them.
+    """
+
+    def __init__(self, source: Source, make_day: MakeDay, salt: int) -> None:
+        self._source, self._make_day, self._salt = source, make_day, salt
+        self._resting = RestingOrders()
+        self._is_known_since_midnight = False
+        self._file: Optional[DayFile] = None
+        self._day: Optional[dt.date] = None
+        self.names: list[str] = []
+        self.notes: list[str] = []
+
+    def begin_with(self, run: _Run) -> None:
+        """The book at midnight; it is not known where the run has no records."""
+        self._resting = RestingOrders()
+        if len(run.records):
+            self._resting.replace(run.records[1:], run.batch.overflow_ids)
+            self._is_known_since_midnight = True
+
+    def follow(self, run: _Run) -> None:
+        """Messages that change the book and are in no file."""
+        if run.is_snapshot:
+            self._resting.replace(run.records[1:], run.batch.overflow_ids)
+        else:
+            self._resting.apply(run.records, run.batch.overflow_ids)
+
+    def write(self, run: _Run, day: dt.date) -> None:
+        """Messages and trades of a day; its file begins with the first of them."""
+        file = self._file if self._file is not None and self._day == day else self._begin(run, day)
+        if run.is_snapshot:
+            if len(run.trades.records):
+                file.updates(_trades_alone(run.trades))
+            _snapshot(file, run, self._resting)
+        else:
+            file.updates(_updates(run, self._resting) if len(run.records) else _trades_alone(run.trades))
+
+    def _begin(self, run: _Run, day: dt.date) -> DayFile:
+        if self._file is not None:
+            self.finish()
+            self._is_known_since_midnight = True
+        day_ns = max(day_start_ns(day), self._source.window.start_ns)
+        first_ns = (run.recv_ns if len(run.records) else run.trades.recv_ns)[0]
+        began_ns = day_ns if self._is_known_since_midnight else int(first_ns)
+        file = self._file = self._make_day(NewDay(self._source.symbol, day, *run.scales, self._salt))
+        self._day = day
+        if len(self._resting) and (self._is_known_since_midnight or not run.is_snapshot):
+            file.open_with(self._resting.in_order(), began_ns)
+        return file
+
+    def finish(self) -> None:
+        """The last file is complete."""
+        if self._file is not None:
+            written = self._file.finish()
+            self._file = None
+            self.names += written.names
+            self.notes += written.notes
+
+    def abandon(self) -> None:
+        """Remove a file that is half written."""
+        if self._file is not None:
+            self._file.abandon()
 
 
 def _within(window: Window, trades: StreamedTrades) -> StreamedTrades:
@@ -337,13 +373,6 @@ def _take(run: _Run, queue: TradeQueue) -> _Run:
     if run.batch.begins_day or run.day != run.batch.day:
         return run
     return run._replace(trades=queue.take(run.recv_ns, run.scales, int(run.recv_ns[-1])))
-
-
-def _follow(resting: RestingOrders, run: _Run) -> None:
-    if run.is_snapshot:
-        resting.replace(run.records[1:], run.batch.overflow_ids)
-    else:
-        resting.apply(run.records, run.batch.overflow_ids)
 
 
 def _snapshot(file: DayFile, run: _Run, resting: RestingOrders) -> None:
