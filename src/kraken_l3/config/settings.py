@@ -347,7 +347,7 @@ def load_settings(config: Optional[Path] = None, flags: Optional[dict[str, Any]]
     try:
         settings = Settings(**values)
     except ValidationError as error:
-        raise _explain(error, sources, str(path)) from None
+        raise _explain(error, sources) from None
     return settings, _warnings(path, in_file)
 
 
@@ -395,7 +395,7 @@ def _warnings(path: Path, in_file: set[str]) -> list[str]:
     return warnings + [f"{name} is not a setting and is ignored" for name in unknown]
 
 
-def _explain(error: ValidationError, sources: dict[str, str], path: str) -> ConfigError:
+def _explain(error: ValidationError, sources: dict[str, str]) -> ConfigError:
     """The first of pydantic's findings as one line; its own text could quote a secret and is not used for those."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     key = str(first["loc"][0]) if first["loc"] else "configuration"

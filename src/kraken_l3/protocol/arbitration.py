@@ -304,7 +304,7 @@ class Line:
         met: list[Position] = []
         for follower in self._followers:
             if follower.ahead and key in follower.keys:
-                filled = [*(filled or ()), *self._meet(follower, frame, key)]
+                filled = [*(filled or ()), *self._meet(follower, key)]
                 met.append(follower)
             elif follower.trial is not None and self._try(follower, 0, frame.payload):
                 return self._archive(frame, key_of(frame.payload, self._form))
@@ -318,7 +318,7 @@ class Line:
             follower.place = self._tail.end
         return [*filled, frame]
 
-    def _meet(self, follower: Position, frame: Frame, key: int) -> list[Frame]:
+    def _meet(self, follower: Position, key: int) -> list[Frame]:
         """The leader delivers what a follower has held: what the follower has in front of it was lost, or differs."""
         alone: list[tuple[int, Frame]] = []
         while (held := follower.pop())[0] != key:

@@ -86,7 +86,7 @@ class ExportRequest:
         except DataMissing as error:
             raise UsageError(error.what, where=error.where, hint=error.hint) from None
 
-    def total(self, readings: int = 1) -> int:
+    def total(self) -> int:
         """Bytes that will be read."""
         archive = open_archive(path_of(self.source))
         chains = chains_in(archive)
