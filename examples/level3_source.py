@@ -22,6 +22,7 @@ import aiohttp
 import kraken_l3
 
 _PATH = "/0/private/GetWebSocketsToken"
+_VARIABLES = ("KRAKEN_L3_REST_URL", "KRAKEN_L3_WS_URL", "KRAKEN_API_KEY", "KRAKEN_API_SECRET")
 
 
 async def messages(source: str, symbols: list[str], count: int = -1) -> AsyncIterator[bytes]:
@@ -47,6 +48,9 @@ async def _recorded(path: str, symbols: list[str]) -> AsyncIterator[bytes]:
 
 
 async def _live(symbols: list[str]) -> AsyncIterator[bytes]:
+    missing = [name for name in _VARIABLES if name not in os.environ]
+    if missing:
+        raise SystemExit(f"{', '.join(missing)} must be set: paste the lines that kraken-l3 replay prints")
     while True:
         try:
             async with aiohttp.ClientSession() as http:

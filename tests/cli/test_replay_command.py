@@ -165,6 +165,10 @@ def test_the_examples_of_the_documentation_run_against_it(recorded):
             return done.stdout.splitlines()
 
         spreads, trades = printed("watch_spread.py", "20"), printed("imbalance_strategy.py", "1000")
+        bare = {name: value for name, value in os.environ.items() if not name.startswith("KRAKEN")}
+        command = [sys.executable, str(examples / "imbalance_strategy.py"), "BTC/USD"]
+        done = subprocess.run(command, env=bare, capture_output=True, text=True, check=False)
+        assert done.stderr.endswith("must be set: paste the lines that kraken-l3 replay prints\n")
     assert len(spreads) == 20
     assert all("2026-01-02T23:59" in line and "spread" in line for line in spreads)
     assert [line.split()[1] for line in trades[:3]] == ["buy", "sell", "buy"]
