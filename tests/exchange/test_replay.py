@@ -200,6 +200,14 @@ def test_it_seeks(recorded):
                 assert book.apply(message.payload)
 
 
+def test_no_trade_is_told_that_has_not_happened_yet(recorded):
+    feed = watched(fast(recorded), 100)
+    all_of(feed)
+    assert len(json.loads(feed.recent_trades("BTC/USD"))["data"]) > 1
+    feed.seek(receipts_of(recorded)[0], 0, 0)
+    assert feed.recent_trades("BTC/USD") is None
+
+
 def test_it_begins_again_at_the_end(recorded):
     feed = watched(fast(recorded, loop=True), 100)
     count = len(lines_of(recorded))
