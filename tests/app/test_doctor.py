@@ -395,6 +395,7 @@ def test_a_store_that_cannot_be_written_to(tmp_path):
     found = by_check(findings)
     assert found["upload"].state == "bad", found["upload"]
     assert "file" in found["upload"].what
+    assert "may write to it" in found["upload"].remedy
     assert exit_code_of(findings) in (1, 5)
 
 

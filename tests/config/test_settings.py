@@ -236,6 +236,12 @@ class TestRelay:
         with pytest.raises(ConfigError, match="an address is HOST:PORT"):
             load_settings(flags={"relay": "8765"})
 
+    def test_the_page_does_not_listen_there(self) -> None:
+        with pytest.raises(ConfigError, match="must be another port than that of `http`") as error:
+            load_settings(flags={"http": "127.0.0.1:8765", "relay": "127.0.0.1:8765"})
+        assert error.value.where == "relay (--relay)"
+        assert load_settings(flags={"http": "127.0.0.1:0", "relay": "127.0.0.1:0"})[0].relay == "127.0.0.1:0"
+
 
 class TestHttp:
     def test_loopback_needs_no_token(self) -> None:

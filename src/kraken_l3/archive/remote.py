@@ -29,6 +29,8 @@ _LARGE_BYTES = 128 * 1024
 #: User and password, and the query, which may be a signature.
 _SECRETS = re.compile(r"(?<=://)[^/@\s]*:[^/\s]*@|(?<=\S)\?[^\s'\")]*")
 
+_CHECK = "Check that it is there, has room, and that this user may write to it"
+
 _listings: dict[str, dict[str, dict[str, Any]]] = {}
 _lock = threading.Lock()
 
@@ -251,7 +253,7 @@ def store_errors(where: str, doing: str = "read") -> Iterator[None]:
         if "bucket does not exist" not in str(error):  # so say S3 and Google
             if doing == "read":
                 raise
-            raise ArchiveError(f"cannot {doing}: {error.strerror or error}", where=where) from None
+            raise ArchiveError(f"cannot {doing}: {error.strerror or error}", where=where, hint=_CHECK) from None
         hint = "Check its name and the endpoint (for s3: AWS_ENDPOINT_URL), or make the bucket first"
         raise UsageError("there is no such bucket", where=where, hint=hint) from None
     except KrakenL3Error:
@@ -267,4 +269,5 @@ def store_errors(where: str, doing: str = "read") -> Iterator[None]:
         if "Credentials" in type(error).__name__ or "credentials" in str(error).lower():
             hint = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or fill ~/.aws/credentials"
             raise UsageError("there are no credentials", where=where, hint=hint) from None
-        raise ArchiveError(f"cannot {doing}: {_SECRETS.sub('', str(error))}", where=where) from None
+        hint = "" if doing == "read" else _CHECK
+        raise ArchiveError(f"cannot {doing}: {_SECRETS.sub('', str(error))}", where=where, hint=hint) from None

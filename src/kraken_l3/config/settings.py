@@ -165,10 +165,12 @@ class Settings(BaseSettings):
 
     @field_validator("relay")
     @classmethod
-    def _check_relay(cls, value: str) -> str:
+    def _check_relay(cls, value: str, info: Any) -> str:
         address = parse_address(value) if value else None
         if address is not None and not is_loopback(address.host):
             raise ValueError(f"must be for this machine only, got {value}: its key is no secret")
+        if address is not None and address.port and str(address) == info.data.get("http"):
+            raise ValueError("must be another port than that of `http`")
         return str(address) if address is not None else ""
 
     @field_validator("http_token")
