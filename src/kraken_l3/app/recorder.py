@@ -8,10 +8,10 @@ import os
 import platform
 import socket
 import sys
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional, Union
+from typing import Any, Callable, NamedTuple, Optional, Union
 
 import msgspec
 import structlog
@@ -263,7 +263,6 @@ class Recorder:
         )
         policy = ResyncPolicy(self._limits.resync_pauses_s)
         self.resyncs = Resyncs(self.leaders or connections, self.gaps, sink.journal, clock, policy)
-        clock_watch = ClockWatch(sink, connections, clock, alive_s=self._limits.alive_s)
         instruments = InstrumentWatch(
             self.symbols, writer.state.instruments, sink.journal, clock, listed=self._record_listed
         )
@@ -275,23 +274,32 @@ class Recorder:
             directory=str(settings.output_dir),
         )
         tasks = [run_aside(self._run_child(run), name) for name, run in self._children(sink, self.resyncs).items()]
-        work = [clock_watch.run(), self.resyncs.run()]
+        try:
+            beside = self._beside(writer, sink, self.resyncs)
+            await self.supervisor.run(self._shards(instruments, sink), stop, beside=beside)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _beside(
+        self, writer: Union[ArchiveWriter, HeldArchive], sink: Sink, resyncs: Resyncs
+    ) -> list[Coroutine[Any, Any, None]]:
+        """What runs beside the connections, and ends the recording where it fails."""
+        clock_watch = ClockWatch(sink, self.connections, self._clock, alive_s=self._limits.alive_s)
+        work = [clock_watch.run(), resyncs.run()]
         if self.leaders is not None:
-            work.append(self.leaders.run(self.resyncs.request))
-            if settings.redial:
-                work.append(Redial(connections, self.leaders.may_leave, clock, self._limits.redial).run())
-        elif settings.redial:
+            work.append(self.leaders.run(resyncs.request))
+            if self._settings.redial:
+                redial = Redial(self.connections, self.leaders.may_leave, self._clock, self._limits.redial)
+                work.append(redial.run())
+        elif self._settings.redial:
             log.warning("connections are not replaced daily: with one for each symbol that would lose messages")
         if self._take_over is not None and isinstance(writer, HeldArchive):
             loop = asyncio.get_running_loop()
             writer.spliced = lambda result: _tell(loop, self._on_spliced, result)
             work.append(self._take_over.run(writer, self.symbols, self._missing, self._open_archive))
-        try:
-            await self.supervisor.run(self._shards(instruments, sink), stop, beside=work)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        return work
 
     def _children(self, sink: Sink, resyncs: Resyncs) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs in processes of its own beside the recording, by its name in the log."""
