@@ -131,13 +131,15 @@ def test_a_real_prometheus_has_an_answer_to_every_query_about_a_real_recorder(tm
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with simulate("--rate", "300") as exports:
-        exports["KRAKEN_L3_HTTP"] = "127.0.0.1:0"
+        exports.update(KRAKEN_L3_HTTP="127.0.0.1:0", KRAKEN_L3_RELAY="127.0.0.1:0")
         with RecordProcess(tmp_path / "recorder", exports) as recorder:
-            recorder.until(lambda: '"serving"' in recorder.said)
-            url = re.search(r"http://(127\.0\.0\.1:\d+)/", recorder.said)[1]
+            page = re.compile(r"http://(127\.0\.0\.1:\d+)/")
+            recorder.until(lambda: page.search(recorder.said))
+            url = page.search(recorder.said)[1]
             with prometheus(tmp_path / "prometheus", url, port) as ask:
                 recorder.until(lambda: ask("query", query="max_over_time(kraken_l3_healthy[1m])")["result"])
                 recorder.until(lambda: ask("query", query="rate(kraken_l3_lag_seconds_count[15s]) > 0")["result"])
+                recorder.until(lambda: ask("query", query="kraken_l3_relay_lag_seconds")["result"])
                 unanswered = [
                     query for query in queries() if not ask("query", query=query.replace("5m", "15s"))["result"]
                 ]
