@@ -54,7 +54,7 @@ def serving(request, archive):
 def python_of(name):
     python = ROOT / f".venv-client-{name}" / "bin" / "python"
     if not python.exists():
-        pytest.skip(f"{name} is not installed ('make test-clients' does it)")
+        pytest.skip(f"{name} is not installed: make test-clients (nautilus: PYTHON=python3.12 or later)")
     return str(python)
 
 
