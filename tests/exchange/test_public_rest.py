@@ -106,5 +106,10 @@ async def test_over_a_socket():
             for name, key in (("XBTUSD", "XXBTZUSD"), ("XXBTZUSD", "XXBTZUSD"), ("BTC/USD", "BTC/USD")):
                 assert set((await ask("Trades", pair=name))["result"]) == {key, "last"}
             assert (await ask("Ticker"))["error"] == ["EGeneral:Unknown method"]
-            async with session.post(f"{exchange.rest_url}/0/public/AssetPairs", data={"pair": "XBTUSD"}) as response:
-                assert list((await response.json())["result"]) == ["XXBTZUSD"]
+            url = f"{exchange.rest_url}/0/public/AssetPairs"
+            for body in ({"data": {"pair": "XBTUSD"}}, {"json": {"pair": "XBTUSD"}}):
+                async with session.post(url, **body) as response:
+                    assert list((await response.json())["result"]) == ["XXBTZUSD"]
+            headers = {"Content-Type": "multipart/form-data; boundary=x"}
+            async with session.post(url, data=b"no form", headers=headers) as response:
+                assert response.status == 200, "it names no pair"

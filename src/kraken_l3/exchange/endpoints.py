@@ -19,7 +19,7 @@ from kraken_l3.exchange.fault_injector import FaultInjector
 from kraken_l3.exchange.level3_rest import LEVEL3_CALL, level3_answer
 from kraken_l3.exchange.limits import AttemptLimit
 from kraken_l3.exchange.public_rest import PUBLIC_PREFIX, public_answer
-from kraken_l3.exchange.rest import KEY_INFO_PATH, QUERY_PERMISSION, TOKEN_PATH, TokenServer
+from kraken_l3.exchange.rest import KEY_INFO_PATH, QUERY_PERMISSION, TOKEN_PATH, TokenServer, field_of
 from kraken_l3.exchange.sent_log import SentLog
 from kraken_l3.exchange.trades_rest import TRADES_METHOD, trades_answer
 
@@ -128,12 +128,13 @@ class Endpoints:
             self._observer.asked_for_token(api_key, error)
 
     async def _public_call(self, request: web.Request) -> web.Response:
-        fields = {**await request.post(), **request.query}
+        body, kind = await request.read(), request.headers.get("Content-Type", "")
+        names = ("pair", "since", "asset")
+        pair, since, asset = (request.query.get(name) or field_of(body, kind, name) for name in names)
         method, rules = request.match_info["method"], self._rules
         if method == TRADES_METHOD:
-            pair, since = (str(fields.get(name, "")) for name in ("pair", "since"))
             return web.json_response(trades_answer(pair, since, rules.feed, rules.records))
-        wanted = str(fields.get("asset" if method == "Assets" else "pair", ""))
+        wanted = asset if method == "Assets" else pair
         assets, system = rules.feed.assets(), self._system()
         return web.json_response(public_answer(method, wanted, rules.records, assets, system, self._clock.wall_ns()))
 
