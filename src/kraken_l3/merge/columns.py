@@ -158,7 +158,7 @@ def _are_ends(told: array[int], count: int, text: bytes, offset: int) -> bool:
     """Whether a text that has so many newlines has them there."""
     if len(told) != count or told[0] <= offset or told[-1] != offset + len(text):
         return False
-    in_order = sorted(told)
-    if told.tolist() != in_order or len(set(in_order)) != count:
+    ends = told.tolist()
+    if ends != sorted(ends) or len(set(ends)) != count:
         return False
     return bytes([text[newline] for newline in moved(told, -offset - 1)]) == b"\n" * count

@@ -287,19 +287,15 @@ class _Merging:
         begin = source.at - source.first
         rest = source.state[begin:]
         end = begin + len(rest) - len(rest.lstrip(bytes([LED])))
+        switches = sorted(line - source.first for line in source.before if begin <= line - source.first < end)
+        is_switch = switches[:1] == [begin]
+        end = min([end, *switches[is_switch:]])
         # of two lines of one moment, that of the smaller rank comes first
         end = max(begin + 1, _first_above(source.ns, begin, end, bound[0] - (source.rank > bound[1])))
         end = self._before_midnight(source, begin, end)
-        begin, end = begin + source.first, end + source.first
-        switches = [line for line in source.before if begin <= line < end]
-        if switches:
-            first = min(switches)
-            if first > begin:
-                end = first
-            else:
-                end = min((line for line in switches if line > first), default=end)
-                self._write_before(source, first)
-        self._write_lines(source, begin, end)
+        if is_switch:
+            self._write_before(source, begin + source.first)
+        self._write_lines(source, begin + source.first, end + source.first)
 
     def _before_midnight(self, source: Source, begin: int, end: int) -> int:
         """A new day begins with a run of its own: what other streams have of the old one is written before."""

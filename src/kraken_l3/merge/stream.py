@@ -188,7 +188,7 @@ class SymbolStream:
             some = [[self._key(line) for line in text[:_FORMS_AT_ONCE]] for text in texts]
             shared = min(equal_first(some[0], each) for each in some[1:])
         if shared:
-            self._take({rank: each[:shared] for rank, each in lines.items()}, limits)
+            self._take({rank: each[:shared] for rank, each in lines.items()}, limits, texts[0][:shared])
             return True
         return self._take_tied(lines, place, limits, forced)
 
@@ -215,11 +215,11 @@ class SymbolStream:
             self._take({rank: [line] for rank, line in holders.items()}, limits)
         return True
 
-    def _take(self, held: Mapping[int, Sequence[int]], limits: Sequence[int]) -> None:
-        """The next updates of the stream: for each source that has them, its lines."""
+    def _take(self, held: Mapping[int, Sequence[int]], limits: Sequence[int], texts: Sequence[bytes] = ()) -> None:
+        """The next updates of the stream: for each source that has them, its lines; those of the first as text."""
         leader = self._sources[min(held)]
         lines = held[leader.rank]
-        texts = leader.lines_of(lines)
+        texts = texts or leader.lines_of(lines)
         if len(held) < len(self._sources):
             self._note_missing(held, leader, texts, limits)
         for rank in held:
@@ -360,15 +360,16 @@ class SymbolStream:
         end = next((n for n, line in enumerate(lines) if n and line in source.snapshots), len(lines))
         updates = lines[1:end][:_COMPARED]
         texts = source.lines_of(updates)
-        heads = [self._sources[other].lines_of(self._lines(other)[:1]) for other in beside]
-        is_same = source.lines_of(lines[:1]) in heads
+        times = {source.ns[line - source.first] for line in updates}
         if not updates and end < len(lines):
             return True
         ends = []
         for other in beside:
-            theirs = self._sources[other].lines_of(self._lines(other))
-            if not set(texts).isdisjoint(theirs):
+            ns, first = self._sources[other].ns, self._sources[other].first
+            at_once = [line for line in self._lines(other) if ns[line - first] in times]
+            if not set(texts).isdisjoint(self._sources[other].lines_of(at_once)):
                 return True
+            theirs = self._sources[other].lines_of(self._lines(other))
             key = self._key if self._runs[rank].is_untimed or self._runs[other].is_untimed else identity_of
             if not set(map(key, texts)).isdisjoint(map(key, theirs)):
                 return True
@@ -379,7 +380,8 @@ class SymbolStream:
         comparable = sum(source.ns[line - source.first] < max(ends) for line in updates)
         if comparable >= _ENOUGH:
             return False
-        if is_same and (source.is_over or len(updates) >= _ENOUGH_CONTENT):
+        heads = [self._sources[other].line(self._lines(other)[0]) for other in beside]
+        if source.line(lines[0]) in heads and (source.is_over or len(updates) >= _ENOUGH_CONTENT):
             return True
         if forced or source.is_over or all(self._sources[other].is_over for other in beside):
             return comparable < _ENOUGH and not (comparable and self._is_contradicted(updates, source, beside))
