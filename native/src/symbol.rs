@@ -242,12 +242,11 @@ impl Symbol {
     pub fn image(&mut self, ids: &InternedIds, tables: &Tables) -> Option<String> {
         let book = self.book.as_mut()?;
         let checksum = book.checksum(tables);
-        let mut text = format!(
-            r#"{{"channel":"level3","type":"snapshot","data":[{{"symbol":{},"checksum":{checksum}"#,
-            quoted(&self.name)
-        );
+        let mut text = String::from(r#"{"channel":"level3","type":"snapshot","data":[{"symbol":"#);
+        write_quoted(&self.name, &mut text);
+        text.extend([r#","checksum":"#, &checksum.to_string()]);
         for (name, is_bid) in [("bids", true), ("asks", false)] {
-            text += &format!(r#","{name}":["#);
+            text.extend([",\"", name, "\":["]);
             for level in book.levels(is_bid) {
                 write_level(level, self.precision, ids, &mut text);
             }
@@ -256,56 +255,65 @@ impl Symbol {
             }
             text.push(']');
         }
-        if self.last_msg_ns != 0 {
-            text += &format!(r#","timestamp":"{}""#, time::format(self.last_msg_ns));
-        }
+        write_time(self.last_msg_ns, &mut text);
         text += "}]}";
         Some(text)
     }
 }
 
 fn write_level(level: &Level, precision: Precision, ids: &InternedIds, text: &mut String) {
-    let price = decimal(level.price().into(), precision.price);
+    let mut price = String::new();
+    write_decimal(level.price().into(), precision.price, &mut price);
     for order in &level.orders {
-        let id = quoted(&ids.text(order.id));
-        let qty = decimal(order.qty, precision.qty);
-        *text += &format!(r#"{{"order_id":{id},"limit_price":{price},"order_qty":{qty}"#);
-        if order.ns != 0 {
-            *text += &format!(r#","timestamp":"{}""#, time::format(order.ns));
-        }
-        *text += "},";
+        text.push_str(r#"{"order_id":"#);
+        write_quoted(&ids.text(order.id), text);
+        text.extend([r#","limit_price":"#, &price, r#","order_qty":"#]);
+        write_decimal(order.qty, precision.qty, text);
+        write_time(order.ns, text);
+        text.push_str("},");
+    }
+}
+
+fn write_time(ns: i64, text: &mut String) {
+    if ns != 0 {
+        text.push_str(r#","timestamp":""#);
+        time::write(ns, text);
+        text.push('"');
     }
 }
 
 /// A scaled number with every decimal written out.
-fn decimal(value: i128, precision: u32) -> String {
+fn write_decimal(value: i128, precision: u32, text: &mut String) {
+    let digits = value.to_string();
+    let precision = precision as usize;
     if precision == 0 {
-        return value.to_string();
+        text.push_str(&digits);
+        return;
     }
-    let digits = format!("{value:0>width$}", width = precision as usize + 1);
-    let (whole, fraction) = digits.split_at(digits.len() - precision as usize);
-    format!("{whole}.{fraction}")
+    let whole = digits.len().saturating_sub(precision);
+    text.push_str(if whole == 0 { "0" } else { &digits[..whole] });
+    text.push('.');
+    text.extend(std::iter::repeat_n('0', precision - (digits.len() - whole)));
+    text.push_str(&digits[whole..]);
 }
 
 /// A JSON string, escaped as msgspec does.
-fn quoted(text: &str) -> String {
-    let mut json = String::with_capacity(text.len() + 2);
-    json.push('"');
-    for symbol in text.chars() {
+fn write_quoted(plain: &str, text: &mut String) {
+    text.push('"');
+    for symbol in plain.chars() {
         match symbol {
-            '"' => json += "\\\"",
-            '\\' => json += "\\\\",
-            '\u{8}' => json += "\\b",
-            '\u{c}' => json += "\\f",
-            '\n' => json += "\\n",
-            '\r' => json += "\\r",
-            '\t' => json += "\\t",
-            '\0'..='\u{1f}' => json += &format!("\\u{:04x}", symbol as u32),
-            _ => json.push(symbol),
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            '\u{8}' => text.push_str("\\b"),
+            '\u{c}' => text.push_str("\\f"),
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            '\0'..='\u{1f}' => text.push_str(&format!("\\u{:04x}", symbol as u32)),
+            _ => text.push(symbol),
         }
     }
-    json.push('"');
-    json
+    text.push('"');
 }
 
 /// How many levels the longer side of a snapshot states.
@@ -325,14 +333,21 @@ mod tests {
 
     #[test]
     fn decimals_are_written_out() {
-        assert_eq!(decimal(5, 2), "0.05");
-        assert_eq!(decimal(12345, 2), "123.45");
-        assert_eq!(decimal(0, 8), "0.00000000");
-        assert_eq!(decimal(7, 0), "7");
+        let written = |value, precision| {
+            let mut text = String::new();
+            write_decimal(value, precision, &mut text);
+            text
+        };
+        assert_eq!(written(5, 2), "0.05");
+        assert_eq!(written(12345, 2), "123.45");
+        assert_eq!(written(0, 8), "0.00000000");
+        assert_eq!(written(7, 0), "7");
     }
 
     #[test]
     fn texts_are_escaped() {
-        assert_eq!(quoted("a\"\\\n\u{1}é"), r#""a\"\\\n\u0001é""#);
+        let mut text = String::new();
+        write_quoted("a\"\\\n\u{1}é", &mut text);
+        assert_eq!(text, r#""a\"\\\n\u0001é""#);
     }
 }
