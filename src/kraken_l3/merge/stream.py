@@ -14,22 +14,17 @@ from typing import Optional
 from kraken_l3.merge.columns import DONE, LED
 from kraken_l3.merge.findings import Findings, Output
 from kraken_l3.merge.gap_edges import GapEdges
+from kraken_l3.merge.overlap import Overlap
 from kraken_l3.merge.places import Places
 from kraken_l3.merge.proof import Book, Proof
 from kraken_l3.merge.run import Run, equal_first, untimed
 from kraken_l3.merge.source import Source
 from kraken_l3.merge.tied import merge_tied
-from kraken_l3.protocol.alignment import Identity, anchors, identity_of, time_of
+from kraken_l3.protocol.alignment import Identity, identity_of, time_of
 
 __all__ = ["FOREVER_NS", "SymbolStream"]
 
 FOREVER_NS = 1 << 63
-#: Updates behind a snapshot that are looked for in the other sources; so many without a match belong to no common
-#: stream.
-_COMPARED = 64
-_ENOUGH = 8
-#: So many in a row that differ in their timestamps alone are the same messages.
-_ENOUGH_CONTENT = 3
 #: Updates in another form than the other source's that are compared at a time.
 _FORMS_AT_ONCE = 64
 #: Updates that a source had not delivered in time, remembered so that they are not taken twice when it does.
@@ -60,6 +55,7 @@ class SymbolStream:
         self.findings = Findings(symbol, output)
         self._runs = [Run() for _ in sources]
         self._gaps = GapEdges(symbol, sources, self._runs, self.findings)
+        self._overlap = Overlap(symbol, sources, self._runs, self._key, self._align_by_content)
         self._places = Places(symbol, sources, self._runs, self._key)
         self._holders: tuple[int, ...] = ()
         self._last: Optional[tuple[Source, int]] = None
@@ -327,7 +323,7 @@ class SymbolStream:
         beside = carriers or new[:1]
         for rank in new:
             if rank not in beside:
-                shared = self._shares_stream(rank, beside, limits, forced)
+                shared = self._overlap.shared(rank, beside, limits, forced)
                 if shared is None:
                     return False
                 if not shared:
@@ -350,56 +346,13 @@ class SymbolStream:
         source = self._sources[rank]
         return all(line in source.snapshots for line in self._lines(rank))
 
-    def _shares_stream(self, rank: int, beside: Sequence[int], limits: Sequence[int], forced: bool) -> Optional[bool]:
-        """Whether the run that begins shares a message with the others; None: not to be told yet."""
-        source = self._sources[rank]
-        depth = source.depth_of(self._symbol)
-        if any(self._sources[other].depth_of(self._symbol) != depth for other in beside):
-            return False
-        lines = self._lines(rank)
-        end = next((n for n, line in enumerate(lines) if n and line in source.snapshots), len(lines))
-        updates = lines[1:end][:_COMPARED]
-        texts = source.lines_of(updates)
-        times = {source.ns[line - source.first] for line in updates}
-        if not updates and end < len(lines):
-            return True
-        ends = []
-        for other in beside:
-            ns, first = self._sources[other].ns, self._sources[other].first
-            at_once = [line for line in self._lines(other) if ns[line - first] in times]
-            if not set(texts).isdisjoint(self._sources[other].lines_of(at_once)):
-                return True
-            theirs = self._sources[other].lines_of(self._lines(other))
-            key = self._key if self._runs[rank].is_untimed or self._runs[other].is_untimed else identity_of
-            if not set(map(key, texts)).isdisjoint(map(key, theirs)):
-                return True
-            if self._shares_content(rank, texts, theirs, other):
-                return None  # and once more, with its places
-            its_end = self._sources[other].ns[self._lines(other)[-1] - self._sources[other].first]
-            ends.append(max(its_end, limits[other]))
-        comparable = sum(source.ns[line - source.first] < max(ends) for line in updates)
-        if comparable >= _ENOUGH:
-            return False
-        heads = [self._sources[other].line(self._lines(other)[0]) for other in beside]
-        if source.line(lines[0]) in heads and (source.is_over or len(updates) >= _ENOUGH_CONTENT):
-            return True
-        if forced or source.is_over or all(self._sources[other].is_over for other in beside):
-            return comparable < _ENOUGH and not (comparable and self._is_contradicted(updates, source, beside))
-        return None
-
-    def _shares_content(self, rank: int, texts: Sequence[bytes], theirs: Sequence[bytes], other: int) -> bool:
-        """Whether the run has the other's messages with timestamps of its own."""
-        if self._runs[rank].is_untimed or self._runs[other].is_untimed:
-            return False
-        shared = anchors(list(map(untimed, texts)), list(map(untimed, theirs)))
-        if len(shared) < _ENOUGH_CONTENT:
-            return False
+    def _align_by_content(self, rank: int, beside: int, compared: int) -> None:
+        """A run has another's messages with timestamps of its own."""
         run = self._runs[rank]
         run.is_untimed = self.is_untimed = self._retries = True
         run.untimed_from = run.placed_until = self._lines(rank)[0]
-        self._drop_taken(rank, len(texts))
-        self.findings.aligned_by_content(source=rank, beside=other)
-        return True
+        self._drop_taken(rank, compared)
+        self.findings.aligned_by_content(source=rank, beside=beside)
 
     def _drop_taken(self, rank: int, count: int) -> None:
         """Leave out the first updates of a run that were taken from others before its timestamps were understood."""
@@ -410,15 +363,6 @@ class SymbolStream:
             source.bad.discard(lines[1])
             del lines[1]
             count -= 1
-
-    def _is_contradicted(self, updates: Sequence[int], source: Source, beside: Sequence[int]) -> bool:
-        """Whether the others have updates of the same time, and none of them is one of these."""
-        begin, end = (source.ns[line - source.first] for line in (updates[0], updates[-1]))
-        return any(
-            begin <= self._sources[other].ns[line - self._sources[other].first] <= end
-            for other in beside
-            for line in self._lines(other)
-        )
 
     def _part(self, rank: int, beside: Sequence[int]) -> None:
         """Two runs cannot be put together: the source that has more of the symbol goes on, the other waits."""
