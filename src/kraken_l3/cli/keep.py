@@ -46,12 +46,16 @@ def _exit_code(report: KeepReport) -> int:
     return DataMissing.exit_code if report.failed or report.held_back else 0
 
 
+def _days(number: int) -> str:
+    return "1 day" if number == 1 else f"{number:,} days"
+
+
 def _print(report: KeepReport) -> None:
     screen, problems = Screen(), Screen(sys.stderr)  # the recorder logs what its child complains of
     screen.line(f"{report.uploaded:,} files uploaded and read back, {size(report.uploaded_bytes)}")
-    screen.line(f"{report.days_elsewhere:,} days are whole in {report.url}")
+    screen.line(f"{_days(report.days_elsewhere)} whole in {report.url}")
     if report.removed:
-        screen.line(f"{len(report.removed):,} days removed here, {size(report.removed_bytes)}")
+        screen.line(f"{_days(len(report.removed))} removed here, {size(report.removed_bytes)}")
     for day, why in report.held_back.items():
         problems.line(f"{day} stays: it {why}", "yellow")
     for text in report.failed:
