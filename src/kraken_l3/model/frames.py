@@ -74,8 +74,10 @@ class LinesOfText(Sequence[bytes]):
         if isinstance(place, int):
             place = range(len(self))[place]
             return self[place : place + 1].text[:-1]
-        begin, end, _ = place.indices(len(self))
-        edges = self._edges[begin : end + 1]
+        begin, end, step = place.indices(len(self))
+        if step != 1:
+            raise ValueError(f"lines of a text are cut in steps of 1, got {step}")
+        edges = self._edges[begin : max(begin, end) + 1]
         return LinesOfText(self.text[edges[0] - self._edges[0] : edges[-1] - self._edges[0]], edges)
 
     def ends_from(self, offset: int) -> array[int]:
