@@ -4,7 +4,7 @@ import json
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kraken_l3.exchange.flow.generate import generate
@@ -429,6 +429,7 @@ def deliveries(draw):
 
 
 @settings(max_examples=100, deadline=None)
+@example([("l", A, 1), ("d", A, 8), ("d", B, 1), ("c", A, 1)])  # all that the follower has in front of it A has lost
 @given(deliveries())
 def test_the_archive_is_the_stream_as_long_as_never_both_have_lost_the_same(steps):
     run = two()

@@ -266,7 +266,7 @@ class Line:
         if position.place is None:
             return HandOver((), "", 0, position.reason)
         behind = self._tail.end - position.place
-        if behind > LOST_MAX and position.ahead:
+        if behind > LOST_MAX and len(position.ahead) > LOST_MAX:
             return HandOver((), "", 0, MISFIT)
         self._lead_with(position)
         position.owed = self._tail.end
