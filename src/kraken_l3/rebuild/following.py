@@ -401,8 +401,8 @@ class Follower:
         path = self._paths.data(Stream.LEVEL3)
         try:
             self._file = DataFile(path)
-        except ArchiveError:
-            if path.exists():  # else it is not there yet
+        except ArchiveError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):  # else it is not there yet
                 raise
         return self._file is not None
 
