@@ -56,6 +56,8 @@ def test_a_deleted_lock_lets_no_second_recorder_in(tmp_path):
     seldom = {"KRAKEN_L3_FSYNC_INTERVAL_S": "600"}  # the first one does not notice before it stops
     with simulate("--rate", "500") as exports, RecordProcess(tmp_path, exports, **seldom) as recorder:
         recorder.until_whole()
+        size = len(recorder.data())
+        recorder.until(lambda: len(recorder.data()) > size)  # written after the first sync, which looks at the lock
         (recorder.output / "writer.lock").unlink()
         second = run("record", directory=tmp_path, **exports, KRAKEN_L3_SYMBOLS="BTC/USD")
         assert second.returncode == 5
